@@ -1,0 +1,1 @@
+//! Placeholder map, replaced when the room is furnished.
