@@ -1,1 +1,197 @@
-//! 
+//! One request through, one TCP stream through: the seam between the engine and its users.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`exchange`] | everything known about one request and its response |
+//! | [`serve`] | a downstream connection: codec, requests one after another or side by side |
+//! | [`request`] | one request through: filters, attempts, response, log |
+//! | [`attempt`] | one try at one host |
+//! | [`retry`] | when to try again, and how long to wait |
+//! | [`responder`] | the response on its way to either HTTP version |
+//! | [`watch`] | deadlines, idleness and the client's departure, watched while waiting |
+//! | [`tcp`] | one TCP stream through |
+//! | [`error`] | what can go wrong, whose fault it is, and whether a retry is safe |
+
+pub mod attempt;
+pub mod error;
+pub mod exchange;
+mod request;
+pub mod responder;
+pub mod retry;
+pub mod serve;
+pub mod tcp;
+mod watch;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use self::error::{Error, Fault};
+pub use self::exchange::{Counts, Downstream, Event, Events, Exchange, Timing, Upstream};
+pub use self::retry::RetryPolicy;
+use crate::cluster::{Cluster, Host};
+use crate::http::Response;
+use crate::tls::{AlpnList, ClientTls};
+
+/// What the engine's users write: the proxy in Envoy's place, the gateway in Kong's.
+///
+/// One handler serves one listener's HTTP traffic; its methods run in this order for every request:
+/// `request`, then for every try `attempt`, then `response` when a head arrived, `error` instead where the
+/// engine has to answer itself, and `log` last, whatever happened.
+pub trait Handler: 'static {
+    /// What the handler keeps for one request.
+    type Context: 'static;
+
+    /// A fresh context, made when the request's head is complete.
+    fn context(&self) -> Self::Context;
+
+    /// Runs the request filters and decides: forward along a route, or answer.
+    fn request(
+        &self,
+        exchange: &mut Exchange<Self::Context>,
+    ) -> impl Future<Output = Result<Route, Answer>>;
+
+    /// Chooses the target of try `number`, from 0.
+    fn attempt(
+        &self,
+        exchange: &mut Exchange<Self::Context>,
+        number: u32,
+    ) -> impl Future<Output = Result<Target, Error>>;
+
+    /// Runs the response filters over `exchange.response` and `exchange.response_body`; an answer replaces
+    /// the response.
+    fn response(
+        &self,
+        exchange: &mut Exchange<Self::Context>,
+    ) -> impl Future<Output = Result<(), Answer>>;
+
+    /// Words the answer to an error, with everything that response filters would add. For errors that
+    /// happen after the head was sent it is not called: the stream is reset.
+    fn error(&self, exchange: &mut Exchange<Self::Context>, error: &Error) -> Answer;
+
+    /// An answer that came from [`Handler::request`] passes here on its way out, so that response filters
+    /// may touch it.
+    fn answered(&self, exchange: &mut Exchange<Self::Context>);
+
+    /// One request is over: log and count it.
+    fn log(&self, exchange: &Exchange<Self::Context>);
+
+    /// A request that never became an exchange (its head was refused or did not complete): words the
+    /// answer and logs it.
+    fn refused(&self, downstream: &Downstream, refusal: &serve::Refusal) -> Answer;
+}
+
+/// A response that does not come from upstream.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The head; `content-length` is added.
+    pub response: Response,
+    /// The whole body.
+    pub body: Bytes,
+    /// Why, for the log: Envoy's response code details.
+    pub details: Cow<'static, str>,
+}
+
+/// How a request is forwarded: what does not change from try to try.
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    /// From the end of the request to the end of the response; `None` is no limit.
+    pub timeout: Option<Duration>,
+    /// Longest silence on the stream; `None` is no limit.
+    pub idle_timeout: Option<Duration>,
+    /// From the first byte of the request to the end of the response; `None` is no limit.
+    pub max_duration: Option<Duration>,
+    /// When to try again; `None` never.
+    pub retry: Option<Arc<RetryPolicy>>,
+    /// Which of the cluster's two breaker limits apply.
+    pub priority: Priority,
+    /// Request bytes kept for a further try.
+    pub buffer_limit: usize,
+    /// Requests copied elsewhere; their responses are dropped.
+    pub mirrors: Vec<Mirror>,
+    /// Whether an upgrade that the client asked for may go through.
+    pub upgrade: bool,
+}
+
+/// Routing priority: which breaker limits apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// The first set of limits.
+    #[default]
+    Default,
+    /// The second set of limits.
+    High,
+}
+
+/// A copy of a request for another cluster.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    /// Where it goes; the copy's head is already what shall be sent.
+    pub target: Target,
+    /// The head of the copy.
+    pub request: crate::http::Request,
+}
+
+/// Where one try goes.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The cluster, for its limits and statistics.
+    pub cluster: Arc<Cluster>,
+    /// The host.
+    pub host: Arc<Host>,
+    /// TLS towards it; `None` is plaintext.
+    pub tls: Option<TlsTarget>,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// From the end of the request to the response's head of this try.
+    pub timeout: Option<Duration>,
+    /// Tells connections apart that must not be shared although they lead to one host: other TLS settings,
+    /// server name, ALPN or protocol.
+    pub variant: u64,
+}
+
+/// TLS of one try.
+#[derive(Clone, Debug)]
+pub struct TlsTarget {
+    /// The settings.
+    pub client: Arc<ClientTls>,
+    /// Server name instead of the settings' own.
+    pub server_name: Option<Arc<str>>,
+    /// Protocols offered instead of the settings' own.
+    pub alpn: Option<Arc<AlpnList>>,
+}
+
+/// What is spoken to a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+impl Answer {
+    /// An answer with a plain-text body, or none where `body` is empty.
+    pub fn text(
+        status: http::StatusCode,
+        body: impl Into<Bytes>,
+        details: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let body = body.into();
+        let mut response = Response::new(status);
+        if !body.is_empty() {
+            response.headers.append(
+                http::header::CONTENT_TYPE,
+                http::HeaderValue::from_static("text/plain"),
+            );
+        }
+        Self {
+            response,
+            body,
+            details: details.into(),
+        }
+    }
+}

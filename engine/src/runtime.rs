@@ -1,1 +1,17 @@
-//! 
+//! Threads and what runs on them.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`worker`] | one worker: its pools, its place among the others |
+//! | [`workers`] | starting workers, giving them listening sockets and work |
+//! | [`drain`] | telling connections to finish |
+//! | [`clock`] | the `date` field, formatted once a second |
+
+pub mod clock;
+pub mod drain;
+pub mod worker;
+pub mod workers;
+
+pub use self::drain::{Drain, DrainSignal};
+pub use self::worker::Worker;
+pub use self::workers::{Accept, Accepted, Listening, Workers};

@@ -1,0 +1,163 @@
+//! What can go wrong between accepting a request and finishing its response.
+
+use std::borrow::Cow;
+use std::io;
+
+use crate::http::BodyError;
+
+/// An error of forwarding. Each front words its own answer, status and log flags from it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No host of the cluster can be used.
+    #[error("no healthy upstream host")]
+    NoHealthyHost,
+    /// The route names a cluster that does not exist.
+    #[error("no such cluster")]
+    NoCluster,
+    /// A circuit breaker is open.
+    #[error("circuit breaker open: {resource}")]
+    Overflow {
+        /// What ran out: connections, pending requests, requests or retries.
+        resource: &'static str,
+    },
+    /// The connection could not be established.
+    #[error("cannot connect: {reason}")]
+    Connect {
+        /// Reason in a few words, for the log.
+        reason: Cow<'static, str>,
+    },
+    /// The connection was not established in time.
+    #[error("connect timeout")]
+    ConnectTimeout,
+    /// The TLS handshake with the host failed.
+    #[error("TLS handshake failed: {reason}")]
+    Tls {
+        /// Reason in a few words, for the log.
+        reason: Cow<'static, str>,
+    },
+    /// The host closed or reset before a complete response head.
+    #[error("upstream reset before the response: {reason}")]
+    UpstreamReset {
+        /// Reason in a few words, for the log.
+        reason: Cow<'static, str>,
+        /// The host said that it did not process the request (HTTP/2 REFUSED_STREAM, GOAWAY), or it never
+        /// saw it (an idle connection that it had closed).
+        unprocessed: bool,
+    },
+    /// The host closed or reset inside the response body.
+    #[error("upstream reset inside the response")]
+    UpstreamTruncated,
+    /// The response cannot be understood.
+    #[error("malformed response: {0}")]
+    UpstreamProtocol(&'static str),
+    /// The try's time was up.
+    #[error("per-try timeout")]
+    TryTimeout,
+    /// The route's time was up.
+    #[error("request timeout")]
+    Timeout,
+    /// Nothing moved for the stream's idle time.
+    #[error("stream idle timeout")]
+    StreamIdle,
+    /// The stream's longest duration was reached.
+    #[error("stream duration exceeded")]
+    MaxDuration,
+    /// The client went away.
+    #[error("client disconnected")]
+    ClientGone,
+    /// The client's request body is broken.
+    #[error("malformed request body: {0}")]
+    RequestBody(&'static str),
+    /// The request body does not fit the buffer that a filter needs.
+    #[error("request body exceeds {limit} bytes")]
+    RequestTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The request cannot be written in the upstream's protocol.
+    #[error("request cannot be encoded: {0}")]
+    RequestEncoding(&'static str),
+}
+
+/// Who is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client.
+    Client,
+    /// The configuration.
+    Config,
+    /// This proxy, or limits set on it.
+    Proxy,
+    /// The upstream host or the way to it.
+    Upstream,
+}
+
+impl Error {
+    /// Who is to blame.
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::NoCluster => Fault::Config,
+            Self::Overflow { .. } | Self::MaxDuration => Fault::Proxy,
+            Self::ClientGone
+            | Self::RequestBody(_)
+            | Self::RequestTooLarge { .. }
+            | Self::RequestEncoding(_) => Fault::Client,
+            Self::Connect { .. }
+            | Self::ConnectTimeout
+            | Self::NoHealthyHost
+            | Self::StreamIdle
+            | Self::Timeout
+            | Self::Tls { .. }
+            | Self::TryTimeout
+            | Self::UpstreamProtocol(_)
+            | Self::UpstreamReset { .. }
+            | Self::UpstreamTruncated => Fault::Upstream,
+        }
+    }
+
+    /// Whether the host certainly did not begin to process the request, so that another try cannot repeat
+    /// an effect.
+    pub const fn is_unprocessed(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. }
+                | Self::ConnectTimeout
+                | Self::Tls { .. }
+                | Self::NoHealthyHost
+                | Self::Overflow { .. }
+                | Self::UpstreamReset {
+                    unprocessed: true,
+                    ..
+                }
+        )
+    }
+
+    /// The error of a request body that could not be read.
+    pub(crate) fn from_request_body(error: &BodyError) -> Self {
+        match error {
+            BodyError::Malformed(detail) => Self::RequestBody(detail),
+            BodyError::TooLarge { limit } => Self::RequestTooLarge { limit: *limit },
+            BodyError::Closed | BodyError::Io(_) | BodyError::Stream(_) => Self::ClientGone,
+        }
+    }
+
+    /// The error of a response body that could not be read.
+    pub(crate) const fn from_response_body(error: &BodyError) -> Self {
+        match error {
+            BodyError::Malformed(detail) => Self::UpstreamProtocol(detail),
+            _ => Self::UpstreamTruncated,
+        }
+    }
+
+    /// The error of a connection that broke while the request was written or before an answer came.
+    pub(crate) fn from_transport(error: &io::Error) -> Self {
+        Self::UpstreamReset {
+            reason: Cow::Borrowed(match error.kind() {
+                io::ErrorKind::ConnectionReset => "connection reset",
+                io::ErrorKind::BrokenPipe => "broken pipe",
+                _ => "transport error",
+            }),
+            unprocessed: false,
+        }
+    }
+}

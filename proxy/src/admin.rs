@@ -1,0 +1,1 @@
+//! The admin port, as pilot-agent and istioctl ask it.

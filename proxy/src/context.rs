@@ -1,0 +1,68 @@
+//! What filters keep about one request, beside what the engine's exchange holds.
+
+use std::sync::Arc;
+
+use crate::live::route::RouteEntry;
+use crate::observe::peer::Peer;
+
+/// Per-request state of the HTTP filters; `Exchange<Context>` is what every filter gets.
+#[derive(Debug, Default)]
+pub struct Context {
+    /// The route that was chosen; filters run after the choice, as in Envoy, and may clear it.
+    pub route: Option<Arc<RouteEntry>>,
+    /// Name of the virtual host that was chosen.
+    pub virtual_host: Option<Arc<str>>,
+    /// The cluster that the request goes to: the route's, or the one drawn from its weights.
+    pub cluster: Option<Arc<str>>,
+    /// Dynamic metadata by filter name (jwt_authn payloads, rbac's effective policy, …).
+    pub metadata: Metadata,
+    /// The client's workload, as metadata exchange told.
+    pub downstream_peer: Option<Arc<Peer>>,
+    /// The server's workload, as metadata exchange or the endpoint told.
+    pub upstream_peer: Option<Arc<Peer>>,
+    /// Whether the request carried peer metadata, so that the response must.
+    pub peer_asked: bool,
+    /// ALPN list that `istio.alpn` chose for the upstream connection.
+    pub alpn: Option<Arc<carbyne_engine::tls::AlpnList>>,
+    /// gRPC messages of the request and of the response, counted by grpc_stats.
+    pub grpc_messages: (u64, u64),
+    /// Policy and rule that denied the request, for the access log.
+    pub denied_by: Option<Arc<str>>,
+}
+
+/// Dynamic metadata: a few namespaces, each a JSON object.
+#[derive(Clone, Debug, Default)]
+pub struct Metadata {
+    namespaces: Vec<(Arc<str>, serde_json::Map<String, serde_json::Value>)>,
+}
+
+impl Metadata {
+    /// The object of `namespace`, if a filter wrote it.
+    pub fn namespace(&self, namespace: &str) -> Option<&serde_json::Map<String, serde_json::Value>> {
+        self.namespaces
+            .iter()
+            .find_map(|(name, object)| (**name == *namespace).then_some(object))
+    }
+
+    /// The value at `path` below `namespace`.
+    pub fn value<'a>(&self, namespace: &str, mut path: impl Iterator<Item = &'a str>) -> Option<&serde_json::Value> {
+        let mut value = self.namespace(namespace)?.get(path.next()?)?;
+        for key in path {
+            value = value.as_object()?.get(key)?;
+        }
+        Some(value)
+    }
+
+    /// Merges `object` into `namespace`: keys that exist are replaced.
+    pub fn merge(&mut self, namespace: &str, object: serde_json::Map<String, serde_json::Value>) {
+        match self.namespaces.iter_mut().find(|(name, _)| **name == *namespace) {
+            Some((_, existing)) => existing.extend(object),
+            None => self.namespaces.push((Arc::from(namespace), object)),
+        }
+    }
+
+    /// All namespaces.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &serde_json::Map<String, serde_json::Value>)> {
+        self.namespaces.iter().map(|(name, object)| (&**name, object))
+    }
+}

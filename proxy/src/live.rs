@@ -1,0 +1,1 @@
+//! Plan → live: compiled matchers and handlers, swapped while traffic flows.

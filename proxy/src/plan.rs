@@ -1,0 +1,2 @@
+//! Wire → plan: validated, typed, defaults filled. The only room that may refuse, with a path, all errors
+//! at once.
