@@ -112,20 +112,20 @@ mod tests {
         assert!((pending.effective_weight(140) - 1.0).abs() < 1e-9);
     }
 
-    /// The table of Envoy's documentation: two localities X and Y weighted 1:2, percent of Y's healthy hosts → share of X and Y.
+    /// The table of Envoy's documentation: localities X and Y weigh 1 and 2, Y is whole; healthy percent of X → shares of X and Y.
     #[test]
     fn shares_follow_the_documented_table() {
         let cases = [
             (100, 33, 67),
             (70, 33, 67),
-            (69, 34, 66),
-            (50, 42, 58),
-            (25, 59, 41),
-            (0, 100, 0),
+            (69, 32, 68),
+            (50, 26, 74),
+            (25, 15, 85),
+            (0, 0, 100),
         ];
         for (healthy, x, y) in cases {
             let mut random = fastrand::Rng::with_seed(healthy as u64);
-            let localities = [counts(1, 100, 100), counts(2, 100, healthy)];
+            let localities = [counts(1, 100, healthy), counts(2, 100, 100)];
             let mut schedule =
                 LocalitySchedule::new(localities.into_iter(), 140, &mut random).unwrap();
             let mut picks = [0u32; 2];

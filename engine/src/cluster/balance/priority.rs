@@ -220,7 +220,8 @@ mod tests {
     /// Percent of healthy hosts in each priority → loads, at the default factor and threshold 0 (so that panic does not interfere).
     #[test]
     fn loads_spill_over_as_documented() {
-        // The tables of "Priority levels" in Envoy's documentation: 2 levels and 3 levels.
+        // The tables of "Priority levels" in Envoy's documentation. Its last row reads 36/36/28; Envoy's integers give 37/35/28: what
+        // rounding leaves goes to the first priority.
         let cases: &[(&[usize], &[u32])] = &[
             (&[100, 100], &[100, 0]),
             (&[72, 100], &[100, 0]),
@@ -228,12 +229,17 @@ mod tests {
             (&[50, 100], &[70, 30]),
             (&[25, 100], &[35, 65]),
             (&[0, 100], &[0, 100]),
+            (&[72, 72], &[100, 0]),
+            (&[71, 71], &[99, 1]),
+            (&[50, 50], &[70, 30]),
+            (&[25, 25], &[50, 50]),
             (&[100, 100, 100], &[100, 0, 0]),
             (&[72, 72, 100], &[100, 0, 0]),
             (&[71, 71, 100], &[99, 1, 0]),
-            (&[50, 60, 100], &[70, 30, 0]),
+            (&[50, 50, 100], &[70, 30, 0]),
             (&[25, 100, 100], &[35, 65, 0]),
             (&[25, 25, 100], &[35, 35, 30]),
+            (&[25, 25, 20], &[37, 35, 28]),
         ];
         for (percents, expected) in cases {
             let levels: Vec<_> = percents
@@ -251,12 +257,12 @@ mod tests {
     fn degraded_hosts_serve_when_healthy_ones_are_too_few() {
         type Case = (&'static [(usize, usize)], &'static [u32], &'static [u32]);
         let cases: &[Case] = &[
-            // "Degraded endpoints" in Envoy's documentation: one level.
+            // The table of "Degraded endpoints" in Envoy's documentation.
             (&[(100, 0)], &[100], &[0]),
-            (&[(72, 28)], &[100], &[0]),
+            (&[(71, 0)], &[100], &[0]),
             (&[(71, 29)], &[99], &[1]),
-            (&[(50, 50)], &[70], &[30]),
-            (&[(25, 75)], &[35], &[65]),
+            (&[(25, 65)], &[35], &[65]),
+            (&[(5, 0)], &[100], &[0]),
             (&[(0, 100)], &[0], &[100]),
             // The example of the comment in Envoy's load balancer, here with healths that 140 % brings to 14/28/14 and 28/14/0.
             (&[(10, 20), (20, 10), (10, 0)], &[16, 28, 14], &[28, 14, 0]),
@@ -288,7 +294,9 @@ mod tests {
             &'static [bool],
         );
         let cases: &[Case] = &[
-            // "Panic threshold" in Envoy's documentation, table with two levels of equal size.
+            // The tables of "Panic threshold" in Envoy's documentation, where they agree with "Priority levels" and the code: the rows
+            // for 50 %/60 % and 25 %/100 % there show loads without overprovisioning, and the last reads 7/93 for want of rounding.
+            (&[(100, 72), (100, 100)], 50, &[100, 0], &[false, false]),
             (&[(100, 72), (100, 72)], 50, &[100, 0], &[false, false]),
             (&[(100, 71), (100, 71)], 50, &[99, 1], &[false, false]),
             (&[(100, 50), (100, 60)], 50, &[70, 30], &[false, false]),
