@@ -291,7 +291,9 @@ impl BalancerSettings {
     #[must_use]
     pub fn slow_start(&self) -> Option<&SlowStart> {
         match self {
-            Self::RoundRobin { slow_start } | Self::LeastRequest { slow_start, .. } => slow_start.as_ref().filter(|slow| !slow.window.is_zero()),
+            Self::RoundRobin { slow_start } | Self::LeastRequest { slow_start, .. } => {
+                slow_start.as_ref().filter(|slow| !slow.window.is_zero())
+            }
             Self::Random | Self::RingHash { .. } | Self::Maglev { .. } => None,
         }
     }
