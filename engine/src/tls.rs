@@ -41,8 +41,17 @@ pub use error::{Fault, PeerRejection, PlanError, SecretError, Side, TlsError};
 pub use identity::{Identity, IdentitySlot};
 pub use parameters::{AlpnList, TlsParameters, Version};
 pub use san::{SanKind, SanMatcher, TextRule};
-pub use server::{ClientCertificate, Resumption, ServerIdentity, ServerNames, ServerTls, ServerTlsPlan};
+pub use server::{
+    ClientCertificate, Resumption, ServerIdentity, ServerNames, ServerTls, ServerTlsPlan,
+};
 pub use slot::{Secret, SecretSlot};
 pub use stream::{ClientStream, Negotiated, ServerStream};
 pub use trust::{Trust, TrustSlot};
 pub use verify::PeerRules;
+
+#[cfg(test)]
+mod handshakes;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod testing;
