@@ -1,0 +1,1 @@
+//! One header line, and what the hop-by-hop fields of a head say.
