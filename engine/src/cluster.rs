@@ -33,7 +33,7 @@ pub mod stats;
 
 pub use self::balance::{PickContext, Picker};
 pub use self::endpoint::{
-Assignment, Endpoint, EndpointHealth, Extension, Locality, LocalityEndpoints,
+    Assignment, Endpoint, EndpointHealth, Extension, Locality, LocalityEndpoints,
 };
 pub use self::host::{Health, Host, Vitals};
 pub use self::set::EndpointSet;

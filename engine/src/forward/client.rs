@@ -41,8 +41,9 @@ pub async fn send(
     let (mut writer, mut reader) = send_head(&mut lease, &request, None, &replay, limits)?;
     target.cluster.stats().upstream_rq_total.add(1);
     let _active = target.host.start_request();
-    if let Err(super::attempt::UploadError::Client(error) | super::attempt::UploadError::Host(error)) =
-        replay.upload(&mut writer, false).await
+    if let Err(
+        super::attempt::UploadError::Client(error) | super::attempt::UploadError::Host(error),
+    ) = replay.upload(&mut writer, false).await
     {
         return Err(error);
     }

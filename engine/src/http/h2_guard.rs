@@ -80,33 +80,61 @@ impl<Io> Guarded<Io> {
     /// A stream under `h2::server`.
     pub fn server(io: Io, budgets: Arc<Budgets>) -> (Self, Alarm) {
         let alarm = Alarm::default();
-        (Self { io, watch: FrameWatch::server(budgets), alarm: alarm.clone() }, alarm)
+        (
+            Self {
+                io,
+                watch: FrameWatch::server(budgets),
+                alarm: alarm.clone(),
+            },
+            alarm,
+        )
     }
 
     /// A stream under `h2::client`.
     pub fn client(io: Io, budgets: Arc<Budgets>) -> (Self, Alarm) {
         let alarm = Alarm::default();
-        (Self { io, watch: FrameWatch::client(budgets), alarm: alarm.clone() }, alarm)
+        (
+            Self {
+                io,
+                watch: FrameWatch::client(budgets),
+                alarm: alarm.clone(),
+            },
+            alarm,
+        )
     }
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         let _ = (&self.watch, &self.alarm);
         Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Guarded<Io> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.io).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
