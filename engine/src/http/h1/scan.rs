@@ -103,13 +103,15 @@ mod tests {
 
     use super::*;
 
-    fn whole(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+    type Found = Result<Option<usize>, HeadError>;
+
+    fn whole(bytes: &[u8]) -> Found {
         HeadScan::default().find_end(bytes, &Limits::default())
     }
 
     #[test]
     fn finds_ends_and_refuses_what_cannot_end() {
-        let cases: &[(&str, &[u8], Result<Option<usize>, HeadError>)] = &[
+        let cases: &[(&str, &[u8], Found)] = &[
             ("nothing yet", b"", Ok(None)),
             ("half a line", b"GET / HT", Ok(None)),
             ("no empty line", b"GET / HTTP/1.1\r\nhost: a\r\n", Ok(None)),
@@ -174,7 +176,7 @@ mod tests {
             request_line_bytes: 20,
             non_ascii_target: false,
         };
-        let cases: &[(&str, String, Result<Option<usize>, HeadError>)] = &[
+        let cases: &[(&str, String, Found)] = &[
             (
                 "request line at its limit",
                 format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(6)),
