@@ -1,1 +1,48 @@
-//! 
+//! TLS on both sides of the proxy: who we are, whom we trust, and what a stranger's first bytes say.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | [`slot`] | a secret that arrives late and rotates while running |
+//! | [`identity`] | certificate chain and private key |
+//! | [`trust`] | root bundle and revocation lists |
+//! | [`san`] | matchers over subject alternative names |
+//! | [`verify`] | the rules a peer's certificate must satisfy, as rustls verifiers |
+//! | [`certificate`] | facts of one certificate, decoded once |
+//! | [`parameters`] | versions, cipher suites and groups, by their OpenSSL names |
+//! | [`server`], [`client`] | plans and handshakes |
+//! | [`stream`] | the encrypted stream and what was negotiated |
+//! | [`hello`], [`sniff`] | sans-io readers of a ClientHello and of the start of an HTTP stream |
+//! | [`error`] | what went wrong, whose fault it is |
+//!
+//! What an idle connection keeps: the rustls connection (about 2 KiB with its record keys), one 4 KiB read buffer that rustls shrinks to when nothing is
+//! pending, the peer's chain (its DER, 1–3 KiB), and one [`stream::Negotiated`], whose certificate facts are shared by connections of the same peer on the same worker.
+//! The handshake state (transcript, key shares, parsed hello) is dropped by rustls when the handshake ends.
+
+pub mod certificate;
+pub mod client;
+pub mod error;
+pub mod hello;
+pub mod identity;
+mod live;
+pub mod name;
+pub mod parameters;
+pub mod san;
+pub mod server;
+pub mod slot;
+pub mod sniff;
+pub mod stream;
+mod ticket;
+pub mod trust;
+pub mod verify;
+
+pub use certificate::CertificateFacts;
+pub use client::{ClientTls, ClientTlsPlan, Overrides};
+pub use error::{Fault, PeerRejection, PlanError, SecretError, Side, TlsError};
+pub use identity::{Identity, IdentitySlot};
+pub use parameters::{AlpnList, TlsParameters, Version};
+pub use san::{SanKind, SanMatcher, TextRule};
+pub use server::{ClientCertificate, Resumption, ServerIdentity, ServerNames, ServerTls, ServerTlsPlan};
+pub use slot::{Secret, SecretSlot};
+pub use stream::{ClientStream, Negotiated, ServerStream};
+pub use trust::{Trust, TrustSlot};
+pub use verify::PeerRules;
