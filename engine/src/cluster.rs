@@ -9,6 +9,7 @@
 //! | [`outlier`], [`health`] | who is ejected; who passes active checks |
 //! | [`dns`] | hosts from names |
 //! | [`original`] | hosts from original destinations |
+//! | [`pool`] | connections to hosts, kept by workers |
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -24,13 +25,14 @@ pub mod health;
 pub mod host;
 pub mod original;
 pub mod outlier;
+pub mod pool;
 mod registry;
 pub mod set;
 pub mod settings;
 pub mod stats;
 
 pub use self::balance::{PickContext, Picker};
-pub use self::endpoint::{Address, Assignment, Endpoint, EndpointHealth, Extension, Locality, LocalityEndpoints};
+pub use self::endpoint::{Assignment, Endpoint, EndpointHealth, Extension, Locality, LocalityEndpoints};
 pub use self::host::{Health, Host, Vitals};
 pub use self::set::EndpointSet;
 pub use self::settings::{Settings, Transport};

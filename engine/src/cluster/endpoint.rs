@@ -3,17 +3,9 @@
 use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
-/// Where a host listens. Printed as Envoy prints it, which is also what hash balancers hash.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Address {
-    /// IP address and port.
-    Socket(SocketAddr),
-    /// A Unix socket; abstract ones begin with `@`.
-    Unix(Arc<Path>),
-}
+use crate::net::Address;
 
 /// The health that the assignment states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,7 +86,7 @@ impl Endpoint {
     #[must_use]
     pub fn at(address: SocketAddr) -> Self {
         Self {
-            address: Address::Socket(address),
+            address: Address::Tcp(address),
             hostname: Arc::from(""),
             weight: 1,
             health: EndpointHealth::Healthy,
@@ -123,21 +115,6 @@ impl Default for Assignment {
             overprovisioning_factor: 140,
             weighted_priority_health: false,
         }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(address) => address.fmt(formatter),
-            Self::Unix(path) => path.display().fmt(formatter),
-        }
-    }
-}
-
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Self {
-        Self::Socket(address)
     }
 }
 

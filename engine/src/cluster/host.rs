@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::endpoint::{Address, Endpoint, EndpointHealth, Extension, Locality};
+use crate::net::Address;
+use super::endpoint::{Endpoint, EndpointHealth, Extension, Locality};
 use super::outlier::Monitor;
 use super::stats::{Counter, Gauge};
 

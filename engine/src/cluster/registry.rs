@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use super::endpoint::{Address, Assignment, Endpoint, Locality};
+use crate::net::Address;
+use super::endpoint::{Assignment, Endpoint, Locality};
 use super::host::{Flag, Host, Vitals};
 use super::set::Members;
 use super::settings::Settings;

@@ -63,7 +63,7 @@ pub struct Downstream {
     /// The server name that TLS or its inspection told.
     pub server_name: Option<Arc<str>>,
     /// What TLS agreed on, where it is terminated here.
-    pub tls: Option<Negotiated>,
+    pub tls: Option<Arc<Negotiated>>,
     /// When it was accepted.
     pub accepted: Instant,
 }
@@ -99,7 +99,7 @@ pub struct Upstream {
     /// Our address of the connection.
     pub local: Option<Address>,
     /// What TLS agreed on.
-    pub tls: Option<Negotiated>,
+    pub tls: Option<Arc<Negotiated>>,
     /// Why the connection could not be made, in a few words.
     pub failure: Option<Cow<'static, str>>,
     /// Hosts tried before, by id.
@@ -215,7 +215,9 @@ impl<C> Exchange<C> {
             Error::NoHealthyHost => Event::NoHealthyHost,
             Error::Overflow { .. } => Event::Overflow,
             Error::RequestBody(_) => Event::ClientProtocol,
-            Error::RequestEncoding(_) | Error::RequestTooLarge { .. } => return,
+            Error::Refused { .. } | Error::RequestEncoding(_) | Error::RequestTooLarge { .. } => {
+                return;
+            }
             Error::StreamIdle => Event::StreamIdle,
             Error::Timeout | Error::TryTimeout => Event::RequestTimeout,
             Error::UpstreamProtocol(_) => Event::UpstreamProtocol,

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::rc::Rc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -115,9 +114,12 @@ impl ClientConnection {
             && !connection.is_eof()
     }
 
-    /// The stream with its unread bytes in front, after an upgrade; `None` while a body still holds it.
-    pub fn into_stream(self) -> Option<Stream> {
-        Rc::into_inner(self.connection).map(|cell| cell.into_inner().into_stream())
+    /// Everything that the peer sends from here on, after an upgrade.
+    pub fn tunnel(&self) -> Body {
+        self.connection
+            .borrow_mut()
+            .begin_body(Framing::UntilClose, false);
+        Body::h1(Incoming::new(self.connection.clone()))
     }
 }
 
@@ -131,6 +133,17 @@ impl RequestWriter {
     pub async fn data(&mut self, bytes: Bytes) -> io::Result<()> {
         self.queue(bytes);
         poll_fn(|cx| poll_room(&self.connection, cx)).await
+    }
+
+    /// From here on bytes are written as they come: the request opened a tunnel.
+    pub const fn open_tunnel(&mut self) {
+        self.framing = Framing::UntilClose;
+    }
+
+    /// Flushes and closes the write side.
+    pub async fn shutdown(&mut self) {
+        // Fails only where the peer is gone, which the reading side sees too.
+        drop(poll_fn(|cx| self.connection.borrow_mut().poll_shutdown(cx)).await);
     }
 
     /// Queues the end of the body.
