@@ -24,9 +24,10 @@ pub mod error;
 pub mod hello;
 pub mod identity;
 mod live;
-pub mod name;
+mod name;
 pub mod parameters;
 pub mod san;
+mod selection;
 pub mod server;
 pub mod slot;
 pub mod sniff;
@@ -41,8 +42,13 @@ pub use error::{Fault, PeerRejection, PlanError, SecretError, Side, TlsError};
 pub use identity::{Identity, IdentitySlot};
 pub use parameters::{AlpnList, TlsParameters, Version};
 pub use san::{SanKind, SanMatcher, TextRule};
-pub use server::{ClientCertificate, Resumption, ServerIdentity, ServerNames, ServerTls, ServerTlsPlan};
+pub use server::{
+    ClientCertificate, Resumption, ServerIdentity, ServerNames, ServerTls, ServerTlsPlan,
+};
 pub use slot::{Secret, SecretSlot};
 pub use stream::{ClientStream, Negotiated, ServerStream};
 pub use trust::{Trust, TrustSlot};
 pub use verify::PeerRules;
+
+#[cfg(test)]
+mod tests;

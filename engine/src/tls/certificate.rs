@@ -48,9 +48,14 @@ pub struct CertificateFacts {
 impl CertificateFacts {
     /// Decodes. Refuses names with a NUL and names that do not decode, so that no later reader can see another name than we do.
     pub fn parse(der: &CertificateDer<'_>) -> Result<Self, PeerRejection> {
-        let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| PeerRejection::Malformed { what: "certificate" })?;
+        let (rest, certificate) =
+            X509Certificate::from_der(der).map_err(|_| PeerRejection::Malformed {
+                what: "certificate",
+            })?;
         if !rest.is_empty() {
-            return Err(PeerRejection::Malformed { what: "bytes after the certificate" });
+            return Err(PeerRejection::Malformed {
+                what: "bytes after the certificate",
+            });
         }
         let names = Names::read(&certificate)?;
         let digest = sha256(der);
@@ -128,12 +133,20 @@ struct Names {
 
 impl Names {
     fn read(certificate: &X509Certificate<'_>) -> Result<Self, PeerRejection> {
-        let malformed = PeerRejection::Malformed { what: "subject alternative name" };
+        let malformed = PeerRejection::Malformed {
+            what: "subject alternative name",
+        };
         let mut names = Self::default();
         // An error here is a repeated extension (RFC 5280 section 4.2 forbids it).
-        let Some(extension) = certificate.subject_alternative_name().map_err(|_| malformed.clone())? else {
+        let Some(extension) = certificate
+            .subject_alternative_name()
+            .map_err(|_| malformed.clone())?
+        else {
             // Not there, or there and not decodable: the two must not be confused.
-            let undecoded = certificate.extensions().iter().any(|extension| extension.oid.to_id_string() == "2.5.29.17");
+            let undecoded = certificate
+                .extensions()
+                .iter()
+                .any(|extension| extension.oid.to_id_string() == "2.5.29.17");
             return if undecoded { Err(malformed) } else { Ok(names) };
         };
         for general in &extension.value.general_names {
@@ -141,7 +154,9 @@ impl Names {
                 GeneralName::URI(text) => names.uris.push(plain(text)?),
                 GeneralName::DNSName(text) => names.dns.push(plain(text)?),
                 GeneralName::RFC822Name(text) => names.emails.push(plain(text)?),
-                GeneralName::IPAddress(bytes) => names.addresses.push(address(bytes).ok_or_else(|| malformed.clone())?),
+                GeneralName::IPAddress(bytes) => names
+                    .addresses
+                    .push(address(bytes).ok_or_else(|| malformed.clone())?),
                 GeneralName::Invalid(..) => return Err(malformed),
                 // Never matched, whatever they hold: an otherName is not text of the wanted type (CVE-2025-66220).
                 GeneralName::OtherName(..)
@@ -157,7 +172,11 @@ impl Names {
 
 /// Seconds since 1970, now.
 pub(super) fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        })
 }
 
 fn plain(text: &str) -> Result<Box<str>, PeerRejection> {
@@ -166,7 +185,9 @@ fn plain(text: &str) -> Result<Box<str>, PeerRejection> {
     }
     // IA5String (RFC 5280 section 4.2.1.6); the parser is content with UTF-8.
     if !text.is_ascii() {
-        return Err(PeerRejection::Malformed { what: "subject alternative name" });
+        return Err(PeerRejection::Malformed {
+            what: "subject alternative name",
+        });
     }
     Ok(text.into())
 }
@@ -181,7 +202,11 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 fn serial(raw: &[u8]) -> Box<str> {
     let start = raw.iter().position(|byte| *byte != 0).unwrap_or(raw.len());
     let digits = raw.get(start..).unwrap_or_default();
-    if digits.is_empty() { "0".into() } else { hexadecimal(digits) }
+    if digits.is_empty() {
+        "0".into()
+    } else {
+        hexadecimal(digits)
+    }
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -207,7 +232,10 @@ fn pem_url_encoded(der: &[u8]) -> Box<str> {
     // 48 bytes make one line of 64 characters (RFC 7468 section 2).
     for line in der.chunks(48) {
         for group in line.chunks(3) {
-            let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+            let bits = group
+                .iter()
+                .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+                << (8 * (3 - group.len()));
             for index in 0..4 {
                 if index > group.len() {
                     text.push_str("%3D");

@@ -187,7 +187,9 @@ pub enum PlanError {
         maximum: &'static str,
     },
     /// A client certificate is asked for, but nothing says which are good.
-    #[error("a client certificate is required, but neither roots nor pinned hashes say which to accept")]
+    #[error(
+        "a client certificate is required, but neither roots nor pinned hashes say which to accept"
+    )]
     RequiredWithoutTrust,
     /// Names are worth nothing without a root that vouches for them.
     #[error("names in a certificate cannot be matched without trusted roots")]
@@ -223,12 +225,14 @@ impl TlsError {
         match self {
             Self::NotReady { .. } | Self::ServerName { .. } | Self::Plan(_) => Fault::Config,
             Self::Handshake { source, .. } if is_internal(source) => Fault::Internal,
-            Self::Timeout { side } | Self::Closed { side } | Self::Io { side, .. } | Self::Handshake { side, .. } | Self::Refused { side, .. } => {
-                match side {
-                    Side::Downstream => Fault::Client,
-                    Side::Upstream => Fault::Upstream,
-                }
-            }
+            Self::Timeout { side }
+            | Self::Closed { side }
+            | Self::Io { side, .. }
+            | Self::Handshake { side, .. }
+            | Self::Refused { side, .. } => match side {
+                Side::Downstream => Fault::Client,
+                Side::Upstream => Fault::Upstream,
+            },
         }
     }
 
@@ -257,9 +261,16 @@ impl TlsError {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Self::Closed { side };
         }
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).cloned() {
+        match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+            .cloned()
+        {
             Some(source) => Self::from_rustls(side, source),
-            None => Self::Io { side, source: error },
+            None => Self::Io {
+                side,
+                source: error,
+            },
         }
     }
 
@@ -267,7 +278,10 @@ impl TlsError {
         if let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = &source
             && let Some(rejection) = other.0.downcast_ref::<PeerRejection>()
         {
-            return Self::Refused { side, source: rejection.clone() };
+            return Self::Refused {
+                side,
+                source: rejection.clone(),
+            };
         }
         Self::Handshake { side, source }
     }
@@ -275,7 +289,9 @@ impl TlsError {
 
 impl From<PeerRejection> for rustls::Error {
     fn from(rejection: PeerRejection) -> Self {
-        Self::InvalidCertificate(CertificateError::Other(rustls::OtherError(Arc::new(rejection))))
+        Self::InvalidCertificate(CertificateError::Other(rustls::OtherError(Arc::new(
+            rejection,
+        ))))
     }
 }
 
@@ -289,30 +305,39 @@ fn peer(side: Side) -> &'static str {
 fn is_internal(error: &rustls::Error) -> bool {
     matches!(
         error,
-        rustls::Error::General(_) | rustls::Error::FailedToGetRandomBytes | rustls::Error::FailedToGetCurrentTime | rustls::Error::EncryptError
+        rustls::Error::General(_)
+            | rustls::Error::FailedToGetRandomBytes
+            | rustls::Error::FailedToGetCurrentTime
+            | rustls::Error::EncryptError
     )
 }
 
 fn handshake_reason(error: &rustls::Error) -> &'static str {
     match error {
         rustls::Error::NoCertificatesPresented => "PEER_DID_NOT_RETURN_A_CERTIFICATE",
-        rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidCertRevocationList(_) => "CERTIFICATE_VERIFY_FAILED",
+        rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidCertRevocationList(_) => {
+            "CERTIFICATE_VERIFY_FAILED"
+        }
         rustls::Error::NoApplicationProtocol => "NO_APPLICATION_PROTOCOL",
         rustls::Error::DecryptError => "DECRYPTION_FAILED_OR_BAD_RECORD_MAC",
         rustls::Error::PeerSentOversizedRecord => "ENCRYPTED_LENGTH_TOO_LONG",
         rustls::Error::InvalidMessage(_) => "WRONG_VERSION_NUMBER",
         rustls::Error::PeerIncompatible(incompatible) => match incompatible {
             PeerIncompatible::NoCipherSuitesInCommon => "NO_SHARED_CIPHER",
-            PeerIncompatible::NoKxGroupsInCommon | PeerIncompatible::NamedGroupsExtensionRequired => "NO_SHARED_GROUP",
-            PeerIncompatible::NoSignatureSchemesInCommon | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
+            PeerIncompatible::NoKxGroupsInCommon
+            | PeerIncompatible::NamedGroupsExtensionRequired => "NO_SHARED_GROUP",
+            PeerIncompatible::NoSignatureSchemesInCommon
+            | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
                 "NO_COMMON_SIGNATURE_ALGORITHMS"
             }
             _ => "UNSUPPORTED_PROTOCOL",
         },
-        rustls::Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => "INVALID_ALPN_PROTOCOL",
-        rustls::Error::PeerMisbehaved(_) | rustls::Error::InappropriateMessage { .. } | rustls::Error::InappropriateHandshakeMessage { .. } => {
-            "UNEXPECTED_MESSAGE"
+        rustls::Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
+            "INVALID_ALPN_PROTOCOL"
         }
+        rustls::Error::PeerMisbehaved(_)
+        | rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. } => "UNEXPECTED_MESSAGE",
         rustls::Error::AlertReceived(alert) => alert_reason(*alert),
         _ => "HANDSHAKE_FAILURE",
     }

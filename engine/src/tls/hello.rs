@@ -43,10 +43,18 @@ pub fn inspect(bytes: &[u8]) -> Verdict {
             Record::Foreign => return Verdict::NotTls,
             Record::Partial { wanted, fragment } => {
                 // A first byte of the message that is not a ClientHello's settles it early.
-                if fragments.is_empty() && fragment.first().is_some_and(|kind| *kind != CLIENT_HELLO) {
+                if fragments.is_empty()
+                    && fragment.first().is_some_and(|kind| *kind != CLIENT_HELLO)
+                {
                     return Verdict::NotTls;
                 }
-                return if consumed + wanted > LARGEST { Verdict::TooLarge } else { Verdict::NeedMore { length: consumed + wanted } };
+                return if consumed + wanted > LARGEST {
+                    Verdict::TooLarge
+                } else {
+                    Verdict::NeedMore {
+                        length: consumed + wanted,
+                    }
+                };
             }
             Record::Whole { fragment, after } => {
                 gathered += fragment.len();
@@ -59,8 +67,13 @@ pub fn inspect(bytes: &[u8]) -> Verdict {
             Length::Known(length) if length > LARGEST - HEADER => return Verdict::TooLarge,
             Length::Known(length) if gathered >= MESSAGE_HEADER + length => {
                 let hello = match fragments.as_slice() {
-                    [only] => only.get(MESSAGE_HEADER..MESSAGE_HEADER + length).and_then(parse),
-                    several => several.concat().get(MESSAGE_HEADER..MESSAGE_HEADER + length).and_then(parse),
+                    [only] => only
+                        .get(MESSAGE_HEADER..MESSAGE_HEADER + length)
+                        .and_then(parse),
+                    several => several
+                        .concat()
+                        .get(MESSAGE_HEADER..MESSAGE_HEADER + length)
+                        .and_then(parse),
                 };
                 return hello.map_or(Verdict::NotTls, Verdict::Hello);
             }
@@ -72,7 +85,12 @@ pub fn inspect(bytes: &[u8]) -> Verdict {
 /// Entry for fuzzing: any bytes, any cut. Panics when a verdict changes as the stream grows, which must not happen.
 pub fn fuzz_hello(data: &[u8]) {
     let whole = inspect(data);
-    for cut in [data.len() / 2, data.len().saturating_sub(1), data.len().min(HEADER), data.len().min(HEADER + 1)] {
+    for cut in [
+        data.len() / 2,
+        data.len().saturating_sub(1),
+        data.len().min(HEADER),
+        data.len().min(HEADER + 1),
+    ] {
         let part = inspect(data.get(..cut).unwrap_or_default());
         match part {
             Verdict::NeedMore { length } => assert!(length > cut, "asks for bytes that it has"),
@@ -99,12 +117,16 @@ enum Record<'a> {
 
 /// One record (RFC 8446 section 5.1): type, version, length, fragment.
 fn record(bytes: &[u8]) -> Record<'_> {
-    let plausible = |index: usize, good: fn(u8) -> bool| bytes.get(index).is_none_or(|byte| good(*byte));
+    let plausible =
+        |index: usize, good: fn(u8) -> bool| bytes.get(index).is_none_or(|byte| good(*byte));
     if !plausible(0, |kind| kind == HANDSHAKE) || !plausible(1, |major| major == 3) {
         return Record::Foreign;
     }
     let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
-        return Record::Partial { wanted: HEADER, fragment: &[] };
+        return Record::Partial {
+            wanted: HEADER,
+            fragment: &[],
+        };
     };
     let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
     if length == 0 || length > LARGEST_FRAGMENT {
@@ -112,7 +134,10 @@ fn record(bytes: &[u8]) -> Record<'_> {
     }
     match body.split_at_checked(length) {
         Some((fragment, after)) => Record::Whole { fragment, after },
-        None => Record::Partial { wanted: HEADER + length, fragment: body },
+        None => Record::Partial {
+            wanted: HEADER + length,
+            fragment: body,
+        },
     }
 }
 
@@ -124,10 +149,14 @@ enum Length {
 
 /// The header of the handshake message may itself be spread over records.
 fn message_length(fragments: &[&[u8]]) -> Length {
-    let mut header = fragments.iter().flat_map(|fragment| fragment.iter().copied());
+    let mut header = fragments
+        .iter()
+        .flat_map(|fragment| fragment.iter().copied());
     match (header.next(), header.next(), header.next(), header.next()) {
         (Some(kind), ..) if kind != CLIENT_HELLO => Length::Foreign,
-        (_, Some(high), Some(middle), Some(low)) => Length::Known(usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)),
+        (_, Some(high), Some(middle), Some(low)) => {
+            Length::Known(usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low))
+        }
         _ => Length::Unknown,
     }
 }
@@ -140,7 +169,11 @@ fn parse(body: &[u8]) -> Option<ClientHello> {
     let session = reader.short_vector()?;
     let suites = reader.long_vector()?;
     let compression = reader.short_vector()?;
-    if session.len() > 32 || suites.is_empty() || !suites.len().is_multiple_of(2) || compression.is_empty() {
+    if session.len() > 32
+        || suites.is_empty()
+        || !suites.len().is_multiple_of(2)
+        || compression.is_empty()
+    {
         return None;
     }
     let mut hello = ClientHello::default();
@@ -178,12 +211,23 @@ impl ClientHello {
         let mut list = Reader(content.long_vector()?);
         let kind = list.u8()?;
         let name = list.long_vector()?;
-        if kind != 0 || name.is_empty() || name.len() > 255 || name.contains(&0) || !list.0.is_empty() || !content.0.is_empty() {
+        if kind != 0
+            || name.is_empty()
+            || name.len() > 255
+            || name.contains(&0)
+            || !list.0.is_empty()
+            || !content.0.is_empty()
+        {
             return None;
         }
         // Istio's names hold underscores (`outbound_.80_._.host`). Anything else would only serve to confuse logs.
-        let plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
-        self.sni = std::str::from_utf8(name).ok().filter(|_| plain).map(|name| name.to_ascii_lowercase().into());
+        let plain = name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+        self.sni = std::str::from_utf8(name)
+            .ok()
+            .filter(|_| plain)
+            .map(|name| name.to_ascii_lowercase().into());
         Some(())
     }
 
@@ -199,7 +243,10 @@ impl ClientHello {
                 return None;
             }
             let known = KNOWN_PROTOCOLS.iter().find(|known| **known == name);
-            self.alpn.push(known.map_or_else(|| Bytes::copy_from_slice(name), |known| Bytes::from_static(known)));
+            self.alpn.push(known.map_or_else(
+                || Bytes::copy_from_slice(name),
+                |known| Bytes::from_static(known),
+            ));
         }
         Some(())
     }
@@ -262,8 +309,16 @@ const ALPN: u16 = 16;
 const SUPPORTED_VERSIONS: u16 = 43;
 
 /// Names that need no copy.
-const KNOWN_PROTOCOLS: &[&[u8]] =
-    &[b"h2", b"http/1.1", b"istio", b"istio-peer-exchange", b"istio-http/1.0", b"istio-http/1.1", b"istio-h2", b"http/1.0"];
+const KNOWN_PROTOCOLS: &[&[u8]] = &[
+    b"h2",
+    b"http/1.1",
+    b"istio",
+    b"istio-peer-exchange",
+    b"istio-http/1.0",
+    b"istio-http/1.1",
+    b"istio-h2",
+    b"http/1.0",
+];
 
 #[cfg(test)]
 mod tests {
@@ -277,13 +332,26 @@ mod tests {
 
     #[test]
     fn what_rustls_sends_is_read_at_every_cut() {
-        let bytes = captured("Outbound_.80_._.Reviews.default.svc.cluster.local", &["istio-http/1.1", "istio", "h2", "custom"]);
-        let Verdict::Hello(hello) = inspect(&bytes) else { panic!("{:?}", inspect(&bytes)) };
-        assert_eq!(hello.sni.as_deref(), Some("outbound_.80_._.reviews.default.svc.cluster.local"));
-        assert_eq!(hello.alpn.iter().map(|name| &name[..]).collect::<Vec<_>>(), [&b"istio-http/1.1"[..], b"istio", b"h2", b"custom"]);
+        let bytes = captured(
+            "Outbound_.80_._.Reviews.default.svc.cluster.local",
+            &["istio-http/1.1", "istio", "h2", "custom"],
+        );
+        let Verdict::Hello(hello) = inspect(&bytes) else {
+            panic!("{:?}", inspect(&bytes))
+        };
+        assert_eq!(
+            hello.sni.as_deref(),
+            Some("outbound_.80_._.reviews.default.svc.cluster.local")
+        );
+        assert_eq!(
+            hello.alpn.iter().map(|name| &name[..]).collect::<Vec<_>>(),
+            [&b"istio-http/1.1"[..], b"istio", b"h2", b"custom"]
+        );
         assert_eq!(hello.versions.as_slice(), [0x0304, 0x0303]);
         for cut in 0..bytes.len() {
-            let Verdict::NeedMore { length } = inspect(&bytes[..cut]) else { panic!("cut at {cut}") };
+            let Verdict::NeedMore { length } = inspect(&bytes[..cut]) else {
+                panic!("cut at {cut}")
+            };
             assert!(length > cut && length <= bytes.len());
         }
         let mut longer = bytes;
@@ -307,14 +375,22 @@ mod tests {
 
     #[test]
     fn nothing_offered_and_nothing_named() {
-        let bytes = captured("10.0.0.1", &[]);
-        let Verdict::Hello(hello) = inspect(&bytes) else { panic!() };
-        assert_eq!((hello.sni, hello.alpn.len()), (None, 0));
+        let verdict = inspect(&captured("10.0.0.1", &[]));
+        assert!(
+            matches!(verdict, Verdict::Hello(hello) if hello.sni.is_none() && hello.alpn.is_empty())
+        );
     }
 
     #[test]
     fn what_is_not_tls() {
-        for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x02", b"\x15\x03\x01\x00\x02\x01\x00", b"\x16\x03\x01\x00\x00", b"\x16\x03\x01\x00\x05\x02", b"\x16\x03\x01\xff\xff"] {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            b"\x16\x02",
+            b"\x15\x03\x01\x00\x02\x01\x00",
+            b"\x16\x03\x01\x00\x00",
+            b"\x16\x03\x01\x00\x05\x02",
+            b"\x16\x03\x01\xff\xff",
+        ] {
             assert_eq!(inspect(bytes), Verdict::NotTls, "{bytes:02x?}");
         }
         assert_eq!(inspect(&framed(&[1, 0xff, 0xff, 0xff])), Verdict::TooLarge);
@@ -339,13 +415,21 @@ mod tests {
             ("twice", [named(b"a"), named(b"b")].concat(), None),
             ("empty protocol list", protocols(b""), None),
             ("empty protocol", protocols(b"\0"), None),
-            ("protocols", protocols(b"\x02h2\x01x"), Some(hello(None, &[b"h2", b"x"]))),
+            (
+                "protocols",
+                protocols(b"\x02h2\x01x"),
+                Some(hello(None, &[b"h2", b"x"])),
+            ),
             ("overrun", protocols(b"\x05h2"), None),
             ("grease", extension(0x0a0a, b""), Some(hello(None, &[]))),
         ];
         for (what, extensions, expected) in cases {
             let got = inspect(&built(extensions));
-            assert_eq!(got, expected.clone().map_or(Verdict::NotTls, Verdict::Hello), "{what}");
+            assert_eq!(
+                got,
+                expected.clone().map_or(Verdict::NotTls, Verdict::Hello),
+                "{what}"
+            );
         }
     }
 
@@ -365,11 +449,12 @@ mod tests {
     }
 
     fn captured(name: &str, alpn: &[&str]) -> Vec<u8> {
-        let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(parameters::provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .unwrap()
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
+        let mut config =
+            rustls::ClientConfig::builder_with_provider(Arc::clone(parameters::provider()))
+                .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+                .unwrap()
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
@@ -380,7 +465,11 @@ mod tests {
 
     fn hello(sni: Option<&str>, alpn: &[&'static [u8]]) -> ClientHello {
         let alpn = alpn.iter().map(|name| Bytes::from_static(name)).collect();
-        ClientHello { sni: sni.map(Into::into), alpn, versions: SmallVec::from_slice(&[0x0303]) }
+        ClientHello {
+            sni: sni.map(Into::into),
+            alpn,
+            versions: SmallVec::from_slice(&[0x0303]),
+        }
     }
 
     fn built(extensions: &[u8]) -> Vec<u8> {
@@ -400,7 +489,11 @@ mod tests {
     }
 
     fn long(content: &[u8]) -> Vec<u8> {
-        [&u16::try_from(content.len()).unwrap().to_be_bytes()[..], content].concat()
+        [
+            &u16::try_from(content.len()).unwrap().to_be_bytes()[..],
+            content,
+        ]
+        .concat()
     }
 
     fn framed(fragment: &[u8]) -> Vec<u8> {

@@ -28,11 +28,19 @@ struct Built<T> {
 
 impl<T> Live<T> {
     pub(super) fn new() -> Self {
-        Self { current: ArcSwapOption::empty(), seen: AtomicU64::new(0), building: Mutex::new(()) }
+        Self {
+            current: ArcSwapOption::empty(),
+            seen: AtomicU64::new(0),
+            building: Mutex::new(()),
+        }
     }
 
     /// The value for the secrets as they are now; `build` runs when they are not those of the last value.
-    pub(super) fn obtain(&self, stamps: impl FnOnce() -> Stamps, build: impl FnOnce() -> Result<T, TlsError>) -> Result<Arc<T>, TlsError> {
+    pub(super) fn obtain(
+        &self,
+        stamps: impl FnOnce() -> Stamps,
+        build: impl FnOnce() -> Result<T, TlsError>,
+    ) -> Result<Arc<T>, TlsError> {
         if self.seen.load(Ordering::Acquire) == slot::epoch()
             && let Some(built) = self.current.load().as_ref()
         {
@@ -42,12 +50,20 @@ impl<T> Live<T> {
         // Read before the stamps: a change between the two moves the epoch past what is stored below, and the next caller looks again.
         let epoch = slot::epoch();
         let stamps = stamps();
-        let kept = self.current.load().as_ref().filter(|built| built.stamps == stamps).map(|built| Arc::clone(&built.value));
+        let kept = self
+            .current
+            .load()
+            .as_ref()
+            .filter(|built| built.stamps == stamps)
+            .map(|built| Arc::clone(&built.value));
         let value = match kept {
             Some(value) => value,
             None => {
                 let value = Arc::new(build()?);
-                self.current.store(Some(Arc::new(Built { stamps, value: Arc::clone(&value) })));
+                self.current.store(Some(Arc::new(Built {
+                    stamps,
+                    value: Arc::clone(&value),
+                })));
                 value
             }
         };

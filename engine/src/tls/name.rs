@@ -37,15 +37,28 @@ pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
 fn append_value(text: &mut String, value: &Any<'_>) {
     let decoded;
     let bytes: &[u8] = match value.tag() {
-        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::NumericString | Tag::VisibleString => value.data,
+        Tag::Utf8String
+        | Tag::PrintableString
+        | Tag::Ia5String
+        | Tag::NumericString
+        | Tag::VisibleString => value.data,
         Tag::T61String => {
             // Read as Latin-1, as everybody does who still meets it.
-            decoded = value.data.iter().map(|byte| char::from(*byte)).collect::<String>();
+            decoded = value
+                .data
+                .iter()
+                .map(|byte| char::from(*byte))
+                .collect::<String>();
             decoded.as_bytes()
         }
         Tag::BmpString => {
-            let units = value.data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-            decoded = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect::<String>();
+            let units = value
+                .data
+                .chunks_exact(2)
+                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+            decoded = char::decode_utf16(units)
+                .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+                .collect::<String>();
             decoded.as_bytes()
         }
         _ => return append_dump(text, value),
@@ -76,7 +89,9 @@ fn append_dump(text: &mut String, value: &Any<'_>) {
         Ok(short) if short < 0x80 => der.push(short),
         Ok(long) => der.extend([0x81, long]),
         Err(_) => {
-            let length = u16::try_from(value.data.len()).unwrap_or(u16::MAX).to_be_bytes();
+            let length = u16::try_from(value.data.len())
+                .unwrap_or(u16::MAX)
+                .to_be_bytes();
             der.extend([0x82, length[0], length[1]]);
         }
     }

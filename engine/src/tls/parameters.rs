@@ -54,30 +54,47 @@ impl Version {
 
     pub(super) fn negotiated(version: Option<ProtocolVersion>) -> Self {
         // rustls speaks no others.
-        if version == Some(ProtocolVersion::TLSv1_2) { Self::Tls12 } else { Self::Tls13 }
+        if version == Some(ProtocolVersion::TLSv1_2) {
+            Self::Tls12
+        } else {
+            Self::Tls13
+        }
     }
 }
 
 impl Default for TlsParameters {
     fn default() -> Self {
-        Self { minimum: Version::Tls12, maximum: Version::Tls13, cipher_suites: Vec::new(), groups: Vec::new() }
+        Self {
+            minimum: Version::Tls12,
+            maximum: Version::Tls13,
+            cipher_suites: Vec::new(),
+            groups: Vec::new(),
+        }
     }
 }
 
 impl TlsParameters {
     /// Names in `cipher_suites` that are not served: unknown ones, and those without forward secrecy or authenticated encryption.
     pub fn ignored_cipher_suites(&self) -> Vec<&str> {
-        self.suite_names().filter(|name| suite(name).is_none()).collect()
+        self.suite_names()
+            .filter(|name| suite(name).is_none())
+            .collect()
     }
 
     fn suite_names(&self) -> impl Iterator<Item = &str> {
-        self.cipher_suites.iter().flat_map(|entry| entry.trim_matches(['[', ']']).split(['|', ':'])).filter(|name| !name.is_empty())
+        self.cipher_suites
+            .iter()
+            .flat_map(|entry| entry.trim_matches(['[', ']']).split(['|', ':']))
+            .filter(|name| !name.is_empty())
     }
 
     pub(super) fn compile(&self) -> Result<Compiled, PlanError> {
         let lowest = self.minimum.max(Version::Tls12);
         if self.maximum < lowest {
-            return Err(PlanError::NoVersion { minimum: self.minimum.as_str(), maximum: self.maximum.as_str() });
+            return Err(PlanError::NoVersion {
+                minimum: self.minimum.as_str(),
+                maximum: self.maximum.as_str(),
+            });
         }
         let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
         if self.maximum == Version::Tls13 {
@@ -86,7 +103,10 @@ impl TlsParameters {
         if lowest == Version::Tls12 {
             versions.push(&TLS12);
         }
-        Ok(Compiled { provider: self.provider(lowest == Version::Tls12)?, versions })
+        Ok(Compiled {
+            provider: self.provider(lowest == Version::Tls12)?,
+            versions,
+        })
     }
 
     fn provider(&self, serves_tls12: bool) -> Result<Arc<CryptoProvider>, PlanError> {
@@ -102,7 +122,9 @@ impl TlsParameters {
                 }
             }
             if chosen.is_empty() {
-                return Err(PlanError::NoCipherSuite { listed: self.cipher_suites.clone() });
+                return Err(PlanError::NoCipherSuite {
+                    listed: self.cipher_suites.clone(),
+                });
             }
             provider.cipher_suites.retain(|held| held.tls13().is_some());
             provider.cipher_suites.extend(chosen);
@@ -111,7 +133,9 @@ impl TlsParameters {
             let names = self.groups.iter().flat_map(|entry| entry.split(':'));
             provider.kx_groups = names.filter_map(group).collect();
             if provider.kx_groups.is_empty() {
-                return Err(PlanError::NoGroup { listed: self.groups.clone() });
+                return Err(PlanError::NoGroup {
+                    listed: self.groups.clone(),
+                });
             }
         }
         Ok(Arc::new(provider))
@@ -128,7 +152,10 @@ pub(super) struct Compiled {
 impl AlpnList {
     /// Checks the lengths (RFC 7301 section 3.1). An empty list means that the extension is not used.
     pub fn new<N: AsRef<[u8]>>(names: impl IntoIterator<Item = N>) -> Result<Arc<Self>, PlanError> {
-        let names: Vec<Vec<u8>> = names.into_iter().map(|name| name.as_ref().to_vec()).collect();
+        let names: Vec<Vec<u8>> = names
+            .into_iter()
+            .map(|name| name.as_ref().to_vec())
+            .collect();
         if names.iter().any(|name| !(1..=255).contains(&name.len())) {
             return Err(PlanError::Alpn);
         }
@@ -160,13 +187,22 @@ pub(super) fn provider() -> &'static Arc<CryptoProvider> {
 
 /// OpenSSL's name of a negotiated suite (TLS 1.3 suites have only the one of the RFC).
 pub(super) fn suite_name(suite: CipherSuite) -> &'static str {
-    SUITES.iter().find(|(_, known)| known.suite() == suite).map_or("unknown", |(name, _)| name)
+    SUITES
+        .iter()
+        .find(|(_, known)| known.suite() == suite)
+        .map_or("unknown", |(name, _)| name)
 }
 
 fn suite(name: &str) -> Option<SupportedCipherSuite> {
     SUITES
         .iter()
-        .find(|(openssl, known)| *openssl == name || known.suite().as_str().is_some_and(|registered| registered == name))
+        .find(|(openssl, known)| {
+            *openssl == name
+                || known
+                    .suite()
+                    .as_str()
+                    .is_some_and(|registered| registered == name)
+        })
         .map(|(_, known)| *known)
 }
 
@@ -189,13 +225,40 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
 });
 
 static SUITES: &[(&str, SupportedCipherSuite)] = &[
-    ("TLS_AES_128_GCM_SHA256", cipher_suite::TLS13_AES_128_GCM_SHA256),
-    ("TLS_AES_256_GCM_SHA384", cipher_suite::TLS13_AES_256_GCM_SHA384),
-    ("TLS_CHACHA20_POLY1305_SHA256", cipher_suite::TLS13_CHACHA20_POLY1305_SHA256),
-    ("ECDHE-ECDSA-AES128-GCM-SHA256", cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
-    ("ECDHE-RSA-AES128-GCM-SHA256", cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
-    ("ECDHE-ECDSA-AES256-GCM-SHA384", cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
-    ("ECDHE-RSA-AES256-GCM-SHA384", cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
-    ("ECDHE-ECDSA-CHACHA20-POLY1305", cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
-    ("ECDHE-RSA-CHACHA20-POLY1305", cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256),
+    (
+        "TLS_AES_128_GCM_SHA256",
+        cipher_suite::TLS13_AES_128_GCM_SHA256,
+    ),
+    (
+        "TLS_AES_256_GCM_SHA384",
+        cipher_suite::TLS13_AES_256_GCM_SHA384,
+    ),
+    (
+        "TLS_CHACHA20_POLY1305_SHA256",
+        cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    ),
+    (
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    ),
+    (
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ),
+    (
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    ),
+    (
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    ),
+    (
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+    (
+        "ECDHE-RSA-CHACHA20-POLY1305",
+        cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
 ];

@@ -58,7 +58,14 @@ enum Compiled {
 impl SanMatcher {
     /// Compiles. `ignore_case` (ASCII) has no effect on regular expressions, as in Envoy.
     pub fn new(kind: SanKind, rule: TextRule, ignore_case: bool) -> Result<Self, PlanError> {
-        let fold = |text: String| if ignore_case { text.to_ascii_lowercase() } else { text }.into_boxed_str();
+        let fold = |text: String| {
+            if ignore_case {
+                text.to_ascii_lowercase()
+            } else {
+                text
+            }
+            .into_boxed_str()
+        };
         let compiled = match rule {
             // Two spellings of one IPv6 address are one name.
             TextRule::Exact(text) if kind == SanKind::Ip => match text.parse() {
@@ -71,19 +78,31 @@ impl SanMatcher {
             TextRule::Contains(text) => Compiled::Contains(fold(text)),
             TextRule::Regex(pattern) => Compiled::Regex(compile(&pattern)?),
         };
-        Ok(Self { kind, ignore_case, compiled })
+        Ok(Self {
+            kind,
+            ignore_case,
+            compiled,
+        })
     }
 
     /// An exact URI, the usual SPIFFE rule.
     pub fn exact_uri(uri: &str) -> Self {
-        Self { kind: SanKind::Uri, ignore_case: false, compiled: Compiled::Exact(uri.into()) }
+        Self {
+            kind: SanKind::Uri,
+            ignore_case: false,
+            compiled: Compiled::Exact(uri.into()),
+        }
     }
 
     /// Whether one of the certificate's names satisfies the rule.
     pub fn matches(&self, facts: &CertificateFacts) -> bool {
         let wants = |kind: SanKind| self.kind == kind || self.kind == SanKind::Any;
         (wants(SanKind::Uri) && facts.uri_sans.iter().any(|name| self.text(name)))
-            || (wants(SanKind::Dns) && facts.dns_sans.iter().any(|name| self.text(name) || self.wildcard(name)))
+            || (wants(SanKind::Dns)
+                && facts
+                    .dns_sans
+                    .iter()
+                    .any(|name| self.text(name) || self.wildcard(name)))
             || (wants(SanKind::Email) && facts.email_sans.iter().any(|name| self.text(name)))
             || (wants(SanKind::Ip) && facts.ip_sans.iter().any(|address| self.address(*address)))
     }
@@ -115,19 +134,31 @@ impl SanMatcher {
 
     /// `*.example.com` in the certificate covers `a.example.com`, but neither `example.com` nor `a.b.example.com` (RFC 9525 section 6.3).
     fn wildcard(&self, name: &str) -> bool {
-        let Compiled::Exact(wanted) = &self.compiled else { return false };
-        let Some(parent) = name.strip_prefix("*.") else { return false };
-        wanted.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && !parent.is_empty() && rest.eq_ignore_ascii_case(parent))
+        let Compiled::Exact(wanted) = &self.compiled else {
+            return false;
+        };
+        let Some(parent) = name.strip_prefix("*.") else {
+            return false;
+        };
+        wanted.split_once('.').is_some_and(|(label, rest)| {
+            !label.is_empty() && !parent.is_empty() && rest.eq_ignore_ascii_case(parent)
+        })
     }
 }
 
 /// Anchored at both ends; pattern and program are bounded, as patterns come from whoever may write a policy (ISTIO-SECURITY-2026-006).
 fn compile(pattern: &str) -> Result<Regex, PlanError> {
-    let refuse = |reason: String| PlanError::Regex { pattern: pattern.chars().take(200).collect(), reason };
+    let refuse = |reason: String| PlanError::Regex {
+        pattern: pattern.chars().take(200).collect(),
+        reason,
+    };
     if pattern.len() > LARGEST_PATTERN {
         return Err(refuse(format!("longer than {LARGEST_PATTERN} bytes")));
     }
-    RegexBuilder::new(&format!(r"\A(?:{pattern})\z")).size_limit(LARGEST_PROGRAM).build().map_err(|error| refuse(error.to_string()))
+    RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
+        .size_limit(LARGEST_PROGRAM)
+        .build()
+        .map_err(|error| refuse(error.to_string()))
 }
 
 const LARGEST_PATTERN: usize = 4 << 10;

@@ -4,11 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
 use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage, ServerSessionMemoryCache};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SignatureAlgorithm, SignatureScheme};
-use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -17,6 +15,7 @@ use super::error::{PlanError, Side, TlsError};
 use super::identity::{Identity, IdentitySlot};
 use super::live::{Live, Stamps};
 use super::parameters::{AlpnList, Compiled, TlsParameters};
+use super::selection::{Pattern, Selection};
 use super::stream::{BUFFER_LIMIT, Negotiated, ServerStream};
 use super::ticket;
 use super::verify::{HostRule, PeerRules, PeerVerifier, Role};
@@ -105,7 +104,12 @@ impl ServerTls {
             }
         }
         let compiled = plan.parameters.compile()?;
-        Ok(Self { rules: Arc::new(plan.peer.clone()), plan, compiled, live: Live::new() })
+        Ok(Self {
+            rules: Arc::new(plan.peer.clone()),
+            plan,
+            compiled,
+            live: Live::new(),
+        })
     }
 
     /// The plan as given.
@@ -115,7 +119,16 @@ impl ServerTls {
 
     /// Whether the secrets have come: the roots, and at least one certificate.
     pub fn is_ready(&self) -> bool {
-        self.plan.peer.trust.as_ref().is_none_or(|slot| slot.is_ready()) && self.plan.identities.iter().any(|identity| identity.slot.is_ready())
+        self.plan
+            .peer
+            .trust
+            .as_ref()
+            .is_none_or(|slot| slot.is_ready())
+            && self
+                .plan
+                .identities
+                .iter()
+                .any(|identity| identity.slot.is_ready())
     }
 
     /// Waits for every secret: the moment at which a warming listener may take over.
@@ -129,16 +142,22 @@ impl ServerTls {
     }
 
     /// Shakes hands with a client. `timeout` covers the whole of it (`transport_socket_connect_timeout`); none: the client may take for ever.
-    pub async fn accept<S>(&self, stream: S, timeout: Option<Duration>) -> Result<ServerStream<S>, TlsError>
+    pub async fn accept<S>(
+        &self,
+        stream: S,
+        timeout: Option<Duration>,
+    ) -> Result<ServerStream<S>, TlsError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let live = self.live()?;
         match timeout {
             None => handshake(live, stream).await,
-            Some(limit) => {
-                tokio::time::timeout(limit, handshake(live, stream)).await.unwrap_or(Err(TlsError::Timeout { side: Side::Downstream }))
-            }
+            Some(limit) => tokio::time::timeout(limit, handshake(live, stream))
+                .await
+                .unwrap_or(Err(TlsError::Timeout {
+                    side: Side::Downstream,
+                })),
         }
     }
 
@@ -147,7 +166,11 @@ impl ServerTls {
     }
 
     fn stamps(&self) -> Stamps {
-        let identities = self.plan.identities.iter().map(|identity| identity.slot.generation());
+        let identities = self
+            .plan
+            .identities
+            .iter()
+            .map(|identity| identity.slot.generation());
         identities.chain([self.plan.peer.generation()]).collect()
     }
 
@@ -157,7 +180,12 @@ impl ServerTls {
             wanted => {
                 let trust = self.rules.current_trust()?;
                 let required = wanted == ClientCertificate::Required;
-                Some(Arc::new(PeerVerifier::new(Arc::clone(&self.rules), trust, HostRule::Ignore, required)))
+                Some(Arc::new(PeerVerifier::new(
+                    Arc::clone(&self.rules),
+                    trust,
+                    HostRule::Ignore,
+                    required,
+                )))
             }
         };
         let sessions = Sessions::new(self.plan.resumption)?;
@@ -165,32 +193,42 @@ impl ServerTls {
             alpn: Arc::clone(&self.plan.alpn),
             verifier,
             entries: Vec::new(),
-            exact: FxHashMap::default(),
-            leading: FxHashMap::default(),
-            trailing: FxHashMap::default(),
-            fallback: SmallVec::new(),
+            selection: Selection::default(),
         };
         for identity in &self.plan.identities {
-            let Some(held) = identity.slot.load() else { continue };
+            let Some(held) = identity.slot.load() else {
+                continue;
+            };
             let index = live.entries.len();
-            live.enrol(index, identity, &held);
+            live.selection.enrol(index, &identity.names, held.facts());
             let entry = self.entry(&live, &sessions, &held)?;
             live.entries.push(entry);
         }
         if live.entries.is_empty() {
-            let secret = self.plan.identities.first().map_or("", |identity| identity.slot.name());
-            return Err(TlsError::NotReady { secret: secret.into() });
+            let secret = self
+                .plan
+                .identities
+                .first()
+                .map_or("", |identity| identity.slot.name());
+            return Err(TlsError::NotReady {
+                secret: secret.into(),
+            });
         }
-        if live.fallback.is_empty() {
-            live.fallback = (0..live.entries.len()).collect();
-        }
+        live.selection.complete(live.entries.len());
         Ok(live)
     }
 
-    fn entry(&self, live: &LiveServer, sessions: &Sessions, identity: &Identity) -> Result<Entry, TlsError> {
+    fn entry(
+        &self,
+        live: &LiveServer,
+        sessions: &Sessions,
+        identity: &Identity,
+    ) -> Result<Entry, TlsError> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.compiled.provider))
             .with_protocol_versions(&self.compiled.versions)
-            .map_err(|error| PlanError::Inconsistent { reason: error.to_string() })?;
+            .map_err(|error| PlanError::Inconsistent {
+                reason: error.to_string(),
+            })?;
         let builder = match &live.verifier {
             None => builder.with_no_client_auth(),
             Some(verifier) => {
@@ -215,7 +253,11 @@ impl ServerTls {
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("ServerTls").field("plan", &self.plan).field("ready", &self.is_ready()).finish_non_exhaustive()
+        formatter
+            .debug_struct("ServerTls")
+            .field("plan", &self.plan)
+            .field("ready", &self.is_ready())
+            .finish_non_exhaustive()
     }
 }
 
@@ -224,15 +266,8 @@ struct LiveServer {
     alpn: Arc<AlpnList>,
     verifier: Option<Arc<PeerVerifier>>,
     entries: Vec<Entry>,
-    exact: FxHashMap<Box<str>, Candidates>,
-    /// By what follows the first dot of `*.example.com`.
-    leading: FxHashMap<Box<str>, Candidates>,
-    /// By what precedes the last dot of `example.*`.
-    trailing: FxHashMap<Box<str>, Candidates>,
-    fallback: Candidates,
+    selection: Selection,
 }
-
-type Candidates = SmallVec<[usize; 2]>;
 
 /// Two configurations a certificate: rustls ends a handshake whose ALPN offer does not overlap, so those clients get one that does not speak ALPN.
 struct Entry {
@@ -243,45 +278,24 @@ struct Entry {
 }
 
 impl LiveServer {
-    fn enrol(&mut self, index: usize, identity: &ServerIdentity, held: &Identity) {
-        let patterns: SmallVec<[Pattern<'_>; 4]> = match &identity.names {
-            // The plan was checked when it was made; what a certificate says may be anything and is then no pattern.
-            ServerNames::Listed(listed) => listed.iter().filter_map(|pattern| Pattern::parse(pattern).ok()).collect(),
-            ServerNames::FromCertificate => held.facts().dns_sans.iter().filter_map(|name| Pattern::parse(name).ok()).collect(),
-        };
-        for pattern in patterns {
-            match pattern {
-                Pattern::Any => self.fallback.push(index),
-                Pattern::Exact(name) => enter(&mut self.exact, name, index),
-                Pattern::Leading(parent) => enter(&mut self.leading, parent, index),
-                Pattern::Trailing(stem) => enter(&mut self.trailing, stem, index),
-            }
-        }
-    }
-
+    /// Of the certificates for the name that was sent, the best that the client can verify.
     fn choose(&self, sni: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Entry> {
-        let candidates = sni.and_then(|name| self.named(name)).unwrap_or(&self.fallback);
+        let entry = |index: &usize| self.entries.get(*index);
         let mut best = None;
-        for entry in candidates.iter().filter_map(|index| self.entries.get(*index)) {
+        let mut any = None;
+        for entry in self.selection.candidates(sni).iter().filter_map(entry) {
+            any = any.or(Some(entry));
             if entry.key.key.choose_scheme(schemes).is_none() {
                 continue;
             }
-            // Of several for one name, ECDSA is cheaper for both sides; Envoy prefers it too.
+            // ECDSA is cheaper for both sides; Envoy prefers it too.
             if entry.key.key.algorithm() == SignatureAlgorithm::ECDSA {
                 return Some(entry);
             }
             best = best.or(Some(entry));
         }
         // None fits the client: rustls finds the words for that.
-        best.or_else(|| candidates.first().and_then(|index| self.entries.get(*index)))
-    }
-
-    fn named(&self, name: &str) -> Option<&Candidates> {
-        if let Some(found) = self.exact.get(name) {
-            return Some(found);
-        }
-        let leading = name.split_once('.').and_then(|(_, parent)| self.leading.get(parent));
-        leading.or_else(|| name.rsplit_once('.').and_then(|(stem, _)| self.trailing.get(stem)))
+        best.or(any)
     }
 }
 
@@ -290,52 +304,46 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let failed = |error| TlsError::from_io(Side::Downstream, error);
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(failed)?;
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream)
+        .await
+        .map_err(failed)?;
     let hello = start.client_hello();
     // rustls has validated it as a DNS name.
-    let sni: Option<Box<str>> = hello.server_name().map(|name| name.to_ascii_lowercase().into());
+    let sni: Option<Box<str>> = hello
+        .server_name()
+        .map(|name| name.to_ascii_lowercase().into());
     let Some(entry) = live.choose(sni.as_deref(), hello.signature_schemes()) else {
         // Building refuses to make a server without entries.
         return Err(TlsError::Plan(PlanError::NoIdentity));
     };
-    let config = if overlaps(&live.alpn, &hello) { &entry.with_alpn } else { &entry.without_alpn };
+    let config = if overlaps(&live.alpn, &hello) {
+        &entry.with_alpn
+    } else {
+        &entry.without_alpn
+    };
     let local = Arc::clone(&entry.facts);
-    let accepting = start.into_stream_with(Arc::clone(config), |connection| connection.set_buffer_limit(Some(BUFFER_LIMIT)));
+    let accepting = start.into_stream_with(Arc::clone(config), |connection| {
+        connection.set_buffer_limit(Some(BUFFER_LIMIT))
+    });
     let accepted = accepting.await.map_err(failed)?;
-    let verifier = live.verifier.as_deref().map(|verifier| (verifier, Role::Client));
-    let negotiated = Negotiated::read(accepted.get_ref().1, sni, Some(local), verifier)
-        .map_err(|source| TlsError::Refused { side: Side::Downstream, source })?;
+    let verifier = live
+        .verifier
+        .as_deref()
+        .map(|verifier| (verifier, Role::Client));
+    let negotiated =
+        Negotiated::read(accepted.get_ref().1, sni, Some(local), verifier).map_err(|source| {
+            TlsError::Refused {
+                side: Side::Downstream,
+                source,
+            }
+        })?;
     Ok(ServerStream::new(accepted, negotiated))
 }
 
 fn overlaps(ours: &AlpnList, hello: &ClientHello<'_>) -> bool {
-    hello.alpn().is_some_and(|mut offered| offered.any(|name| ours.holds(name)))
-}
-
-fn enter(table: &mut FxHashMap<Box<str>, Candidates>, name: &str, index: usize) {
-    table.entry(name.to_ascii_lowercase().into()).or_default().push(index);
-}
-
-enum Pattern<'a> {
-    Any,
-    Exact(&'a str),
-    Leading(&'a str),
-    Trailing(&'a str),
-}
-
-impl<'a> Pattern<'a> {
-    fn parse(text: &'a str) -> Result<Self, PlanError> {
-        let pattern = match text.strip_prefix("*.") {
-            _ if text == "*" => return Ok(Self::Any),
-            Some(parent) => Self::Leading(parent),
-            None => text.strip_suffix(".*").map_or(Self::Exact(text), Self::Trailing),
-        };
-        let (Self::Exact(name) | Self::Leading(name) | Self::Trailing(name)) = pattern else { return Ok(Self::Any) };
-        if name.is_empty() || name.contains('*') {
-            return Err(PlanError::NamePattern { pattern: text.into() });
-        }
-        Ok(pattern)
-    }
+    hello
+        .alpn()
+        .is_some_and(|mut offered| offered.any(|name| ours.holds(name)))
 }
 
 /// Where the sessions of one generation are kept.
@@ -349,7 +357,12 @@ impl Sessions {
     fn new(resumption: Resumption) -> Result<Self, TlsError> {
         Ok(match resumption {
             Resumption::Tickets => {
-                Self::Tickets(Arc::new(ticket::rotator().map_err(|source| TlsError::Handshake { side: Side::Downstream, source })?))
+                Self::Tickets(Arc::new(ticket::rotator().map_err(|source| {
+                    TlsError::Handshake {
+                        side: Side::Downstream,
+                        source,
+                    }
+                })?))
             }
             Resumption::Stored(size) => Self::Stored(ServerSessionMemoryCache::new(size)),
             Resumption::Off => Self::Off,
@@ -378,18 +391,3 @@ impl Sessions {
 
 /// TLS 1.3 tickets a handshake. One: proxies keep one a host, each resumption brings the next, and every ticket costs a sealed chain.
 const TICKETS: usize = 1;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn name_patterns() {
-        for good in ["*", "a.example.com", "*.example.com", "example.*", "localhost"] {
-            assert!(Pattern::parse(good).is_ok(), "{good}");
-        }
-        for bad in ["", "*.", ".*", "a*.example.com", "*.*", "*.a.*"] {
-            assert!(Pattern::parse(bad).is_err(), "{bad}");
-        }
-    }
-}

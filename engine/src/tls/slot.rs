@@ -30,7 +30,12 @@ struct Stamped<T> {
 impl<T: Secret> SecretSlot<T> {
     /// An empty slot; `name` is how errors speak of it (the SDS resource name, or a path).
     pub fn new(name: &str) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), value: ArcSwapOption::empty(), changed: watch::Sender::new(0), next: AtomicU64::new(1) })
+        Arc::new(Self {
+            name: name.into(),
+            value: ArcSwapOption::empty(),
+            changed: watch::Sender::new(0),
+            next: AtomicU64::new(1),
+        })
     }
 
     /// A slot that is filled from the start, for secrets that stand inline in the configuration.
@@ -51,7 +56,10 @@ impl<T: Secret> SecretSlot<T> {
             return false;
         }
         let generation = self.next.fetch_add(1, Ordering::Relaxed);
-        self.value.store(Some(Arc::new(Stamped { generation, value: Arc::new(value) })));
+        self.value.store(Some(Arc::new(Stamped {
+            generation,
+            value: Arc::new(value),
+        })));
         EPOCH.fetch_add(1, Ordering::Release);
         self.changed.send_replace(generation);
         true
@@ -66,7 +74,10 @@ impl<T: Secret> SecretSlot<T> {
 
     /// The current value.
     pub fn load(&self) -> Option<Arc<T>> {
-        self.value.load().as_ref().map(|held| Arc::clone(&held.value))
+        self.value
+            .load()
+            .as_ref()
+            .map(|held| Arc::clone(&held.value))
     }
 
     /// Counts the values this slot has held; 0 while it is empty.
@@ -82,7 +93,12 @@ impl<T: Secret> SecretSlot<T> {
     /// Waits until a value is there.
     pub async fn ready(&self) {
         // The sender lives in `self`, so the wait cannot end in an error.
-        drop(self.changed.subscribe().wait_for(|generation| *generation != 0).await);
+        drop(
+            self.changed
+                .subscribe()
+                .wait_for(|generation| *generation != 0)
+                .await,
+        );
     }
 
     /// Follows the generation, for whoever must act on rotation.
@@ -93,7 +109,11 @@ impl<T: Secret> SecretSlot<T> {
 
 impl<T> fmt::Debug for SecretSlot<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SecretSlot").field("name", &self.name).field("generation", &*self.changed.borrow()).finish()
+        formatter
+            .debug_struct("SecretSlot")
+            .field("name", &self.name)
+            .field("generation", &*self.changed.borrow())
+            .finish()
     }
 }
 

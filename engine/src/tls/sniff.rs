@@ -30,9 +30,13 @@ impl Sniffed {
 /// Looks at the first bytes of a stream.
 pub fn sniff(bytes: &[u8]) -> Sniffed {
     let compared = bytes.len().min(PREFACE.len());
-    // One letter is enough to tell `PRI` from `PUT`, but not from `PROPFIND` before the third.
+    // `P` and `PR` could still become POST or PROPFIND; more is wanted either way.
     if bytes.get(..compared) == PREFACE.get(..compared) {
-        return if bytes.len() < PREFACE.len() { Sniffed::NeedMore } else { Sniffed::H2c };
+        return if bytes.len() < PREFACE.len() {
+            Sniffed::NeedMore
+        } else {
+            Sniffed::H2c
+        };
     }
     let seen = bytes.get(..LARGEST_REQUEST_LINE).unwrap_or(bytes);
     // An empty line before the request is passed over (RFC 9112 section 2.2).
@@ -55,7 +59,10 @@ pub fn fuzz_sniff(data: &[u8]) {
     let whole = sniff(data);
     for cut in 0..data.len().min(64) {
         let part = sniff(data.get(..cut).unwrap_or_default());
-        assert!(part == Sniffed::NeedMore || part == whole, "changed from {part:?} to {whole:?} after {cut} bytes");
+        assert!(
+            part == Sniffed::NeedMore || part == whole,
+            "changed from {part:?} to {whole:?} after {cut} bytes"
+        );
     }
 }
 
@@ -70,9 +77,17 @@ enum Line {
 }
 
 fn request_line(bytes: &[u8]) -> Line {
-    let Some(space) = bytes.iter().take(LONGEST_METHOD + 1).position(|byte| *byte == b' ') else {
+    let Some(space) = bytes
+        .iter()
+        .take(LONGEST_METHOD + 1)
+        .position(|byte| *byte == b' ')
+    else {
         // No method is this long, or none begins so.
-        return if METHODS.iter().any(|method| method.starts_with(bytes)) { Line::Partial } else { Line::Bad };
+        return if METHODS.iter().any(|method| method.starts_with(bytes)) {
+            Line::Partial
+        } else {
+            Line::Bad
+        };
     };
     let (method, rest) = bytes.split_at(space);
     if !METHODS.contains(&method) {
@@ -89,7 +104,9 @@ fn request_line(bytes: &[u8]) -> Line {
             (target, Some(version.trim_ascii_start_spaces()))
         }
     };
-    if !target_is_plausible(method, target) || !version.is_none_or(|version| version_is_plausible(version, end.is_some())) {
+    if !target_is_plausible(method, target)
+        || !version.is_none_or(|version| version_is_plausible(version, end.is_some()))
+    {
         return Line::Bad;
     }
     match (end, version) {
@@ -129,7 +146,10 @@ trait TrimSpaces {
 
 impl TrimSpaces for [u8] {
     fn trim_ascii_start_spaces(&self) -> &[u8] {
-        let start = self.iter().position(|byte| *byte != b' ').unwrap_or(self.len());
+        let start = self
+            .iter()
+            .position(|byte| *byte != b' ')
+            .unwrap_or(self.len());
         self.get(start..).unwrap_or_default()
     }
 }
@@ -219,13 +239,21 @@ mod tests {
             (&long, Sniffed::Unknown),
         ];
         for (bytes, expected) in cases {
-            assert_eq!(sniff(bytes), *expected, "{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(40)]));
+            assert_eq!(
+                sniff(bytes),
+                *expected,
+                "{:?}",
+                String::from_utf8_lossy(&bytes[..bytes.len().min(40)])
+            );
         }
     }
 
     #[test]
     fn method_lengths_agree() {
-        assert_eq!(METHODS.iter().map(|method| method.len()).max(), Some(LONGEST_METHOD));
+        assert_eq!(
+            METHODS.iter().map(|method| method.len()).max(),
+            Some(LONGEST_METHOD)
+        );
     }
 
     proptest! {

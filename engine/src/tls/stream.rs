@@ -27,7 +27,7 @@ pub struct Negotiated {
     pub cipher: &'static str,
     /// Whether an earlier session was resumed. The peer's certificate is then the one of that session.
     pub resumed: bool,
-    /// The peer's leaf certificate.
+    /// The peer's leaf certificate. Whoever grants something for a name in it must ask `peer_verified` too.
     pub peer: Option<Arc<CertificateFacts>>,
     /// Whether the peer's certificate satisfied the rules: false where there were none, or where failure is tolerated and occurred.
     pub peer_verified: bool,
@@ -59,7 +59,8 @@ impl Negotiated {
     ) -> Result<Self, PeerRejection> {
         let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
         let chain: &[CertificateDer<'_>] = connection.peer_certificates().unwrap_or_default();
-        let excused = verifier.is_none_or(|(verifier, _)| verifier.accepts_untrusted() || verifier.asks_nothing());
+        let excused = verifier
+            .is_none_or(|(verifier, _)| verifier.accepts_untrusted() || verifier.asks_nothing());
         let peer = match chain.first().map(CertificateFacts::shared) {
             None => None,
             Some(Ok(facts)) => Some(facts),
@@ -81,7 +82,9 @@ impl Negotiated {
             alpn: connection.alpn_protocol().map(Into::into),
             sni,
             version: Version::negotiated(connection.protocol_version()),
-            cipher: connection.negotiated_cipher_suite().map_or("unknown", |suite| suite_name(suite.suite())),
+            cipher: connection
+                .negotiated_cipher_suite()
+                .map_or("unknown", |suite| suite_name(suite.suite())),
             resumed,
             peer,
             peer_verified,
@@ -92,7 +95,10 @@ impl Negotiated {
 
 impl<S> ServerStream<S> {
     pub(super) fn new(inner: tokio_rustls::server::TlsStream<S>, negotiated: Negotiated) -> Self {
-        Self { inner, negotiated: Arc::new(negotiated) }
+        Self {
+            inner,
+            negotiated: Arc::new(negotiated),
+        }
     }
 
     /// What the handshake agreed on.
@@ -108,7 +114,10 @@ impl<S> ServerStream<S> {
 
 impl<S> ClientStream<S> {
     pub(super) fn new(inner: tokio_rustls::client::TlsStream<S>, negotiated: Negotiated) -> Self {
-        Self { inner, negotiated: Arc::new(negotiated) }
+        Self {
+            inner,
+            negotiated: Arc::new(negotiated),
+        }
     }
 
     /// What the handshake agreed on.
@@ -125,13 +134,21 @@ impl<S> ClientStream<S> {
 macro_rules! forward_io {
     ($stream:ident) => {
         impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for $stream<S> {
-            fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                buffer: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
                 Pin::new(&mut self.inner).poll_read(context, buffer)
             }
         }
 
         impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for $stream<S> {
-            fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
                 Pin::new(&mut self.inner).poll_write(context, bytes)
             }
 
@@ -147,11 +164,17 @@ macro_rules! forward_io {
                 self.inner.is_write_vectored()
             }
 
-            fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            fn poll_flush(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
                 Pin::new(&mut self.inner).poll_flush(context)
             }
 
-            fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            fn poll_shutdown(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
                 Pin::new(&mut self.inner).poll_shutdown(context)
             }
         }

@@ -23,7 +23,9 @@ impl Sealer {
     fn new() -> Option<Self> {
         let mut bytes = [0_u8; 32];
         aws_lc_rs::rand::fill(&mut bytes).ok()?;
-        RandomizedNonceKey::new(&AES_256_GCM, &bytes).ok().map(|key| Self { key })
+        RandomizedNonceKey::new(&AES_256_GCM, &bytes)
+            .ok()
+            .map(|key| Self { key })
     }
 }
 
@@ -38,7 +40,10 @@ impl ProducesTickets for Sealer {
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let mut sealed = plain.to_vec();
-        let nonce = self.key.seal_in_place_append_tag(Aad::empty(), &mut sealed).ok()?;
+        let nonce = self
+            .key
+            .seal_in_place_append_tag(Aad::empty(), &mut sealed)
+            .ok()?;
         sealed.extend_from_slice(nonce.as_ref());
         Some(sealed)
     }
@@ -49,7 +54,11 @@ impl ProducesTickets for Sealer {
         }
         let (sealed, nonce) = cipher.split_last_chunk::<NONCE_LEN>()?;
         let mut opened = sealed.to_vec();
-        let length = self.key.open_in_place(nonce.into(), Aad::empty(), &mut opened).ok()?.len();
+        let length = self
+            .key
+            .open_in_place(nonce.into(), Aad::empty(), &mut opened)
+            .ok()?
+            .len();
         opened.truncate(length);
         Some(opened)
     }

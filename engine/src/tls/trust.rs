@@ -12,7 +12,8 @@ use super::error::SecretError;
 use super::identity;
 use super::slot::{Secret, SecretSlot};
 
-/// Trusted roots and revocation lists.
+/// Trusted roots and revocation lists. Roots of several trust domains are pooled, as in Envoy's default validator: each may vouch for any name,
+/// and name matchers say which names count.
 pub struct Trust {
     anchors: Vec<TrustAnchor<'static>>,
     subjects: Vec<DistinguishedName>,
@@ -39,10 +40,15 @@ impl Trust {
             ignored: 0,
         };
         let mut first_error = None;
-        for (index, certificate) in identity::certificates(ROOTS, roots)?.into_iter().enumerate() {
+        for (index, certificate) in identity::certificates(ROOTS, roots)?
+            .into_iter()
+            .enumerate()
+        {
             match anchor_from_trusted_cert(&certificate) {
                 Ok(anchor) => {
-                    trust.subjects.push(DistinguishedName::in_sequence(&anchor.subject));
+                    trust
+                        .subjects
+                        .push(DistinguishedName::in_sequence(&anchor.subject));
                     trust.anchors.push(anchor.to_owned());
                 }
                 Err(source) => {
@@ -54,16 +60,26 @@ impl Trust {
             trust.certificates.insert(certificate);
         }
         if trust.anchors.is_empty() {
-            return Err(first_error.unwrap_or(SecretError::Missing { what: ROOTS, wanted: "certificate" }));
+            return Err(first_error.unwrap_or(SecretError::Missing {
+                what: ROOTS,
+                wanted: "certificate",
+            }));
         }
-        for (index, section) in CertificateRevocationListDer::pem_slice_iter(revocation.unwrap_or_default()).enumerate() {
+        for (index, section) in
+            CertificateRevocationListDer::pem_slice_iter(revocation.unwrap_or_default()).enumerate()
+        {
             let der = section.map_err(|_| SecretError::Pem { what: REVOCATION })?;
-            let list = OwnedCertRevocationList::from_der(&der).map_err(|source| SecretError::Revocation { index, source })?;
+            let list = OwnedCertRevocationList::from_der(&der)
+                .map_err(|source| SecretError::Revocation { index, source })?;
             trust.revocation.push(list.into());
             trust.revocation_der.push(der);
         }
-        if trust.revocation.is_empty() && revocation.is_some_and(|pem| !pem.trim_ascii().is_empty()) {
-            return Err(SecretError::Missing { what: REVOCATION, wanted: "revocation list" });
+        if trust.revocation.is_empty() && revocation.is_some_and(|pem| !pem.trim_ascii().is_empty())
+        {
+            return Err(SecretError::Missing {
+                what: REVOCATION,
+                wanted: "revocation list",
+            });
         }
         Ok(trust)
     }

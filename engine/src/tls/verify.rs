@@ -8,10 +8,14 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use smallvec::SmallVec;
-use webpki::{EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder};
+use webpki::{
+    EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
+};
 
 use super::certificate::CertificateFacts;
 use super::error::{PeerRejection, PlanError, TlsError};
@@ -61,7 +65,9 @@ impl PeerRules {
     pub(super) fn current_trust(&self) -> Result<Option<Arc<Trust>>, TlsError> {
         match &self.trust {
             None => Ok(None),
-            Some(slot) => slot.load().map(Some).ok_or_else(|| TlsError::NotReady { secret: slot.name().into() }),
+            Some(slot) => slot.load().map(Some).ok_or_else(|| TlsError::NotReady {
+                secret: slot.name().into(),
+            }),
         }
     }
 }
@@ -88,13 +94,25 @@ pub(super) struct PeerVerifier {
 }
 
 impl PeerVerifier {
-    pub(super) fn new(rules: Arc<PeerRules>, trust: Option<Arc<Trust>>, host: HostRule, required: bool) -> Self {
-        Self { rules, trust, host, required }
+    pub(super) fn new(
+        rules: Arc<PeerRules>,
+        trust: Option<Arc<Trust>>,
+        host: HostRule,
+        required: bool,
+    ) -> Self {
+        Self {
+            rules,
+            trust,
+            host,
+            required,
+        }
     }
 
     /// Whether the chain satisfies every rule, untrusted ones not excused. Used after the handshake where `accept_untrusted` lets all in.
     pub(super) fn admits(&self, chain: &[CertificateDer<'_>], role: Role) -> bool {
-        let Some((leaf, rest)) = chain.split_first() else { return false };
+        let Some((leaf, rest)) = chain.split_first() else {
+            return false;
+        };
         !self.rules.is_empty() && self.judge(leaf, rest, None, role, UnixTime::now()).is_ok()
     }
 
@@ -139,19 +157,31 @@ impl PeerVerifier {
             HostRule::Fixed(fixed) => Some(fixed),
         };
         if let Some(wanted) = wanted {
-            parsed.verify_is_valid_for_subject_name(wanted).map_err(refusal)?;
+            parsed
+                .verify_is_valid_for_subject_name(wanted)
+                .map_err(refusal)?;
         }
-        if !self.rules.names.is_empty() && !self.rules.names.iter().any(|matcher| matcher.matches(&facts)) {
+        if !self.rules.names.is_empty()
+            && !self
+                .rules
+                .names
+                .iter()
+                .any(|matcher| matcher.matches(&facts))
+        {
             return Err(PeerRejection::NameMismatch.into());
         }
-        let pinned = self.rules.certificate_hashes.contains(&facts.digest) || self.rules.key_hashes.contains(&facts.key_digest);
+        let pinned = self.rules.certificate_hashes.contains(&facts.digest)
+            || self.rules.key_hashes.contains(&facts.key_digest);
         if !self.rules.pins_nothing() && !pinned {
             return Err(PeerRejection::NotPinned.into());
         }
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one certificate in its three readings, and the circumstances")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one certificate in its three readings, and the circumstances"
+    )]
     fn judge_chain(
         &self,
         trust: &Trust,
@@ -176,14 +206,33 @@ impl PeerVerifier {
             Role::Client => KeyUsage::client_auth(),
             Role::Server => KeyUsage::server_auth(),
         };
-        let lists: SmallVec<[&webpki::CertRevocationList<'_>; 4]> = trust.revocation().iter().collect();
+        let lists: SmallVec<[&webpki::CertRevocationList<'_>; 4]> =
+            trust.revocation().iter().collect();
         // As OpenSSL's CRL_CHECK_ALL: once there is a list, every authority of the chain needs one, and a list past its time counts for nothing.
-        let depth = if self.rules.leaf_revocation_only { RevocationCheckDepth::EndEntity } else { RevocationCheckDepth::Chain };
-        let revocation = RevocationOptionsBuilder::new(&lists)
-            .ok()
-            .map(|builder| builder.with_depth(depth).with_expiration_policy(ExpirationPolicy::Enforce).build());
+        let depth = if self.rules.leaf_revocation_only {
+            RevocationCheckDepth::EndEntity
+        } else {
+            RevocationCheckDepth::Chain
+        };
+        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|builder| {
+            builder
+                .with_depth(depth)
+                .with_expiration_policy(ExpirationPolicy::Enforce)
+                .build()
+        });
         let algorithms = parameters::provider().signature_verification_algorithms.all;
-        parsed.verify_for_usage(algorithms, trust.anchors(), intermediates, now, usage, revocation, None).map(|_| ()).map_err(refusal)
+        parsed
+            .verify_for_usage(
+                algorithms,
+                trust.anchors(),
+                intermediates,
+                now,
+                usage,
+                revocation,
+                None,
+            )
+            .map(|_| ())
+            .map_err(refusal)
     }
 }
 
@@ -212,19 +261,42 @@ impl ClientCertVerifier for PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.decide(end_entity, intermediates, None, Role::Client, now).map(|()| ClientCertVerified::assertion())
+        self.decide(end_entity, intermediates, None, Role::Client, now)
+            .map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &parameters::provider().signature_verification_algorithms)
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &parameters::provider().signature_verification_algorithms,
+        )
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &parameters::provider().signature_verification_algorithms)
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &parameters::provider().signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        parameters::provider().signature_verification_algorithms.supported_schemes()
+        parameters::provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -237,19 +309,48 @@ impl ServerCertVerifier for PeerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.decide(end_entity, intermediates, Some(server_name), Role::Server, now).map(|()| ServerCertVerified::assertion())
+        self.decide(
+            end_entity,
+            intermediates,
+            Some(server_name),
+            Role::Server,
+            now,
+        )
+        .map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &parameters::provider().signature_verification_algorithms)
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &parameters::provider().signature_verification_algorithms,
+        )
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &parameters::provider().signature_verification_algorithms)
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &parameters::provider().signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        parameters::provider().signature_verification_algorithms.supported_schemes()
+        parameters::provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -257,7 +358,9 @@ impl ServerCertVerifier for PeerVerifier {
 fn refusal(error: webpki::Error) -> Error {
     use webpki::Error as Webpki;
     let verdict = match error {
-        Webpki::BadDer | Webpki::BadDerTime | Webpki::TrailingData(_) => CertificateError::BadEncoding,
+        Webpki::BadDer | Webpki::BadDerTime | Webpki::TrailingData(_) => {
+            CertificateError::BadEncoding
+        }
         Webpki::CertNotValidYet { .. } => CertificateError::NotValidYet,
         Webpki::CertExpired { .. } | Webpki::InvalidCertValidity => CertificateError::Expired,
         Webpki::UnknownIssuer => CertificateError::UnknownIssuer,
