@@ -32,7 +32,9 @@ pub mod settings;
 pub mod stats;
 
 pub use self::balance::{PickContext, Picker};
-pub use self::endpoint::{Assignment, Endpoint, EndpointHealth, Extension, Locality, LocalityEndpoints};
+pub use self::endpoint::{
+    Assignment, Endpoint, EndpointHealth, Extension, Locality, LocalityEndpoints,
+};
 pub use self::host::{Health, Host, Vitals};
 pub use self::set::EndpointSet;
 pub use self::settings::{Settings, Transport};
@@ -42,6 +44,7 @@ use self::host::Flag;
 use self::outlier::{Cause, Detector, LocalFailure, Outcome};
 use self::registry::Registry;
 use self::set::Members;
+use self::settings::Discovery;
 use self::stats::{HealthCheckStats, OutlierStats, Stats};
 
 /// A cluster that outlives its updates: routes hold it by `Arc`. Everything that requests touch is atomic or swapped; the lock is the control side's.
@@ -78,10 +81,19 @@ impl Cluster {
         let stats = Arc::new(Stats::default());
         let outlier_stats = Arc::new(OutlierStats::default());
         let members = Members::default();
-        let detector = settings.outlier.clone().map(|outlier| Detector::new(outlier, Arc::clone(&outlier_stats), now, fastrand::u64(..)));
+        let on_demand = matches!(settings.discovery, Discovery::OriginalDestination { .. });
+        let detector = settings.outlier.clone().map(|outlier| {
+            Detector::new(outlier, Arc::clone(&outlier_stats), now, fastrand::u64(..))
+        });
         Arc::new(Self {
             name: Arc::clone(&settings.name),
-            set: ArcSwap::from_pointee(EndpointSet::compile(0, &settings, &members, Arc::clone(&stats), None)),
+            set: ArcSwap::from_pointee(EndpointSet::compile(
+                0,
+                &settings,
+                &members,
+                Arc::clone(&stats),
+                None,
+            )),
             breakers: Breakers::new(&settings.thresholds),
             settings: ArcSwap::from_pointee(settings),
             stats,
@@ -96,7 +108,8 @@ impl Cluster {
             detections: Mutex::default(),
             work: Notify::new(),
             generation: watch::Sender::new(0),
-            initialized: watch::Sender::new(false),
+            // Hosts made on demand need not be waited for.
+            initialized: watch::Sender::new(on_demand),
             original: original::Originals::default(),
         })
     }
@@ -175,7 +188,8 @@ impl Cluster {
 
     /// Lets it serve.
     pub fn mark_initialized(&self) {
-        self.initialized.send_if_modified(|initialized| !std::mem::replace(initialized, true));
+        self.initialized
+            .send_if_modified(|initialized| !std::mem::replace(initialized, true));
     }
 
     /// Waits until it may serve.
@@ -188,7 +202,8 @@ impl Cluster {
 
     /// Replaces the settings; hosts, health, ejections and counts stay. Returns whether they differed.
     pub fn update_settings(&self, settings: Settings, now: Instant) -> bool {
-        let mut control = self.lock();
+        let mut guard = self.lock();
+        let control = &mut *guard;
         if **self.settings.load() == settings {
             return false;
         }
@@ -200,14 +215,22 @@ impl Cluster {
                 control.detector = None;
             }
             (None, Some(outlier)) => {
-                let mut detector = Detector::new(outlier.clone(), Arc::clone(&self.outlier_stats), now, fastrand::u64(..));
+                let mut detector = Detector::new(
+                    outlier.clone(),
+                    Arc::clone(&self.outlier_stats),
+                    now,
+                    fastrand::u64(..),
+                );
                 detector.set_members(control.members.hosts().map(|host| host.vitals()));
                 control.detector = Some(detector);
             }
             (None, None) => {}
         }
+        if settings.health_checks.is_empty() {
+            control.end_checks();
+        }
         self.settings.store(Arc::new(settings));
-        self.rebuild(&control);
+        self.rebuild(control);
         self.work.notify_one();
         true
     }
@@ -218,7 +241,11 @@ impl Cluster {
         let mut guard = self.lock();
         let control = &mut *guard;
         self.stats.update_success.add(1);
-        if assignment.localities.iter().all(|locality| locality.endpoints.is_empty()) {
+        if assignment
+            .localities
+            .iter()
+            .all(|locality| locality.endpoints.is_empty())
+        {
             self.stats.update_empty.add(1);
         }
         if control.assignment.as_ref() == Some(&assignment) {
@@ -246,7 +273,11 @@ impl Cluster {
     /// The host answered a request with this status.
     #[inline]
     pub fn on_response(&self, host: &Host, status: u16) {
-        let counter = if status >= 500 { &host.stats.rq_error } else { &host.stats.rq_success };
+        let counter = if status >= 500 {
+            &host.stats.rq_error
+        } else {
+            &host.stats.rq_success
+        };
         counter.add(1);
         self.note(host, Outcome::Status(status));
     }
@@ -267,7 +298,11 @@ impl Cluster {
     /// A connection stands. `finally`: nothing more will be learnt (TCP).
     #[inline]
     pub fn on_connected(&self, host: &Host, finally: bool) {
-        let outcome = if finally { Outcome::ConnectedFinally } else { Outcome::Connected };
+        let outcome = if finally {
+            Outcome::ConnectedFinally
+        } else {
+            Outcome::Connected
+        };
         self.note(host, outcome);
     }
 
@@ -282,15 +317,28 @@ impl Cluster {
         if causes == [None, None] {
             return;
         }
-        let mut detections = self.detections.lock().unwrap_or_else(PoisonError::into_inner);
-        detections.extend(causes.into_iter().flatten().map(|cause| (host.serial(), cause)));
+        let mut detections = self
+            .detections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        detections.extend(
+            causes
+                .into_iter()
+                .flatten()
+                .map(|cause| (host.serial(), cause)),
+        );
         drop(detections);
         self.work.notify_one();
     }
 
     /// Does what is due on the control side: judges noted failures and, at each interval, who returns. Returns when it is due next.
     pub fn process(&self, now: Instant) -> Option<Instant> {
-        let detections = std::mem::take(&mut *self.detections.lock().unwrap_or_else(PoisonError::into_inner));
+        let detections = std::mem::take(
+            &mut *self
+                .detections
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         let mut control = self.lock();
         let detector = control.detector.as_mut()?;
         let mut changed = false;
@@ -332,10 +380,15 @@ impl Cluster {
         changed |= host.put(Flag::DegradedActiveCheck, verdict.degraded);
         changed |= host.put(Flag::PendingFirstCheck, false);
         host.put(Flag::ActiveCheckTimeout, verdict.timed_out);
+        if verdict.healthy {
+            changed |= host.put(Flag::Excluded, false);
+        }
         if verdict.healthy && was_failing {
             host.restart_slow_start(now);
         }
-        if verdict.healthy && let Some(detector) = &mut control.detector {
+        if verdict.healthy
+            && let Some(detector) = &mut control.detector
+        {
             changed |= detector.on_check_success(host.serial(), now);
         }
         if !verdict.healthy && host.has(Flag::PendingRemoval) {
@@ -351,7 +404,13 @@ impl Cluster {
     fn rebuild(&self, control: &Control) {
         let previous = self.set.load_full();
         let generation = previous.generation + 1;
-        let set = EndpointSet::compile(generation, &self.settings.load(), &control.members, Arc::clone(&self.stats), Some(&previous));
+        let set = EndpointSet::compile(
+            generation,
+            &self.settings.load(),
+            &control.members,
+            Arc::clone(&self.stats),
+            Some(&previous),
+        );
         self.set.store(Arc::new(set));
         self.generation.send_replace(generation);
     }
@@ -374,6 +433,25 @@ pub struct CheckVerdict {
 }
 
 impl Control {
+    /// There are no active health checks any more: what they said is forgotten, and so are hosts that stayed only because of them.
+    fn end_checks(&mut self) {
+        let hosts: Vec<Arc<Host>> = self.members.hosts().cloned().collect();
+        for host in hosts {
+            for flag in [
+                Flag::FailedActiveCheck,
+                Flag::DegradedActiveCheck,
+                Flag::PendingFirstCheck,
+                Flag::ActiveCheckTimeout,
+                Flag::Excluded,
+            ] {
+                host.put(flag, false);
+            }
+            if host.has(Flag::PendingRemoval) && self.registry.forget(host.serial()) {
+                self.remove(host.serial());
+            }
+        }
+    }
+
     fn remove(&mut self, serial: u64) {
         self.members.remove(serial);
         if let Some(detector) = &mut self.detector {

@@ -85,9 +85,17 @@ impl Picker {
     }
 
     /// Picks a host, or `None` when there is nobody. Cheap when the set is the one of the last call; else state is rebuilt as it is needed.
-    pub fn pick<'set>(&mut self, set: &'set EndpointSet, context: &PickContext<'_>) -> Option<&'set Arc<Host>> {
+    pub fn pick<'set>(
+        &mut self,
+        set: &'set EndpointSet,
+        context: &PickContext<'_>,
+    ) -> Option<&'set Arc<Host>> {
         self.follow(set);
-        let reselections = if context.tried.is_empty() { 0 } else { context.reselections };
+        let reselections = if context.tried.is_empty() {
+            0
+        } else {
+            context.reselections
+        };
         if set.levels.iter().any(|level| level.table.is_some()) {
             return self.pick_by_hash(set, context, reselections);
         }
@@ -101,7 +109,12 @@ impl Picker {
         picked
     }
 
-    fn pick_by_hash<'set>(&mut self, set: &'set EndpointSet, context: &PickContext<'_>, reselections: u32) -> Option<&'set Arc<Host>> {
+    fn pick_by_hash<'set>(
+        &mut self,
+        set: &'set EndpointSet,
+        context: &PickContext<'_>,
+        reselections: u32,
+    ) -> Option<&'set Arc<Host>> {
         let hash = context.hash.unwrap_or_else(|| self.random.u64(..));
         let (priority, _) = set.loads.choose(hash);
         let level = set.levels.get(priority)?;
@@ -119,7 +132,11 @@ impl Picker {
         picked
     }
 
-    fn pick_once<'set>(&mut self, set: &'set EndpointSet, context: &PickContext<'_>) -> Option<&'set Arc<Host>> {
+    fn pick_once<'set>(
+        &mut self,
+        set: &'set EndpointSet,
+        context: &PickContext<'_>,
+    ) -> Option<&'set Arc<Host>> {
         let number = self.random.u64(..);
         let excluding = if context.tried_priorities.is_empty() {
             None
@@ -133,7 +150,10 @@ impl Picker {
             set.stats.lb_healthy_panic.add(1);
             Source::All
         } else {
-            let locality = set.locality_weighted.then(|| state.pick_locality(level, availability, &mut self.random)).flatten();
+            let locality = set
+                .locality_weighted
+                .then(|| state.pick_locality(level, availability, &mut self.random))
+                .flatten();
             Source::of(availability, locality)
         };
         let hosts = source.hosts(level)?;
@@ -154,17 +174,20 @@ impl Picker {
             return;
         }
         self.generation = Some(set.generation);
-        self.levels.resize_with(set.levels.len(), LevelState::default);
+        self.levels
+            .resize_with(set.levels.len(), LevelState::default);
         for (state, level) in self.levels.iter_mut().zip(&set.levels) {
             state.localities = [None, None];
             for source in &mut state.sources {
                 source.schedule = None;
             }
             let random = &mut self.random;
-            state.sources.resize_with(FIXED_SOURCES + 2 * level.localities.len(), || SourceState {
-                turn: random.usize(..),
-                schedule: None,
-            });
+            state
+                .sources
+                .resize_with(FIXED_SOURCES + 2 * level.localities.len(), || SourceState {
+                    turn: random.usize(..),
+                    schedule: None,
+                });
         }
     }
 }
@@ -184,7 +207,12 @@ impl PickContext<'_> {
 }
 
 impl LevelState {
-    fn pick_locality(&mut self, level: &Level, availability: Availability, random: &mut fastrand::Rng) -> Option<usize> {
+    fn pick_locality(
+        &mut self,
+        level: &Level,
+        availability: Availability,
+        random: &mut fastrand::Rng,
+    ) -> Option<usize> {
         let eligible = |locality: &LocalityLevel| match availability {
             Availability::Healthy => locality.healthy.len(),
             Availability::Degraded => locality.degraded.len(),
@@ -203,7 +231,13 @@ impl LevelState {
 }
 
 impl SourceState {
-    fn pick(&mut self, hosts: &[Arc<Host>], balancer: &BalancerSettings, now: Instant, random: &mut fastrand::Rng) -> Option<usize> {
+    fn pick(
+        &mut self,
+        hosts: &[Arc<Host>],
+        balancer: &BalancerSettings,
+        now: Instant,
+        random: &mut fastrand::Rng,
+    ) -> Option<usize> {
         let weigh = |host: &Host| weigh(host, balancer, now);
         let schedule = self.schedule.get_or_insert_with(|| {
             needs_schedule(hosts, balancer, now).then(|| {
@@ -215,7 +249,9 @@ impl SourceState {
             return schedule.pick(|index| hosts.get(index).map_or(1.0, |host| weigh(host)));
         }
         match balancer {
-            BalancerSettings::LeastRequest { choice_count, .. } => Some(least_request::pick(hosts, *choice_count, random)),
+            BalancerSettings::LeastRequest { choice_count, .. } => {
+                Some(least_request::pick(hosts, *choice_count, random))
+            }
             _ => Some(round_robin::pick(&mut self.turn, hosts.len())),
         }
     }
@@ -246,8 +282,14 @@ impl Source {
             Self::All => Some(&level.hosts),
             Self::Healthy => Some(&level.healthy),
             Self::Degraded => Some(&level.degraded),
-            Self::LocalityHealthy(locality) => level.localities.get(locality).map(|locality| locality.healthy.as_slice()),
-            Self::LocalityDegraded(locality) => level.localities.get(locality).map(|locality| locality.degraded.as_slice()),
+            Self::LocalityHealthy(locality) => level
+                .localities
+                .get(locality)
+                .map(|locality| locality.healthy.as_slice()),
+            Self::LocalityDegraded(locality) => level
+                .localities
+                .get(locality)
+                .map(|locality| locality.degraded.as_slice()),
         }
     }
 }
@@ -257,14 +299,22 @@ fn needs_schedule(hosts: &[Arc<Host>], balancer: &BalancerSettings, now: Instant
     let Some(first) = hosts.first().filter(|_| hosts.len() > 1) else {
         return false;
     };
-    let starting = |slow: &super::settings::SlowStart| hosts.iter().any(|host| slow_start::is_starting(host, slow, now));
-    hosts.iter().any(|host| host.weight != first.weight) || balancer.slow_start().is_some_and(starting)
+    let starting = |slow: &super::settings::SlowStart| {
+        hosts
+            .iter()
+            .any(|host| slow_start::is_starting(host, slow, now))
+    };
+    hosts.iter().any(|host| host.weight != first.weight)
+        || balancer.slow_start().is_some_and(starting)
 }
 
 /// What a host weighs at this moment.
 fn weigh(host: &Host, balancer: &BalancerSettings, now: Instant) -> f64 {
     let weight = match balancer {
-        BalancerSettings::LeastRequest { active_request_bias, .. } => least_request::weigh(host.weight, host.active_requests(), *active_request_bias),
+        BalancerSettings::LeastRequest {
+            active_request_bias,
+            ..
+        } => least_request::weigh(host.weight, host.active_requests(), *active_request_bias),
         _ => f64::from(host.weight),
     };
     match balancer.slow_start() {

@@ -56,7 +56,10 @@ impl Breakers {
     #[must_use]
     pub fn new(thresholds: &[Thresholds; 2]) -> Self {
         let breakers = Self {
-            priorities: [Arc::new(Breaker::unlimited()), Arc::new(Breaker::unlimited())],
+            priorities: [
+                Arc::new(Breaker::unlimited()),
+                Arc::new(Breaker::unlimited()),
+            ],
         };
         breakers.update(thresholds);
         breakers
@@ -121,7 +124,9 @@ impl Breaker {
         // Envoy's RetryBudget: percent of active and pending requests, at least the minimum.
         let under_way = self.taken(Resource::Requests) + self.taken(Resource::Pending);
         let share = u128::from(under_way) * u128::from(budget) / 100_000;
-        u64::try_from(share).unwrap_or(u64::MAX).max(self.budget_minimum.load(Ordering::Relaxed))
+        u64::try_from(share)
+            .unwrap_or(u64::MAX)
+            .max(self.budget_minimum.load(Ordering::Relaxed))
     }
 
     /// What could still be taken.
@@ -155,7 +160,10 @@ impl Breaker {
         for (cell, limit) in self.limits.iter().zip(limits) {
             cell.store(limit, Ordering::Relaxed);
         }
-        let (percent, minimum) = thresholds.retry_budget.as_ref().map_or((NO_BUDGET, 0), budget_parts);
+        let (percent, minimum) = thresholds
+            .retry_budget
+            .as_ref()
+            .map_or((NO_BUDGET, 0), budget_parts);
         self.budget_minimum.store(minimum, Ordering::Relaxed);
         self.budget_millipercent.store(percent, Ordering::Relaxed);
     }
@@ -182,3 +190,169 @@ fn budget_parts(budget: &RetryBudget) -> (u64, u64) {
 }
 
 const NO_BUDGET: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ALL: [Resource; 4] = [
+        Resource::Connections,
+        Resource::Pending,
+        Resource::Requests,
+        Resource::Retries,
+    ];
+
+    fn limits(max: u64, retry_budget: Option<RetryBudget>) -> Thresholds {
+        Thresholds {
+            max_connections: max,
+            max_pending: max,
+            max_requests: max,
+            max_retries: max,
+            retry_budget,
+            track_remaining: true,
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let breakers = Breakers::new(&[Thresholds::default(), Thresholds::default()]);
+        let breaker = breakers.at(RoutingPriority::Default);
+        assert_eq!(
+            ALL.map(|resource| breaker.limit(resource)),
+            [1024, 1024, 1024, 3]
+        );
+    }
+
+    #[test]
+    fn a_breaker_opens_at_its_limit_and_priorities_are_apart() {
+        let breakers = Breakers::new(&[limits(2, None), limits(1, None)]);
+        for resource in ALL {
+            let first = breakers
+                .try_take(RoutingPriority::Default, resource)
+                .unwrap();
+            let _second = breakers
+                .try_take(RoutingPriority::Default, resource)
+                .unwrap();
+            assert!(
+                breakers
+                    .try_take(RoutingPriority::Default, resource)
+                    .is_none()
+            );
+            assert!(breakers.at(RoutingPriority::Default).is_open(resource));
+            let _high = breakers.try_take(RoutingPriority::High, resource).unwrap();
+            assert!(breakers.try_take(RoutingPriority::High, resource).is_none());
+            let _beyond = breakers.take_regardless(RoutingPriority::Default, resource);
+            assert_eq!(breakers.at(RoutingPriority::Default).taken(resource), 3);
+            drop(first);
+            assert!(
+                breakers
+                    .try_take(RoutingPriority::Default, resource)
+                    .is_none()
+            );
+        }
+        for resource in ALL {
+            assert_eq!(breakers.at(RoutingPriority::Default).remaining(resource), 2);
+        }
+        let closed = Breakers::new(&[limits(0, None), limits(0, None)]);
+        assert!(
+            closed
+                .try_take(RoutingPriority::Default, Resource::Requests)
+                .is_none()
+        );
+        closed.update(&[limits(1, None), limits(0, None)]);
+        assert!(
+            closed
+                .try_take(RoutingPriority::Default, Resource::Requests)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_retry_budget_moves_with_the_requests() {
+        // (percent, minimum, requests, pending) → retries allowed
+        let cases = [
+            (20.0, 3, 0, 0, 3),
+            (20.0, 3, 15, 0, 3),
+            (20.0, 3, 15, 5, 4),
+            (20.0, 3, 100, 0, 20),
+            (100.0, 0, 7, 0, 7),
+            (0.0, 0, 100, 0, 0),
+            (0.5, 0, 1000, 0, 5),
+            (250.0, 0, 10, 0, 10),
+        ];
+        for (percent, min_concurrency, requests, pending, expected) in cases {
+            let budget = RetryBudget {
+                percent,
+                min_concurrency,
+            };
+            let breakers = Breakers::new(&[limits(5000, Some(budget)), limits(0, None)]);
+            let hold = |resource, count| -> Vec<_> {
+                (0..count)
+                    .map(|_| breakers.take_regardless(RoutingPriority::Default, resource))
+                    .collect()
+            };
+            let _held = (
+                hold(Resource::Requests, requests),
+                hold(Resource::Pending, pending),
+            );
+            let retries: Vec<_> = (0..5000)
+                .map_while(|_| breakers.try_take(RoutingPriority::Default, Resource::Retries))
+                .collect();
+            assert_eq!(
+                retries.len(),
+                expected,
+                "{percent} {min_concurrency} {requests} {pending}"
+            );
+        }
+    }
+
+    proptest! {
+        /// Whatever is taken and given back in whatever order, counts equal the permits alive and never pass the limit.
+        #[test]
+        fn permits_never_leak(seed in any::<u64>(), max in 0u64..6) {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let breakers = Breakers::new(&[limits(max, None), limits(max, None)]);
+            let mut held: Vec<Permit> = Vec::new();
+            for _ in 0..200 {
+                if random.bool() || held.is_empty() {
+                    let priority = if random.bool() { RoutingPriority::Default } else { RoutingPriority::High };
+                    held.extend(breakers.try_take(priority, ALL[random.usize(0..4)]));
+                } else {
+                    held.swap_remove(random.usize(0..held.len()));
+                }
+                let taken: u64 = [RoutingPriority::Default, RoutingPriority::High].into_iter()
+                    .flat_map(|priority| ALL.map(|resource| breakers.at(priority).taken(resource))).sum();
+                prop_assert_eq!(taken, held.len() as u64);
+                prop_assert!(ALL.iter().all(|resource| breakers.at(RoutingPriority::Default).taken(*resource) <= max));
+            }
+            held.clear();
+            prop_assert!(ALL.iter().all(|resource| breakers.at(RoutingPriority::High).taken(*resource) == 0));
+        }
+    }
+
+    #[test]
+    fn threads_never_pass_the_limit_together() {
+        let breakers = Breakers::new(&[limits(3, None), limits(3, None)]);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2000 {
+                        let held: Vec<_> = (0..2)
+                            .filter_map(|_| {
+                                breakers.try_take(RoutingPriority::Default, Resource::Requests)
+                            })
+                            .collect();
+                        assert!(held.len() <= 2);
+                    }
+                });
+            }
+        });
+        assert_eq!(
+            breakers
+                .at(RoutingPriority::Default)
+                .taken(Resource::Requests),
+            0
+        );
+    }
+}

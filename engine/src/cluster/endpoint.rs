@@ -42,6 +42,8 @@ pub struct Endpoint {
     pub transport: u16,
     /// Overrides what hash balancers hash.
     pub hash_key: Option<Arc<str>>,
+    /// What makes it the same host across updates, if not its address: a host whose address moves.
+    pub identity: Option<Arc<str>>,
     /// What the engine's user attached.
     pub extension: Option<Extension>,
 }
@@ -92,6 +94,7 @@ impl Endpoint {
             health: EndpointHealth::Healthy,
             transport: 0,
             hash_key: None,
+            identity: None,
             extension: None,
         }
     }

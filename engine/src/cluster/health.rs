@@ -195,7 +195,11 @@ impl Checker {
         self.failures = 0;
         let was_degraded = std::mem::replace(&mut self.degraded, degraded);
         if self.healthy {
-            return if degraded == was_degraded { Transition::Unchanged } else { Transition::DegradedChanged };
+            return if degraded == was_degraded {
+                Transition::Unchanged
+            } else {
+                Transition::DegradedChanged
+            };
         }
         self.successes = self.successes.saturating_add(1);
         if self.first || self.successes >= self.settings.healthy_threshold {
@@ -211,7 +215,8 @@ impl Checker {
             return Transition::Unchanged;
         }
         self.failures = self.failures.saturating_add(1);
-        if outcome == CheckOutcome::Unexpected || self.failures >= self.settings.unhealthy_threshold {
+        if outcome == CheckOutcome::Unexpected || self.failures >= self.settings.unhealthy_threshold
+        {
             self.healthy = false;
             return Transition::BecameUnhealthy;
         }
@@ -222,15 +227,24 @@ impl Checker {
         let settings = &self.settings;
         let unhealthy = settings.unhealthy_interval.unwrap_or(settings.interval);
         let base = match (had_traffic, succeeded, transition) {
-            (false, _, _) if self.healthy => settings.no_traffic_healthy_interval.unwrap_or(settings.no_traffic_interval),
+            (false, true, transition) if transition != Transition::Pending => settings
+                .no_traffic_healthy_interval
+                .unwrap_or(settings.no_traffic_interval),
             (false, _, _) => settings.no_traffic_interval,
-            (true, true, Transition::Pending) => settings.healthy_edge_interval.unwrap_or(settings.interval),
+            (true, true, Transition::Pending) => {
+                settings.healthy_edge_interval.unwrap_or(settings.interval)
+            }
             (true, true, _) => settings.interval,
-            (true, false, Transition::Pending) => settings.unhealthy_edge_interval.unwrap_or(unhealthy),
+            (true, false, Transition::Pending) => {
+                settings.unhealthy_edge_interval.unwrap_or(unhealthy)
+            }
             (true, false, _) => unhealthy,
         };
         let percent = base * settings.interval_jitter_percent / 100;
-        base + up_to(percent, &mut self.random) + up_to(settings.interval_jitter, &mut self.random)
+        let wait = base
+            + up_to(percent, &mut self.random)
+            + up_to(settings.interval_jitter, &mut self.random);
+        wait.max(LEAST_WAIT)
     }
 }
 
@@ -239,7 +253,11 @@ impl HttpProbe {
     #[must_use]
     pub fn judge(&self, status: u16, degraded: bool) -> CheckOutcome {
         let within = |ranges: &[Range<u16>]| ranges.iter().any(|range| range.contains(&status));
-        let expected = if self.expected.is_empty() { status == 200 } else { within(&self.expected) };
+        let expected = if self.expected.is_empty() {
+            status == 200
+        } else {
+            within(&self.expected)
+        };
         match (expected, degraded) {
             (true, true) => CheckOutcome::Degraded,
             (true, false) => CheckOutcome::Success,
@@ -288,6 +306,188 @@ impl Default for HealthCheckSettings {
     }
 }
 
+/// No check follows another without a pause, whatever the settings.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
+
 fn up_to(bound: Duration, random: &mut fastrand::Rng) -> Duration {
     bound.mul_f64(random.f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use CheckOutcome::{Degraded, Network, Retriable, Success, Timeout, Unexpected};
+    use Transition::{BecameHealthy, BecameUnhealthy, DegradedChanged, Pending, Unchanged};
+
+    fn checker(settings: HealthCheckSettings) -> (Checker, Instant) {
+        let now = Instant::now();
+        (Checker::new(Arc::new(settings), now, 1), now)
+    }
+
+    #[test]
+    fn thresholds_decide_except_for_the_first_check_and_plain_answers() {
+        let cases: &[&[(CheckOutcome, Transition)]] = &[
+            // The first success is enough; later ones are not.
+            &[
+                (Success, BecameHealthy),
+                (Unexpected, BecameUnhealthy),
+                (Success, Pending),
+                (Success, BecameHealthy),
+            ],
+            // The first failure confirms what was assumed, and then the threshold of 2 counts.
+            &[
+                (Network, Unchanged),
+                (Success, Pending),
+                (Network, Unchanged),
+                (Success, Pending),
+                (Success, BecameHealthy),
+            ],
+            // Network failures, timeouts and retriable answers count towards 3; a success begins anew.
+            &[
+                (Success, BecameHealthy),
+                (Network, Pending),
+                (Timeout, Pending),
+                (Success, Unchanged),
+                (Retriable, Pending),
+                (Network, Pending),
+                (Timeout, BecameUnhealthy),
+                (Timeout, Unchanged),
+            ],
+            &[
+                (Degraded, BecameHealthy),
+                (Degraded, Unchanged),
+                (Success, DegradedChanged),
+                (Degraded, DegradedChanged),
+            ],
+        ];
+        for steps in cases {
+            let (mut checker, mut now) = checker(HealthCheckSettings::default());
+            for (step, (outcome, expected)) in steps.iter().enumerate() {
+                now = checker.due();
+                assert_eq!(
+                    checker.next(now, *outcome, true),
+                    *expected,
+                    "step {step} of {steps:?}"
+                );
+                assert_eq!(checker.is_timed_out(), *outcome == Timeout);
+            }
+            assert!(checker.due() > now);
+        }
+    }
+
+    #[test]
+    fn waits_depend_on_state_and_traffic() {
+        let seconds = Duration::from_secs;
+        let settings = HealthCheckSettings {
+            interval: seconds(1),
+            no_traffic_interval: seconds(60),
+            no_traffic_healthy_interval: Some(seconds(50)),
+            unhealthy_interval: Some(seconds(2)),
+            unhealthy_edge_interval: Some(seconds(3)),
+            healthy_edge_interval: Some(seconds(4)),
+            ..HealthCheckSettings::default()
+        };
+        // (outcomes, traffic) → the wait after the last
+        let cases: &[(&[CheckOutcome], bool, u64)] = &[
+            (&[Success], true, 1),
+            (&[Success, Success], true, 1),
+            (&[Success, Network], true, 3),
+            (&[Success, Network, Network, Network], true, 2),
+            (&[Network, Network], true, 2),
+            (&[Network, Success], true, 4),
+            (&[Network, Success, Success], true, 1),
+            (&[Success], false, 50),
+            (&[Network], false, 60),
+        ];
+        for (outcomes, had_traffic, wait) in cases {
+            let (mut checker, now) = checker(settings.clone());
+            assert_eq!(checker.due(), now);
+            for outcome in *outcomes {
+                checker.next(now, *outcome, *had_traffic);
+            }
+            assert_eq!(
+                checker.due() - now,
+                seconds(*wait),
+                "{outcomes:?} {had_traffic}"
+            );
+        }
+    }
+
+    #[test]
+    fn jitter_only_adds() {
+        let settings = HealthCheckSettings {
+            initial_jitter: Duration::from_secs(5),
+            interval_jitter: Duration::from_secs(1),
+            interval_jitter_percent: 10,
+            ..HealthCheckSettings::default()
+        };
+        for seed in 0..50 {
+            let now = Instant::now();
+            let mut checker = Checker::new(Arc::new(settings.clone()), now, seed);
+            assert!(checker.due() - now <= Duration::from_secs(5));
+            checker.next(now, Success, true);
+            let wait = checker.due() - now;
+            assert!(
+                wait >= Duration::from_secs(5) && wait <= Duration::from_millis(6500),
+                "{wait:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn statuses_are_judged_by_ranges() {
+        let probe = |expected: Vec<Range<u16>>, retriable: Vec<Range<u16>>| HttpProbe {
+            method: http::Method::GET,
+            host: Arc::from(""),
+            path: Arc::from("/"),
+            headers: http::HeaderMap::new(),
+            expected,
+            retriable,
+            http2: false,
+        };
+        let plain = probe(Vec::new(), Vec::new());
+        let ranged = probe(
+            vec![200..201, 300..400],
+            std::iter::once(500..504).collect(),
+        );
+        // (probe, status, degraded) → outcome
+        let cases = [
+            (&plain, 200, false, Success),
+            (&plain, 201, false, Unexpected),
+            (&plain, 200, true, Degraded),
+            (&ranged, 399, false, Success),
+            (&ranged, 400, false, Unexpected),
+            (&ranged, 503, false, Retriable),
+            (&ranged, 504, true, Unexpected),
+        ];
+        for (probe, status, degraded, expected) in cases {
+            assert_eq!(
+                probe.judge(status, degraded),
+                expected,
+                "{status} {degraded}"
+            );
+        }
+    }
+
+    #[test]
+    fn received_bytes_match_in_order() {
+        let pieces = |texts: &[&str]| -> Vec<Vec<u8>> {
+            texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+        };
+        let cases: &[(&[&str], &str, bool)] = &[
+            (&[], "", true),
+            (&["PONG"], "+PONG\r\n", true),
+            (&["a", "b"], "xxaxxbxx", true),
+            (&["b", "a"], "xxaxxbxx", false),
+            (&["aa", "aa"], "aaa", false),
+            (&["a"], "", false),
+        ];
+        for (expected, received, matches) in cases {
+            assert_eq!(
+                tcp_matches(&pieces(expected), received.as_bytes()),
+                *matches,
+                "{expected:?} {received}"
+            );
+        }
+    }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::net::Address;
 use super::endpoint::{Endpoint, EndpointHealth, Extension, Locality};
 use super::outlier::Monitor;
 use super::stats::{Counter, Gauge};
+use crate::net::Address;
 
 /// One host of a cluster, as currently assigned. Derefs to its [`Vitals`].
 #[derive(Debug)]
@@ -112,7 +112,13 @@ pub struct ActiveRequest(Arc<Vitals>);
 impl Host {
     /// The host of an endpoint.
     #[must_use]
-    pub fn new(id: u64, endpoint: &Endpoint, locality: Arc<Locality>, priority: u8, vitals: Arc<Vitals>) -> Self {
+    pub fn new(
+        id: u64,
+        endpoint: &Endpoint,
+        locality: Arc<Locality>,
+        priority: u8,
+        vitals: Arc<Vitals>,
+    ) -> Self {
         Self {
             id,
             address_text: Arc::from(endpoint.address.to_string()),
@@ -132,7 +138,8 @@ impl Host {
     /// Whether nothing about it would change with this endpoint.
     #[must_use]
     pub fn is_version_of(&self, endpoint: &Endpoint, locality: &Locality) -> bool {
-        self.hostname == endpoint.hostname
+        self.address == endpoint.address
+            && self.hostname == endpoint.hostname
             && self.weight == endpoint.weight.max(1)
             && self.assigned_health == endpoint.health
             && self.transport == endpoint.transport
@@ -153,10 +160,14 @@ impl Host {
         let failing = Flag::FailedActiveCheck as u8 | Flag::Ejected as u8;
         let flags = self.vitals.flags.load(Ordering::Acquire);
         match self.assigned_health {
-            EndpointHealth::Unhealthy | EndpointHealth::Draining | EndpointHealth::Timeout => Health::Unhealthy,
+            EndpointHealth::Unhealthy | EndpointHealth::Draining | EndpointHealth::Timeout => {
+                Health::Unhealthy
+            }
             _ if flags & failing != 0 => Health::Unhealthy,
             EndpointHealth::Degraded => Health::Degraded,
-            EndpointHealth::Healthy if flags & Flag::DegradedActiveCheck as u8 != 0 => Health::Degraded,
+            EndpointHealth::Healthy if flags & Flag::DegradedActiveCheck as u8 != 0 => {
+                Health::Degraded
+            }
             EndpointHealth::Healthy => Health::Healthy,
         }
     }
@@ -234,14 +245,18 @@ impl Vitals {
     /// Slow start counts from `now`: it just became healthy.
     pub fn restart_slow_start(&self, now: Instant) {
         let age = now.saturating_duration_since(self.born);
-        self.healthy_since.store(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.healthy_since.store(
+            u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     /// How long it has been healthy, for slow start.
     #[must_use]
     pub fn healthy_for(&self, now: Instant) -> Duration {
         let since = Duration::from_millis(self.healthy_since.load(Ordering::Relaxed));
-        now.saturating_duration_since(self.born).saturating_sub(since)
+        now.saturating_duration_since(self.born)
+            .saturating_sub(since)
     }
 
     /// When it was first seen.

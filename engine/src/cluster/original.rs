@@ -33,7 +33,13 @@ impl Originals {
             stats.membership_total.add(1);
             stats.membership_healthy.add(1);
             let vitals = Arc::new(Vitals::new(now, &[]));
-            Arc::new(Host::new(next_id(), &Endpoint::at(address), Arc::new(Locality::default()), 0, vitals))
+            Arc::new(Host::new(
+                next_id(),
+                &Endpoint::at(address),
+                Arc::new(Locality::default()),
+                0,
+                vitals,
+            ))
         });
         host.mark_used();
         Arc::clone(host)
@@ -44,7 +50,8 @@ impl Originals {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut forgotten = Vec::new();
         hosts.retain(|_, host| {
-            let used = host.take_used() || host.stats.cx_active.value() > 0 || host.active_requests() > 0;
+            let used =
+                host.take_used() || host.stats.cx_active.value() > 0 || host.active_requests() > 0;
             if !used {
                 forgotten.push(host.id);
             }
@@ -62,14 +69,28 @@ impl Originals {
     /// All present hosts.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Host>> {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.hosts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 }
 
 impl OriginalCache {
     /// The host at the address, from the cache or from the cluster's.
-    pub fn host(&mut self, originals: &Originals, address: SocketAddr, now: Instant, stats: &Stats) -> &Arc<Host> {
-        let host = self.hosts.entry(address).or_insert_with(|| originals.host(address, now, stats));
+    pub fn host(
+        &mut self,
+        originals: &Originals,
+        address: SocketAddr,
+        now: Instant,
+        stats: &Stats,
+    ) -> &Arc<Host> {
+        let host = self
+            .hosts
+            .entry(address)
+            .or_insert_with(|| originals.host(address, now, stats));
         host.mark_used();
         host
     }
@@ -87,7 +108,8 @@ mod tests {
     #[test]
     fn unused_hosts_are_forgotten_and_used_ones_kept() {
         let (originals, stats, now) = (Originals::default(), Stats::default(), Instant::now());
-        let addresses: [SocketAddr; 3] = [1, 2, 3].map(|port| SocketAddr::from(([10, 0, 0, 1], port)));
+        let addresses: [SocketAddr; 3] =
+            [1, 2, 3].map(|port| SocketAddr::from(([10, 0, 0, 1], port)));
         let hosts = addresses.map(|address| originals.host(address, now, &stats));
         assert_eq!(stats.membership_total.value(), 3);
         // Each was used on creation.
@@ -96,7 +118,10 @@ mod tests {
         let again = originals.host(addresses[2], now, &stats);
         assert_eq!(again.id, hosts[2].id);
         assert_eq!(originals.sweep(&stats), [hosts[0].id]);
-        assert_eq!((stats.membership_total.value(), originals.all().len()), (2, 2));
+        assert_eq!(
+            (stats.membership_total.value(), originals.all().len()),
+            (2, 2)
+        );
         let new = originals.host(addresses[0], now, &stats);
         assert_ne!(new.id, hosts[0].id);
     }

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::host::{Flag, Vitals};
 use super::stats::{Counter, OutlierStats};
 
+mod monitor;
 mod rates;
+
+pub use self::monitor::{LocalFailure, Monitor, Outcome};
 
 /// When hosts are ejected, and for how long. Defaults are Envoy's.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,34 +85,6 @@ pub struct FailurePercentage {
     pub enforcing_local_origin: u32,
 }
 
-/// What happened to a request or connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The host answered with this HTTP status.
-    Status(u16),
-    /// A connection stands; more is to come (HTTP).
-    Connected,
-    /// A connection stands, and that is all there is to learn (TCP).
-    ConnectedFinally,
-    /// The failure happened on this side.
-    LocalFailure(LocalFailure),
-    /// The host answered well, in a protocol without statuses.
-    RequestSucceeded,
-    /// The host answered badly, in a protocol without statuses.
-    RequestFailed,
-}
-
-/// A failure on this side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LocalFailure {
-    /// The connection could not be established.
-    Connect,
-    /// Nothing came in time.
-    Timeout,
-    /// The stream or connection was reset before a response.
-    Reset,
-}
-
 /// Why a host is to be ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -128,22 +102,6 @@ pub enum Cause {
     FailurePercentage,
     /// Failure percentage of what happens on this side.
     FailurePercentageLocalOrigin,
-}
-
-/// What workers note about a host.
-#[derive(Debug, Default)]
-pub struct Monitor {
-    consecutive_5xx: AtomicU32,
-    consecutive_gateway_failure: AtomicU32,
-    consecutive_local_origin_failure: AtomicU32,
-    external: Bucket,
-    local: Bucket,
-}
-
-#[derive(Debug, Default)]
-struct Bucket {
-    success: AtomicU64,
-    total: AtomicU64,
 }
 
 /// Decides on ejections for one cluster. Lives on the control side.
@@ -169,83 +127,15 @@ struct Member {
     ejections: u64,
 }
 
-impl Monitor {
-    /// Notes an outcome, and returns the runs of failures that it completed.
-    pub fn note(&self, settings: &OutlierSettings, outcome: Outcome) -> [Option<Cause>; 2] {
-        if settings.split_local_origin {
-            return match outcome {
-                Outcome::Status(status) => self.note_status(settings, status),
-                Outcome::Connected | Outcome::ConnectedFinally => {
-                    self.note_local_success();
-                    NOTHING
-                }
-                Outcome::LocalFailure(_) => [self.note_local_failure(settings), None],
-                Outcome::RequestSucceeded => {
-                    self.note_local_success();
-                    self.note_status(settings, 200)
-                }
-                Outcome::RequestFailed => self.note_status(settings, 503),
-            };
-        }
-        // Not split: everything is taken for a status.
-        match outcome {
-            Outcome::Status(status) => self.note_status(settings, status),
-            Outcome::Connected => NOTHING,
-            Outcome::ConnectedFinally | Outcome::RequestSucceeded => self.note_status(settings, 200),
-            Outcome::LocalFailure(LocalFailure::Timeout) => self.note_status(settings, 504),
-            Outcome::LocalFailure(LocalFailure::Connect | LocalFailure::Reset) => self.note_status(settings, 503),
-            Outcome::RequestFailed => self.note_status(settings, 500),
-        }
-    }
-
-    fn note_status(&self, settings: &OutlierSettings, status: u16) -> [Option<Cause>; 2] {
-        self.external.total.fetch_add(1, Ordering::Relaxed);
-        if !(500..600).contains(&status) {
-            self.external.success.fetch_add(1, Ordering::Relaxed);
-            reset(&self.consecutive_5xx);
-            reset(&self.consecutive_gateway_failure);
-            return NOTHING;
-        }
-        let gateway = if (502..=504).contains(&status) {
-            completes(&self.consecutive_gateway_failure, settings.consecutive_gateway_failure).then_some(Cause::ConsecutiveGatewayFailure)
-        } else {
-            reset(&self.consecutive_gateway_failure);
-            None
-        };
-        let any = completes(&self.consecutive_5xx, settings.consecutive_5xx).then_some(Cause::Consecutive5xx);
-        [gateway, any]
-    }
-
-    fn note_local_failure(&self, settings: &OutlierSettings) -> Option<Cause> {
-        self.local.total.fetch_add(1, Ordering::Relaxed);
-        completes(&self.consecutive_local_origin_failure, settings.consecutive_local_origin_failure).then_some(Cause::ConsecutiveLocalOriginFailure)
-    }
-
-    fn note_local_success(&self) {
-        self.local.total.fetch_add(1, Ordering::Relaxed);
-        self.local.success.fetch_add(1, Ordering::Relaxed);
-        reset(&self.consecutive_local_origin_failure);
-    }
-
-    fn reset_runs(&self) {
-        reset(&self.consecutive_5xx);
-        reset(&self.consecutive_gateway_failure);
-        reset(&self.consecutive_local_origin_failure);
-    }
-}
-
-impl Bucket {
-    /// Successes and total since the last call.
-    fn take(&self) -> (u64, u64) {
-        let total = self.total.swap(0, Ordering::Relaxed);
-        (self.success.swap(0, Ordering::Relaxed).min(total), total)
-    }
-}
-
 impl Detector {
     /// A detector without members, whose first interval begins at `now`.
     #[must_use]
-    pub fn new(settings: OutlierSettings, stats: Arc<OutlierStats>, now: Instant, seed: u64) -> Self {
+    pub fn new(
+        settings: OutlierSettings,
+        stats: Arc<OutlierStats>,
+        now: Instant,
+        seed: u64,
+    ) -> Self {
         Self {
             next_tick: now + settings.interval,
             settings,
@@ -269,7 +159,9 @@ impl Detector {
     pub fn set_members<'host>(&mut self, hosts: impl Iterator<Item = &'host Arc<Vitals>>) {
         let mut old = std::mem::take(&mut self.members);
         for vitals in hosts {
-            let member = old.remove(&vitals.serial()).unwrap_or_else(|| Member::new(vitals));
+            let member = old
+                .remove(&vitals.serial())
+                .unwrap_or_else(|| Member::new(vitals));
             self.members.insert(vitals.serial(), member);
         }
         for member in old.values() {
@@ -287,15 +179,11 @@ impl Detector {
             return false;
         }
         let changed = self.judge(serial, cause, now);
-        match cause {
-            Cause::Consecutive5xx => {
-                self.stats.ejections_consecutive_5xx.add(1);
-                reset(&vitals.monitor.consecutive_5xx);
-            }
-            Cause::ConsecutiveGatewayFailure => reset(&vitals.monitor.consecutive_gateway_failure),
-            Cause::ConsecutiveLocalOriginFailure => reset(&vitals.monitor.consecutive_local_origin_failure),
-            Cause::SuccessRate | Cause::SuccessRateLocalOrigin | Cause::FailurePercentage | Cause::FailurePercentageLocalOrigin => {}
+        if cause == Cause::Consecutive5xx {
+            self.stats.ejections_consecutive_5xx.add(1);
         }
+        // Another run can complete even if no success comes in between.
+        vitals.monitor.reset_run(cause);
         changed
     }
 
@@ -309,15 +197,26 @@ impl Detector {
     pub fn tick(&mut self, now: Instant) -> bool {
         self.next_tick = now + self.settings.interval;
         let mut changed = false;
-        let due: Vec<u64> = self.members.iter().filter(|(_, member)| member.is_due(&self.settings, now)).map(|(serial, _)| *serial).collect();
+        let due: Vec<u64> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.is_due(&self.settings, now))
+            .map(|(serial, _)| *serial)
+            .collect();
         for serial in due {
             changed |= self.uneject(serial, now);
         }
         for (serial, cause) in self.judge_rates() {
             changed |= self.judge(serial, cause, now);
         }
-        for member in self.members.values_mut().filter(|member| !member.vitals.has(Flag::Ejected)) {
-            let calm = member.returned_at.is_some_and(|returned| now.saturating_duration_since(returned) >= self.settings.interval);
+        for member in self
+            .members
+            .values_mut()
+            .filter(|member| !member.vitals.has(Flag::Ejected))
+        {
+            let calm = member.returned_at.is_some_and(|returned| {
+                now.saturating_duration_since(returned) >= self.settings.interval
+            });
             if calm {
                 member.backoff = member.backoff.saturating_sub(1);
             }
@@ -340,13 +239,16 @@ impl Detector {
     /// Ejections of the host so far.
     #[must_use]
     pub fn ejections(&self, serial: u64) -> u64 {
-        self.members.get(&serial).map_or(0, |member| member.ejections)
+        self.members
+            .get(&serial)
+            .map_or(0, |member| member.ejections)
     }
 
     fn judge(&mut self, serial: u64, cause: Cause, now: Instant) -> bool {
         self.count_detected(cause);
         let percent = 100.0 * (self.ejected + 1) as f64 / self.members.len().max(1) as f64;
-        let allowed = percent <= f64::from(self.settings.max_ejection_percent.min(100)) || (self.settings.always_eject_one && self.ejected == 0);
+        let allowed = percent <= f64::from(self.settings.max_ejection_percent.min(100))
+            || (self.settings.always_eject_one && self.ejected == 0);
         if !allowed {
             self.stats.ejections_overflow.add(1);
             return false;
@@ -355,7 +257,10 @@ impl Detector {
             self.stats.ejections_total.add(1);
         }
         let enforced = self.random.u32(0..100) < self.enforcing(cause);
-        let jitter = Duration::from_millis(self.random.u64(0..=millis(self.settings.max_ejection_time_jitter)));
+        let jitter = Duration::from_millis(
+            self.random
+                .u64(0..=millis(self.settings.max_ejection_time_jitter)),
+        );
         let Some(member) = self.members.get_mut(&serial).filter(|_| enforced) else {
             return false;
         };
@@ -366,7 +271,9 @@ impl Detector {
         member.ejections += 1;
         member.jitter = jitter;
         // Growth stops one step past the maximum: longer runs would only delay the way back down.
-        if self.settings.base_ejection_time * member.backoff < self.settings.max_ejection_time + self.settings.base_ejection_time {
+        if self.settings.base_ejection_time * member.backoff
+            < self.settings.max_ejection_time + self.settings.base_ejection_time
+        {
             member.backoff += 1;
         }
         self.ejected += 1;
@@ -401,35 +308,63 @@ impl Detector {
         match cause {
             Cause::Consecutive5xx => settings.consecutive_5xx.enforcing,
             Cause::ConsecutiveGatewayFailure => settings.consecutive_gateway_failure.enforcing,
-            Cause::ConsecutiveLocalOriginFailure => settings.consecutive_local_origin_failure.enforcing,
+            Cause::ConsecutiveLocalOriginFailure => {
+                settings.consecutive_local_origin_failure.enforcing
+            }
             Cause::SuccessRate => settings.success_rate.enforcing,
             Cause::SuccessRateLocalOrigin => settings.success_rate.enforcing_local_origin,
             Cause::FailurePercentage => settings.failure_percentage.enforcing,
-            Cause::FailurePercentageLocalOrigin => settings.failure_percentage.enforcing_local_origin,
+            Cause::FailurePercentageLocalOrigin => {
+                settings.failure_percentage.enforcing_local_origin
+            }
         }
     }
 
     fn enforced_counter(&self, cause: Cause) -> &Counter {
         match cause {
             Cause::Consecutive5xx => &self.stats.ejections_enforced_consecutive_5xx,
-            Cause::ConsecutiveGatewayFailure => &self.stats.ejections_enforced_consecutive_gateway_failure,
-            Cause::ConsecutiveLocalOriginFailure => &self.stats.ejections_enforced_consecutive_local_origin_failure,
+            Cause::ConsecutiveGatewayFailure => {
+                &self.stats.ejections_enforced_consecutive_gateway_failure
+            }
+            Cause::ConsecutiveLocalOriginFailure => {
+                &self
+                    .stats
+                    .ejections_enforced_consecutive_local_origin_failure
+            }
             Cause::SuccessRate => &self.stats.ejections_enforced_success_rate,
-            Cause::SuccessRateLocalOrigin => &self.stats.ejections_enforced_local_origin_success_rate,
+            Cause::SuccessRateLocalOrigin => {
+                &self.stats.ejections_enforced_local_origin_success_rate
+            }
             Cause::FailurePercentage => &self.stats.ejections_enforced_failure_percentage,
-            Cause::FailurePercentageLocalOrigin => &self.stats.ejections_enforced_failure_percentage_local_origin,
+            Cause::FailurePercentageLocalOrigin => {
+                &self
+                    .stats
+                    .ejections_enforced_failure_percentage_local_origin
+            }
         }
     }
 
     fn count_detected(&self, cause: Cause) {
         let counter = match cause {
             Cause::Consecutive5xx => &self.stats.ejections_detected_consecutive_5xx,
-            Cause::ConsecutiveGatewayFailure => &self.stats.ejections_detected_consecutive_gateway_failure,
-            Cause::ConsecutiveLocalOriginFailure => &self.stats.ejections_detected_consecutive_local_origin_failure,
+            Cause::ConsecutiveGatewayFailure => {
+                &self.stats.ejections_detected_consecutive_gateway_failure
+            }
+            Cause::ConsecutiveLocalOriginFailure => {
+                &self
+                    .stats
+                    .ejections_detected_consecutive_local_origin_failure
+            }
             Cause::SuccessRate => &self.stats.ejections_detected_success_rate,
-            Cause::SuccessRateLocalOrigin => &self.stats.ejections_detected_local_origin_success_rate,
+            Cause::SuccessRateLocalOrigin => {
+                &self.stats.ejections_detected_local_origin_success_rate
+            }
             Cause::FailurePercentage => &self.stats.ejections_detected_failure_percentage,
-            Cause::FailurePercentageLocalOrigin => &self.stats.ejections_detected_failure_percentage_local_origin,
+            Cause::FailurePercentageLocalOrigin => {
+                &self
+                    .stats
+                    .ejections_detected_failure_percentage_local_origin
+            }
         };
         counter.add(1);
         if matches!(cause, Cause::SuccessRate | Cause::SuccessRateLocalOrigin) {
@@ -451,14 +386,21 @@ impl Member {
     }
 
     fn is_due(&self, settings: &OutlierSettings, now: Instant) -> bool {
-        let sentence = (settings.base_ejection_time * self.backoff).min(settings.max_ejection_time) + self.jitter;
-        self.vitals.has(Flag::Ejected) && self.ejected_at.is_some_and(|ejected| now.saturating_duration_since(ejected) >= sentence)
+        let sentence = (settings.base_ejection_time * self.backoff).min(settings.max_ejection_time)
+            + self.jitter;
+        self.vitals.has(Flag::Ejected)
+            && self
+                .ejected_at
+                .is_some_and(|ejected| now.saturating_duration_since(ejected) >= sentence)
     }
 }
 
 impl Default for OutlierSettings {
     fn default() -> Self {
-        let run = |enforcing| Run { length: 5, enforcing };
+        let run = |enforcing| Run {
+            length: 5,
+            enforcing,
+        };
         Self {
             interval: Duration::from_secs(10),
             base_ejection_time: Duration::from_secs(30),
@@ -489,23 +431,9 @@ impl Default for OutlierSettings {
     }
 }
 
-/// Whether one more failure makes the run exactly as long as its threshold.
-fn completes(counter: &AtomicU32, run: Run) -> bool {
-    counter.fetch_add(1, Ordering::Relaxed).wrapping_add(1) == run.length
-}
-
-/// Written only when it changes: most requests succeed, and the line would bounce between workers.
-fn reset(counter: &AtomicU32) {
-    if counter.load(Ordering::Relaxed) != 0 {
-        counter.store(0, Ordering::Relaxed);
-    }
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
 }
-
-const NOTHING: [Option<Cause>; 2] = [None, None];
 
 #[cfg(test)]
 mod tests;

@@ -7,16 +7,23 @@ use std::time::Instant;
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::net::Address;
 use super::endpoint::{Assignment, Endpoint, Locality};
 use super::host::{Flag, Host, Vitals};
 use super::set::Members;
 use super::settings::Settings;
+use crate::net::Address;
 
 /// All hosts that the present assignment names (and those that linger after it).
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    known: FxHashMap<Address, Known>,
+    known: FxHashMap<Key, Known>,
+}
+
+/// What makes a host the same from one assignment to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Address(Address),
+    Identity(Arc<str>),
 }
 
 #[derive(Debug)]
@@ -37,7 +44,12 @@ pub(super) struct Update {
 
 impl Registry {
     /// Turns the assignment into hosts. Known addresses keep their vitals, and unchanged endpoints the very same host.
-    pub(super) fn assign(&mut self, assignment: &Assignment, settings: &Settings, now: Instant) -> Update {
+    pub(super) fn assign(
+        &mut self,
+        assignment: &Assignment,
+        settings: &Settings,
+        now: Instant,
+    ) -> Update {
         let mut old = std::mem::take(&mut self.known);
         let before = old.len();
         let mut arrived = 0;
@@ -47,22 +59,25 @@ impl Registry {
             weighted_priority_health: assignment.weighted_priority_health,
         };
         // An address counts once within a priority; Envoy ignores repetitions too.
-        let mut seen: HashSet<(&Address, u8), FxBuildHasher> = HashSet::default();
+        let mut seen: HashSet<(Key, u8), FxBuildHasher> = HashSet::default();
         for group in &assignment.localities {
             let locality = Arc::new(group.locality.clone());
             let member = members.locality(group.priority, Arc::clone(&locality));
             member.weight = group.weight;
             for endpoint in &group.endpoints {
-                if !seen.insert((&endpoint.address, group.priority)) {
+                let key = Key::of(endpoint);
+                if !seen.insert((key.clone(), group.priority)) {
                     continue;
                 }
-                let known = self.known.entry(endpoint.address.clone()).or_insert_with(|| {
-                    let previous = old.remove(&endpoint.address);
+                let known = self.known.entry(key.clone()).or_insert_with(|| {
+                    let previous = old.remove(&key);
                     arrived += usize::from(previous.is_none());
                     previous.unwrap_or_else(|| Known::new(settings, now))
                 });
                 known.vitals.put(Flag::PendingRemoval, false);
-                member.hosts.push(known.version(endpoint, &locality, group.priority));
+                member
+                    .hosts
+                    .push(known.version(endpoint, &locality, group.priority));
             }
         }
         let left = before + arrived - self.known.len();
@@ -78,22 +93,35 @@ impl Registry {
     /// Drops a host that lingered. Returns whether it was there.
     pub(super) fn forget(&mut self, serial: u64) -> bool {
         let before = self.known.len();
-        self.known.retain(|_, known| known.vitals.serial() != serial);
+        self.known
+            .retain(|_, known| known.vitals.serial() != serial);
         self.known.len() != before
     }
 
     /// Hosts that left the assignment stay while their active health check passes: discovery is eventually consistent, health checks are
     /// not (docs: "On eventually consistent service discovery").
-    fn keep_passing(&mut self, old: FxHashMap<Address, Known>, members: &mut Members) {
-        for (address, known) in old {
+    fn keep_passing(&mut self, old: FxHashMap<Key, Known>, members: &mut Members) {
+        for (key, known) in old {
             if known.vitals.has(Flag::FailedActiveCheck) {
                 continue;
             }
             known.vitals.put(Flag::PendingRemoval, true);
             for host in &known.versions {
-                members.locality(host.priority, Arc::clone(&host.locality)).hosts.push(Arc::clone(host));
+                members
+                    .locality(host.priority, Arc::clone(&host.locality))
+                    .hosts
+                    .push(Arc::clone(host));
             }
-            self.known.insert(address, known);
+            self.known.insert(key, known);
+        }
+    }
+}
+
+impl Key {
+    fn of(endpoint: &Endpoint) -> Self {
+        match &endpoint.identity {
+            Some(identity) => Self::Identity(Arc::clone(identity)),
+            None => Self::Address(endpoint.address.clone()),
         }
     }
 }
@@ -101,7 +129,10 @@ impl Registry {
 impl Known {
     fn new(settings: &Settings, now: Instant) -> Self {
         // With active health checks nobody is trusted before the first one; Envoy sets the same flags.
-        let flags: &[Flag] = match (settings.health_checks.is_empty(), settings.ignore_new_hosts_until_first_check) {
+        let flags: &[Flag] = match (
+            settings.health_checks.is_empty(),
+            settings.ignore_new_hosts_until_first_check,
+        ) {
             (true, _) => &[],
             (false, false) => &[Flag::FailedActiveCheck],
             (false, true) => &[Flag::FailedActiveCheck, Flag::PendingFirstCheck],
@@ -113,19 +144,32 @@ impl Known {
     }
 
     /// The host for the endpoint: the present one if nothing about it changed, else a new version with the same vitals.
-    fn version(&mut self, endpoint: &Endpoint, locality: &Arc<Locality>, priority: u8) -> Arc<Host> {
-        let place = self.versions.iter().position(|host| host.priority == priority);
+    fn version(
+        &mut self,
+        endpoint: &Endpoint,
+        locality: &Arc<Locality>,
+        priority: u8,
+    ) -> Arc<Host> {
+        let place = self
+            .versions
+            .iter()
+            .position(|host| host.priority == priority);
         let present = place.and_then(|place| self.versions.get(place));
         if let Some(host) = present.filter(|host| host.is_version_of(endpoint, locality)) {
             return Arc::clone(host);
         }
         // Connections may go on being used unless they lead elsewhere or are made otherwise.
-        let same_connections = self
-            .versions
-            .iter()
-            .find(|host| host.hostname == endpoint.hostname && host.transport == endpoint.transport);
+        let same_connections = self.versions.iter().find(|host| {
+            host.hostname == endpoint.hostname && host.transport == endpoint.transport
+        });
         let id = same_connections.map_or_else(next_id, |host| host.id);
-        let host = Arc::new(Host::new(id, endpoint, Arc::clone(locality), priority, Arc::clone(&self.vitals)));
+        let host = Arc::new(Host::new(
+            id,
+            endpoint,
+            Arc::clone(locality),
+            priority,
+            Arc::clone(&self.vitals),
+        ));
         match place.and_then(|place| self.versions.get_mut(place)) {
             Some(version) => *version = Arc::clone(&host),
             None => self.versions.push(Arc::clone(&host)),

@@ -95,7 +95,10 @@ impl Members {
 
     /// All hosts; one that serves at several priorities comes several times.
     pub fn hosts(&self) -> impl Iterator<Item = &Arc<Host>> {
-        self.levels.iter().flat_map(BTreeMap::values).flat_map(|locality| &locality.hosts)
+        self.levels
+            .iter()
+            .flat_map(BTreeMap::values)
+            .flat_map(|locality| &locality.hosts)
     }
 
     /// Removes a host by the serial of its vitals.
@@ -109,7 +112,13 @@ impl Members {
 impl EndpointSet {
     /// Sorts the members by their present health. Tables of `previous` are taken over where nothing about them changed.
     #[must_use]
-    pub fn compile(generation: u64, settings: &Settings, members: &Members, stats: Arc<Stats>, previous: Option<&Self>) -> Self {
+    pub fn compile(
+        generation: u64,
+        settings: &Settings,
+        members: &Members,
+        stats: Arc<Stats>,
+        previous: Option<&Self>,
+    ) -> Self {
         let mut levels: Vec<Level> = members
             .levels
             .iter()
@@ -118,7 +127,10 @@ impl EndpointSet {
         if levels.is_empty() {
             levels.push(Level::default());
         }
-        let counts: Vec<LevelCounts> = levels.iter().map(|level| level.counts(members.weighted_priority_health)).collect();
+        let counts: Vec<LevelCounts> = levels
+            .iter()
+            .map(|level| level.counts(members.weighted_priority_health))
+            .collect();
         let loads = Loads::of(&counts, settings.panic_threshold);
         let same_balancer = previous.is_some_and(|previous| previous.balancer == settings.balancer);
         for (index, level) in levels.iter_mut().enumerate() {
@@ -126,7 +138,10 @@ impl EndpointSet {
             let old = previous
                 .and_then(|previous| previous.levels.get(index))
                 .and_then(|level| level.table.as_ref());
-            if matches!(settings.balancer, BalancerSettings::RingHash { .. } | BalancerSettings::Maglev { .. }) {
+            if matches!(
+                settings.balancer,
+                BalancerSettings::RingHash { .. } | BalancerSettings::Maglev { .. }
+            ) {
                 let weights = level.normalised_weights(panic, settings.locality_weighted);
                 level.table = Table::build(weights, &settings.balancer, same_balancer, old);
             }
@@ -156,12 +171,25 @@ impl EndpointSet {
 
     fn publish(&self) {
         let count = |each: fn(&Level) -> usize| self.levels.iter().map(each).sum::<usize>() as u64;
-        self.stats.membership_total.set(count(|level| level.hosts.len()));
-        self.stats.membership_healthy.set(count(|level| level.healthy.len()));
-        self.stats.membership_degraded.set(count(|level| level.degraded.len()));
-        self.stats.membership_excluded.set(count(|level| level.excluded));
+        self.stats
+            .membership_total
+            .set(count(|level| level.hosts.len()));
+        self.stats
+            .membership_healthy
+            .set(count(|level| level.healthy.len()));
+        self.stats
+            .membership_degraded
+            .set(count(|level| level.degraded.len()));
+        self.stats
+            .membership_excluded
+            .set(count(|level| level.excluded));
         // The last priority with a table rules, as in Envoy, where each build overwrites the gauges.
-        if let Some(table) = self.levels.iter().rev().find_map(|level| level.table.as_ref()) {
+        if let Some(table) = self
+            .levels
+            .iter()
+            .rev()
+            .find_map(|level| level.table.as_ref())
+        {
             let [size, least, most] = table.sizes();
             self.stats.ring_size.set(size);
             self.stats.min_hashes_per_host.set(least);
@@ -171,7 +199,10 @@ impl EndpointSet {
 }
 
 impl Level {
-    fn compile(members: &BTreeMap<Arc<Locality>, MemberLocality>, overprovisioning_factor: u32) -> Self {
+    fn compile(
+        members: &BTreeMap<Arc<Locality>, MemberLocality>,
+        overprovisioning_factor: u32,
+    ) -> Self {
         let mut level = Self {
             overprovisioning_factor,
             ..Self::default()
@@ -188,14 +219,27 @@ impl Level {
     }
 
     fn counts(&self, weighted: bool) -> LevelCounts {
-        let weigh = |hosts: &[Arc<Host>]| hosts.iter().map(|host| u64::from(host.weight)).sum::<u64>();
-        let excluded = || self.hosts.iter().filter(|host| host.is_excluded()).map(|host| u64::from(host.weight)).sum::<u64>();
+        let weigh =
+            |hosts: &[Arc<Host>]| hosts.iter().map(|host| u64::from(host.weight)).sum::<u64>();
+        let excluded = || {
+            self.hosts
+                .iter()
+                .filter(|host| host.is_excluded())
+                .map(|host| u64::from(host.weight))
+                .sum::<u64>()
+        };
         LevelCounts {
             hosts: self.hosts.len(),
             excluded: self.excluded,
             healthy: self.healthy.len(),
             degraded: self.degraded.len(),
-            weights: weighted.then(|| [weigh(&self.hosts).saturating_sub(excluded()), weigh(&self.healthy), weigh(&self.degraded)]),
+            weights: weighted.then(|| {
+                [
+                    weigh(&self.hosts).saturating_sub(excluded()),
+                    weigh(&self.healthy),
+                    weigh(&self.degraded),
+                ]
+            }),
             overprovisioning_factor: self.overprovisioning_factor,
         }
     }
@@ -205,12 +249,20 @@ impl Level {
         if !locality_weighted || self.localities.is_empty() {
             return normalise(if panic { &self.hosts } else { &self.healthy }, 1.0);
         }
-        let total: u64 = self.localities.iter().map(|locality| u64::from(locality.weight)).sum();
+        let total: u64 = self
+            .localities
+            .iter()
+            .map(|locality| u64::from(locality.weight))
+            .sum();
         self.localities
             .iter()
             .filter(|locality| locality.weight != 0)
             .flat_map(|locality| {
-                let hosts = if panic { &locality.hosts } else { &locality.healthy };
+                let hosts = if panic {
+                    &locality.hosts
+                } else {
+                    &locality.healthy
+                };
                 normalise(hosts, f64::from(locality.weight) / total as f64)
             })
             .collect()
@@ -244,6 +296,11 @@ fn normalise(hosts: &[Arc<Host>], share: f64) -> Vec<(Arc<Host>, f64)> {
     let total: u64 = hosts.iter().map(|host| u64::from(host.weight)).sum();
     hosts
         .iter()
-        .map(|host| (Arc::clone(host), f64::from(host.weight) * share / total as f64))
+        .map(|host| {
+            (
+                Arc::clone(host),
+                f64::from(host.weight) * share / total as f64,
+            )
+        })
         .collect()
 }

@@ -69,7 +69,10 @@ impl Schedule {
 /// Reversed: the heap's greatest is the earliest.
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.deadline.total_cmp(&self.deadline).then_with(|| other.order.cmp(&self.order))
+        other
+            .deadline
+            .total_cmp(&self.deadline)
+            .then_with(|| other.order.cmp(&self.order))
     }
 }
 
@@ -111,7 +114,10 @@ mod tests {
         ];
         for (weights, expected) in cases {
             let mut schedule = Schedule::new(weights, 0);
-            let picks: Vec<usize> = expected.iter().filter_map(|_| schedule.pick(|index| weights[index])).collect();
+            let picks: Vec<usize> = expected
+                .iter()
+                .filter_map(|_| schedule.pick(|index| weights[index]))
+                .collect();
             assert_eq!(picks, *expected, "{weights:?}");
         }
         assert!(Schedule::new(&[], 3).is_empty());

@@ -51,7 +51,10 @@ mod tests {
         ];
         for (weight, active, bias, expected) in cases {
             let actual = weigh(weight, active, bias);
-            assert!((actual - expected).abs() < 1e-12, "{weight} {active} {bias}: {actual}");
+            assert!(
+                (actual - expected).abs() < 1e-12,
+                "{weight} {active} {bias}: {actual}"
+            );
         }
     }
 }

@@ -20,7 +20,12 @@ pub struct Ring {
 impl Ring {
     /// The ring of these hosts, whose weights add up to 1 (or less, when localities have nobody to pick).
     #[must_use]
-    pub fn build(hosts: &[Weighted<'_>], min_size: u64, max_size: u64, function: RingHashFunction) -> Self {
+    pub fn build(
+        hosts: &[Weighted<'_>],
+        min_size: u64,
+        max_size: u64,
+        function: RingHashFunction,
+    ) -> Self {
         let least_weight = hosts.iter().map(|host| host.weight).fold(1.0, f64::min);
         if hosts.is_empty() || least_weight <= 0.0 {
             return Self::default();
@@ -67,7 +72,8 @@ impl Ring {
     #[must_use]
     pub fn pick(&self, hash: u64, attempt: u32) -> Option<u32> {
         let first = self.points.partition_point(|(point, _)| *point < hash);
-        let position = (first % self.points.len().max(1) + attempt as usize) % self.points.len().max(1);
+        let position =
+            (first % self.points.len().max(1) + attempt as usize) % self.points.len().max(1);
         self.points.get(position).map(|(_, index)| *index)
     }
 
@@ -93,11 +99,15 @@ pub fn murmur2(bytes: &[u8]) -> u64 {
     let mut hash = SEED ^ (bytes.len() as u64).wrapping_mul(MULTIPLIER);
     let (chunks, rest) = bytes.as_chunks::<8>();
     for chunk in chunks {
-        let data = mix(u64::from_le_bytes(*chunk).wrapping_mul(MULTIPLIER)).wrapping_mul(MULTIPLIER);
+        let data =
+            mix(u64::from_le_bytes(*chunk).wrapping_mul(MULTIPLIER)).wrapping_mul(MULTIPLIER);
         hash = (hash ^ data).wrapping_mul(MULTIPLIER);
     }
     if !rest.is_empty() {
-        let data = rest.iter().rev().fold(0u64, |data, byte| data << 8 | u64::from(*byte));
+        let data = rest
+            .iter()
+            .rev()
+            .fold(0u64, |data, byte| data << 8 | u64::from(*byte));
         hash = (hash ^ data).wrapping_mul(MULTIPLIER);
     }
     mix(mix(hash).wrapping_mul(MULTIPLIER))
@@ -125,8 +135,16 @@ mod tests {
         let cases = [
             ("foo", 3_728_699_739_546_630_719, 9_631_199_822_919_835_226),
             ("bar", 5_234_164_152_756_840_025, 11_474_628_671_133_349_555),
-            ("foo\nbar", 8_917_841_378_505_826_757, 16_306_510_975_912_980_159),
-            ("lyft", 4_400_747_396_090_729_504, 12_847_078_931_730_529_320),
+            (
+                "foo\nbar",
+                8_917_841_378_505_826_757,
+                16_306_510_975_912_980_159,
+            ),
+            (
+                "lyft",
+                4_400_747_396_090_729_504,
+                12_847_078_931_730_529_320,
+            ),
             ("", 17_241_709_254_077_376_921, 6_142_509_188_972_423_790),
         ];
         for (text, xx, murmur) in cases {
@@ -138,7 +156,8 @@ mod tests {
     #[test]
     fn rings_match_the_published_points() {
         // (function, first port, points in order): the rings printed in Envoy's ring hash tests.
-        let cases: [(RingHashFunction, u16, [(u64, u16); 12]); 2] = [
+        type Case = (RingHashFunction, u16, [(u64, u16); 12]);
+        let cases: [Case; 2] = [
             (
                 RingHashFunction::XxHash,
                 90,
@@ -179,7 +198,11 @@ mod tests {
         for (function, first, expected) in cases {
             let texts = ports(first..=first + 5);
             let ring = Ring::build(&equal_hosts(&texts), 12, 8 << 20, function);
-            let points: Vec<(u64, u16)> = ring.points.iter().map(|(point, index)| (*point, first + *index as u16)).collect();
+            let points: Vec<(u64, u16)> = ring
+                .points
+                .iter()
+                .map(|(point, index)| (*point, first + *index as u16))
+                .collect();
             assert_eq!(points, expected, "{function:?}");
             assert_eq!((ring.least, ring.most), (2, 2));
         }
@@ -201,7 +224,11 @@ mod tests {
             (16_117_243_373_044_804_880, 1, 4),
         ];
         for (hash, attempt, host) in cases {
-            assert_eq!(ring.pick(hash, attempt), Some(host), "{hash} attempt {attempt}");
+            assert_eq!(
+                ring.pick(hash, attempt),
+                Some(host),
+                "{hash} attempt {attempt}"
+            );
         }
         assert_eq!(Ring::default().pick(1, 3), None);
     }
@@ -219,16 +246,32 @@ mod tests {
         ];
         for (weights, min, max, expected) in cases {
             let texts = ports(1..=weights.len() as u16);
-            let hosts: Vec<_> = texts.iter().zip(*weights).map(|(text, weight)| Weighted { text, weight: *weight }).collect();
+            let hosts: Vec<_> = texts
+                .iter()
+                .zip(*weights)
+                .map(|(text, weight)| Weighted {
+                    text,
+                    weight: *weight,
+                })
+                .collect();
             let ring = Ring::build(&hosts, *min, *max, RingHashFunction::XxHash);
-            assert_eq!((ring.len(), ring.least, ring.most), *expected, "{weights:?} {min} {max}");
+            assert_eq!(
+                (ring.len(), ring.least, ring.most),
+                *expected,
+                "{weights:?} {min} {max}"
+            );
         }
     }
 
     #[test]
     fn a_removed_host_moves_only_its_own_keys() {
         let texts = ports(1000..=1019);
-        let before = Ring::build(&equal_hosts(&texts), 1024, 8 << 20, RingHashFunction::XxHash);
+        let before = Ring::build(
+            &equal_hosts(&texts),
+            1024,
+            8 << 20,
+            RingHashFunction::XxHash,
+        );
         let rest = &texts[..19];
         let after = Ring::build(&equal_hosts(rest), 1024, 8 << 20, RingHashFunction::XxHash);
         let mut random = fastrand::Rng::with_seed(7);

@@ -23,10 +23,18 @@ pub fn is_starting(host: &Host, slow: &SlowStart, now: Instant) -> bool {
 
 /// `max(min_weight, (age / window)^(1 / aggression))`, counted in whole milliseconds from 1 on, as Envoy does.
 fn ramp(age: Duration, slow: &SlowStart) -> f64 {
-    let aggression = if slow.aggression > 0.0 { slow.aggression } else { 1.0 };
+    let aggression = if slow.aggression > 0.0 {
+        slow.aggression
+    } else {
+        1.0
+    };
     let elapsed = age.as_millis().max(1) as f64;
     let part = elapsed / slow.window.as_millis().max(1) as f64;
-    let shaped = if aggression == 1.0 { part } else { part.powf(1.0 / aggression) };
+    let shaped = if aggression == 1.0 {
+        part
+    } else {
+        part.powf(1.0 / aggression)
+    };
     shaped.max(slow.min_weight_percent / 100.0).min(1.0)
 }
 
@@ -56,7 +64,10 @@ mod tests {
                 min_weight_percent,
             };
             let actual = ramp(Duration::from_millis(age), &slow);
-            assert!((actual - expected).abs() < 1e-9, "{slow:?} at {age} ms: {actual}");
+            assert!(
+                (actual - expected).abs() < 1e-9,
+                "{slow:?} at {age} ms: {actual}"
+            );
         }
     }
 }

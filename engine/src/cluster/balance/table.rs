@@ -33,13 +33,23 @@ enum Entries {
 impl Table {
     /// The table of these hosts and normalised weights, or `None` for balancers without one. `previous` is taken over when it has the same entries.
     #[must_use]
-    pub fn build(hosts: Vec<(Arc<Host>, f64)>, balancer: &BalancerSettings, same_balancer: bool, previous: Option<&Self>) -> Option<Self> {
+    pub fn build(
+        hosts: Vec<(Arc<Host>, f64)>,
+        balancer: &BalancerSettings,
+        same_balancer: bool,
+        previous: Option<&Self>,
+    ) -> Option<Self> {
         let use_hostname = match balancer {
-            BalancerSettings::RingHash { use_hostname, .. } | BalancerSettings::Maglev { use_hostname, .. } => *use_hostname,
-            BalancerSettings::RoundRobin { .. } | BalancerSettings::LeastRequest { .. } | BalancerSettings::Random => return None,
+            BalancerSettings::RingHash { use_hostname, .. }
+            | BalancerSettings::Maglev { use_hostname, .. } => *use_hostname,
+            BalancerSettings::RoundRobin { .. }
+            | BalancerSettings::LeastRequest { .. }
+            | BalancerSettings::Random => return None,
         };
         let (hosts, weights): (Vec<_>, Vec<_>) = hosts.into_iter().unzip();
-        let reusable = previous.filter(|previous| same_balancer && previous.has_entries_of(&hosts, &weights, use_hostname));
+        let reusable = previous.filter(|previous| {
+            same_balancer && previous.has_entries_of(&hosts, &weights, use_hostname)
+        });
         if let Some(previous) = reusable {
             return Some(Self {
                 hosts,
@@ -57,12 +67,25 @@ impl Table {
             .collect();
         let entries = match balancer {
             BalancerSettings::RingHash {
-                min_size, max_size, hash, ..
-            } => Entries::Ring(Arc::new(Ring::build(&weighted, *min_size, *max_size, *hash))),
-            BalancerSettings::Maglev { table_size, .. } => Entries::Maglev(Arc::new(Maglev::build(&weighted, *table_size))),
-            BalancerSettings::RoundRobin { .. } | BalancerSettings::LeastRequest { .. } | BalancerSettings::Random => return None,
+                min_size,
+                max_size,
+                hash,
+                ..
+            } => Entries::Ring(Arc::new(Ring::build(
+                &weighted, *min_size, *max_size, *hash,
+            ))),
+            BalancerSettings::Maglev { table_size, .. } => {
+                Entries::Maglev(Arc::new(Maglev::build(&weighted, *table_size)))
+            }
+            BalancerSettings::RoundRobin { .. }
+            | BalancerSettings::LeastRequest { .. }
+            | BalancerSettings::Random => return None,
         };
-        Some(Self { hosts, weights, entries })
+        Some(Self {
+            hosts,
+            weights,
+            entries,
+        })
     }
 
     /// The host for `hash`; further attempts look elsewhere.
@@ -90,12 +113,18 @@ impl Table {
         match (&self.entries, &other.entries) {
             (Entries::Ring(mine), Entries::Ring(theirs)) => Arc::ptr_eq(mine, theirs),
             (Entries::Maglev(mine), Entries::Maglev(theirs)) => Arc::ptr_eq(mine, theirs),
-            (Entries::Ring(_), Entries::Maglev(_)) | (Entries::Maglev(_), Entries::Ring(_)) => false,
+            (Entries::Ring(_), Entries::Maglev(_)) | (Entries::Maglev(_), Entries::Ring(_)) => {
+                false
+            }
         }
     }
 
     fn has_entries_of(&self, hosts: &[Arc<Host>], weights: &[f64], use_hostname: bool) -> bool {
-        let same_text = |(mine, theirs): (&Arc<Host>, &Arc<Host>)| mine.hash_text(use_hostname) == theirs.hash_text(use_hostname);
-        self.weights == weights && self.hosts.len() == hosts.len() && self.hosts.iter().zip(hosts).all(same_text)
+        let same_text = |(mine, theirs): (&Arc<Host>, &Arc<Host>)| {
+            mine.hash_text(use_hostname) == theirs.hash_text(use_hostname)
+        };
+        self.weights == weights
+            && self.hosts.len() == hosts.len()
+            && self.hosts.iter().zip(hosts).all(same_text)
     }
 }

@@ -9,7 +9,10 @@ impl Detector {
         let mut local = Vec::new();
         for (serial, member) in &self.members {
             let monitor = &member.vitals.monitor;
-            let buckets = [(&monitor.external, &mut external), (&monitor.local, &mut local)];
+            let buckets = [
+                (&monitor.external, &mut external),
+                (&monitor.local, &mut local),
+            ];
             for (bucket, rates) in buckets {
                 let (success, total) = bucket.take();
                 if total > 0 && !member.vitals.has(Flag::Ejected) {
@@ -18,33 +21,62 @@ impl Detector {
             }
         }
         let hosts = self.members.len();
-        let mut outliers = find(&self.settings, hosts, &external, [Cause::SuccessRate, Cause::FailurePercentage]);
+        let mut outliers = find(
+            &self.settings,
+            hosts,
+            &external,
+            [Cause::SuccessRate, Cause::FailurePercentage],
+        );
         outliers.extend(find(
             &self.settings,
             hosts,
             &local,
-            [Cause::SuccessRateLocalOrigin, Cause::FailurePercentageLocalOrigin],
+            [
+                Cause::SuccessRateLocalOrigin,
+                Cause::FailurePercentageLocalOrigin,
+            ],
         ));
         outliers
     }
 }
 
 /// The outliers among `rates`: host, success in percent, number of requests.
-fn find(settings: &OutlierSettings, hosts: usize, rates: &[(u64, f64, u64)], causes: [Cause; 2]) -> Vec<(u64, Cause)> {
+fn find(
+    settings: &OutlierSettings,
+    hosts: usize,
+    rates: &[(u64, f64, u64)],
+    causes: [Cause; 2],
+) -> Vec<(u64, Cause)> {
     let (by_rate, by_percentage) = (&settings.success_rate, &settings.failure_percentage);
     if hosts < by_rate.minimum_hosts && hosts < by_percentage.minimum_hosts {
         return Vec::new();
     }
     let [rate_cause, percentage_cause] = causes;
     let mut outliers = Vec::new();
-    let valid: Vec<_> = rates.iter().filter(|(_, _, volume)| *volume >= by_rate.request_volume).collect();
+    let valid: Vec<_> = rates
+        .iter()
+        .filter(|(_, _, volume)| *volume >= by_rate.request_volume)
+        .collect();
     if !valid.is_empty() && valid.len() >= by_rate.minimum_hosts {
-        let threshold = ejection_threshold(valid.iter().map(|(_, rate, _)| *rate), f64::from(by_rate.stdev_factor) / 1000.0);
-        outliers.extend(valid.iter().filter(|(_, rate, _)| *rate < threshold).map(|(serial, _, _)| (*serial, rate_cause)));
+        let threshold = ejection_threshold(
+            valid.iter().map(|(_, rate, _)| *rate),
+            f64::from(by_rate.stdev_factor) / 1000.0,
+        );
+        outliers.extend(
+            valid
+                .iter()
+                .filter(|(_, rate, _)| *rate < threshold)
+                .map(|(serial, _, _)| (*serial, rate_cause)),
+        );
     }
-    let valid: Vec<_> = rates.iter().filter(|(_, _, volume)| *volume >= by_percentage.request_volume).collect();
+    let valid: Vec<_> = rates
+        .iter()
+        .filter(|(_, _, volume)| *volume >= by_percentage.request_volume)
+        .collect();
     if !valid.is_empty() && valid.len() >= by_percentage.minimum_hosts {
-        let failing = valid.iter().filter(|(_, rate, _)| 100.0 - rate >= f64::from(by_percentage.threshold));
+        let failing = valid
+            .iter()
+            .filter(|(_, rate, _)| 100.0 - rate >= f64::from(by_percentage.threshold));
         outliers.extend(failing.map(|(serial, _, _)| (*serial, percentage_cause)));
     }
     outliers
@@ -74,7 +106,9 @@ mod tests {
         let settings = OutlierSettings::default();
         let causes = [Cause::SuccessRate, Cause::FailurePercentage];
         let rates = |bad: f64, volume: u64, count: u64| -> Vec<(u64, f64, u64)> {
-            (0..count).map(|serial| (serial, if serial == 0 { bad } else { 100.0 }, volume)).collect()
+            (0..count)
+                .map(|serial| (serial, if serial == 0 { bad } else { 100.0 }, volume))
+                .collect()
         };
         // (bad host's rate, volume, hosts) → causes found for it
         let cases: &[(f64, u64, u64, &[Cause])] = &[
@@ -88,7 +122,12 @@ mod tests {
             (0.0, 100, 5, &[Cause::SuccessRate, Cause::FailurePercentage]),
         ];
         for (bad, volume, hosts, expected) in cases {
-            let found = find(&settings, *hosts as usize, &rates(*bad, *volume, *hosts), causes);
+            let found = find(
+                &settings,
+                *hosts as usize,
+                &rates(*bad, *volume, *hosts),
+                causes,
+            );
             let expected: Vec<_> = expected.iter().map(|cause| (0, *cause)).collect();
             assert_eq!(found, expected, "{bad} {volume} {hosts}");
         }
