@@ -5,6 +5,7 @@
 //! | [`scan`] | finds the end of a head while bytes arrive; refuses bare LF at once |
 //! | [`head`] | request and response heads out of bytes |
 //! | [`fields`] | one header line, and what the hop-by-hop fields of a head say |
+//! | [`names`] | the names that everybody sends, found without work |
 //! | [`framing`] | how long a message is (RFC 9112 §6) |
 //! | [`target`] | the four forms of a request target (RFC 9112 §3.2) |
 //! | [`chunked`] | the chunked coding, both ways (RFC 9112 §7.1) |
@@ -17,6 +18,7 @@ pub mod error;
 mod fields;
 pub mod framing;
 pub mod head;
+mod names;
 pub mod scan;
 mod target;
 
