@@ -10,6 +10,7 @@ use super::HeadError;
 use super::framing::Announced;
 use super::names::frequent;
 use super::scan::{HeadScan, Lines};
+use super::words::{equals, find_colon};
 use crate::http::Headers;
 
 /// What the fields said that are no longer in the list: they speak to this hop or about it.
@@ -41,13 +42,13 @@ impl Hop {
             if option.is_empty() {
                 continue;
             }
-            if option.eq_ignore_ascii_case(b"keep-alive") {
+            if equals(option, b"keep-alive") {
                 self.keep_alive = true;
-            } else if option.eq_ignore_ascii_case(b"close") {
+            } else if equals(option, b"close") {
                 self.close = true;
-            } else if option.eq_ignore_ascii_case(b"upgrade") {
+            } else if equals(option, b"upgrade") {
                 self.connection_upgrade = true;
-            } else if !option.eq_ignore_ascii_case(b"te") {
+            } else if !equals(option, b"te") {
                 let name = HeaderName::from_bytes(option).map_err(|_| HeadError::Connection)?;
                 if is_protected(&name) {
                     match side {
@@ -195,10 +196,7 @@ fn each_field(
         if matches!(text.first(), Some(b' ' | b'\t')) {
             return Err(HeadError::Folded);
         }
-        let colon = text
-            .iter()
-            .position(|byte| *byte == b':')
-            .ok_or(HeadError::FieldName)?;
+        let colon = find_colon(text).ok_or(HeadError::FieldName)?;
         let (name, value) = text.split_at(colon);
         visit(name, trim(value, start + colon))?;
         start = end + 2;
@@ -208,6 +206,13 @@ fn each_field(
 
 /// Where a value is without its colon and the whitespace around it; `text` starts at `start` with the colon.
 fn trim(text: &[u8], start: usize) -> Range<usize> {
+    // As nearly everybody writes it.
+    if let [_, b' ', first, ..] = text
+        && *first > b' '
+        && text.last().is_some_and(|last| *last > b' ')
+    {
+        return start + 2..start + text.len();
+    }
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     let mut left = &text[1..];
     let mut skipped = 1;
@@ -262,7 +267,7 @@ fn known(name: &[u8]) -> Known {
         17 => (b"transfer-encoding", Known::TransferEncoding),
         _ => return Known::EndToEnd,
     };
-    if name.eq_ignore_ascii_case(text) {
+    if equals(name, text) {
         kind
     } else {
         Known::EndToEnd

@@ -5,14 +5,15 @@
 
 use http::header::HeaderName;
 
+use super::words::equals;
+
 /// The name if it is a frequent end-to-end one, in any case of letters.
 pub(super) fn frequent(name: &[u8]) -> Option<&'static HeaderName> {
     if name.is_empty() {
         return None;
     }
     let found = NAMES.get(usize::from(SLOTS[slot(name)]))?;
-    let text = found.as_str().as_bytes();
-    (text == name || text.eq_ignore_ascii_case(name)).then_some(found)
+    equals(name, found.as_str().as_bytes()).then_some(found)
 }
 
 /// Spreads the names without a clash, which [`SLOTS`] checks; the factors were found by trial.

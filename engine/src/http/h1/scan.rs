@@ -304,6 +304,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_pipelined_head_is_cut_where_the_scan_says() {
+        let limits = Limits::default();
+        let mut buffer =
+            Bytes::from_static(b"\r\nGET /a HTTP/1.1\r\nhost: b\r\n\r\nGET /c HTTP/1.1\r\n");
+        let mut scan = HeadScan::default();
+        let end = scan
+            .find_end(&buffer, &limits)
+            .expect("good")
+            .expect("complete");
+        let too_much = scan.request(buffer.clone(), &limits).map(|_| ());
+        assert_eq!(too_much, Err(HeadError::Incomplete));
+        let head = scan.request(buffer.split_to(end), &limits).expect("good");
+        assert_eq!(
+            (head.request.authority, head.request.path),
+            ("b".into(), "/a".into())
+        );
+        let mut next = HeadScan::default();
+        assert_eq!(next.find_end(&buffer, &limits), Ok(None));
+        assert_eq!(
+            next.request(buffer, &limits).map(|_| ()),
+            Err(HeadError::Incomplete)
+        );
+    }
+
     proptest! {
         #[test]
         fn arrival_in_pieces_changes_nothing(
