@@ -215,7 +215,7 @@ impl SotwMachine {
 }
 
 /// A resource may come wrapped, with its name outside; what is in it counts.
-fn unwrap(any: carbyne_protos::google::protobuf::Any, version: &Arc<str>) -> Arrived {
+fn unwrap(any: carbyne_protos::prost_types::Any, version: &Arc<str>) -> Arrived {
     if any.type_url == WRAPPER_URL
         && let Ok(wrapper) = Wrapper::decode(&*any.value)
         && let Some(inner) = wrapper.resource
