@@ -75,8 +75,10 @@ pub struct Update {
     pub upserts: Vec<Arc<Resource>>,
     /// Names that are gone. May be empty.
     pub removed: Vec<Arc<str>>,
-    /// Refused before anything was applied: no name, wrong type, named twice, not protobuf.
+    /// Refused before anything was applied: wrong type, named twice, not protobuf.
     refused: Vec<Rejected>,
+    /// The same, of resources whose names cannot be told.
+    nameless: Vec<Rejected>,
     /// Resources that came again with equal bytes, and their version now.
     unchanged: Vec<(Arc<str>, Arc<str>)>,
     /// What to answer; none for resources that are applied again from what we hold.
@@ -280,3 +282,6 @@ fn nack_message(resource_type: ResourceType, rejected: &[Rejected]) -> String {
 const NACK_CODE: i32 = 13;
 const NACK_LIMIT: usize = 4096;
 const NACK_CUT: &str = "...(truncated)";
+
+#[cfg(test)]
+mod tests;

@@ -27,25 +27,37 @@ pub struct Resource {
 /// (`name`, in endpoints `cluster_name`). Reads all of the message's fields, so that a cut one is
 /// noticed here.
 pub(super) fn name_of(message: &[u8]) -> Result<String, Malformed> {
-    let mut rest = message;
     let mut name: &[u8] = &[];
-    while rest.has_remaining() {
-        let (tag, wire_type) = decode_key(&mut rest).map_err(|_| Malformed)?;
-        if tag == 1 && wire_type == WireType::LengthDelimited {
-            let length = decode_varint(&mut rest).map_err(|_| Malformed)?;
-            let length = usize::try_from(length).map_err(|_| Malformed)?;
-            // As in any protobuf message, the last value wins.
-            (name, rest) = rest.split_at_checked(length).ok_or(Malformed)?;
-        } else {
-            skip_field(wire_type, tag, &mut rest, DecodeContext::default()).map_err(|_| Malformed)?;
-        }
+    let whole = read_name(message, &mut name);
+    match (whole, str::from_utf8(name)) {
+        (Some(()), Ok(name)) => Ok(name.to_owned()),
+        (None, Ok(name)) if !name.is_empty() => Err(Malformed {
+            name: Some(name.to_owned()),
+        }),
+        _ => Err(Malformed { name: None }),
     }
-    str::from_utf8(name).map(str::to_owned).map_err(|_| Malformed)
 }
 
 /// Not a protobuf message, or its name is not UTF-8.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Malformed;
+pub(super) struct Malformed {
+    /// The name, where it stands before what cannot be read.
+    pub(super) name: Option<String>,
+}
+
+fn read_name<'a>(mut rest: &'a [u8], name: &mut &'a [u8]) -> Option<()> {
+    while rest.has_remaining() {
+        let (tag, wire_type) = decode_key(&mut rest).ok()?;
+        if tag == 1 && wire_type == WireType::LengthDelimited {
+            let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
+            // As in any protobuf message, the last value wins.
+            (*name, rest) = rest.split_at_checked(length)?;
+        } else {
+            skip_field(wire_type, tag, &mut rest, DecodeContext::default()).ok()?;
+        }
+    }
+    Some(())
+}
 
 #[cfg(test)]
 mod tests {
@@ -53,18 +65,21 @@ mod tests {
 
     #[test]
     fn names_are_read_and_cut_messages_refused() {
-        let cases: [(&[u8], Result<&str, Malformed>); 8] = [
+        let cases: [(&[u8], Result<&str, Option<&str>>); 8] = [
             (b"", Ok("")),
             (b"\x0a\x02ab", Ok("ab")),
             (b"\x10\x05\x0a\x02ab\x1a\x01x", Ok("ab")),
             (b"\x0a\x02ab\x0a\x01c", Ok("c")),
-            (b"\x0a\x03ab", Err(Malformed)),
-            (b"\x0a\x02ab\x1a\x09x", Err(Malformed)),
-            (b"\x0a\x02\xff\xfe", Err(Malformed)),
-            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01ab", Err(Malformed)),
+            (b"\x0a\x03ab", Err(None)),
+            (b"\x0a\x02ab\x1a\x09x", Err(Some("ab"))),
+            (b"\x0a\x02\xff\xfe", Err(None)),
+            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01ab", Err(None)),
         ];
         for (bytes, expected) in cases {
-            assert_eq!(name_of(bytes).as_deref().map_err(|_| Malformed), expected, "{bytes:?}");
+            let expected = expected.map(str::to_owned).map_err(|name| Malformed {
+                name: name.map(str::to_owned),
+            });
+            assert_eq!(name_of(bytes), expected, "{bytes:?}");
         }
     }
 }

@@ -188,11 +188,17 @@ impl SotwMachine {
     /// A request with all that is wanted of a type.
     fn request(&mut self, resource_type: ResourceType, error_detail: Option<Status>) -> DiscoveryRequest {
         let table = &mut self.tables[resource_type.index()];
-        table.forget_unwanted();
         table.statistics.update_attempt += 1;
-        let names = match table.interest() {
-            Interest::All => BTreeSet::new(),
-            Interest::Names(names) => names.clone(),
+        let asked = self.open.as_ref().and_then(|open| open.types[resource_type.index()].names.clone());
+        let names = match (table.interest(), asked) {
+            // istiod does not read the names of a refusal: a changed set follows in a request of its own.
+            (_, Some(asked)) if error_detail.is_some() => asked,
+            (Interest::All, _) => BTreeSet::new(),
+            (Interest::Names(names), _) => {
+                let names = names.clone();
+                table.forget_unwanted();
+                names
+            }
         };
         let mut request = DiscoveryRequest {
             version_info: table.statistics.version.to_string(),

@@ -73,6 +73,12 @@ struct Accepted {
     version: Arc<str>,
 }
 
+/// A resource that cannot be looked at closer.
+enum Refused {
+    Named(Rejected),
+    Nameless(Rejected),
+}
+
 /// One resource of a response, before it is looked at.
 pub(super) struct Arrived {
     /// The name that the response gives, if the protocol has that.
@@ -128,6 +134,7 @@ impl Table {
             upserts: held,
             removed: Vec::new(),
             refused: Vec::new(),
+            nameless: Vec::new(),
             unchanged: Vec::new(),
             reply: None,
         })
@@ -149,6 +156,7 @@ impl Table {
             upserts: Vec::new(),
             removed: Vec::new(),
             refused: Vec::new(),
+            nameless: Vec::new(),
             unchanged: Vec::new(),
             reply: None,
         };
@@ -166,15 +174,19 @@ impl Table {
                     _ => update.upserts.push(Arc::new(resource)),
                 },
                 Ok(None) => {}
-                Err(rejected) => update.refused.push(rejected),
+                Err(Refused::Named(rejected)) => update.refused.push(rejected),
+                Err(Refused::Nameless(rejected)) => update.nameless.push(rejected),
             }
         }
         update
     }
 
     /// Names of what is held and not in `update`: gone, where a response is the full state. A resource
-    /// that was refused is there, only not understood, so it stays.
+    /// that was refused is there, only not understood, so it stays; one without a name may be any.
     pub(super) fn missing_from(&self, update: &Update) -> Vec<Arc<str>> {
+        if !update.nameless.is_empty() {
+            return Vec::new();
+        }
         let there: BTreeSet<&str> = update
             .upserts
             .iter()
@@ -226,6 +238,9 @@ impl Table {
             }
         }
         for refused in &update.refused {
+            if !self.wants(&refused.name) {
+                continue;
+            }
             self.entries.entry(refused.name.clone()).or_default().failure = Some(Failure {
                 reason: refused.reason.clone(),
                 version: update.version.clone(),
@@ -234,6 +249,7 @@ impl Table {
             });
         }
         let mut all_rejected = update.refused;
+        all_rejected.extend(update.nameless);
         all_rejected.extend(rejected);
         if response {
             self.answered = true;
@@ -274,13 +290,16 @@ impl Table {
     }
 
     /// Reads the name; `None` for what nobody wants.
-    fn look_at(&self, index: usize, arrived: Arrived, time: SystemTime) -> Result<Option<Resource>, Rejected> {
-        let refuse = |name: Option<String>, reason: String| {
-            let name = name.filter(|name| !name.is_empty());
-            Rejected {
-                name: name.unwrap_or_else(|| format!("resources[{index}]")).into(),
+    fn look_at(&self, index: usize, arrived: Arrived, time: SystemTime) -> Result<Option<Resource>, Refused> {
+        let refuse = |name: Option<String>, reason: String| match name.filter(|name| !name.is_empty()) {
+            Some(name) => Refused::Named(Rejected {
+                name: name.into(),
                 reason,
-            }
+            }),
+            None => Refused::Nameless(Rejected {
+                name: format!("resources[{index}]").into(),
+                reason,
+            }),
         };
         if arrived.type_url != self.resource_type.type_url() {
             let reason = format!(
@@ -290,8 +309,9 @@ impl Table {
             );
             return Err(refuse(arrived.name, reason));
         }
-        let Ok(inner) = name_of(&arrived.bytes) else {
-            return Err(refuse(arrived.name, "does not decode".to_owned()));
+        let inner = match name_of(&arrived.bytes) {
+            Ok(name) => name,
+            Err(malformed) => return Err(refuse(arrived.name.or(malformed.name), "does not decode".to_owned())),
         };
         let name = arrived.name.filter(|name| !name.is_empty()).unwrap_or(inner);
         if name.is_empty() {
