@@ -11,24 +11,29 @@ use carbyne_engine::forward::{
     Answer, Downstream, Error, Event, Exchange, Handler, Mirror, Protocol, Route, Target, TlsTarget,
 };
 use carbyne_engine::http::Request;
+use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ServerHeaderTransformation;
 use http::{HeaderValue, StatusCode, Version, header};
 use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
-use super::options::{HttpOptions, ServerHeader};
 use super::{arrival, local_reply, names};
 use crate::context::Context;
 use crate::filter::HttpFilter;
 use crate::live::clusters::{Clusters, LiveCluster};
 use crate::live::route::hash::{HashFacts, HashRule};
 use crate::live::route::table::TlsRequirement;
+use crate::plan::http::HttpPlan;
 use crate::live::route::{Choice, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable};
 
 /// A compiled connection manager, shared by all workers.
 #[derive(Debug)]
 pub struct HttpManager {
-    /// What changes heads.
-    pub options: HttpOptions,
+    /// What it was told.
+    pub plan: Arc<HttpPlan>,
+    /// No `x-envoy-*` fields of the router (`suppress_envoy_headers`).
+    pub suppress_envoy_headers: bool,
+    /// Bytes of a request kept for further tries (`per_connection_buffer_limit_bytes`).
+    pub buffer_limit: usize,
     /// Where requests go; empty until the route configuration came.
     pub routes: Arc<ArcSwapOption<RouteTable>>,
     /// The filters, in order.
@@ -58,10 +63,14 @@ impl Handler for HttpHandler {
 
     async fn request(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
         let manager = &*self.manager;
-        let options = &manager.options;
+        let client = &manager.plan.client;
         exchange.context.client =
-            arrival::settle(&mut exchange.request, &exchange.downstream, options);
-        manager.telemetry.arrived(exchange, options);
+            arrival::settle(&mut exchange.request, &exchange.downstream, client);
+        manager.telemetry.arrived(exchange, &manager.plan);
+        if let Some(reason) = &manager.plan.refuse {
+            let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
+            return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
+        }
         manager.choose(exchange);
         for filter in &manager.filters {
             filter.request(exchange).await?;
@@ -104,7 +113,7 @@ impl Handler for HttpHandler {
     async fn response(&self, exchange: &mut Exchange<Context>) -> Result<(), Answer> {
         let manager = &*self.manager;
         exchange.details = "via_upstream".into();
-        if !manager.options.suppress_envoy_headers
+        if !manager.suppress_envoy_headers
             && let Some(sent) = exchange.timing.upstream_end.or(exchange.timing.upstream_start)
             && let Some(arrived) = exchange.timing.response_start
             && let Some(response) = &mut exchange.response
@@ -157,7 +166,7 @@ impl Handler for HttpHandler {
         answer
             .response
             .headers
-            .insert(header::SERVER, self.manager.options.server_name.clone());
+            .insert(header::SERVER, self.manager.plan.fields.server_name.clone());
         answer
     }
 }
@@ -221,7 +230,7 @@ impl HttpManager {
 
     /// What the router filter does before the first try.
     fn route(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
-        let options = &self.options;
+        let limits = &self.plan.limits;
         let Some(route) = exchange.context.route.clone() else {
             if exchange.context.tls_required {
                 return Err(redirect_to_tls(&exchange.request));
@@ -256,8 +265,8 @@ impl HttpManager {
         let weighted = exchange.context.weighted.and_then(|number| forward.share(number));
         let times = forward.timeouts.resolve(
             &mut exchange.request,
-            options.max_stream_duration,
-            options.suppress_envoy_headers,
+            limits.max_stream,
+            self.suppress_envoy_headers,
         );
         exchange.context.try_timeout = times.per_try;
         let request = &mut exchange.request;
@@ -271,9 +280,9 @@ impl HttpManager {
         route.rewrite(weighted, request);
         let upgrade = exchange.upgrade.as_deref().or(request.protocol.as_deref());
         let upgrade = match upgrade {
-            Some(protocol) => options.allows_upgrade(protocol, &forward.upgrades),
+            Some(protocol) => forward.allows_upgrade(protocol, self.allows_upgrade(protocol)),
             None => request.method == http::Method::CONNECT
-                && options.allows_upgrade(b"connect", &forward.upgrades),
+                && forward.allows_upgrade(b"connect", self.allows_upgrade(b"connect")),
         };
         let asked = exchange.upgrade.is_some()
             || exchange.request.protocol.is_some()
@@ -284,14 +293,14 @@ impl HttpManager {
         }
         Ok(Route {
             timeout: times.global,
-            idle_timeout: forward.timeouts.idle.unwrap_or(options.stream_idle_timeout),
+            idle_timeout: forward.timeouts.idle.unwrap_or(limits.stream_idle),
             max_duration: times.max_duration,
             retry: forward.retry_of(&exchange.request),
             priority: forward.priority,
             buffer_limit: route
                 .buffer_limit
                 .and_then(|limit| usize::try_from(limit).ok())
-                .unwrap_or(options.buffer_limit),
+                .unwrap_or(self.buffer_limit),
             mirrors: self.mirrors(exchange, forward),
             upgrade,
         })
@@ -299,20 +308,20 @@ impl HttpManager {
 
     /// What the response gets on its way out, whoever made it.
     fn depart(&self, exchange: &mut Exchange<Context>, from_upstream: bool) {
-        let options = &self.options;
+        let options = &self.plan.fields;
         let route = exchange.context.route.clone();
         let Some(response) = &mut exchange.response else {
             return;
         };
         let server = options.server_name.clone();
-        match options.server_header {
-            ServerHeader::Overwrite => response.headers.insert(header::SERVER, server),
-            ServerHeader::AppendIfAbsent => {
+        match options.server {
+            ServerHeaderTransformation::Overwrite => response.headers.insert(header::SERVER, server),
+            ServerHeaderTransformation::AppendIfAbsent => {
                 if !response.headers.contains(&header::SERVER) {
                     response.headers.append(header::SERVER, server);
                 }
             }
-            ServerHeader::PassThrough => {
+            ServerHeaderTransformation::PassThrough => {
                 if !from_upstream {
                     response.headers.insert(header::SERVER, server);
                 }
@@ -346,6 +355,14 @@ impl HttpManager {
         route.apply_response_headers(weighted, &mut response.headers, |text, headers, value| {
             facts.response_text(text, request, headers, value);
         });
+    }
+
+    /// Whether the listener lets an upgrade through.
+    fn allows_upgrade(&self, protocol: &[u8]) -> bool {
+        self.plan
+            .upgrades
+            .iter()
+            .any(|(name, enabled)| *enabled && name.as_bytes().eq_ignore_ascii_case(protocol))
     }
 
     fn mirrors(&self, exchange: &Exchange<Context>, forward: &Forward) -> Vec<Mirror> {
