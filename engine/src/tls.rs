@@ -24,9 +24,10 @@ pub mod error;
 pub mod hello;
 pub mod identity;
 mod live;
-pub mod name;
+mod name;
 pub mod parameters;
 pub mod san;
+mod selection;
 pub mod server;
 pub mod slot;
 pub mod sniff;
@@ -50,8 +51,4 @@ pub use trust::{Trust, TrustSlot};
 pub use verify::PeerRules;
 
 #[cfg(test)]
-mod handshakes;
-#[cfg(test)]
-mod secrets;
-#[cfg(test)]
-mod testing;
+mod tests;

@@ -352,3 +352,28 @@ fn server_name(text: &str) -> Result<ServerName<'static>, TlsError> {
 
 /// rustls keeps this many TLS 1.3 tickets for a name.
 const SESSIONS_PER_NAME: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What no rustls server would do, but others may: select a protocol that was not offered. BoringSSL goes on.
+    #[test]
+    fn a_selection_that_was_not_offered_is_let_pass() {
+        let plan = ClientTlsPlan {
+            identity: None,
+            peer: PeerRules::default(),
+            verifies_host: false,
+            sni: None,
+            alpn: Arc::default(),
+            parameters: TlsParameters::default(),
+            resumed_names: 0,
+        };
+        let client = ClientTls::new(plan).unwrap();
+        let live = client.build().unwrap();
+        for config in [&live.plain.named, &live.plain.nameless] {
+            assert!(!config.check_selected_alpn);
+        }
+        assert!(live.plain.named.enable_sni && !live.plain.nameless.enable_sni);
+    }
+}

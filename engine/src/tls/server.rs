@@ -4,11 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
 use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage, ServerSessionMemoryCache};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SignatureAlgorithm, SignatureScheme};
-use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -17,6 +15,7 @@ use super::error::{PlanError, Side, TlsError};
 use super::identity::{Identity, IdentitySlot};
 use super::live::{Live, Stamps};
 use super::parameters::{AlpnList, Compiled, TlsParameters};
+use super::selection::{Pattern, Selection};
 use super::stream::{BUFFER_LIMIT, Negotiated, ServerStream};
 use super::ticket;
 use super::verify::{HostRule, PeerRules, PeerVerifier, Role};
@@ -194,17 +193,14 @@ impl ServerTls {
             alpn: Arc::clone(&self.plan.alpn),
             verifier,
             entries: Vec::new(),
-            exact: FxHashMap::default(),
-            leading: FxHashMap::default(),
-            trailing: FxHashMap::default(),
-            fallback: SmallVec::new(),
+            selection: Selection::default(),
         };
         for identity in &self.plan.identities {
             let Some(held) = identity.slot.load() else {
                 continue;
             };
             let index = live.entries.len();
-            live.enrol(index, identity, &held);
+            live.selection.enrol(index, &identity.names, held.facts());
             let entry = self.entry(&live, &sessions, &held)?;
             live.entries.push(entry);
         }
@@ -218,9 +214,7 @@ impl ServerTls {
                 secret: secret.into(),
             });
         }
-        if live.fallback.is_empty() {
-            live.fallback = (0..live.entries.len()).collect();
-        }
+        live.selection.complete(live.entries.len());
         Ok(live)
     }
 
@@ -272,15 +266,8 @@ struct LiveServer {
     alpn: Arc<AlpnList>,
     verifier: Option<Arc<PeerVerifier>>,
     entries: Vec<Entry>,
-    exact: FxHashMap<Box<str>, Candidates>,
-    /// By what follows the first dot of `*.example.com`.
-    leading: FxHashMap<Box<str>, Candidates>,
-    /// By what precedes the last dot of `example.*`.
-    trailing: FxHashMap<Box<str>, Candidates>,
-    fallback: Candidates,
+    selection: Selection,
 }
-
-type Candidates = SmallVec<[usize; 2]>;
 
 /// Two configurations a certificate: rustls ends a handshake whose ALPN offer does not overlap, so those clients get one that does not speak ALPN.
 struct Entry {
@@ -291,67 +278,24 @@ struct Entry {
 }
 
 impl LiveServer {
-    fn enrol(&mut self, index: usize, identity: &ServerIdentity, held: &Identity) {
-        let patterns: SmallVec<[Pattern<'_>; 4]> = match &identity.names {
-            // The plan was checked when it was made; what a certificate says may be anything and is then no pattern.
-            ServerNames::Listed(listed) => listed
-                .iter()
-                .filter_map(|pattern| Pattern::parse(pattern).ok())
-                .collect(),
-            ServerNames::FromCertificate => held
-                .facts()
-                .dns_sans
-                .iter()
-                .filter_map(|name| Pattern::parse(name).ok())
-                .collect(),
-        };
-        for pattern in patterns {
-            match pattern {
-                Pattern::Any => self.fallback.push(index),
-                Pattern::Exact(name) => enter(&mut self.exact, name, index),
-                Pattern::Leading(parent) => enter(&mut self.leading, parent, index),
-                Pattern::Trailing(stem) => enter(&mut self.trailing, stem, index),
-            }
-        }
-    }
-
+    /// Of the certificates for the name that was sent, the best that the client can verify.
     fn choose(&self, sni: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Entry> {
-        let candidates = sni
-            .and_then(|name| self.named(name))
-            .unwrap_or(&self.fallback);
+        let entry = |index: &usize| self.entries.get(*index);
         let mut best = None;
-        for entry in candidates
-            .iter()
-            .filter_map(|index| self.entries.get(*index))
-        {
+        let mut any = None;
+        for entry in self.selection.candidates(sni).iter().filter_map(entry) {
+            any = any.or(Some(entry));
             if entry.key.key.choose_scheme(schemes).is_none() {
                 continue;
             }
-            // Of several for one name, ECDSA is cheaper for both sides; Envoy prefers it too.
+            // ECDSA is cheaper for both sides; Envoy prefers it too.
             if entry.key.key.algorithm() == SignatureAlgorithm::ECDSA {
                 return Some(entry);
             }
             best = best.or(Some(entry));
         }
         // None fits the client: rustls finds the words for that.
-        best.or_else(|| {
-            candidates
-                .first()
-                .and_then(|index| self.entries.get(*index))
-        })
-    }
-
-    fn named(&self, name: &str) -> Option<&Candidates> {
-        if let Some(found) = self.exact.get(name) {
-            return Some(found);
-        }
-        let leading = name
-            .split_once('.')
-            .and_then(|(_, parent)| self.leading.get(parent));
-        leading.or_else(|| {
-            name.rsplit_once('.')
-                .and_then(|(stem, _)| self.trailing.get(stem))
-        })
+        best.or(any)
     }
 }
 
@@ -402,41 +346,6 @@ fn overlaps(ours: &AlpnList, hello: &ClientHello<'_>) -> bool {
         .is_some_and(|mut offered| offered.any(|name| ours.holds(name)))
 }
 
-fn enter(table: &mut FxHashMap<Box<str>, Candidates>, name: &str, index: usize) {
-    table
-        .entry(name.to_ascii_lowercase().into())
-        .or_default()
-        .push(index);
-}
-
-enum Pattern<'a> {
-    Any,
-    Exact(&'a str),
-    Leading(&'a str),
-    Trailing(&'a str),
-}
-
-impl<'a> Pattern<'a> {
-    fn parse(text: &'a str) -> Result<Self, PlanError> {
-        let pattern = match text.strip_prefix("*.") {
-            _ if text == "*" => return Ok(Self::Any),
-            Some(parent) => Self::Leading(parent),
-            None => text
-                .strip_suffix(".*")
-                .map_or(Self::Exact(text), Self::Trailing),
-        };
-        let (Self::Exact(name) | Self::Leading(name) | Self::Trailing(name)) = pattern else {
-            return Ok(Self::Any);
-        };
-        if name.is_empty() || name.contains('*') {
-            return Err(PlanError::NamePattern {
-                pattern: text.into(),
-            });
-        }
-        Ok(pattern)
-    }
-}
-
 /// Where the sessions of one generation are kept.
 enum Sessions {
     Tickets(Arc<dyn rustls::server::ProducesTickets>),
@@ -482,24 +391,3 @@ impl Sessions {
 
 /// TLS 1.3 tickets a handshake. One: proxies keep one a host, each resumption brings the next, and every ticket costs a sealed chain.
 const TICKETS: usize = 1;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn name_patterns() {
-        for good in [
-            "*",
-            "a.example.com",
-            "*.example.com",
-            "example.*",
-            "localhost",
-        ] {
-            assert!(Pattern::parse(good).is_ok(), "{good}");
-        }
-        for bad in ["", "*.", ".*", "a*.example.com", "*.*", "*.a.*"] {
-            assert!(Pattern::parse(bad).is_err(), "{bad}");
-        }
-    }
-}

@@ -30,7 +30,7 @@ impl Sniffed {
 /// Looks at the first bytes of a stream.
 pub fn sniff(bytes: &[u8]) -> Sniffed {
     let compared = bytes.len().min(PREFACE.len());
-    // One letter is enough to tell `PRI` from `PUT`, but not from `PROPFIND` before the third.
+    // `P` and `PR` could still become POST or PROPFIND; more is wanted either way.
     if bytes.get(..compared) == PREFACE.get(..compared) {
         return if bytes.len() < PREFACE.len() {
             Sniffed::NeedMore

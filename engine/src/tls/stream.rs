@@ -27,7 +27,7 @@ pub struct Negotiated {
     pub cipher: &'static str,
     /// Whether an earlier session was resumed. The peer's certificate is then the one of that session.
     pub resumed: bool,
-    /// The peer's leaf certificate.
+    /// The peer's leaf certificate. Whoever grants something for a name in it must ask `peer_verified` too.
     pub peer: Option<Arc<CertificateFacts>>,
     /// Whether the peer's certificate satisfied the rules: false where there were none, or where failure is tolerated and occurred.
     pub peer_verified: bool,

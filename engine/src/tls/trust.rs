@@ -12,7 +12,8 @@ use super::error::SecretError;
 use super::identity;
 use super::slot::{Secret, SecretSlot};
 
-/// Trusted roots and revocation lists.
+/// Trusted roots and revocation lists. Roots of several trust domains are pooled, as in Envoy's default validator: each may vouch for any name,
+/// and name matchers say which names count.
 pub struct Trust {
     anchors: Vec<TrustAnchor<'static>>,
     subjects: Vec<DistinguishedName>,

@@ -11,11 +11,42 @@ use rcgen::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use super::{
+use crate::tls::{
     AlpnList, ClientCertificate, ClientStream, ClientTls, ClientTlsPlan, Identity, IdentitySlot,
     Overrides, PeerRules, Resumption, SecretSlot, ServerIdentity, ServerNames, ServerStream,
     ServerTls, ServerTlsPlan, TlsError, TlsParameters, Trust, TrustSlot,
 };
+
+pub(super) const CLIENT: &str = "spiffe://cluster.local/ns/default/sa/a";
+pub(super) const SERVER: &str = "spiffe://cluster.local/ns/default/sa/b";
+
+/// One authority, one certificate a side.
+pub(super) struct Mesh {
+    pub(super) authority: Authority,
+    pub(super) client: Issued,
+    pub(super) server: Issued,
+}
+
+impl Mesh {
+    pub(super) fn new() -> Self {
+        let authority = Authority::new("cluster.local");
+        let client = authority.issue(&Leaf::uri(CLIENT));
+        let server = authority.issue(&Leaf::uri(SERVER));
+        Self {
+            authority,
+            client,
+            server,
+        }
+    }
+
+    pub(super) fn server_plan(&self) -> ServerTlsPlan {
+        server_plan(self.server.slot(), self.authority.trust())
+    }
+
+    pub(super) fn client_plan(&self) -> ClientTlsPlan {
+        client_plan(Some(self.client.slot()), self.authority.trust())
+    }
+}
 
 /// An authority that signs leafs.
 pub(super) struct Authority {

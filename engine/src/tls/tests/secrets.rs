@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize, SanType};
 use rustls_pki_types::CertificateDer;
 
-use super::testing::{Authority, Issued, Leaf};
-use super::{
+use super::pki::{Authority, Issued, Leaf};
+use crate::tls::{
     CertificateFacts, Identity, PeerRejection, SanKind, SanMatcher, Secret, SecretError, TextRule,
     Trust,
 };
