@@ -35,7 +35,7 @@ use bytes::Bytes;
 pub use self::error::{Error, Fault};
 pub use self::exchange::{Counts, Downstream, Event, Events, Exchange, Timing, Upstream};
 pub use self::retry::RetryPolicy;
-use crate::cluster::breaker::RoutingPriority;
+pub use crate::cluster::breaker::RoutingPriority as Priority;
 use crate::cluster::{Cluster, Host};
 use crate::http::Response;
 use crate::tls::{AlpnList, ClientTls};
@@ -111,7 +111,7 @@ pub struct Route {
     /// When to try again; `None` never.
     pub retry: Option<Arc<RetryPolicy>>,
     /// Which of the cluster's two breaker limits apply.
-    pub priority: RoutingPriority,
+    pub priority: Priority,
     /// Request bytes kept for a further try.
     pub buffer_limit: usize,
     /// Requests copied elsewhere; their responses are dropped.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::Cluster;
-use crate::net::Address;
 use super::endpoint::{Assignment, Endpoint, Locality, LocalityEndpoints};
 use super::settings::{AddressFamily, DnsMode, DnsSettings, FailureRefresh};
+use crate::net::Address;
 
 /// The answer to a resolution.
 #[derive(Debug, Clone, PartialEq, Eq)]

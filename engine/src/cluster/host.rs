@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::net::Address;
 use super::endpoint::{Endpoint, EndpointHealth, Extension, Locality};
 use super::outlier::Monitor;
 use super::stats::{Counter, Gauge};
+use crate::net::Address;
 
 /// One host of a cluster, as currently assigned. Derefs to its [`Vitals`].
 #[derive(Debug)]

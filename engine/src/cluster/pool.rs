@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
-use super::settings::Protocol as Wanted;
 use super::breaker::{Permit, Resource, RoutingPriority};
+use super::settings::Protocol as Wanted;
 use super::{Cluster, Host};
 use crate::forward::{Error, Protocol, Target};
 use crate::http::h2_guard::Budgets;
@@ -93,7 +93,11 @@ struct Multiplexed {
 
 impl Pools {
     /// A connection for one request to `target`.
-    pub async fn acquire(&self, target: &Target, priority: RoutingPriority) -> Result<Lease, Error> {
+    pub async fn acquire(
+        &self,
+        target: &Target,
+        priority: RoutingPriority,
+    ) -> Result<Lease, Error> {
         match target.protocol {
             Protocol::Http1 => self.acquire_h1(target, priority).await,
             Protocol::Http2 => self.acquire_h2(target, priority).await,
@@ -147,7 +151,8 @@ impl Pools {
                 !connections.is_empty()
             }
             HostPool::H2(pool) => {
-                pool.connections.retain(|(connection, _)| !connection.is_closed());
+                pool.connections
+                    .retain(|(connection, _)| !connection.is_closed());
                 left += pool.connections.len();
                 pool.connecting || !pool.connections.is_empty()
             }
@@ -320,10 +325,7 @@ pub async fn open(
 ) -> Result<(Stream, Rc<ConnectionFacts>), Error> {
     let cluster = &target.cluster;
     let stats = cluster.stats();
-    let Some(permit) = cluster
-        .breakers()
-        .try_take(priority, Resource::Connections)
-    else {
+    let Some(permit) = cluster.breakers().try_take(priority, Resource::Connections) else {
         stats.upstream_cx_overflow.add(1);
         return Err(Error::Overflow {
             resource: "connections",
@@ -408,7 +410,9 @@ fn http2_settings(settings: &super::Settings) -> h2::Settings {
     };
     let default = h2::Settings::default();
     h2::Settings {
-        stream_window: wanted.initial_stream_window.unwrap_or(default.stream_window),
+        stream_window: wanted
+            .initial_stream_window
+            .unwrap_or(default.stream_window),
         connection_window: wanted
             .initial_connection_window
             .unwrap_or(default.connection_window),

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::net::Address;
 use super::endpoint::{Assignment, Endpoint, Locality};
 use super::host::{Flag, Host, Vitals};
 use super::set::Members;
 use super::settings::Settings;
+use crate::net::Address;
 
 /// All hosts that the present assignment names (and those that linger after it).
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::health::HealthCheckSettings;
 use super::outlier::OutlierSettings;
+use crate::tls::ClientTls;
 
 /// Everything about a cluster except its endpoints. Defaults are those of Envoy's documentation.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,10 +215,23 @@ pub struct Http2Keepalive {
 }
 
 /// How bytes travel to a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Transport {
     /// Plain bytes.
     Raw,
+    /// TLS with these settings.
+    Tls(Arc<ClientTls>),
+}
+
+/// TLS settings are equal when they are the same object: whoever plans them keeps it while nothing changed.
+impl PartialEq for Transport {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Raw, Self::Raw) => true,
+            (Self::Tls(left), Self::Tls(right)) => Arc::ptr_eq(left, right),
+            _ => false,
+        }
+    }
 }
 
 /// Breaker limits for one routing priority.

@@ -98,7 +98,11 @@ impl Replay {
 
     /// What is left of the body, for a tunnel.
     pub(super) fn take_body(&mut self) -> Body {
-        let rest = if self.ended { Body::empty() } else { std::mem::take(&mut self.body) };
+        let rest = if self.ended {
+            Body::empty()
+        } else {
+            std::mem::take(&mut self.body)
+        };
         Body::chain(std::mem::take(&mut self.kept), rest)
     }
 
@@ -109,7 +113,11 @@ impl Replay {
 
     /// The body's length, if it is known before it is sent.
     pub(super) fn exact_length(&self) -> Option<u64> {
-        let mut length = if self.ended { 0 } else { self.body.exact_length()? };
+        let mut length = if self.ended {
+            0
+        } else {
+            self.body.exact_length()?
+        };
         for frame in &self.kept {
             match frame {
                 Frame::Data(bytes) => length += bytes.len() as u64,
@@ -227,7 +235,8 @@ impl Reader {
         loop {
             let reply = match self {
                 Self::H1(reader) => {
-                    let (head, body) = reader.head(method).await.map_err(|error| from_h1(&error))?;
+                    let (head, body) =
+                        reader.head(method).await.map_err(|error| from_h1(&error))?;
                     Reply {
                         response: head.response,
                         body,
@@ -361,11 +370,8 @@ where
 }
 
 /// Polls an upload that goes on while the response is sent.
-pub(super) fn poll_upload<U>(
-    upload: Pin<&mut U>,
-    uploading: &mut bool,
-    cx: &mut Context<'_>,
-) where
+pub(super) fn poll_upload<U>(upload: Pin<&mut U>, uploading: &mut bool, cx: &mut Context<'_>)
+where
     U: Future<Output = Result<(), UploadError>>,
 {
     if *uploading && upload.poll(cx).is_ready() {

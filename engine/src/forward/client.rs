@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::attempt::{Replay, Writer, send_head};
 use super::error::Error;
-use super::{RoutingPriority, Target};
+use super::{Priority, Target};
 use crate::cluster::pool::Lease;
 use crate::http::{Body, Request, Response, h1};
 use crate::runtime::Worker;
@@ -34,15 +34,16 @@ pub async fn send(
 ) -> Result<Reply, Error> {
     let mut lease = worker
         .pools
-        .acquire(target, RoutingPriority::Default)
+        .acquire(target, Priority::Default)
         .await?;
     let mut replay = Replay::new(body, 0, Rc::new(Cell::new(0)));
     let limits = h1::Limits::default();
     let (mut writer, mut reader) = send_head(&mut lease, &request, None, &replay, limits)?;
     target.cluster.stats().upstream_rq_total.add(1);
     let _active = target.host.start_request();
-    if let Err(super::attempt::UploadError::Client(error) | super::attempt::UploadError::Host(error)) =
-        replay.upload(&mut writer, false).await
+    if let Err(
+        super::attempt::UploadError::Client(error) | super::attempt::UploadError::Host(error),
+    ) = replay.upload(&mut writer, false).await
     {
         return Err(error);
     }

@@ -47,7 +47,11 @@ pub(super) async fn serve<H: Handler>(
         }
     };
     exchange.timing.end = Some(exchange.elapsed());
-    responder.count(&exchange.request, exchange.response.as_ref(), &mut exchange.counts);
+    responder.count(
+        &exchange.request,
+        exchange.response.as_ref(),
+        &mut exchange.counts,
+    );
     handler.log(exchange);
     complete
 }

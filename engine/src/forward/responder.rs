@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::http::h1::server::ServerConnection;
 use super::exchange::Counts;
+use crate::http::h1::server::ServerConnection;
 use crate::http::{Body, Headers, Request, Response, h1, h2};
 use crate::runtime::DrainSignal;
 
@@ -51,7 +51,9 @@ impl Responder {
                 if drain.is_started() {
                     responder.close_after();
                 }
-                responder.head(response, length, upgrade).map_err(|_| Gone)?;
+                responder
+                    .head(response, length, upgrade)
+                    .map_err(|_| Gone)?;
                 *upgraded = upgrade.is_some();
                 *head_sent = true;
             }
@@ -168,13 +170,19 @@ impl Responder {
     }
 
     /// Counts the bytes on the wire: exactly for HTTP/1, for HTTP/2 without framing and compression.
-    pub(super) fn count(&self, request: &Request, response: Option<&Response>, counts: &mut Counts) {
+    pub(super) fn count(
+        &self,
+        request: &Request,
+        response: Option<&Response>,
+        counts: &mut Counts,
+    ) {
         match self {
             Self::H1 { connection, .. } => {
                 (counts.wire_received, counts.wire_sent) = connection.take_counts();
             }
             Self::H2 { .. } => {
-                let head = request.headers.byte_size() + request.path.len() + request.authority.len();
+                let head =
+                    request.headers.byte_size() + request.path.len() + request.authority.len();
                 counts.wire_received = head as u64 + counts.received;
                 let head = response.map_or(0, |response| response.headers.byte_size());
                 counts.wire_sent = head as u64 + counts.sent;

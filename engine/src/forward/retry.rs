@@ -83,7 +83,11 @@ impl Conditions {
     pub fn parse(text: &str) -> (Self, Vec<&str>) {
         let mut conditions = Self::default();
         let mut unknown = Vec::new();
-        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        for word in text
+            .split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+        {
             match CONDITIONS.iter().find(|(name, _)| *name == word) {
                 Some((_, condition)) => conditions.insert(*condition),
                 None if IGNORED.contains(&word) => {}
@@ -117,7 +121,10 @@ impl RetryPolicy {
             return true;
         }
         if on.contains(Condition::RetriableHeaders)
-            && self.headers.iter().any(|name| response.headers.contains(name))
+            && self
+                .headers
+                .iter()
+                .any(|name| response.headers.contains(name))
         {
             return true;
         }

@@ -103,7 +103,9 @@ pub async fn relay(
             moved = Instant::now();
         }
         let idle = limits.idle.map(|idle| (moved + idle, End::Idle));
-        let max = limits.max_duration.map(|max| (start + max, End::MaxDuration));
+        let max = limits
+            .max_duration
+            .map(|max| (start + max, End::MaxDuration));
         let Some((due, end)) = idle.into_iter().chain(max).min_by_key(|(due, _)| *due) else {
             return Poll::Pending;
         };

@@ -3,5 +3,5 @@
 mod admission;
 mod agreement;
 mod lifetime;
-mod pki;
+pub(super) mod pki;
 mod secrets;

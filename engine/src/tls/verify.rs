@@ -17,6 +17,7 @@ use webpki::{
     EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
 };
 
+use super::admitted::{self, Chain};
 use super::certificate::CertificateFacts;
 use super::error::{PeerRejection, PlanError, TlsError};
 use super::parameters;
@@ -84,6 +85,7 @@ pub(super) enum HostRule {
 }
 
 /// The rules with the roots of one generation. Sessions are bound to the verifier that admitted them, and rustls compares its address.
+/// One serves one role only.
 #[derive(Debug)]
 pub(super) struct PeerVerifier {
     rules: Arc<PeerRules>,
@@ -91,6 +93,8 @@ pub(super) struct PeerVerifier {
     host: HostRule,
     /// Whether a client may come without a certificate.
     required: bool,
+    /// Under which chains are remembered.
+    number: u64,
 }
 
 impl PeerVerifier {
@@ -105,6 +109,7 @@ impl PeerVerifier {
             trust,
             host,
             required,
+            number: admitted::next_verifier(),
         }
     }
 
@@ -192,13 +197,21 @@ impl PeerVerifier {
         role: Role,
         now: UnixTime,
     ) -> Result<(), Error> {
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let chain = if trust.revocation().is_empty() {
+            Chain::new(self.number, facts, intermediates)
+        } else {
+            None
+        };
+        if chain.is_some_and(|chain| chain.is_known(seconds)) {
+            return Ok(());
+        }
         // A certificate that is itself in the bundle needs nobody to vouch for it: people pin self-signed certificates this way, and OpenSSL accepts
         // them, while webpki refuses an authority as a leaf. Its time still counts.
         if trust.holds(leaf) && trust.revocation().is_empty() {
-            let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-            return match facts {
-                facts if seconds < facts.not_before => Err(CertificateError::NotValidYet.into()),
-                facts if seconds > facts.not_after => Err(CertificateError::Expired.into()),
+            return match seconds {
+                early if early < facts.not_before => Err(CertificateError::NotValidYet.into()),
+                late if late > facts.not_after => Err(CertificateError::Expired.into()),
                 _ => Ok(()),
             };
         }
@@ -232,7 +245,11 @@ impl PeerVerifier {
                 None,
             )
             .map(|_| ())
-            .map_err(refusal)
+            .map_err(refusal)?;
+        if let Some(chain) = chain {
+            chain.remember();
+        }
+        Ok(())
     }
 }
 
@@ -373,4 +390,96 @@ fn refusal(error: webpki::Error) -> Error {
         other => CertificateError::Other(OtherError(Arc::new(other))),
     };
     Error::InvalidCertificate(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tls::tests::pki::{Authority, Leaf};
+
+    /// What is remembered of a chain must not outlive its time, its roots or a single byte of it.
+    #[test]
+    fn a_chain_that_was_good_is_not_good_for_ever() {
+        let (authority, other) = (Authority::new("one"), Authority::new("one"));
+        let verifier = |authority: &Authority| {
+            let rules = PeerRules {
+                trust: Some(authority.trust()),
+                ..PeerRules::default()
+            };
+            let trust = rules.current_trust().unwrap();
+            PeerVerifier::new(Arc::new(rules), trust, HostRule::Ignore, true)
+        };
+        let identity = authority.issue(&Leaf::uri("spiffe://a/b")).identity();
+        let leaf = &identity.chain()[0];
+        let at = |seconds: i64| {
+            UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap()))
+        };
+        let (first, last) = (identity.facts().not_before, identity.facts().not_after);
+        let good = verifier(&authority);
+        for _ in 0..2 {
+            for now in [first, last] {
+                good.verify_client_cert(leaf, &[], at(now)).unwrap();
+            }
+            for (now, expected) in [
+                (first - 1, CertificateError::NotValidYet),
+                (last + 1, CertificateError::Expired),
+            ] {
+                assert_eq!(
+                    good.verify_client_cert(leaf, &[], at(now)).unwrap_err(),
+                    expected.into()
+                );
+            }
+            // The same subject, another key.
+            assert!(
+                verifier(&other)
+                    .verify_client_cert(leaf, &[], at(first))
+                    .is_err()
+            );
+            let mut forged = leaf.to_vec();
+            if let Some(byte) = forged.last_mut() {
+                *byte ^= 1;
+            }
+            assert!(
+                good.verify_client_cert(&CertificateDer::from(forged), &[], at(first))
+                    .is_err()
+            );
+        }
+    }
+
+    /// An intermediate counts as much as the leaf: with it the chain is good, without it or with another it is not.
+    #[test]
+    fn a_remembered_chain_needs_its_intermediates() {
+        let root = Authority::new("root");
+        let (middle, until) = root.intermediate("middle", 2030);
+        let stranger = Authority::new("root").intermediate("middle", 2030).0;
+        let identity = middle.issue(&Leaf::uri("spiffe://a/b")).identity();
+        let rules = PeerRules {
+            trust: Some(root.trust()),
+            ..PeerRules::default()
+        };
+        let trust = rules.current_trust().unwrap();
+        let verifier = PeerVerifier::new(Arc::new(rules), trust, HostRule::Ignore, true);
+        let at = |seconds: i64| {
+            UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap()))
+        };
+        let (leaf, good) = (&identity.chain()[0], middle.der());
+        for _ in 0..2 {
+            verifier
+                .verify_client_cert(leaf, std::slice::from_ref(&good), at(until))
+                .unwrap();
+            assert!(
+                verifier
+                    .verify_client_cert(leaf, std::slice::from_ref(&good), at(until + 1))
+                    .is_err()
+            );
+            assert!(verifier.verify_client_cert(leaf, &[], at(until)).is_err());
+            assert!(
+                verifier
+                    .verify_client_cert(leaf, &[stranger.der()], at(until))
+                    .is_err()
+            );
+        }
+    }
 }

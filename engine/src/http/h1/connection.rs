@@ -152,9 +152,9 @@ impl Connection {
         self.body = match framing {
             Framing::None | Framing::Length(0) => BodyState::End,
             Framing::Length(length) => BodyState::Length(length),
-            Framing::Chunked => BodyState::Chunked(Box::new(ChunkDecoder::new(
-                &ChunkLimits::default(),
-            ))),
+            Framing::Chunked => {
+                BodyState::Chunked(Box::new(ChunkDecoder::new(&ChunkLimits::default())))
+            }
             Framing::UntilClose => BodyState::UntilClose,
         };
     }
@@ -191,7 +191,8 @@ impl Connection {
             }
             if self.expect_continue {
                 self.expect_continue = false;
-                self.flat().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                self.flat()
+                    .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                 if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
                     self.body = BodyState::Failed;
                     return Poll::Ready(Some(Err(error.into())));

@@ -263,7 +263,14 @@ impl Responder {
         };
         let mut shared = self.connection.borrow_mut();
         let connection = encode::Connection::KeepAlive;
-        encode_response(response, asked, Framing::None, connection, None, shared.flat())?;
+        encode_response(
+            response,
+            asked,
+            Framing::None,
+            connection,
+            None,
+            shared.flat(),
+        )?;
         Ok(())
     }
 

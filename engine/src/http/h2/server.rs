@@ -59,7 +59,10 @@ impl ServerConnection {
 
     /// The next request; `None` when the connection ended. Drives all streams of the connection, so it
     /// has to be polled until it ends.
-    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Request, Body, Responder)>> {
+    pub fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(Request, Body, Responder)>> {
         match self.connection.poll_accept(cx) {
             Poll::Pending => {
                 if self.alarm.violation().is_some() {

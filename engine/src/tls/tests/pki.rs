@@ -9,6 +9,8 @@ use rcgen::{
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use crate::tls::{
@@ -17,18 +19,18 @@ use crate::tls::{
     ServerTls, ServerTlsPlan, TlsError, TlsParameters, Trust, TrustSlot,
 };
 
-pub(super) const CLIENT: &str = "spiffe://cluster.local/ns/default/sa/a";
-pub(super) const SERVER: &str = "spiffe://cluster.local/ns/default/sa/b";
+pub(in crate::tls) const CLIENT: &str = "spiffe://cluster.local/ns/default/sa/a";
+pub(in crate::tls) const SERVER: &str = "spiffe://cluster.local/ns/default/sa/b";
 
 /// One authority, one certificate a side.
-pub(super) struct Mesh {
-    pub(super) authority: Authority,
-    pub(super) client: Issued,
-    pub(super) server: Issued,
+pub(in crate::tls) struct Mesh {
+    pub(in crate::tls) authority: Authority,
+    pub(in crate::tls) client: Issued,
+    pub(in crate::tls) server: Issued,
 }
 
 impl Mesh {
-    pub(super) fn new() -> Self {
+    pub(in crate::tls) fn new() -> Self {
         let authority = Authority::new("cluster.local");
         let client = authority.issue(&Leaf::uri(CLIENT));
         let server = authority.issue(&Leaf::uri(SERVER));
@@ -39,46 +41,40 @@ impl Mesh {
         }
     }
 
-    pub(super) fn server_plan(&self) -> ServerTlsPlan {
+    pub(in crate::tls) fn server_plan(&self) -> ServerTlsPlan {
         server_plan(self.server.slot(), self.authority.trust())
     }
 
-    pub(super) fn client_plan(&self) -> ClientTlsPlan {
+    pub(in crate::tls) fn client_plan(&self) -> ClientTlsPlan {
         client_plan(Some(self.client.slot()), self.authority.trust())
     }
 }
 
 /// An authority that signs leafs.
-pub(super) struct Authority {
+pub(in crate::tls) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub(super) pem: String,
+    pub(in crate::tls) pem: String,
 }
 
 /// What differs from a usual mesh leaf.
 #[derive(Clone)]
-pub(super) struct Leaf {
-    pub(super) names: Vec<SanType>,
-    pub(super) subject: Option<&'static str>,
-    pub(super) until: i32,
-    pub(super) serial: u8,
-    pub(super) usage: Vec<ExtendedKeyUsagePurpose>,
+pub(in crate::tls) struct Leaf {
+    pub(in crate::tls) names: Vec<SanType>,
+    pub(in crate::tls) subject: Option<&'static str>,
+    pub(in crate::tls) until: i32,
+    pub(in crate::tls) serial: u8,
+    pub(in crate::tls) usage: Vec<ExtendedKeyUsagePurpose>,
 }
 
 /// PEM of a leaf and its key.
-pub(super) struct Issued {
-    pub(super) chain: String,
-    pub(super) key: String,
+pub(in crate::tls) struct Issued {
+    pub(in crate::tls) chain: String,
+    pub(in crate::tls) key: String,
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    pub(in crate::tls) fn new(name: &str) -> Self {
+        let params = Self::params(name, 2090);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         Self {
@@ -87,14 +83,40 @@ impl Authority {
         }
     }
 
-    pub(super) fn issue(&self, leaf: &Leaf) -> Issued {
+    /// An authority below this one, and the last second of its validity.
+    pub(in crate::tls) fn intermediate(&self, name: &str, until: i32) -> (Self, i64) {
+        let params = Self::params(name, until);
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let last = params.not_after.unix_timestamp();
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        (Self { issuer, pem }, last)
+    }
+
+    pub(in crate::tls) fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()
+    }
+
+    fn params(name: &str, until: i32) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_after = date_time_ymd(until, 1, 1);
+        params
+    }
+
+    pub(in crate::tls) fn issue(&self, leaf: &Leaf) -> Issued {
         self.issue_for(
             leaf,
             &KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(),
         )
     }
 
-    pub(super) fn issue_for(&self, leaf: &Leaf, key: &KeyPair) -> Issued {
+    pub(in crate::tls) fn issue_for(&self, leaf: &Leaf, key: &KeyPair) -> Issued {
         let chain = leaf.params().signed_by(key, &self.issuer).unwrap().pem();
         Issued {
             chain,
@@ -102,7 +124,7 @@ impl Authority {
         }
     }
 
-    pub(super) fn revoke(&self, serials: &[u8]) -> String {
+    pub(in crate::tls) fn revoke(&self, serials: &[u8]) -> String {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from_slice(&[*serial]),
             revocation_time: date_time_ymd(2024, 1, 1),
@@ -120,7 +142,7 @@ impl Authority {
         params.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
-    pub(super) fn trust(&self) -> Arc<TrustSlot> {
+    pub(in crate::tls) fn trust(&self) -> Arc<TrustSlot> {
         SecretSlot::filled(
             "ROOTCA",
             Trust::from_pem(self.pem.as_bytes(), None).unwrap(),
@@ -129,19 +151,19 @@ impl Authority {
 }
 
 impl Leaf {
-    pub(super) fn uri(uri: &str) -> Self {
+    pub(in crate::tls) fn uri(uri: &str) -> Self {
         Self::with(vec![SanType::URI(uri.try_into().unwrap())])
     }
 
-    pub(super) fn dns(name: &str) -> Self {
+    pub(in crate::tls) fn dns(name: &str) -> Self {
         Self::with(vec![SanType::DnsName(name.try_into().unwrap())])
     }
 
-    pub(super) fn ip(address: IpAddr) -> Self {
+    pub(in crate::tls) fn ip(address: IpAddr) -> Self {
         Self::with(vec![SanType::IpAddress(address)])
     }
 
-    pub(super) fn with(names: Vec<SanType>) -> Self {
+    pub(in crate::tls) fn with(names: Vec<SanType>) -> Self {
         let usage = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
@@ -155,7 +177,7 @@ impl Leaf {
         }
     }
 
-    pub(super) fn params(&self) -> CertificateParams {
+    pub(in crate::tls) fn params(&self) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         if let Some(subject) = self.subject {
@@ -174,17 +196,20 @@ impl Leaf {
 }
 
 impl Issued {
-    pub(super) fn identity(&self) -> Identity {
+    pub(in crate::tls) fn identity(&self) -> Identity {
         Identity::from_pem(self.chain.as_bytes(), self.key.as_bytes()).unwrap()
     }
 
-    pub(super) fn slot(&self) -> Arc<IdentitySlot> {
+    pub(in crate::tls) fn slot(&self) -> Arc<IdentitySlot> {
         SecretSlot::filled("default", self.identity())
     }
 }
 
 /// A mesh server: requires a certificate of `trust`, offers h2 and http/1.1.
-pub(super) fn server_plan(identity: Arc<IdentitySlot>, trust: Arc<TrustSlot>) -> ServerTlsPlan {
+pub(in crate::tls) fn server_plan(
+    identity: Arc<IdentitySlot>,
+    trust: Arc<TrustSlot>,
+) -> ServerTlsPlan {
     ServerTlsPlan {
         identities: vec![ServerIdentity {
             slot: identity,
@@ -202,7 +227,7 @@ pub(super) fn server_plan(identity: Arc<IdentitySlot>, trust: Arc<TrustSlot>) ->
 }
 
 /// A mesh client: shows a certificate, trusts `trust`, asks for no name.
-pub(super) fn client_plan(
+pub(in crate::tls) fn client_plan(
     identity: Option<Arc<IdentitySlot>>,
     trust: Arc<TrustSlot>,
 ) -> ClientTlsPlan {
@@ -224,7 +249,7 @@ type Accepted = Result<ServerStream<DuplexStream>, TlsError>;
 type Connected = Result<ClientStream<DuplexStream>, TlsError>;
 
 /// Both sides of one handshake. Where both succeed, a byte goes each way, so that tickets arrive and late alerts show.
-pub(super) async fn shake(
+pub(in crate::tls) async fn shake(
     server: &ServerTls,
     client: &ClientTls,
     overrides: Overrides<'_>,
@@ -243,7 +268,7 @@ pub(super) async fn shake(
     }
 }
 
-pub(super) async fn converse(
+pub(in crate::tls) async fn converse(
     accepted: &mut ServerStream<DuplexStream>,
     connected: &mut ClientStream<DuplexStream>,
 ) {

@@ -1,4 +1,6 @@
-use http::header;
+mod hop;
+mod responses;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -7,25 +9,9 @@ fn request(text: &str) -> Result<RequestHead, HeadError> {
     parse_request(Bytes::copy_from_slice(text.as_bytes()), &Limits::default())
 }
 
-fn response(text: &str, method: &Method) -> Result<ResponseHead, HeadError> {
-    parse_response(
-        Bytes::copy_from_slice(text.as_bytes()),
-        method,
-        &Limits::default(),
-    )
-}
-
 /// A GET over HTTP/1.1 with these further field lines.
 fn with(fields: &str) -> Result<RequestHead, HeadError> {
     request(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
-}
-
-fn names(head: &RequestHead) -> Vec<&str> {
-    head.request
-        .headers
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect()
 }
 
 #[test]
@@ -77,8 +63,8 @@ fn request_lines() {
         ("1.0", "GET / HTTP/1.0", Ok(())),
         ("0.9", "GET /", Err(RequestLine)),
         ("no target", "GET HTTP/1.1", Err(RequestLine)),
-        ("empty line only", "\r\n", Err(RequestLine)),
-        ("empty method", " / HTTP/1.1", Err(Method)),
+        ("two empty lines", "\r\n", Err(LeadingLines)),
+        ("empty method", " / HTTP/1.1", Err(RequestLine)),
         ("method with a colon", "GET: / HTTP/1.1", Err(Method)),
         ("method not utf-8", "G\u{e9}T / HTTP/1.1", Err(Method)),
         ("two spaces before target", "GET  / HTTP/1.1", Err(Version)),
@@ -354,210 +340,6 @@ fn request_framing() {
 }
 
 #[test]
-fn one_content_length_stays_and_transfer_encoding_goes() {
-    let head = with("Content-Length: 5\r\nContent-Length: 05\r\na: b\r\n").expect("one value");
-    assert_eq!(names(&head), ["content-length", "a"]);
-    assert_eq!(
-        names(&with("Transfer-Encoding: chunked\r\n").expect("chunked")),
-        [""; 0]
-    );
-}
-
-#[test]
-fn hop_by_hop_fields_stay_on_their_hop() {
-    let cases: &[(&str, &str, Result<&[&str], HeadError>)] = &[
-        (
-            "plain",
-            "Connection: keep-alive\r\nKeep-Alive: timeout=5\r\na: b\r\n",
-            Ok(&["a"]),
-        ),
-        (
-            "proxy-connection",
-            "Proxy-Connection: keep-alive\r\na: b\r\n",
-            Ok(&["a"]),
-        ),
-        (
-            "nominated",
-            "X-User: 1\r\nConnection: close, X-User\r\na: b\r\n",
-            Ok(&["a"]),
-        ),
-        (
-            "nominated after",
-            "Connection: x-user\r\nX-User: 1\r\nx-USER: 2\r\n",
-            Ok(&[]),
-        ),
-        (
-            "authorization",
-            "Connection: x-user, authorization\r\n",
-            Err(HeadError::Connection),
-        ),
-        (
-            "cookie",
-            "Connection: Cookie\r\n",
-            Err(HeadError::Connection),
-        ),
-        (
-            "x-forwarded-for",
-            "Connection: X-Forwarded-For\r\n",
-            Err(HeadError::Connection),
-        ),
-        (
-            "x-envoy",
-            "Connection: x-envoy-internal\r\n",
-            Err(HeadError::Connection),
-        ),
-        (
-            "pseudo-header",
-            "Connection: :path\r\n",
-            Err(HeadError::Connection),
-        ),
-        (
-            "no token",
-            "Connection: a b\r\n",
-            Err(HeadError::Connection),
-        ),
-        ("empty elements", "Connection: , close,,\r\n", Ok(&[])),
-        (
-            "too many",
-            "Connection: a,b,c,d,e,f,g,h,i,j,k\r\n",
-            Err(HeadError::Connection),
-        ),
-        ("te", "TE: gzip, trailers;q=1\r\n", Ok(&["te"])),
-        ("te twice", "TE: trailers\r\nTE: trailers\r\n", Ok(&["te"])),
-        ("te without trailers", "TE: gzip, trailersx\r\n", Ok(&[])),
-        ("trailer stays", "Trailer: x-sum\r\n", Ok(&["trailer"])),
-        (
-            "proxy-authorization stays",
-            "Proxy-Authorization: x\r\n",
-            Ok(&["proxy-authorization"]),
-        ),
-    ];
-    for (name, fields, expected) in cases {
-        let found = with(fields);
-        assert_eq!(
-            found.as_ref().map(names).map_err(|error| *error),
-            expected.map(<[_]>::to_vec),
-            "{name}"
-        );
-    }
-    let te = with("TE: gzip, trailers\r\n").expect("te");
-    assert_eq!(te.request.headers.text(&header::TE), Some("trailers"));
-}
-
-#[test]
-fn keep_alive_follows_version_and_connection() {
-    let cases = [
-        ("HTTP/1.1", "", true),
-        ("HTTP/1.1", "Connection: close\r\n", false),
-        ("HTTP/1.1", "Connection: Keep-Alive, CLOSE\r\n", false),
-        (
-            "HTTP/1.1",
-            "Connection: keep-alive\r\nConnection: close\r\n",
-            false,
-        ),
-        ("HTTP/1.0", "", false),
-        ("HTTP/1.0", "Connection: keep-alive\r\n", true),
-    ];
-    for (version, fields, expected) in cases {
-        let head =
-            request(&format!("GET / {version}\r\nHost: a\r\n{fields}\r\n")).expect("well-formed");
-        assert_eq!(head.keep_alive, expected, "{version} {fields}");
-    }
-}
-
-#[test]
-fn upgrades() {
-    let cases = [
-        (
-            "websocket",
-            "Connection: Upgrade\r\nUpgrade: websocket\r\n",
-            Ok(Some("websocket")),
-        ),
-        (
-            "listed with others",
-            "Connection: keep-alive, upgrade\r\nUpgrade: websocket\r\n",
-            Ok(Some("websocket")),
-        ),
-        ("not announced", "Upgrade: websocket\r\n", Ok(None)),
-        ("nothing to upgrade to", "Connection: upgrade\r\n", Ok(None)),
-        (
-            "h2c",
-            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n",
-            Ok(None),
-        ),
-        (
-            "h2c in a list",
-            "Connection: upgrade\r\nUpgrade: H2C, websocket\r\n",
-            Ok(Some("websocket")),
-        ),
-        (
-            "two fields",
-            "Connection: upgrade\r\nUpgrade: a\r\nUpgrade: b\r\n",
-            Err(HeadError::Upgrade),
-        ),
-    ];
-    for (name, fields, expected) in cases {
-        let found = with(fields).map(|head| {
-            assert_eq!(names(&head), [""; 0], "{name}");
-            head.upgrade
-                .map(|value| String::from_utf8_lossy(&value).into_owned())
-        });
-        assert_eq!(
-            found,
-            expected.map(|value| value.map(str::to_owned)),
-            "{name}"
-        );
-    }
-    let old = request("GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
-    assert_eq!(old.expect("well-formed").upgrade, None, "HTTP/1.0");
-}
-
-#[test]
-fn expectations() {
-    let body = "Content-Length: 5\r\n";
-    let cases = [
-        (
-            "with a body",
-            format!("Expect: 100-Continue\r\n{body}"),
-            Ok(true),
-        ),
-        (
-            "chunked",
-            "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n".to_owned(),
-            Ok(true),
-        ),
-        (
-            "without a body",
-            "Expect: 100-continue\r\n".to_owned(),
-            Ok(false),
-        ),
-        (
-            "obfuscated",
-            format!("Expect: y 100-continue\r\n{body}"),
-            Err(HeadError::Expect),
-        ),
-        (
-            "unknown",
-            format!("Expect: 200-ok\r\n{body}"),
-            Err(HeadError::Expect),
-        ),
-    ];
-    for (name, fields, expected) in cases {
-        let found = with(&fields).map(|head| {
-            assert!(!head.request.headers.contains(&header::EXPECT), "{name}");
-            head.expect_continue
-        });
-        assert_eq!(found, expected, "{name}");
-    }
-    assert_eq!(HeadError::Expect.status(), 417);
-    let old = format!("POST / HTTP/1.0\r\nExpect: 100-continue\r\n{body}\r\n");
-    assert!(
-        !request(&old).expect("well-formed").expect_continue,
-        "HTTP/1.0"
-    );
-}
-
-#[test]
 fn limits_answer_431_and_414() {
     let many = "a: b\r\n".repeat(100);
     let error = with(&many).expect_err("101 fields");
@@ -575,116 +357,6 @@ fn limits_answer_431_and_414() {
     assert_eq!(HeadError::HeadTooLarge.status(), 431);
     assert_eq!(HeadError::VersionNotSupported.status(), 505);
     assert_eq!(HeadError::TransferEncodingNotSupported.status(), 501);
-}
-
-#[test]
-fn status_lines() {
-    let cases = [
-        ("plain", "HTTP/1.1 200 OK", Ok(200)),
-        ("1.0", "HTTP/1.0 404 Not Found", Ok(404)),
-        ("empty reason", "HTTP/1.1 200 ", Ok(200)),
-        ("no space before an empty reason", "HTTP/1.1 200", Ok(200)),
-        ("reason with high bytes", "HTTP/1.1 200 \u{e4}", Ok(200)),
-        ("unassigned", "HTTP/1.1 799 x", Ok(799)),
-        ("below 100", "HTTP/1.1 099 x", Err(HeadError::StatusLine)),
-        ("two digits", "HTTP/1.1 20 OK", Err(HeadError::StatusLine)),
-        (
-            "four digits",
-            "HTTP/1.1 2000 OK",
-            Err(HeadError::StatusLine),
-        ),
-        ("two spaces", "HTTP/1.1  200 OK", Err(HeadError::StatusLine)),
-        ("not digits", "HTTP/1.1 2x0 OK", Err(HeadError::StatusLine)),
-        (
-            "nul in reason",
-            "HTTP/1.1 200 \0",
-            Err(HeadError::StatusLine),
-        ),
-        (
-            "cr in reason",
-            "HTTP/1.1 200 \rX",
-            Err(HeadError::StatusLine),
-        ),
-        ("other protocol", "ICY 200 OK", Err(HeadError::Version)),
-        (
-            "version 2",
-            "HTTP/2.0 200 OK",
-            Err(HeadError::VersionNotSupported),
-        ),
-        ("short", "HTTP", Err(HeadError::StatusLine)),
-        (
-            "leading empty line",
-            "\r\nHTTP/1.1 200 OK",
-            Err(HeadError::StatusLine),
-        ),
-    ];
-    for (name, line, expected) in cases {
-        let found = response(&format!("{line}\r\n\r\n"), &Method::GET);
-        assert_eq!(
-            found.map(|head| head.response.status.as_u16()),
-            expected,
-            "{name}"
-        );
-    }
-}
-
-#[test]
-fn responses_with_doubtful_framing_close() {
-    let cases = [
-        (
-            "length",
-            "Content-Length: 5\r\n",
-            Ok((Framing::Length(5), true, 1)),
-        ),
-        (
-            "both",
-            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-            Ok((Framing::Chunked, false, 0)),
-        ),
-        (
-            "both, other order",
-            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-            Ok((Framing::Chunked, false, 0)),
-        ),
-        (
-            "two lengths",
-            "Content-Length: 5\r\nContent-Length: 6\r\n",
-            Err(HeadError::ContentLength),
-        ),
-        ("until close", "", Ok((Framing::UntilClose, false, 0))),
-        (
-            "close",
-            "Connection: close\r\nContent-Length: 5\r\n",
-            Ok((Framing::Length(5), false, 1)),
-        ),
-        (
-            "protected nomination is ignored",
-            "Connection: set-cookie\r\nSet-Cookie: a\r\nContent-Length: 0\r\n",
-            Ok((Framing::Length(0), true, 2)),
-        ),
-        (
-            "nomination",
-            "Connection: x\r\nX: a\r\nContent-Length: 0\r\n",
-            Ok((Framing::Length(0), true, 1)),
-        ),
-        ("folded", "a: b\r\n c\r\n", Err(HeadError::Folded)),
-    ];
-    for (name, fields, expected) in cases {
-        let found = response(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n"), &Method::GET)
-            .map(|head| (head.framing, head.keep_alive, head.response.headers.len()));
-        assert_eq!(found, expected, "{name}");
-    }
-}
-
-#[test]
-fn upgrade_of_a_response_counts_with_101_only() {
-    let fields = "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    let switched =
-        response(&format!("HTTP/1.1 101 Switching\r\n{fields}"), &Method::GET).expect("101");
-    assert_eq!(switched.upgrade.as_deref(), Some(&b"websocket"[..]));
-    assert_eq!(switched.framing, Framing::None);
-    let ok = response(&format!("HTTP/1.1 200 OK\r\n{fields}"), &Method::GET).expect("200");
-    assert_eq!(ok.upgrade, None);
 }
 
 /// Words that make up heads, so that random sequences often come close to good ones.
