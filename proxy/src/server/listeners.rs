@@ -237,8 +237,7 @@ impl ListenerManager {
         let direction = plan.direction;
         let compiled = self
             .compiler
-            .compile(plan, |name| self.route_slot(name))
-            .map_err(Rejection::single)?;
+            .compile(plan, |name| self.route_slot(name))?;
         let mut records = self.records.borrow_mut();
         let record = records.entry(name).or_insert_with(|| Record {
             cell: Arc::default(),

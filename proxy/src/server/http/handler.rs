@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use super::{arrival, local_reply, names};
 use crate::context::Context;
-use crate::filter::HttpFilter;
+use crate::filter::http::HttpFilters;
 use crate::live::clusters::{Clusters, LiveCluster};
 use crate::live::route::hash::{HashFacts, HashRule};
 use crate::live::route::table::TlsRequirement;
@@ -37,11 +37,11 @@ pub struct HttpManager {
     /// Where requests go; empty until the route configuration came.
     pub routes: Arc<ArcSwapOption<RouteTable>>,
     /// The filters, in order.
-    pub filters: Vec<HttpFilter>,
+    pub filters: HttpFilters,
     /// Clusters by name.
     pub clusters: Arc<Clusters>,
     /// What is told about requests that ended.
-    pub telemetry: super::telemetry::Telemetry,
+    pub telemetry: crate::server::telemetry::Telemetry,
 }
 
 /// A manager on one connection.
@@ -72,8 +72,8 @@ impl Handler for HttpHandler {
             return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
         }
         manager.choose(exchange);
-        for filter in &manager.filters {
-            filter.request(exchange).await?;
+        for index in 0..manager.filters.len() {
+            manager.filters.request(index, exchange).await?;
             if exchange.context.route_cleared {
                 exchange.context.route_cleared = false;
                 manager.choose(exchange);
@@ -127,9 +127,7 @@ impl Handler for HttpHandler {
                 .insert(names::UPSTREAM_SERVICE_TIME, value);
         }
         manager.depart(exchange, true);
-        for filter in manager.filters.iter().rev() {
-            filter.response(exchange);
-        }
+        manager.filters.response(exchange);
         Ok(())
     }
 
@@ -174,9 +172,7 @@ impl Handler for HttpHandler {
 impl HttpHandler {
     fn finish_local(&self, exchange: &mut Exchange<Context>) {
         self.manager.depart(exchange, false);
-        for filter in self.manager.filters.iter().rev() {
-            filter.response(exchange);
-        }
+        self.manager.filters.response(exchange);
     }
 }
 
