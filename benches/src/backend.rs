@@ -176,9 +176,10 @@ async fn unary(
         body.flow_control().release_capacity(data.remaining())?;
         received.extend_from_slice(&data);
     }
-    let right = head.uri.path() == "/echo"
-        && head.uri.host() == Some(HOST)
-        && head.headers.contains_key(MARKER);
+    // RFC 9113 8.3.1 lets a proxy say it in either place; nginx and HAProxy use Host.
+    let host =
+        head.uri.host() == Some(HOST) || head.headers.get("host").is_some_and(|host| host == HOST);
+    let right = host && head.uri.path() == "/echo" && head.headers.contains_key(MARKER);
     let mut response = Response::new(());
     if !right {
         *response.status_mut() = StatusCode::BAD_REQUEST;

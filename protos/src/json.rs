@@ -23,13 +23,14 @@ pub use redact::REDACTED;
 
 use crate::schema;
 
-/// Prints a message.
+/// Prints a message; zero and empty fields without presence are left out.
 pub fn to_json<M: Message + Name>(message: &M) -> Value {
-    let encoded = message.encode_to_vec();
-    match schema::message(&M::full_name()) {
-        Some(schema) => print::message(schema, &encoded),
-        None => Value::Null,
-    }
+    print_message(message, false)
+}
+
+/// Prints a message with every field that has no presence, also the zero and empty ones: so Envoy prints `/server_info`.
+pub fn to_json_with_defaults<M: Message + Name>(message: &M) -> Value {
+    print_message(message, true)
 }
 
 /// Prints a message with the fields that hold secrets replaced by `[redacted]`.
@@ -112,4 +113,8 @@ pub fn value_from_json(value: &Value) -> prost_types::Value {
         Value::Object(object) => Kind::StructValue(struct_from_json(object)),
     };
     prost_types::Value { kind: Some(kind) }
+}
+
+fn print_message<M: Message + Name>(message: &M, defaults: bool) -> Value {
+    schema::message(&M::full_name()).map_or(Value::Null, |schema| print::message(schema, &message.encode_to_vec(), defaults))
 }

@@ -213,19 +213,7 @@ pub struct Guarded<Io> {
 impl<Io> Guarded<Io> {
     /// A stream under `h2::server`.
     pub fn server(io: Io, budgets: Arc<Budgets>) -> (Self, Alarm) {
-<<<<<<< HEAD
-        let alarm = Alarm::default();
-        (
-            Self {
-                io,
-                watch: FrameWatch::server(budgets),
-                alarm: alarm.clone(),
-            },
-            alarm,
-        )
-=======
         Self::over(io, FrameWatch::server(budgets, Instant::now()))
->>>>>>> http
     }
 
     /// A stream under `h2::client`; build it with `enable_push(false)`.
@@ -240,16 +228,6 @@ impl<Io> Guarded<Io> {
 
     fn over(io: Io, watch: FrameWatch) -> (Self, Alarm) {
         let alarm = Alarm::default();
-<<<<<<< HEAD
-        (
-            Self {
-                io,
-                watch: FrameWatch::client(budgets),
-                alarm: alarm.clone(),
-            },
-            alarm,
-        )
-=======
         let guarded = Self {
             io,
             watch,
@@ -262,20 +240,11 @@ impl<Io> Guarded<Io> {
         if let Err(violation) = self.watch.outbound(bytes, Instant::now()) {
             self.alarm.raise(violation);
         }
->>>>>>> http
     }
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
     fn poll_read(
-<<<<<<< HEAD
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let _ = (&self.watch, &self.alarm);
-        Pin::new(&mut self.io).poll_read(context, buffer)
-=======
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
@@ -295,33 +264,11 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
             return Poll::Ready(Err(violation.into()));
         }
         result
->>>>>>> http
     }
 }
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Guarded<Io> {
     fn poll_write(
-<<<<<<< HEAD
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-=======
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
@@ -364,7 +311,6 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Guarded<Io> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(context)
->>>>>>> http
     }
 }
 

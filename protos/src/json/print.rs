@@ -10,13 +10,15 @@ use crate::schema::{self, Field, Kind, Label, Message, Shape};
 use crate::wire::{self, DEPTH, Fields, Malformed, Raw};
 
 /// Prints a message that this program encoded itself; a malformed one prints as the base64 text of its bytes.
-pub(super) fn message(schema: &Message, bytes: &[u8]) -> Value {
-    print(schema, bytes, DEPTH).unwrap_or_else(|Malformed| Value::String(STANDARD.encode(bytes)))
+///
+/// With `defaults`, fields without presence print even when they are zero or empty.
+pub(super) fn message(schema: &Message, bytes: &[u8], defaults: bool) -> Value {
+    print(schema, bytes, Style { depth: DEPTH, defaults }).unwrap_or_else(|Malformed| Value::String(STANDARD.encode(bytes)))
 }
 
 /// Prints the two fields of an `Any`.
 pub(super) fn any_parts(type_url: &str, bytes: &[u8]) -> Value {
-    any(type_url, bytes, DEPTH)
+    any(type_url, bytes, Style { depth: DEPTH, defaults: false })
 }
 
 /// A double as JSON: whole numbers without a fraction, as protobuf's own printers write them.
@@ -27,10 +29,16 @@ pub(super) fn number(value: f64) -> Value {
     Number::from_f64(value).map_or(Value::Null, Value::Number)
 }
 
-fn print(schema: &Message, bytes: &[u8], depth: usize) -> Result<Value, Malformed> {
-    let depth = depth.checked_sub(1).ok_or(Malformed)?;
+#[derive(Clone, Copy)]
+struct Style {
+    depth: usize,
+    defaults: bool,
+}
+
+fn print(schema: &Message, bytes: &[u8], style: Style) -> Result<Value, Malformed> {
+    let style = Style { depth: style.depth.checked_sub(1).ok_or(Malformed)?, ..style };
     match schema.shape {
-        Shape::Plain | Shape::MapEntry => object(schema, bytes, depth).map(Value::Object),
+        Shape::Plain | Shape::MapEntry => object(schema, bytes, style).map(Value::Object),
         Shape::Any => {
             let (mut url, mut value) = ("", [].as_slice());
             let mut fields = Fields::new(bytes);
@@ -41,7 +49,7 @@ fn print(schema: &Message, bytes: &[u8], depth: usize) -> Result<Value, Malforme
                     _ => {}
                 }
             }
-            Ok(any(url, value, depth))
+            Ok(any(url, value, style))
         }
         Shape::Struct | Shape::Value | Shape::ListValue => well_known(schema, bytes),
         Shape::Duration => {
@@ -67,20 +75,20 @@ fn print(schema: &Message, bytes: &[u8], depth: usize) -> Result<Value, Malforme
             let mut value = zero(field.kind);
             let mut fields = Fields::new(bytes);
             while let Some((_, raw)) = fields.next_field()? {
-                value = scalar(field.kind, raw, depth)?;
+                value = scalar(field.kind, raw, style)?;
             }
             Ok(value)
         }
     }
 }
 
-fn any(type_url: &str, bytes: &[u8], depth: usize) -> Value {
+fn any(type_url: &str, bytes: &[u8], style: Style) -> Value {
     let mut object = Map::new();
     if type_url.is_empty() && bytes.is_empty() {
         return Value::Object(object);
     }
     object.insert("@type".to_owned(), Value::String(type_url.to_owned()));
-    let printed = schema::message(type_name(type_url)).and_then(|schema| Some((schema.shape, print(schema, bytes, depth).ok()?)));
+    let printed = schema::message(type_name(type_url)).and_then(|schema| Some((schema.shape, print(schema, bytes, style).ok()?)));
     match printed {
         Some((Shape::Plain, Value::Object(fields))) => object.extend(fields),
         Some((_, value)) => {
@@ -93,7 +101,7 @@ fn any(type_url: &str, bytes: &[u8], depth: usize) -> Value {
     Value::Object(object)
 }
 
-fn object(schema: &Message, bytes: &[u8], depth: usize) -> Result<Map<String, Value>, Malformed> {
+fn object(schema: &Message, bytes: &[u8], style: Style) -> Result<Map<String, Value>, Malformed> {
     let mut found: Vec<(usize, Raw<'_>)> = Vec::new();
     let mut fields = Fields::new(bytes);
     while let Some((number, raw)) = fields.next_field()? {
@@ -112,12 +120,12 @@ fn object(schema: &Message, bytes: &[u8], depth: usize) -> Result<Map<String, Va
         let Some((at, last)) = group.last() else { continue };
         let field = &schema.fields[*at];
         let value = match field.label {
-            Label::Map => map(field, group, depth)?,
-            Label::Repeated => repeated(field, group, depth)?,
+            Label::Map => map(field, group, style)?,
+            Label::Repeated => repeated(field, group, style)?,
             Label::Implicit | Label::Explicit => match field.kind.message() {
                 // A message that comes in parts is the concatenation of its parts.
-                Some(inner) if group.len() > 1 => print(inner, &joined(group), depth)?,
-                _ => scalar(field.kind, *last, depth)?,
+                Some(inner) if group.len() > 1 => print(inner, &joined(group), style)?,
+                _ => scalar(field.kind, *last, style)?,
             },
         };
         let empty = match field.label {
@@ -126,8 +134,19 @@ fn object(schema: &Message, bytes: &[u8], depth: usize) -> Result<Map<String, Va
             Label::Repeated => value.as_array().is_some_and(Vec::is_empty),
             Label::Map => value.as_object().is_some_and(Map::is_empty),
         };
-        if !empty {
+        if style.defaults || !empty {
             object.insert(field.name.to_owned(), value);
+        }
+    }
+    if style.defaults {
+        for field in schema.fields.iter().filter(|field| field.one_of == 0) {
+            let value = match field.label {
+                Label::Implicit => zero(field.kind),
+                Label::Repeated => Value::Array(Vec::new()),
+                Label::Map => Value::Object(Map::new()),
+                Label::Explicit => continue,
+            };
+            object.entry(field.name).or_insert(value);
         }
     }
     Ok(object)
@@ -137,7 +156,7 @@ fn joined(group: &[(usize, Raw<'_>)]) -> Vec<u8> {
     group.iter().filter_map(|(_, raw)| if let Raw::Bytes(bytes) = raw { Some(*bytes) } else { None }).flatten().copied().collect()
 }
 
-fn repeated(field: &Field, group: &[(usize, Raw<'_>)], depth: usize) -> Result<Value, Malformed> {
+fn repeated(field: &Field, group: &[(usize, Raw<'_>)], style: Style) -> Result<Value, Malformed> {
     let mut values = Vec::with_capacity(group.len());
     for (_, raw) in group {
         match (packable(field.kind), *raw) {
@@ -148,16 +167,16 @@ fn repeated(field: &Field, group: &[(usize, Raw<'_>)], depth: usize) -> Result<V
                         Width::Fixed32 => Raw::Fixed32(wire::fixed32(&mut packed)?),
                         Width::Fixed64 => Raw::Fixed64(wire::fixed64(&mut packed)?),
                     };
-                    values.push(scalar(field.kind, raw, depth)?);
+                    values.push(scalar(field.kind, raw, style)?);
                 }
             }
-            (_, raw) => values.push(scalar(field.kind, raw, depth)?),
+            (_, raw) => values.push(scalar(field.kind, raw, style)?),
         }
     }
     Ok(Value::Array(values))
 }
 
-fn map(field: &Field, group: &[(usize, Raw<'_>)], depth: usize) -> Result<Value, Malformed> {
+fn map(field: &Field, group: &[(usize, Raw<'_>)], style: Style) -> Result<Value, Malformed> {
     let [key_field, value_field] = field.kind.message().ok_or(Malformed)?.fields else { return Err(Malformed) };
     let mut object = Map::new();
     for (_, raw) in group {
@@ -166,14 +185,14 @@ fn map(field: &Field, group: &[(usize, Raw<'_>)], depth: usize) -> Result<Value,
         let mut fields = Fields::new(entry);
         while let Some((number, raw)) = fields.next_field()? {
             match number {
-                1 => key = scalar(key_field.kind, raw, depth)?,
-                2 => value = Some(scalar(value_field.kind, raw, depth)?),
+                1 => key = scalar(key_field.kind, raw, style)?,
+                2 => value = Some(scalar(value_field.kind, raw, style)?),
                 _ => {}
             }
         }
         let value = match (value, value_field.kind.message()) {
             (Some(value), _) => value,
-            (None, Some(inner)) => print(inner, &[], depth)?,
+            (None, Some(inner)) => print(inner, &[], style)?,
             (None, None) => zero(value_field.kind),
         };
         let key = match key {
@@ -185,7 +204,7 @@ fn map(field: &Field, group: &[(usize, Raw<'_>)], depth: usize) -> Result<Value,
     Ok(Value::Object(object))
 }
 
-fn scalar(kind: Kind, raw: Raw<'_>, depth: usize) -> Result<Value, Malformed> {
+fn scalar(kind: Kind, raw: Raw<'_>, style: Style) -> Result<Value, Malformed> {
     Ok(match (kind, raw) {
         (Kind::Double, Raw::Fixed64(bits)) => floating(f64::from_bits(bits)),
         (Kind::Float, Raw::Fixed32(bits)) => {
@@ -206,7 +225,7 @@ fn scalar(kind: Kind, raw: Raw<'_>, depth: usize) -> Result<Value, Malformed> {
         (Kind::String, Raw::Bytes(text)) => Value::String(String::from_utf8_lossy(text).into_owned()),
         (Kind::Bytes, Raw::Bytes(bytes)) => Value::String(STANDARD.encode(bytes)),
         (Kind::Enum(_), Raw::Varint(value)) => enumerated(kind, value as i32),
-        (Kind::Message(_), Raw::Bytes(bytes)) => print(kind.message().ok_or(Malformed)?, bytes, depth)?,
+        (Kind::Message(_), Raw::Bytes(bytes)) => print(kind.message().ok_or(Malformed)?, bytes, style)?,
         _ => return Err(Malformed),
     })
 }
