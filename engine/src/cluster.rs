@@ -9,7 +9,7 @@
 //! | [`outlier`], [`health`] | who is ejected; who passes active checks |
 //! | [`dns`] | hosts from names |
 //! | [`original`] | hosts from original destinations |
-//! | [`pool`] | connections to hosts, kept by workers |
+//! | [`pool`], [`pickers`] | a worker's connections and balancer state |
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -25,6 +25,7 @@ pub mod health;
 pub mod host;
 pub mod original;
 pub mod outlier;
+pub mod pickers;
 pub mod pool;
 mod registry;
 pub mod set;

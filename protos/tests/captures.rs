@@ -1,7 +1,13 @@
 //! The recorded answers of a real istiod and a real Envoy: everything decodes, nothing is left undecoded, and the JSON is
 //! what its author printed. The records lie outside the repository; without them the tests say so and pass.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::expect_used, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a test"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,17 +36,30 @@ fn every_resource_decodes_completely() {
                 let found = undecoded(&resource);
                 assert!(found.is_empty(), "{}: {name}: {}", node.display(), found[0]);
                 let again = match any::type_name(&resource.type_url) {
-                    "envoy.config.cluster.v3.Cluster" => any::decode_any::<Cluster>(&resource).unwrap().encoded_len(),
-                    "envoy.config.listener.v3.Listener" => any::decode_any::<Listener>(&resource).unwrap().encoded_len(),
+                    "envoy.config.cluster.v3.Cluster" => {
+                        any::decode_any::<Cluster>(&resource).unwrap().encoded_len()
+                    }
+                    "envoy.config.listener.v3.Listener" => any::decode_any::<Listener>(&resource)
+                        .unwrap()
+                        .encoded_len(),
                     "envoy.config.route.v3.RouteConfiguration" => {
-                        any::decode_any::<RouteConfiguration>(&resource).unwrap().encoded_len()
+                        any::decode_any::<RouteConfiguration>(&resource)
+                            .unwrap()
+                            .encoded_len()
                     }
                     "envoy.config.endpoint.v3.ClusterLoadAssignment" => {
-                        any::decode_any::<ClusterLoadAssignment>(&resource).unwrap().encoded_len()
+                        any::decode_any::<ClusterLoadAssignment>(&resource)
+                            .unwrap()
+                            .encoded_len()
                     }
                     other => panic!("{other}"),
                 };
-                assert_eq!(again, resource.value.len(), "{}: {name}: encodes to another length", node.display());
+                assert_eq!(
+                    again,
+                    resource.value.len(),
+                    "{}: {name}: encodes to another length",
+                    node.display()
+                );
             }
         }
     }
@@ -61,9 +80,17 @@ fn json_is_what_istiod_prints() {
                 ("dynamicListeners", "/activeState/listener"),
                 ("dynamicRouteConfigs", "/routeConfig"),
             ] {
-                for entry in config.get(list).and_then(Value::as_array).into_iter().flatten() {
+                for entry in config
+                    .get(list)
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                {
                     let resource = entry.pointer(inner).unwrap();
-                    let key = (resource["@type"].as_str().unwrap().to_owned(), resource["name"].as_str().unwrap().to_owned());
+                    let key = (
+                        resource["@type"].as_str().unwrap().to_owned(),
+                        resource["name"].as_str().unwrap().to_owned(),
+                    );
                     expected.insert(key, resource);
                 }
             }
@@ -71,8 +98,10 @@ fn json_is_what_istiod_prints() {
         for (name, resource) in resources(&node) {
             let printed = json::any_to_json(&resource);
             if let Some(reference) = expected.get(&(resource.type_url.clone(), name.clone())) {
-                covers(&printed, reference, &name).unwrap_or_else(|difference| panic!("{}: {difference}", node.display()));
-                covers(reference, &printed, &name).unwrap_or_else(|difference| panic!("{}: {difference}", node.display()));
+                covers(&printed, reference, &name)
+                    .unwrap_or_else(|difference| panic!("{}: {difference}", node.display()));
+                covers(reference, &printed, &name)
+                    .unwrap_or_else(|difference| panic!("{}: {difference}", node.display()));
                 count += 1;
             }
             let back = json::any_from_json(&printed).unwrap();
@@ -112,7 +141,8 @@ fn admin_pages_parse_strictly_and_print_back() {
 
 fn round_trip<M: Message + Name + Default + PartialEq + std::fmt::Debug>(path: &Path) {
     let text = read_json(path);
-    let message: M = json::from_json(&text).unwrap_or_else(|errors| panic!("{}: {errors}", path.display()));
+    let message: M =
+        json::from_json(&text).unwrap_or_else(|errors| panic!("{}: {errors}", path.display()));
     let found = undecoded_message(&M::full_name(), &message.encode_to_vec());
     assert!(found.is_empty(), "{}: {}", path.display(), found[0]);
     let printed = json::to_json(&message);
@@ -122,20 +152,30 @@ fn round_trip<M: Message + Name + Default + PartialEq + std::fmt::Debug>(path: &
 
 /// The recorded files, or `None` with a line that says so; with CI=true their absence is a failure.
 fn captures() -> Option<PathBuf> {
-    let shared = std::env::var_os("CARBYNE_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
+    let shared = std::env::var_os("CARBYNE_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
+        PathBuf::from,
+    );
     let captures = shared.join("captures");
     if captures.is_dir() {
         return Some(captures);
     }
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{} is missing", captures.display());
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "{} is missing",
+        captures.display()
+    );
     println!("skipped: {} is missing", captures.display());
     None
 }
 
 fn folders(path: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut found: Vec<PathBuf> = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
     found.sort();
     assert!(!found.is_empty());
     found
@@ -154,7 +194,11 @@ fn resources(node: &Path) -> Vec<(String, Any)> {
         let anys: Vec<Any> = if delta {
             let response = DeltaDiscoveryResponse::decode(bytes.as_slice()).unwrap();
             assert_eq!(response.encoded_len(), bytes.len());
-            response.resources.into_iter().map(|resource| resource.resource.unwrap()).collect()
+            response
+                .resources
+                .into_iter()
+                .map(|resource| resource.resource.unwrap())
+                .collect()
         } else {
             let response = DiscoveryResponse::decode(bytes.as_slice()).unwrap();
             assert_eq!(response.encoded_len(), bytes.len());
@@ -162,7 +206,12 @@ fn resources(node: &Path) -> Vec<(String, Any)> {
         };
         for resource in anys {
             let printed = json::any_to_json(&resource);
-            let name = printed.get("name").or_else(|| printed.get("cluster_name")).unwrap().as_str().unwrap();
+            let name = printed
+                .get("name")
+                .or_else(|| printed.get("cluster_name"))
+                .unwrap()
+                .as_str()
+                .unwrap();
             found.push((name.to_owned(), resource));
         }
     }
@@ -179,18 +228,29 @@ fn same<M: Message + Name>(message: &M, reference: &Value) -> Result<(), String>
 fn covers(part: &Value, whole: &Value, path: &str) -> Result<(), String> {
     match (part, whole) {
         (Value::Object(part), Value::Object(whole)) => {
-            let whole: BTreeMap<String, &Value> = whole.iter().map(|(name, value)| (camel_case(name), value)).collect();
-            part.iter().try_for_each(|(name, value)| match whole.get(&camel_case(name)) {
-                Some(there) => covers(value, there, &format!("{path}.{name}")),
-                None => Err(format!("{path}.{name}: only one side has {value}")),
-            })
+            let whole: BTreeMap<String, &Value> = whole
+                .iter()
+                .map(|(name, value)| (camel_case(name), value))
+                .collect();
+            part.iter()
+                .try_for_each(|(name, value)| match whole.get(&camel_case(name)) {
+                    Some(there) => covers(value, there, &format!("{path}.{name}")),
+                    None => Err(format!("{path}.{name}: only one side has {value}")),
+                })
         }
-        (Value::Array(part), Value::Array(whole)) if part.len() == whole.len() => {
-            part.iter().zip(whole).enumerate().try_for_each(|(at, (part, there))| covers(part, there, &format!("{path}[{at}]")))
-        }
+        (Value::Array(part), Value::Array(whole)) if part.len() == whole.len() => part
+            .iter()
+            .zip(whole)
+            .enumerate()
+            .try_for_each(|(at, (part, there))| covers(part, there, &format!("{path}[{at}]"))),
         (Value::Number(part), Value::Number(whole)) if part.as_f64() == whole.as_f64() => Ok(()),
         // 64-bit numbers are text in our form; a bootstrap may write them bare.
-        (Value::String(text), Value::Number(number)) | (Value::Number(number), Value::String(text)) if *text == number.to_string() => Ok(()),
+        (Value::String(text), Value::Number(number))
+        | (Value::Number(number), Value::String(text))
+            if *text == number.to_string() =>
+        {
+            Ok(())
+        }
         _ if part == whole => Ok(()),
         _ => Err(format!("{path}: {part} is not {whole}")),
     }
@@ -200,7 +260,13 @@ fn camel_case(name: &str) -> String {
     let mut upper = false;
     let letters = name.chars().filter_map(|letter| {
         let raised = std::mem::replace(&mut upper, letter == '_');
-        (letter != '_').then(|| if raised { letter.to_ascii_uppercase() } else { letter })
+        (letter != '_').then(|| {
+            if raised {
+                letter.to_ascii_uppercase()
+            } else {
+                letter
+            }
+        })
     });
     letters.collect()
 }

@@ -6,11 +6,10 @@
 //! | [`flags`] | Envoy's response flags |
 //! | [`format`](mod@format) | Envoy's format strings, text and JSON, compiled |
 //! | [`access_log`] | who is told, and when |
-//! | [`cluster`] | what telemetry asks about clusters and endpoints |
 //! | [`peer`] | workloads as metadata exchange describes them |
 
 pub mod access_log;
-pub mod cluster;
+pub mod cel;
 pub mod facts;
 pub mod flags;
 pub mod format;

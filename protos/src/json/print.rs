@@ -13,12 +13,27 @@ use crate::wire::{self, DEPTH, Fields, Malformed, Raw};
 ///
 /// With `defaults`, fields without presence print even when they are zero or empty.
 pub(super) fn message(schema: &Message, bytes: &[u8], defaults: bool) -> Value {
-    print(schema, bytes, Style { depth: DEPTH, defaults }).unwrap_or_else(|Malformed| Value::String(STANDARD.encode(bytes)))
+    print(
+        schema,
+        bytes,
+        Style {
+            depth: DEPTH,
+            defaults,
+        },
+    )
+    .unwrap_or_else(|Malformed| Value::String(STANDARD.encode(bytes)))
 }
 
 /// Prints the two fields of an `Any`.
 pub(super) fn any_parts(type_url: &str, bytes: &[u8]) -> Value {
-    any(type_url, bytes, Style { depth: DEPTH, defaults: false })
+    any(
+        type_url,
+        bytes,
+        Style {
+            depth: DEPTH,
+            defaults: false,
+        },
+    )
 }
 
 /// A double as JSON: whole numbers without a fraction, as protobuf's own printers write them.
@@ -36,7 +51,10 @@ struct Style {
 }
 
 fn print(schema: &Message, bytes: &[u8], style: Style) -> Result<Value, Malformed> {
-    let style = Style { depth: style.depth.checked_sub(1).ok_or(Malformed)?, ..style };
+    let style = Style {
+        depth: style.depth.checked_sub(1).ok_or(Malformed)?,
+        ..style
+    };
     match schema.shape {
         Shape::Plain | Shape::MapEntry => object(schema, bytes, style).map(Value::Object),
         Shape::Any => {
@@ -44,7 +62,9 @@ fn print(schema: &Message, bytes: &[u8], style: Style) -> Result<Value, Malforme
             let mut fields = Fields::new(bytes);
             while let Some((number, raw)) = fields.next_field()? {
                 match (number, raw) {
-                    (1, Raw::Bytes(text)) => url = std::str::from_utf8(text).map_err(|_| Malformed)?,
+                    (1, Raw::Bytes(text)) => {
+                        url = std::str::from_utf8(text).map_err(|_| Malformed)?
+                    }
                     (2, Raw::Bytes(bytes)) => value = bytes,
                     _ => {}
                 }
@@ -88,7 +108,8 @@ fn any(type_url: &str, bytes: &[u8], style: Style) -> Value {
         return Value::Object(object);
     }
     object.insert("@type".to_owned(), Value::String(type_url.to_owned()));
-    let printed = schema::message(type_name(type_url)).and_then(|schema| Some((schema.shape, print(schema, bytes, style).ok()?)));
+    let printed = schema::message(type_name(type_url))
+        .and_then(|schema| Some((schema.shape, print(schema, bytes, style).ok()?)));
     match printed {
         Some((Shape::Plain, Value::Object(fields))) => object.extend(fields),
         Some((_, value)) => {
@@ -105,7 +126,10 @@ fn object(schema: &Message, bytes: &[u8], style: Style) -> Result<Map<String, Va
     let mut found: Vec<(usize, Raw<'_>)> = Vec::new();
     let mut fields = Fields::new(bytes);
     while let Some((number, raw)) = fields.next_field()? {
-        if let Ok(at) = schema.fields.binary_search_by_key(&number, |field| field.number) {
+        if let Ok(at) = schema
+            .fields
+            .binary_search_by_key(&number, |field| field.number)
+        {
             // Of a oneof the last member stands (protobuf.dev, "Encoding", "Last One Wins").
             let one_of = schema.fields[at].one_of;
             if one_of != 0 {
@@ -117,7 +141,9 @@ fn object(schema: &Message, bytes: &[u8], style: Style) -> Result<Map<String, Va
     found.sort_by_key(|(at, _)| *at);
     let mut object = Map::new();
     for group in found.chunk_by(|left, right| left.0 == right.0) {
-        let Some((at, last)) = group.last() else { continue };
+        let Some((at, last)) = group.last() else {
+            continue;
+        };
         let field = &schema.fields[*at];
         let value = match field.label {
             Label::Map => map(field, group, style)?,
@@ -153,7 +179,18 @@ fn object(schema: &Message, bytes: &[u8], style: Style) -> Result<Map<String, Va
 }
 
 fn joined(group: &[(usize, Raw<'_>)]) -> Vec<u8> {
-    group.iter().filter_map(|(_, raw)| if let Raw::Bytes(bytes) = raw { Some(*bytes) } else { None }).flatten().copied().collect()
+    group
+        .iter()
+        .filter_map(|(_, raw)| {
+            if let Raw::Bytes(bytes) = raw {
+                Some(*bytes)
+            } else {
+                None
+            }
+        })
+        .flatten()
+        .copied()
+        .collect()
 }
 
 fn repeated(field: &Field, group: &[(usize, Raw<'_>)], style: Style) -> Result<Value, Malformed> {
@@ -177,10 +214,14 @@ fn repeated(field: &Field, group: &[(usize, Raw<'_>)], style: Style) -> Result<V
 }
 
 fn map(field: &Field, group: &[(usize, Raw<'_>)], style: Style) -> Result<Value, Malformed> {
-    let [key_field, value_field] = field.kind.message().ok_or(Malformed)?.fields else { return Err(Malformed) };
+    let [key_field, value_field] = field.kind.message().ok_or(Malformed)?.fields else {
+        return Err(Malformed);
+    };
     let mut object = Map::new();
     for (_, raw) in group {
-        let Raw::Bytes(entry) = raw else { return Err(Malformed) };
+        let Raw::Bytes(entry) = raw else {
+            return Err(Malformed);
+        };
         let (mut key, mut value) = (zero(key_field.kind), None);
         let mut fields = Fields::new(entry);
         while let Some((number, raw)) = fields.next_field()? {
@@ -210,22 +251,33 @@ fn scalar(kind: Kind, raw: Raw<'_>, style: Style) -> Result<Value, Malformed> {
         (Kind::Float, Raw::Fixed32(bits)) => {
             // The shortest text of the 32-bit number, not of its widening: 0.1, not 0.10000000149.
             let narrow = f32::from_bits(bits);
-            floating(narrow.to_string().parse().unwrap_or_else(|_| f64::from(narrow)))
+            floating(
+                narrow
+                    .to_string()
+                    .parse()
+                    .unwrap_or_else(|_| f64::from(narrow)),
+            )
         }
         (Kind::Int32, Raw::Varint(value)) => Value::from(value as i32),
         (Kind::Int64, Raw::Varint(value)) => Value::String((value as i64).to_string()),
         (Kind::Uint32, Raw::Varint(value)) => Value::from(value as u32),
-        (Kind::Uint64, Raw::Varint(value)) | (Kind::Fixed64, Raw::Fixed64(value)) => Value::String(value.to_string()),
+        (Kind::Uint64, Raw::Varint(value)) | (Kind::Fixed64, Raw::Fixed64(value)) => {
+            Value::String(value.to_string())
+        }
         (Kind::Sint32, Raw::Varint(value)) => Value::from(wire::unzigzag(value) as i32),
         (Kind::Sint64, Raw::Varint(value)) => Value::String(wire::unzigzag(value).to_string()),
         (Kind::Fixed32, Raw::Fixed32(value)) => Value::from(value),
         (Kind::Sfixed32, Raw::Fixed32(value)) => Value::from(value as i32),
         (Kind::Sfixed64, Raw::Fixed64(value)) => Value::String((value as i64).to_string()),
         (Kind::Bool, Raw::Varint(value)) => Value::Bool(value != 0),
-        (Kind::String, Raw::Bytes(text)) => Value::String(String::from_utf8_lossy(text).into_owned()),
+        (Kind::String, Raw::Bytes(text)) => {
+            Value::String(String::from_utf8_lossy(text).into_owned())
+        }
         (Kind::Bytes, Raw::Bytes(bytes)) => Value::String(STANDARD.encode(bytes)),
         (Kind::Enum(_), Raw::Varint(value)) => enumerated(kind, value as i32),
-        (Kind::Message(_), Raw::Bytes(bytes)) => print(kind.message().ok_or(Malformed)?, bytes, style)?,
+        (Kind::Message(_), Raw::Bytes(bytes)) => {
+            print(kind.message().ok_or(Malformed)?, bytes, style)?
+        }
         _ => return Err(Malformed),
     })
 }
@@ -233,7 +285,9 @@ fn scalar(kind: Kind, raw: Raw<'_>, style: Style) -> Result<Value, Malformed> {
 fn enumerated(kind: Kind, number: i32) -> Value {
     match kind.enumeration() {
         Some(declared) if declared.name == "google.protobuf.NullValue" => Value::Null,
-        Some(declared) => declared.value_name(number).map_or_else(|| Value::from(number), Value::from),
+        Some(declared) => declared
+            .value_name(number)
+            .map_or_else(|| Value::from(number), Value::from),
         None => Value::from(number),
     }
 }
@@ -251,7 +305,9 @@ fn floating(value: f64) -> Value {
 /// What a field without presence holds when it is absent.
 fn zero(kind: Kind) -> Value {
     match kind {
-        Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64 => Value::from("0"),
+        Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64 => {
+            Value::from("0")
+        }
         Kind::Bool => Value::Bool(false),
         Kind::String | Kind::Bytes => Value::from(""),
         Kind::Enum(_) => enumerated(kind, 0),
@@ -292,7 +348,9 @@ fn seconds_and_nanos(bytes: &[u8]) -> Result<(i64, i32), Malformed> {
 fn well_known(schema: &Message, bytes: &[u8]) -> Result<Value, Malformed> {
     use prost::Message as _;
     Ok(match schema.shape {
-        Shape::Struct => super::struct_to_json(&prost_types::Struct::decode(bytes).map_err(|_| Malformed)?),
+        Shape::Struct => {
+            super::struct_to_json(&prost_types::Struct::decode(bytes).map_err(|_| Malformed)?)
+        }
         Shape::ListValue => {
             let list = prost_types::ListValue::decode(bytes).map_err(|_| Malformed)?;
             Value::Array(list.values.iter().map(super::value_to_json).collect())
@@ -309,7 +367,11 @@ fn camel_case(path: &str) -> String {
                 upper = true;
                 return None;
             }
-            Some(if std::mem::take(&mut upper) { letter.to_ascii_uppercase() } else { letter })
+            Some(if std::mem::take(&mut upper) {
+                letter.to_ascii_uppercase()
+            } else {
+                letter
+            })
         })
         .collect()
 }

@@ -131,7 +131,7 @@ impl LineFormat {
     }
 }
 
-fn json(format: &prost_types::Struct, omit_empty: bool, scope: &Scope<'_>) -> Option<LineFormat> {
+fn json(format: &carbyne_protos::prost_types::Struct, omit_empty: bool, scope: &Scope<'_>) -> Option<LineFormat> {
     match JsonFormat::plan(format, omit_empty) {
         Ok(format) => Some(LineFormat::Json(format)),
         Err(errors) => {

@@ -11,10 +11,11 @@ use carbyne_engine::forward::{Counts, Downstream, Exchange, Timing, Upstream};
 use carbyne_engine::http::{Headers, Request, Response};
 use carbyne_engine::tls::Negotiated;
 
-use super::cluster::{ClusterFacts, EndpointFacts};
 use super::flags::{Flag, Flags};
 use super::peer::Peer;
 use crate::context::{Context, Metadata};
+use crate::plan::cluster::ClusterPlan;
+use crate::plan::endpoint::EndpointFacts;
 
 /// Borrowed facts; what is not known is `None`, empty or zero.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,7 +47,7 @@ pub struct Facts<'a> {
     /// Name of the cluster.
     pub cluster: Option<&'a str>,
     /// What else is known about the cluster.
-    pub cluster_facts: Option<&'a ClusterFacts>,
+    pub cluster_plan: Option<&'a ClusterPlan>,
     /// What filters keep; requests only.
     pub context: Option<&'a Context>,
     /// Dynamic metadata.
@@ -85,7 +86,7 @@ pub struct StreamRecord {
     /// The cluster's name.
     pub cluster: Option<Arc<str>>,
     /// What else is known about it.
-    pub cluster_facts: Option<Arc<ClusterFacts>>,
+    pub cluster_plan: Option<Arc<ClusterPlan>>,
     /// Dynamic metadata of network filters.
     pub metadata: Metadata,
     /// The client's workload.
@@ -136,7 +137,7 @@ impl<'a> Facts<'a> {
             attempts: record.attempts,
             route: &record.route,
             cluster: record.cluster.as_deref(),
-            cluster_facts: record.cluster_facts.as_deref(),
+            cluster_plan: record.cluster_plan.as_deref(),
             metadata: Some(&record.metadata),
             downstream_peer: record.downstream_peer.as_ref(),
             upstream_peer: record.upstream_peer.as_ref(),
@@ -150,12 +151,12 @@ impl<'a> Facts<'a> {
         self.metadata = Some(&context.metadata);
         self.downstream_peer = context.downstream_peer.as_ref();
         self.upstream_peer = context.upstream_peer.as_ref();
-        self.cluster_facts = context.cluster_facts.as_deref();
+        self.cluster_plan = context.cluster.as_ref().map(|cluster| &*cluster.plan);
         self.grpc_messages = context.grpc_messages();
         self.route = context.route.as_ref().map_or("", |route| &route.name);
         // Envoy knows the cluster from the choice of the route on, whether or not a host was tried.
         if self.cluster.is_none() && !self.flags.contains(Flag::NoClusterFound) {
-            self.cluster = context.cluster.as_deref();
+            self.cluster = context.cluster_name.as_deref();
         }
         self
     }
@@ -177,16 +178,15 @@ impl<'a> Facts<'a> {
 
     /// The client's address: as trusted forwarding fields tell it (then without a port, as in Envoy), else the connection's.
     pub fn remote(&self) -> Option<carbyne_engine::net::Address> {
-        match self.context.and_then(|context| context.remote) {
+        match self.context.and_then(|context| context.client) {
             Some(ip) => Some(SocketAddr::new(ip, 0).into()),
             None => self.downstream.map(|downstream| downstream.remote.clone()),
         }
     }
 
-    /// The workload behind the host: told by itself, else by its endpoint's metadata.
-    pub fn server(&self) -> Option<&'a Arc<Peer>> {
-        self.upstream_peer
-            .or_else(|| EndpointFacts::of(self.upstream?.host.as_ref()?)?.peer.as_ref())
+    /// What the assignment says about the host.
+    pub fn endpoint(&self) -> Option<&'a EndpointFacts> {
+        EndpointFacts::of(self.upstream?.host.as_ref()?.extension.as_ref())
     }
 
     /// Whether the request is gRPC (content type `application/grpc`, alone or followed by `+` or `;`).
@@ -242,7 +242,7 @@ impl StreamRecord {
             attempts: 0,
             route: Arc::default(),
             cluster: None,
-            cluster_facts: None,
+            cluster_plan: None,
             metadata: Metadata::default(),
             downstream_peer: None,
             upstream_peer: None,

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use carbyne_protos::envoy::config::core::v3::Node;
 use http::HeaderValue;
 use prost::Message;
-use prost_types::value::Kind;
-use prost_types::{Struct, Value};
+use carbyne_protos::prost_types::value::Kind;
+use carbyne_protos::prost_types::{Struct, Value};
 use rustc_hash::FxHashMap;
 
 /// A workload. Unknown facts are empty.
@@ -410,7 +410,7 @@ fn frame(described: Struct, id: &str) -> Bytes {
         },
     );
     both.fields.insert(METADATA_ID.to_owned(), string(id));
-    let any = prost_types::Any {
+    let any = carbyne_protos::prost_types::Any {
         type_url: STRUCT_URL.to_owned(),
         value: both.encode_to_vec(),
     };

@@ -91,6 +91,8 @@ pub struct FilterConfig {
     pub disabled: bool,
     /// What the filter compiled of the message.
     pub compiled: Option<Arc<dyn Any + Send + Sync>>,
+    /// The filter is a guard, and something of the message was not understood: routes with it refuse.
+    pub refuse: Option<Arc<str>>,
 }
 
 /// Configurations of filters by name, least specific first.

@@ -1,8 +1,8 @@
 //! `json_format`: a structure whose texts are formats. A text that is one operator keeps the operator's type (numbers, `null` for what is
 //! missing, objects of metadata); other texts stay texts. Keys are printed in order, as Envoy does.
 
-use prost_types::value::Kind;
-use prost_types::{Struct, Value};
+use carbyne_protos::prost_types::value::Kind;
+use carbyne_protos::prost_types::{Struct, Value};
 
 use super::operator::Shape;
 use super::{Field, FormatError, Part, parse};

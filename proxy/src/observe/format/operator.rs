@@ -521,7 +521,7 @@ impl Fact {
                 let name = if host.hostname.is_empty() { &*host.address_text } else { &*host.hostname };
                 name.rsplit_once(':').map_or(name, |(name, _)| name)
             }),
-            Self::Cluster => facts.cluster_facts.and_then(|cluster| cluster.alt_stat_name.as_deref()).or(facts.cluster),
+            Self::Cluster => facts.cluster_plan.map(|cluster| &*cluster.alt_stat_name).filter(|name| !name.is_empty()).or(facts.cluster),
             Self::ClusterRaw => facts.cluster,
             Self::ServerName => facts.downstream.and_then(|downstream| downstream.server_name.as_deref()),
             Self::Route => Some(facts.route),
@@ -603,15 +603,9 @@ fn metadata_value<'a>(facts: &Facts<'a>, source: Source, namespace: &str, path: 
             }
             metadata.value(namespace, path.iter().map(|key| &**key)).filter(|value| !value.is_null())
         }
-        Source::Cluster => below(facts.cluster_facts.map(|cluster| &cluster.metadata)),
+        Source::Cluster => below(facts.cluster_plan.and_then(|cluster| cluster.metadata.as_deref())),
         Source::Route => below(facts.context.and_then(|context| context.route.as_ref()).and_then(|route| route.metadata.as_deref())),
-        Source::Endpoint => below(
-            facts
-                .upstream
-                .and_then(|upstream| upstream.host.as_deref())
-                .and_then(crate::observe::cluster::EndpointFacts::of)
-                .map(|endpoint| &endpoint.metadata),
-        ),
+        Source::Endpoint => below(facts.endpoint().and_then(|endpoint| endpoint.metadata.as_deref())),
     };
     value.map_or(Metadata::None, Metadata::Value)
 }
