@@ -4,6 +4,7 @@ mod body;
 pub mod buffer;
 pub mod cors;
 pub mod fault;
+pub mod grpc_stats;
 pub mod header_mutation;
 pub mod http;
 pub mod local_ratelimit;
