@@ -1,1 +1,29 @@
-//! Placeholder map, replaced when the room is furnished.
+//! The side-by-side run: the same load through Carbyne's proxy and its peers, and what it cost each.
+//!
+//! One round starts every peer in turn on core 0, sends it the scenario's load from core 1, and reads
+//! what the peer's processes spent. Rounds interleave the peers, so that a noisy neighbour hits all of
+//! them; only ratios inside one run are comparable.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`scenario`] | the table of scenarios: which door, which request, how many |
+//! | [`certificates`] | a CA and two identities for the length of one run |
+//! | [`backend`] | the upstream behind every peer: HTTP/1.1, HTTP/2, TCP |
+//! | [`load`] | the load generator: closed loop by count, open loop by intended send time |
+//! | [`peer`] | how each peer is found, configured, started, and ended |
+//! | [`measure`] | CPU time, memory, instructions and system calls of a process tree |
+//! | [`run`] | rounds and scenarios |
+//! | [`report`] | figures to a table, JSON and Markdown |
+//!
+//! Everything listens on fixed ports of two loopback addresses, so the configuration files of the
+//! peers are committed as they are used, without placeholders.
+
+pub mod backend;
+pub mod certificates;
+pub mod error;
+pub mod load;
+pub mod measure;
+pub mod peer;
+pub mod report;
+pub mod run;
+pub mod scenario;

@@ -6,17 +6,21 @@
 //! | [`serve`] | a downstream connection: codec, requests one after another or side by side |
 //! | [`request`] | one request through: filters, attempts, response, log |
 //! | [`attempt`] | one try at one host |
+//! | [`download`] | the response on its way to the client |
+//! | [`client`] | requests that the programs send themselves |
 //! | [`retry`] | when to try again, and how long to wait |
 //! | [`responder`] | the response on its way to either HTTP version |
 //! | [`watch`] | deadlines, idleness and the client's departure, watched while waiting |
 //! | [`tcp`] | one TCP stream through |
 //! | [`error`] | what can go wrong, whose fault it is, and whether a retry is safe |
 
-pub mod attempt;
+mod attempt;
+pub mod client;
+mod download;
 pub mod error;
 pub mod exchange;
 mod request;
-pub mod responder;
+mod responder;
 pub mod retry;
 pub mod serve;
 pub mod tcp;
@@ -31,6 +35,7 @@ use bytes::Bytes;
 pub use self::error::{Error, Fault};
 pub use self::exchange::{Counts, Downstream, Event, Events, Exchange, Timing, Upstream};
 pub use self::retry::RetryPolicy;
+pub use crate::cluster::breaker::RoutingPriority as Priority;
 use crate::cluster::{Cluster, Host};
 use crate::http::Response;
 use crate::tls::{AlpnList, ClientTls};
@@ -115,16 +120,6 @@ pub struct Route {
     pub upgrade: bool,
 }
 
-/// Routing priority: which breaker limits apply.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Priority {
-    /// The first set of limits.
-    #[default]
-    Default,
-    /// The second set of limits.
-    High,
-}
-
 /// A copy of a request for another cluster.
 #[derive(Clone, Debug)]
 pub struct Mirror {
@@ -161,6 +156,8 @@ pub struct TlsTarget {
     pub server_name: Option<Arc<str>>,
     /// Protocols offered instead of the settings' own.
     pub alpn: Option<Arc<AlpnList>>,
+    /// Name that the host's certificate must have, where the settings ask for one.
+    pub verify_name: Option<Arc<str>>,
 }
 
 /// What is spoken to a host.

@@ -6,10 +6,12 @@
 //! | [`stream`] | one type for TCP, Unix and TLS on both sides |
 //! | [`listen`] | listening sockets, original destination |
 //! | [`connect`] | outgoing sockets |
+//! | `scratch` | the worker's read buffer |
 
 pub mod address;
 pub mod connect;
 pub mod listen;
+pub(crate) mod scratch;
 pub mod stream;
 
 pub use self::address::Address;

@@ -1,9 +1,18 @@
 //! What filters keep about one request, beside what the engine's exchange holds.
 
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::HeaderValue;
+use smallvec::SmallVec;
+
+use crate::filter::grpc_stats::Messages;
+use crate::live::clusters::LiveCluster;
 use crate::live::route::RouteEntry;
 use crate::observe::peer::Peer;
+use crate::observe::trace::Span;
 
 /// Per-request state of the HTTP filters; `Exchange<Context>` is what every filter gets.
 #[derive(Debug, Default)]
@@ -12,8 +21,27 @@ pub struct Context {
     pub route: Option<Arc<RouteEntry>>,
     /// Name of the virtual host that was chosen.
     pub virtual_host: Option<Arc<str>>,
-    /// The cluster that the request goes to: the route's, or the one drawn from its weights.
-    pub cluster: Option<Arc<str>>,
+    /// The cluster that the request goes to: the route's, or the one drawn from its weights; `None` also
+    /// where the route names one that does not exist.
+    pub cluster: Option<Arc<LiveCluster>>,
+    /// The name of that cluster, whether it exists or not.
+    pub cluster_name: Option<Arc<str>>,
+    /// Number of the weighted cluster that was drawn.
+    pub weighted: Option<usize>,
+    /// A filter changed what the route depends on: it is chosen again after that filter.
+    pub route_cleared: bool,
+    /// The virtual host wants TLS and the request came without.
+    pub tls_required: bool,
+    /// The request's random number: one for all draws, so that choosing again draws the same.
+    pub random: u64,
+    /// The client's address as far as it can be trusted (`x-forwarded-for`).
+    pub client: Option<IpAddr>,
+    /// What consistent balancers hash.
+    pub hash: Option<u64>,
+    /// Cookies that the hash rules made up.
+    pub set_cookies: SmallVec<[HeaderValue; 1]>,
+    /// Time of one try.
+    pub try_timeout: Option<Duration>,
     /// Dynamic metadata by filter name (jwt_authn payloads, rbac's effective policy, …).
     pub metadata: Metadata,
     /// The client's workload, as metadata exchange told.
@@ -24,10 +52,19 @@ pub struct Context {
     pub peer_asked: bool,
     /// ALPN list that `istio.alpn` chose for the upstream connection.
     pub alpn: Option<Arc<carbyne_engine::tls::AlpnList>>,
-    /// gRPC messages of the request and of the response, counted by grpc_stats.
-    pub grpc_messages: (u64, u64),
+    /// gRPC messages of the request and of the response, counted by grpc_stats while they pass.
+    pub grpc: Option<Rc<Messages>>,
+    /// The span of the request, where it is traced.
+    pub span: Option<Box<Span>>,
     /// Policy and rule that denied the request, for the access log.
     pub denied_by: Option<Arc<str>>,
+}
+
+impl Context {
+    /// gRPC messages of the request and of the response so far.
+    pub fn grpc_messages(&self) -> (u64, u64) {
+        self.grpc.as_ref().map_or((0, 0), |messages| messages.counts())
+    }
 }
 
 /// Dynamic metadata: a few namespaces, each a JSON object.

@@ -65,6 +65,14 @@ pub enum Error {
     /// The client went away.
     #[error("client disconnected")]
     ClientGone,
+    /// The request's head is not acceptable.
+    #[error("request refused: {details}")]
+    Refused {
+        /// The status to answer with.
+        status: http::StatusCode,
+        /// Why, as Envoy's response code details.
+        details: &'static str,
+    },
     /// The client's request body is broken.
     #[error("malformed request body: {0}")]
     RequestBody(&'static str),
@@ -99,6 +107,7 @@ impl Error {
             Self::NoCluster => Fault::Config,
             Self::Overflow { .. } | Self::MaxDuration => Fault::Proxy,
             Self::ClientGone
+            | Self::Refused { .. }
             | Self::RequestBody(_)
             | Self::RequestTooLarge { .. }
             | Self::RequestEncoding(_) => Fault::Client,

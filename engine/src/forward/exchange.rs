@@ -63,7 +63,7 @@ pub struct Downstream {
     /// The server name that TLS or its inspection told.
     pub server_name: Option<Arc<str>>,
     /// What TLS agreed on, where it is terminated here.
-    pub tls: Option<Negotiated>,
+    pub tls: Option<Arc<Negotiated>>,
     /// When it was accepted.
     pub accepted: Instant,
 }
@@ -99,7 +99,7 @@ pub struct Upstream {
     /// Our address of the connection.
     pub local: Option<Address>,
     /// What TLS agreed on.
-    pub tls: Option<Negotiated>,
+    pub tls: Option<Arc<Negotiated>>,
     /// Why the connection could not be made, in a few words.
     pub failure: Option<Cow<'static, str>>,
     /// Hosts tried before, by id.
@@ -177,6 +177,10 @@ impl<C> Exchange<C> {
     /// Reads the whole body into memory and puts it back, so that filters may look at it. A body above
     /// `limit` is an error, and what was read of it stays in place.
     pub async fn buffer_body(&mut self, limit: usize) -> Result<Bytes, Error> {
+        if self.body.exact_length().is_some_and(|length| length > limit as u64) {
+            // Said in advance: not a byte of it has to be waited for.
+            return Err(Error::RequestTooLarge { limit });
+        }
         let body = std::mem::take(&mut self.body);
         match body.collect(limit).await {
             Ok((bytes, None)) => {
@@ -215,7 +219,9 @@ impl<C> Exchange<C> {
             Error::NoHealthyHost => Event::NoHealthyHost,
             Error::Overflow { .. } => Event::Overflow,
             Error::RequestBody(_) => Event::ClientProtocol,
-            Error::RequestEncoding(_) | Error::RequestTooLarge { .. } => return,
+            Error::Refused { .. } | Error::RequestEncoding(_) | Error::RequestTooLarge { .. } => {
+                return;
+            }
             Error::StreamIdle => Event::StreamIdle,
             Error::Timeout | Error::TryTimeout => Event::RequestTimeout,
             Error::UpstreamProtocol(_) => Event::UpstreamProtocol,

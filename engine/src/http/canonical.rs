@@ -1,6 +1,23 @@
 //! One canonical host and path, computed once per request.
-use http::StatusCode;
+//!
+//! Route, access rules, log and upstream read the same bytes, so that none of them can be led past another
+//! (ISTIO-SECURITY-2021-005, -008; CVE-2021-29492). The steps and their order are Envoy's
+//! (`ConnectionManagerUtility::maybeNormalizePath`): fragment, escaped slashes, normalisation, merged slashes; Istio's
+//! `pathNormalization` modes map onto [`Policy`]: NONE is nothing, BASE is `normalize_path`, MERGE_SLASHES adds
+//! `merge_slashes`, DECODE_AND_MERGE_SLASHES adds `UnescapeAndForward`.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `authority` | what an authority may be, and the host in it |
+//! | `path` | the path, byte by byte |
 
+mod authority;
+mod path;
+
+use http::{Method, StatusCode, Version};
+use memchr::memchr;
+
+use self::authority::Authority;
 use super::Request;
 
 /// What to do about `%2F` and `%5C` in a path; Envoy's `path_with_escaped_slashes_action`.
@@ -17,7 +34,7 @@ pub enum EscapedSlashes {
     UnescapeAndForward,
 }
 
-/// What to do about `#` in a path.
+/// What to do about `#` in a path; no client sends one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fragment {
     /// 400, Envoy's default since ISTIO-SECURITY-2021-008.
@@ -39,22 +56,23 @@ pub enum Underscores {
     Drop,
 }
 
-/// What `authority` becomes besides `host`; Envoy's `strip_port_mode`.
+/// What happens to the port in `authority`; `host` never has one. Envoy's `strip_port_mode`. CONNECT keeps its port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StripPort {
-    /// The port stays in `authority`.
+    /// It stays.
     #[default]
     Keep,
-    /// Goes where it equals the listener's port.
+    /// It goes where it equals the listener's port.
     Matching(u16),
-    /// Always goes.
+    /// It always goes.
     Any,
 }
 
 /// How requests of one listener become canonical.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Dot segments, `\`, and percent-encoding of unreserved characters; Envoy's `normalize_path`.
+    /// Dot segments are resolved, `\` becomes `/`, unreserved characters are decoded, unsafe ones encoded; Envoy's
+    /// `normalize_path`. The query is left alone.
     pub normalize_path: bool,
     /// `//` becomes `/`; Envoy's `merge_slashes`.
     pub merge_slashes: bool,
@@ -66,8 +84,22 @@ pub struct Policy {
     pub underscores: Underscores,
     /// The port in `authority`.
     pub strip_port: StripPort,
-    /// A trailing dot of the host goes from `authority` too; Envoy's `strip_trailing_host_dot`.
+    /// A trailing dot goes from `host` and `authority`; Envoy's `strip_trailing_host_dot`. Otherwise `host` keeps it, as
+    /// in Envoy: `example.com.` is matched by name only where a route lists it.
     pub strip_trailing_dot: bool,
+}
+
+impl Policy {
+    /// Envoy's advice for the edge: everything normalised, escaped slashes redirected, underscores refused.
+    pub const EDGE: Self = Self {
+        normalize_path: true,
+        merge_slashes: true,
+        escaped_slashes: EscapedSlashes::UnescapeAndRedirect,
+        fragment: Fragment::Reject,
+        underscores: Underscores::Reject,
+        strip_port: StripPort::Keep,
+        strip_trailing_dot: false,
+    };
 }
 
 /// What happens to the request next.
@@ -80,11 +112,29 @@ pub enum Verdict {
 }
 
 /// Why a request was refused; always 400.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rejection {
-    /// The authority is not a host with an optional port.
+    /// The authority is not a host with an optional port: a comma, userinfo, whitespace, an empty label, an odd port.
     #[error("authority is not a host with an optional port")]
     Authority,
+    /// No authority where there must be one; only HTTP/1.0 may come without.
+    #[error("no authority")]
+    AuthorityMissing,
+    /// The path does not start with `/`, or holds a space or control byte.
+    #[error("malformed path")]
+    Path,
+    /// The path holds a `#`.
+    #[error("path holds a fragment")]
+    Fragment,
+    /// The path holds `%00`.
+    #[error("path holds an encoded NUL")]
+    EncodedNul,
+    /// The path holds `%2F` or `%5C`.
+    #[error("path holds an escaped slash")]
+    EscapedSlash,
+    /// A header name holds `_`.
+    #[error("header name holds an underscore")]
+    Underscore,
 }
 
 impl Rejection {
@@ -93,14 +143,163 @@ impl Rejection {
         StatusCode::BAD_REQUEST
     }
 
-    /// A stable name in the manner of Envoy's response code details.
+    /// A stable name for logs: Envoy's response code detail where Envoy has one for the case.
     pub const fn detail(self) -> &'static str {
-        "path_normalization_failed"
+        match self {
+            Self::Authority => "http.invalid_authority",
+            Self::AuthorityMissing => "missing_host_header",
+            Self::Path | Self::Fragment | Self::EncodedNul | Self::EscapedSlash => {
+                "path_normalization_failed"
+            }
+            Self::Underscore => "http.unexpected_underscore",
+        }
     }
 }
 
-/// Makes host and path canonical: fills `request.host`, rewrites `request.path` where it changes.
+/// Makes host and path canonical: checks `authority`, fills `host`, rewrites `path` and `authority` only where they
+/// change. Applied twice it does what it does once. A request that was refused may be half changed: answer, do not route.
 pub fn apply(request: &mut Request, policy: &Policy) -> Result<Verdict, Rejection> {
-    let _ = (request, policy);
-    todo!()
+    settle_authority(request, policy)?;
+    settle_underscores(request, policy.underscores)?;
+    settle_path(request, policy)
 }
+
+fn settle_authority(request: &mut Request, policy: &Policy) -> Result<(), Rejection> {
+    if request.authority.is_empty() {
+        if request.version > Version::HTTP_10 {
+            return Err(Rejection::AuthorityMissing);
+        }
+        request.host.clear();
+        return Ok(());
+    }
+    let found = Authority::parse(&request.authority).ok_or(Rejection::Authority)?;
+    let host_end = match policy.strip_trailing_dot && found.trailing_dot {
+        true => found.host_end - 1,
+        false => found.host_end,
+    };
+    let host = request.authority.slice(..host_end);
+    request.host = if found.has_upper_case {
+        host.to_ascii_lowercase().into()
+    } else {
+        host
+    };
+    let is_connect = request.method == Method::CONNECT;
+    let keeps_port = match (policy.strip_port, found.port) {
+        (_, None) => false,
+        (_, Some(_)) if is_connect => true,
+        (StripPort::Keep, Some(_)) => true,
+        (StripPort::Matching(listener), Some(port)) => port != listener,
+        (StripPort::Any, Some(_)) => false,
+    };
+    if !keeps_port {
+        request.authority.truncate(host_end);
+    } else if host_end != found.host_end {
+        let mut authority = Vec::with_capacity(request.authority.len() - 1);
+        authority.extend_from_slice(&request.authority[..host_end]);
+        authority.extend_from_slice(&request.authority[found.host_end..]);
+        request.authority = authority.into();
+    }
+    Ok(())
+}
+
+fn settle_underscores(request: &mut Request, underscores: Underscores) -> Result<(), Rejection> {
+    let has_underscore = |name: &http::HeaderName| name.as_str().contains('_');
+    match underscores {
+        Underscores::Allow => Ok(()),
+        Underscores::Reject if request.headers.iter().any(|(name, _)| has_underscore(name)) => {
+            Err(Rejection::Underscore)
+        }
+        Underscores::Reject => Ok(()),
+        Underscores::Drop => {
+            request.headers.retain(|name, _| !has_underscore(name));
+            Ok(())
+        }
+    }
+}
+
+fn settle_path(request: &mut Request, policy: &Policy) -> Result<Verdict, Rejection> {
+    // A plain CONNECT has no path; `OPTIONS *` has no other form.
+    let without_path = (request.path.is_empty() && request.method == Method::CONNECT)
+        || (request.path == "*" && request.method == Method::OPTIONS);
+    if without_path {
+        return Ok(Verdict::Continue);
+    }
+    if request.path.first() != Some(&b'/') {
+        return Err(Rejection::Path);
+    }
+    let found = path::scan(&request.path, policy);
+    if found.invalid {
+        return Err(Rejection::Path);
+    }
+    if found.fragment {
+        match policy.fragment {
+            Fragment::Reject => return Err(Rejection::Fragment),
+            Fragment::Strip => {
+                let end = memchr(b'#', &request.path).unwrap_or(request.path.len());
+                request.path.truncate(end);
+            }
+        }
+    }
+    if !found.suspicious {
+        return Ok(Verdict::Continue);
+    }
+    let (rewritten, unescaped) = path::rewrite(&request.path, policy)?;
+    if rewritten != request.path {
+        request.path = rewritten.into();
+    }
+    if !unescaped || policy.escaped_slashes != EscapedSlashes::UnescapeAndRedirect {
+        return Ok(Verdict::Continue);
+    }
+    // As a `location`, `//name` is another host.
+    if request.path.starts_with(b"//") {
+        return Err(Rejection::EscapedSlash);
+    }
+    Ok(Verdict::Redirect)
+}
+
+/// Makes arbitrary bytes canonical under every policy; twice must be the same as once.
+#[doc(hidden)]
+pub fn fuzz_canonical(bytes: &[u8]) {
+    let (authority, path) = match memchr(b'\n', bytes) {
+        Some(end) => (&bytes[..end], &bytes[end + 1..]),
+        None => (&b"a"[..], bytes),
+    };
+    for normalize_path in [false, true] {
+        for merge_slashes in [false, true] {
+            for escaped_slashes in [EscapedSlashes::Keep, EscapedSlashes::UnescapeAndForward] {
+                let policy = Policy {
+                    normalize_path,
+                    merge_slashes,
+                    escaped_slashes,
+                    fragment: Fragment::Strip,
+                    strip_trailing_dot: true,
+                    ..Policy::default()
+                };
+                let (authority, path) = (authority.to_vec(), path.to_vec());
+                check_settled(Request::get(authority, path), &policy);
+            }
+        }
+    }
+}
+
+fn check_settled(mut request: Request, policy: &Policy) {
+    if apply(&mut request, policy).is_err() {
+        return;
+    }
+    let once = request.clone();
+    assert_eq!(apply(&mut request, policy), Ok(Verdict::Continue));
+    assert_eq!((&once.host, &once.path), (&request.host, &request.path));
+    assert!(request.path.starts_with(b"/") && !request.path.contains(&b'#'));
+    let path = request.path_only();
+    if policy.normalize_path {
+        assert!(!path.contains(&b'\\'));
+        let mut segments = path.split(|byte| *byte == b'/');
+        assert!(segments.all(|segment| segment != b"." && segment != b".."));
+    }
+    if policy.merge_slashes {
+        assert!(!path.windows(2).any(|pair| pair == b"//"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::{client, server};
+
+use crate::tls::{ClientStream, ServerStream};
 
 /// A connected stream, with bytes that an inspector read ahead put back in front.
 #[derive(Debug)]
@@ -28,8 +29,8 @@ pub struct Socket {
 #[derive(Debug)]
 enum Io {
     Plain(Socket),
-    Server(Box<server::TlsStream<Socket>>),
-    Client(Box<client::TlsStream<Socket>>),
+    Server(Box<ServerStream<Socket>>),
+    Client(Box<ClientStream<Socket>>),
 }
 
 #[derive(Debug)]
@@ -70,8 +71,8 @@ impl Stream {
     pub fn socket(&self) -> &Socket {
         match &self.io {
             Io::Plain(socket) => socket,
-            Io::Server(stream) => stream.get_ref().0,
-            Io::Client(stream) => stream.get_ref().0,
+            Io::Server(stream) => stream.transport(),
+            Io::Client(stream) => stream.transport(),
         }
     }
 
@@ -128,8 +129,8 @@ impl From<Socket> for Stream {
     }
 }
 
-impl From<server::TlsStream<Socket>> for Stream {
-    fn from(stream: server::TlsStream<Socket>) -> Self {
+impl From<ServerStream<Socket>> for Stream {
+    fn from(stream: ServerStream<Socket>) -> Self {
         Self {
             prefix: Bytes::new(),
             io: Io::Server(Box::new(stream)),
@@ -137,8 +138,8 @@ impl From<server::TlsStream<Socket>> for Stream {
     }
 }
 
-impl From<client::TlsStream<Socket>> for Stream {
-    fn from(stream: client::TlsStream<Socket>) -> Self {
+impl From<ClientStream<Socket>> for Stream {
+    fn from(stream: ClientStream<Socket>) -> Self {
         Self {
             prefix: Bytes::new(),
             io: Io::Client(Box::new(stream)),

@@ -217,10 +217,7 @@ mod tests {
             histogram.observe(value);
         }
         let snapshot = histogram.snapshot();
-        assert_eq!(
-            snapshot.buckets,
-            [(1.0, 2), (5.0, 3), (f64::INFINITY, 4)]
-        );
+        assert_eq!(snapshot.buckets, [(1.0, 2), (5.0, 3), (f64::INFINITY, 4)]);
         assert_eq!(snapshot.sum, 13.5);
         assert_eq!(snapshot.count, 4);
     }

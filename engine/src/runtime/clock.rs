@@ -18,8 +18,7 @@ pub fn date(now: SystemTime) -> HeaderValue {
         }
         let text = httpdate::fmt_http_date(now);
         // An HTTP date is ASCII; the fallback keeps the function total.
-        let value =
-            HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let value = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
         *last = Some((second, value.clone()));
         value
     })

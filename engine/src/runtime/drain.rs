@@ -25,7 +25,8 @@ impl Drain {
 
     /// Starts it; a second call changes nothing.
     pub fn start(&self) {
-        self.started.send_if_modified(|started| !std::mem::replace(started, true));
+        self.started
+            .send_if_modified(|started| !std::mem::replace(started, true));
     }
 
     /// Whether it started.

@@ -15,9 +15,9 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, watch};
 
 use super::Worker;
+use crate::net::Address;
 use crate::net::listen::{ListenOptions, listen};
 use crate::net::stream::Socket;
-use crate::net::Address;
 
 /// All workers. Dropping it ends them when their last task ends.
 #[derive(Debug)]
@@ -109,7 +109,11 @@ impl Workers {
         let (stop, _) = watch::channel(false);
         let address = match address {
             Address::Tcp(address) => {
-                let sockets = if options.reuse_port { self.senders.len() } else { 1 };
+                let sockets = if options.reuse_port {
+                    self.senders.len()
+                } else {
+                    1
+                };
                 let first = listen(*address, options)?;
                 // Port 0 is chosen by the first socket; the others join it.
                 let bound = first.local_addr()?;

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::rc::Rc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -10,7 +9,7 @@ use http::{Method, StatusCode};
 use super::connection::{Connection, Incoming, Shared};
 use super::encode::{self, EncodeError, encode_request};
 use super::framing::Framing;
-use super::head::{ResponseHead, parse_response};
+use super::head::ResponseHead;
 use super::server::{poll_room, write_data, write_end};
 use super::{HeadError, HeadScan, Limits};
 use crate::http::{Body, Headers, Request};
@@ -115,9 +114,12 @@ impl ClientConnection {
             && !connection.is_eof()
     }
 
-    /// The stream with its unread bytes in front, after an upgrade; `None` while a body still holds it.
-    pub fn into_stream(self) -> Option<Stream> {
-        Rc::into_inner(self.connection).map(|cell| cell.into_inner().into_stream())
+    /// Everything that the peer sends from here on, after an upgrade.
+    pub fn tunnel(&self) -> Body {
+        self.connection
+            .borrow_mut()
+            .begin_body(Framing::UntilClose, false);
+        Body::h1(Incoming::new(self.connection.clone()))
     }
 }
 
@@ -131,6 +133,17 @@ impl RequestWriter {
     pub async fn data(&mut self, bytes: Bytes) -> io::Result<()> {
         self.queue(bytes);
         poll_fn(|cx| poll_room(&self.connection, cx)).await
+    }
+
+    /// From here on bytes are written as they come: the request opened a tunnel.
+    pub const fn open_tunnel(&mut self) {
+        self.framing = Framing::UntilClose;
+    }
+
+    /// Flushes and closes the write side.
+    pub async fn shutdown(&mut self) {
+        // Fails only where the peer is gone, which the reading side sees too.
+        drop(poll_fn(|cx| self.connection.borrow_mut().poll_shutdown(cx)).await);
     }
 
     /// Queues the end of the body.
@@ -166,7 +179,7 @@ impl ResponseReader {
                 }
             };
             let mut connection = self.connection.borrow_mut();
-            let head = parse_response(connection.take(end), method, &self.limits)?;
+            let head = scan.response(connection.take(end), method)?;
             if head.response.status == StatusCode::CONTINUE {
                 // We answered `Expect: 100-continue` ourselves.
                 continue;

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::chunked::{ChunkDecoder, ChunkEvent, ChunkLimits};
 use super::framing::Framing;
 use crate::http::body::{BodyError, Frame};
-use crate::net::Stream;
+use crate::net::{Stream, scratch};
 
 /// A connection shared between its reader and its writer.
 pub(crate) type Shared = Rc<RefCell<Connection>>;
@@ -82,12 +82,6 @@ impl Connection {
         Rc::new(RefCell::new(Self::new(stream)))
     }
 
-    /// The stream with every unread byte back in front, for a tunnel after an upgrade.
-    pub(crate) fn into_stream(mut self) -> Stream {
-        self.stream.rewind(self.pending.freeze());
-        self.stream
-    }
-
     pub(crate) const fn stream(&self) -> &Stream {
         &self.stream
     }
@@ -142,7 +136,7 @@ impl Connection {
         if self.eof {
             return Poll::Ready(Ok(0));
         }
-        SCRATCH.with_borrow_mut(|scratch| {
+        scratch::with(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             let filled = buffer.filled();
@@ -158,9 +152,9 @@ impl Connection {
         self.body = match framing {
             Framing::None | Framing::Length(0) => BodyState::End,
             Framing::Length(length) => BodyState::Length(length),
-            Framing::Chunked => BodyState::Chunked(Box::new(ChunkDecoder::new(
-                &ChunkLimits::default(),
-            ))),
+            Framing::Chunked => {
+                BodyState::Chunked(Box::new(ChunkDecoder::new(&ChunkLimits::default())))
+            }
             Framing::UntilClose => BodyState::UntilClose,
         };
     }
@@ -197,7 +191,8 @@ impl Connection {
             }
             if self.expect_continue {
                 self.expect_continue = false;
-                self.flat().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                self.flat()
+                    .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                 if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
                     self.body = BodyState::Failed;
                     return Poll::Ready(Some(Err(error.into())));
@@ -414,12 +409,9 @@ enum Step {
 const COPY_LIMIT: usize = 2048;
 const BUFFER_SIZE: usize = 4096;
 const BUFFERS_KEPT: usize = 64;
-/// A TLS record or four, and what a default socket buffer gives at once.
-const SCRATCH_SIZE: usize = 64 * 1024;
 /// Requests that a peer may send ahead while its first one is being answered.
 const PIPELINE_LIMIT: usize = 64 * 1024;
 
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_SIZE].into_boxed_slice());
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }

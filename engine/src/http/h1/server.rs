@@ -13,7 +13,7 @@ use super::chunked::{CHUNK_END, ChunkHead, LAST_CHUNK, encode_end};
 use super::connection::{Connection, Incoming, Shared};
 use super::encode::{self, Asked, EncodeError, encode_response};
 use super::framing::Framing;
-use super::head::{RequestHead, parse_request};
+use super::head::RequestHead;
 use super::{HeadError, HeadScan, Limits};
 use crate::http::{Body, Headers, Response};
 use crate::net::Stream;
@@ -67,7 +67,7 @@ impl ServerConnection {
     }
 
     /// Waits for the next request. `stop` ends the wait while no byte of it has come.
-    pub async fn next(&mut self, timeouts: ReadTimeouts, stop: impl Future<Output = ()>) -> Next {
+    pub async fn next(&self, timeouts: ReadTimeouts, stop: impl Future<Output = ()>) -> Next {
         if self.connection.borrow().pending().is_empty() {
             let arrived = poll_fn(|cx| self.connection.borrow_mut().poll_fill(cx));
             let arrived = tokio::select! {
@@ -82,7 +82,7 @@ impl ServerConnection {
         // A whole head is nearly always here by now: no timer for it then.
         let mut scan = HeadScan::default();
         match self.scan(&mut scan) {
-            Ok(Some(end)) => self.parse(end),
+            Ok(Some(end)) => self.parse(scan, end),
             Err(error) => Next::Refused(error),
             Ok(None) => match within(timeouts.head, self.complete(scan)).await {
                 Some(next) => next,
@@ -124,7 +124,7 @@ impl ServerConnection {
     }
 
     /// Reads and drops the rest of the request body, if it is at most `limit` bytes.
-    pub async fn drain_body(&mut self, limit: usize) -> bool {
+    pub async fn drain_body(&self, limit: usize) -> bool {
         if self.is_body_read() {
             return true;
         }
@@ -145,7 +145,7 @@ impl ServerConnection {
 
     /// Flushes and closes the write side, then reads a little so that the peer gets the answer instead
     /// of a reset (RFC 9112 §9.6).
-    pub async fn close(self) {
+    pub async fn close(&self) {
         let shut = poll_fn(|cx| self.connection.borrow_mut().poll_shutdown(cx)).await;
         if shut.is_err() {
             return;
@@ -163,9 +163,17 @@ impl ServerConnection {
         drop(timeout(LINGER, linger).await);
     }
 
-    /// The stream with its unread bytes in front, after an upgrade; `None` while a body still holds it.
-    pub fn into_stream(self) -> Option<Stream> {
-        std::rc::Rc::into_inner(self.connection).map(|cell| cell.into_inner().into_stream())
+    /// Everything that the client sends from here on, after an upgrade.
+    pub fn tunnel(&self) -> Body {
+        self.connection
+            .borrow_mut()
+            .begin_body(Framing::UntilClose, false);
+        Body::h1(Incoming::new(self.connection.clone()))
+    }
+
+    /// Whether what is left of the request body is here already, so that reading it costs no waiting.
+    pub fn is_body_buffered(&self) -> bool {
+        self.connection.borrow().is_body_buffered()
     }
 
     fn scan(&self, scan: &mut HeadScan) -> Result<Option<usize>, HeadError> {
@@ -179,16 +187,16 @@ impl ServerConnection {
                 return Next::Closed;
             }
             match self.scan(&mut scan) {
-                Ok(Some(end)) => return self.parse(end),
+                Ok(Some(end)) => return self.parse(scan, end),
                 Ok(None) => {}
                 Err(error) => return Next::Refused(error),
             }
         }
     }
 
-    fn parse(&self, end: usize) -> Next {
+    fn parse(&self, scan: HeadScan, end: usize) -> Next {
         let mut connection = self.connection.borrow_mut();
-        let head = match parse_request(connection.take(end), &self.limits) {
+        let head = match scan.request(connection.take(end), &self.limits) {
             Ok(head) => head,
             Err(error) => return Next::Refused(error),
         };
@@ -255,7 +263,14 @@ impl Responder {
         };
         let mut shared = self.connection.borrow_mut();
         let connection = encode::Connection::KeepAlive;
-        encode_response(response, asked, Framing::None, connection, None, shared.flat())?;
+        encode_response(
+            response,
+            asked,
+            Framing::None,
+            connection,
+            None,
+            shared.flat(),
+        )?;
         Ok(())
     }
 
@@ -267,6 +282,17 @@ impl Responder {
     /// Queues the end of the body.
     pub fn end(&mut self, trailers: Option<&Headers>) {
         write_end(&self.connection, self.framing, trailers);
+    }
+
+    /// From here on bytes are written as they come: the connection became a tunnel.
+    pub const fn open_tunnel(&mut self) {
+        self.framing = Framing::UntilClose;
+        self.keep_alive = false;
+    }
+
+    /// Flushes and closes the write side.
+    pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.borrow_mut().poll_shutdown(cx)
     }
 
     /// Bytes queued and not yet written.

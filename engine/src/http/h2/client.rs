@@ -51,14 +51,15 @@ impl ClientConnection {
         on_close: impl FnOnce() + 'static,
     ) -> Result<Self, h2::Error> {
         let (guarded, _alarm) = Guarded::client(stream, budgets);
-        let (send, connection): (_, Connection<Guarded<Stream>, Bytes>) = h2::client::Builder::new()
-            .initial_window_size(settings.stream_window)
-            .initial_connection_window_size(settings.connection_window)
-            .max_header_list_size(settings.max_header_list)
-            .max_send_buffer_size(settings.max_send_buffer)
-            .enable_push(false)
-            .handshake(guarded)
-            .await?;
+        let (send, connection): (_, Connection<Guarded<Stream>, Bytes>) =
+            h2::client::Builder::new()
+                .initial_window_size(settings.stream_window)
+                .initial_connection_window_size(settings.connection_window)
+                .max_header_list_size(settings.max_header_list)
+                .max_send_buffer_size(settings.max_send_buffer)
+                .enable_push(false)
+                .handshake(guarded)
+                .await?;
         let closed = Rc::new(Cell::new(false));
         let flag = closed.clone();
         tokio::task::spawn_local(async move {
@@ -92,7 +93,9 @@ impl ClientConnection {
         secure: bool,
         end: bool,
     ) -> Result<(Outgoing, ResponseReader), SendError> {
-        let (future, stream) = self.send.send_request(request_parts(request, secure)?, end)?;
+        let (future, stream) = self
+            .send
+            .send_request(request_parts(request, secure)?, end)?;
         Ok((Outgoing::new(stream, end), ResponseReader { future }))
     }
 }

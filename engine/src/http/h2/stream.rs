@@ -22,6 +22,8 @@ pub struct Incoming {
 pub struct Outgoing {
     stream: SendStream<Bytes>,
     ended: bool,
+    /// Accepted by [`Outgoing::queue`] and not yet given to the connection.
+    queued: Bytes,
     bytes: u64,
 }
 
@@ -97,21 +99,40 @@ impl Outgoing {
         Self {
             stream,
             ended,
+            queued: Bytes::new(),
             bytes: 0,
         }
     }
 
     /// Sends a piece of the body as the peer's window allows.
     pub async fn data(&mut self, bytes: Bytes) -> Result<(), h2::Error> {
-        self.send(bytes, false).await
+        self.queue(bytes);
+        poll_fn(|cx| self.poll_room(cx)).await
     }
 
-    /// Sends the last piece of the body and ends the stream with it.
-    pub async fn last_data(&mut self, bytes: Bytes) -> Result<(), h2::Error> {
-        if bytes.is_empty() {
-            return self.end(None);
+    /// Takes a piece of the body; [`Outgoing::poll_room`] must be ready before the next one.
+    pub fn queue(&mut self, bytes: Bytes) {
+        debug_assert!(self.queued.is_empty());
+        self.bytes += bytes.len() as u64;
+        self.stream.reserve_capacity(bytes.len());
+        self.queued = bytes;
+    }
+
+    /// Ready when the piece taken before has been given to the connection.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        while !self.queued.is_empty() {
+            let mut room = self.stream.capacity();
+            if room == 0 {
+                room = match ready!(self.stream.poll_capacity(cx)) {
+                    Some(room) => room?,
+                    // The stream is closed; the reason is the peer's reset.
+                    None => return Poll::Ready(Err(Reason::CANCEL.into())),
+                };
+            }
+            let piece = self.queued.split_to(room.min(self.queued.len()));
+            self.stream.send_data(piece, false)?;
         }
-        self.send(bytes, true).await
+        Poll::Ready(Ok(()))
     }
 
     /// Ends the stream, with trailers or without.
@@ -140,26 +161,6 @@ impl Outgoing {
     /// Body bytes sent.
     pub const fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    async fn send(&mut self, mut bytes: Bytes, last: bool) -> Result<(), h2::Error> {
-        while !bytes.is_empty() {
-            self.stream.reserve_capacity(bytes.len());
-            let mut room = self.stream.capacity();
-            while room == 0 {
-                room = match poll_fn(|cx| self.stream.poll_capacity(cx)).await {
-                    Some(room) => room?,
-                    // The stream is closed; the reason is the peer's reset.
-                    None => return Err(Reason::CANCEL.into()),
-                };
-            }
-            let piece = bytes.split_to(room.min(bytes.len()));
-            self.bytes += piece.len() as u64;
-            let end = last && bytes.is_empty();
-            self.ended |= end;
-            self.stream.send_data(piece, end)?;
-        }
-        Ok(())
     }
 }
 

@@ -1,0 +1,57 @@
+# Carbyne: the commands of a working day. `make` alone lists them.
+#
+# Everything that is downloaded or built lives outside the checkout, in CARBYNE_CACHE, so that a
+# fresh clone starts warm and `git clean` costs nothing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARBYNE_CACHE ?= $(HOME)/.cache/carbyne
+CARGO_TARGET_DIR ?= $(CARBYNE_CACHE)/target
+CARGO ?= cargo
+PLATFORM ?= deploy/examples/platform
+# What the side-by-side run is given, e.g. make bench BENCH='--scenario h1-keepalive --quick'.
+BENCH ?= --callgrind=ours
+# Only the suites whose name contains one of these words.
+SUITES ?=
+# 1: every case of the long suites instead of a seeded slice.
+FULL ?=
+
+export CARBYNE_CACHE CARGO_TARGET_DIR FULL
+# The tools that setup installed win over what the machine has.
+export PATH := $(CARBYNE_CACHE)/tools/bin:$(PATH)
+
+PROGRAMS := carbyne carbyne-proxy
+
+.PHONY: help up test bench check release
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+up: ## run the platform on this machine: control plane, three services and their sidecars (no root)
+	@.ci/setup up
+	@$(CARGO) build --locked --profile quick $(foreach p,$(PROGRAMS),--bin $(p))
+	@exec "$(CARGO_TARGET_DIR)/quick/carbyne" up "$(PLATFORM)"
+
+test: ## all suites, with their times and counts (root: network namespaces); FULL=1 runs every case
+	@.ci/setup test
+	@.ci/suites $(SUITES)
+
+bench: ## the side-by-side run against Envoy, nginx, HAProxy and pingora-proxy; BENCH='…' passes options
+	@.ci/setup bench
+	@$(CARGO) build --locked --release --bin carbyne-proxy
+	@$(CARGO) build --locked --release -p carbyne-benches
+	@$(CARGO) build --locked --release --manifest-path benches/pingora/Cargo.toml \
+		--target-dir "$(CARGO_TARGET_DIR)/pingora"
+	@"$(CARGO_TARGET_DIR)/release/bench" --target-dir "$(CARGO_TARGET_DIR)" $(BENCH)
+
+check: ## format, clippy with the workspace lints, licences, bans and sources
+	@.ci/setup check
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources
+
+release: ## build the programs with the release profile and print their paths
+	@$(CARGO) build --locked --release $(foreach p,$(PROGRAMS),--bin $(p))
+	@for program in $(PROGRAMS); do echo "$(CARGO_TARGET_DIR)/release/$$program"; done

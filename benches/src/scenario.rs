@@ -1,0 +1,265 @@
+//! The table of scenarios, and the addresses that they go through.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The loopback address that every peer listens on.
+pub const PEER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 66, 1));
+/// The loopback address that the backend listens on.
+pub const BACKEND_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 66, 2));
+
+/// A listener of the peers; the ports are those in `bootstraps/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// HTTP/1.1 without TLS.
+    Plain,
+    /// HTTP/1.1 with TLS and a client certificate.
+    Mtls,
+    /// HTTP/1.1 in, mTLS to the same peer's server side, plain to the backend.
+    MeshPair,
+    /// HTTP/2 without TLS.
+    Http2,
+    /// A TCP stream.
+    Tcp,
+}
+
+impl Door {
+    /// Where a peer has this door.
+    #[must_use]
+    pub fn address(self) -> SocketAddr {
+        let port = match self {
+            Self::Plain => 21001,
+            Self::Mtls => 21002,
+            Self::MeshPair => 21003,
+            Self::Http2 => 21005,
+            Self::Tcp => 21006,
+        };
+        SocketAddr::new(PEER_ADDRESS, port)
+    }
+
+    /// Where the backend answers the same protocol without a proxy in between.
+    #[must_use]
+    pub fn direct(self) -> SocketAddr {
+        let port = match self {
+            Self::Plain | Self::Mtls | Self::MeshPair => 21080,
+            Self::Http2 => 21081,
+            Self::Tcp => 21082,
+        };
+        SocketAddr::new(BACKEND_ADDRESS, port)
+    }
+}
+
+/// What is sent; each kind has one right answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// GET, answered with 1 KiB.
+    Get,
+    /// POST of 16 KiB, answered with the same bytes.
+    Echo,
+    /// A gRPC-shaped POST of 128 B, answered with the same bytes and `grpc-status: 0`.
+    Unary,
+    /// Asks for 1 MB (10^6 bytes) of a TCP stream.
+    Megabyte,
+}
+
+/// Load through one door.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic {
+    /// Which listener.
+    pub door: Door,
+    /// Which request.
+    pub message: Message,
+    /// Connections held open, or opened at a time if each request gets its own.
+    pub connections: usize,
+    /// Requests at a time on one connection (HTTP/2).
+    pub streams: usize,
+    /// One connection a request.
+    pub fresh: bool,
+}
+
+/// What a scenario asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Question {
+    /// CPU per request, with instructions and system calls if asked for.
+    Cost {
+        /// The load.
+        traffic: Traffic,
+        /// Requests in one round.
+        requests: u64,
+        /// Requests in the short run under callgrind; the long one has twice as many.
+        instrumented: u64,
+    },
+    /// Resident memory after the first answers.
+    Idle,
+    /// Memory per connection that answered one request and then waits.
+    Connections {
+        /// Through which door.
+        door: Door,
+        /// How many.
+        count: usize,
+    },
+    /// Memory after many short connections over memory after fewer.
+    Churn {
+        /// Connections before the first look.
+        before: u64,
+        /// Connections in all.
+        after: u64,
+    },
+    /// Time from the start of the process to its first right answer.
+    Start,
+    /// Latency that the peer adds at half of what it can carry.
+    Latency {
+        /// The load; its connections bound what is in flight.
+        traffic: Traffic,
+    },
+}
+
+/// One row of the side-by-side run.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Its name on the command line and in file names.
+    pub name: &'static str,
+    /// What it does, for readers of the report.
+    pub title: &'static str,
+    /// What is asked.
+    pub question: Question,
+}
+
+/// All scenarios, in the order of the report.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "h1-keepalive",
+        title: "HTTP/1.1 keepalive, GET, 1 KiB answer, 64 connections",
+        question: cost(Door::Plain, Message::Get, 64, 60_000, 2_000),
+    },
+    Scenario {
+        name: "mtls-in",
+        title: "mTLS in, plain out, GET, 1 KiB answer, 64 connections",
+        question: cost(Door::Mtls, Message::Get, 64, 50_000, 2_000),
+    },
+    Scenario {
+        name: "mesh-pair",
+        title: "plain → mTLS → plain through both sides in one process, GET, 1 KiB answer, 64 connections",
+        question: cost(Door::MeshPair, Message::Get, 64, 30_000, 1_000),
+    },
+    Scenario {
+        name: "post-16k",
+        title: "HTTP/1.1 keepalive, POST 16 KiB echoed, 64 connections",
+        question: cost(Door::Plain, Message::Echo, 64, 40_000, 2_000),
+    },
+    Scenario {
+        name: "h2-unary",
+        title: "HTTP/2 cleartext on both sides, unary 128 B, 8 connections of 8 streams",
+        question: Question::Cost {
+            traffic: Traffic {
+                door: Door::Http2,
+                message: Message::Unary,
+                connections: 8,
+                streams: 8,
+                fresh: false,
+            },
+            requests: 60_000,
+            instrumented: 2_000,
+        },
+    },
+    Scenario {
+        name: "new-connection",
+        title: "a new HTTP/1.1 connection per request, GET, 1 KiB answer, 64 at a time",
+        question: Question::Cost {
+            traffic: fresh(Door::Plain, 64),
+            requests: 20_000,
+            instrumented: 1_000,
+        },
+    },
+    Scenario {
+        name: "new-mtls-connection",
+        title: "a new mTLS connection per request, full handshake, 16 at a time",
+        question: Question::Cost {
+            traffic: fresh(Door::Mtls, 16),
+            requests: 2_000,
+            instrumented: 100,
+        },
+    },
+    Scenario {
+        name: "l4",
+        title: "TCP passthrough, per MB (10^6 bytes) from the upstream, 4 connections",
+        question: cost(Door::Tcp, Message::Megabyte, 4, 4_000, 50),
+    },
+    Scenario {
+        name: "idle",
+        title: "resident memory after one answered request",
+        question: Question::Idle,
+    },
+    Scenario {
+        name: "idle-connections",
+        title: "memory per idle HTTP/1.1 connection: 10,000, each after one answered request",
+        question: Question::Connections {
+            door: Door::Plain,
+            count: 10_000,
+        },
+    },
+    Scenario {
+        name: "idle-mtls-connections",
+        title: "memory per idle mTLS connection: 10,000, each after one answered request",
+        question: Question::Connections {
+            door: Door::Mtls,
+            count: 10_000,
+        },
+    },
+    Scenario {
+        name: "churn",
+        title: "memory after 100,000 connections, 64 at a time, over memory after 10,000",
+        question: Question::Churn {
+            before: 10_000,
+            after: 100_000,
+        },
+    },
+    Scenario {
+        name: "start",
+        title: "from the start of the process to the first right answer",
+        question: Question::Start,
+    },
+    Scenario {
+        name: "mesh-pair-latency",
+        title: "latency added by a mesh pair at half of its capacity, open loop from the intended send time",
+        question: Question::Latency {
+            traffic: Traffic {
+                door: Door::MeshPair,
+                message: Message::Get,
+                connections: 64,
+                streams: 1,
+                fresh: false,
+            },
+        },
+    },
+];
+
+const fn cost(
+    door: Door,
+    message: Message,
+    connections: usize,
+    requests: u64,
+    instrumented: u64,
+) -> Question {
+    Question::Cost {
+        traffic: Traffic {
+            door,
+            message,
+            connections,
+            streams: 1,
+            fresh: false,
+        },
+        requests,
+        instrumented,
+    }
+}
+
+/// One connection a request, `connections` at a time.
+pub(crate) const fn fresh(door: Door, connections: usize) -> Traffic {
+    Traffic {
+        door,
+        message: Message::Get,
+        connections,
+        streams: 1,
+        fresh: true,
+    }
+}

@@ -1,0 +1,332 @@
+//! A downstream connection: codec, requests one after another or side by side.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method, StatusCode, Version, header};
+use tokio::io::AsyncReadExt;
+
+use super::exchange::{Counts, Downstream, Events, Exchange, Timing, Upstream};
+use super::responder::Responder;
+use super::{Answer, Handler, request};
+use crate::http::canonical::{self, Policy, Verdict};
+use crate::http::h1::server::{Next, ReadTimeouts, ServerConnection};
+use crate::http::h1::{HeadError, Limits};
+use crate::http::h2_guard::Budgets;
+use crate::http::{Body, Request, h2};
+use crate::net::Stream;
+use crate::runtime::{DrainSignal, Worker};
+
+/// How a listener's HTTP connections are served.
+#[derive(Clone, Debug)]
+pub struct ServeSettings {
+    /// Which codec.
+    pub codec: Codec,
+    /// Limits of heads.
+    pub limits: Limits,
+    /// HTTP/2 limits.
+    pub http2: h2::Settings,
+    /// HTTP/2 frame budgets.
+    pub budgets: Arc<Budgets>,
+    /// How host and path become canonical.
+    pub policy: Policy,
+    /// Longest silence between requests; `None` is no limit.
+    pub idle_timeout: Option<Duration>,
+    /// From the first byte of a head to its last; `None` is no limit.
+    pub head_timeout: Option<Duration>,
+}
+
+/// Which codec a connection is served with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Codec {
+    /// By ALPN, else by the first bytes.
+    #[default]
+    Auto,
+    /// HTTP/1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+/// Why a request never became an exchange.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Its head is malformed or too large.
+    Head(HeadError),
+    /// Its head did not become complete in time.
+    HeadTimeout,
+}
+
+/// What serving one connection needs.
+#[derive(Debug)]
+pub struct Serve<H> {
+    /// The worker that accepted it.
+    pub worker: Rc<Worker>,
+    /// What happens to its requests.
+    pub handler: Rc<H>,
+    /// How it is served.
+    pub settings: Arc<ServeSettings>,
+    /// What is known about it.
+    pub downstream: Rc<Downstream>,
+    /// Told when the listener drains.
+    pub drain: DrainSignal,
+}
+
+impl Default for ServeSettings {
+    /// The safe defaults of docs/architecture.md.
+    fn default() -> Self {
+        Self {
+            codec: Codec::Auto,
+            limits: Limits::default(),
+            http2: h2::Settings::default(),
+            budgets: Arc::default(),
+            policy: Policy::default(),
+            idle_timeout: Some(Duration::from_secs(3600)),
+            head_timeout: Some(Duration::from_secs(10)),
+        }
+    }
+}
+
+impl<H: Handler> Serve<H> {
+    /// Serves every request of the connection.
+    pub async fn run(self, mut stream: Stream) {
+        let http2 = match self.settings.codec {
+            Codec::Http1 => false,
+            Codec::Http2 => true,
+            Codec::Auto => match self.negotiated() {
+                Some(http2) => http2,
+                None => match self.detect(&mut stream).await {
+                    Some(http2) => http2,
+                    None => return,
+                },
+            },
+        };
+        if http2 {
+            self.http2(stream).await;
+        } else {
+            self.http1(stream).await;
+        }
+    }
+
+    /// What ALPN says.
+    fn negotiated(&self) -> Option<bool> {
+        let alpn = self.downstream.tls.as_ref()?.alpn.as_deref()?;
+        match alpn {
+            b"h2" => Some(true),
+            b"http/1.1" | b"http/1.0" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Reads until the first bytes tell whether they are HTTP/2's preface.
+    async fn detect(&self, stream: &mut Stream) -> Option<bool> {
+        let mut read = BytesMut::new();
+        let decide = async {
+            loop {
+                let known = read.len().min(PREFACE.len());
+                if read[..known] != PREFACE[..known] {
+                    return Some(false);
+                }
+                if known == PREFACE.len() {
+                    return Some(true);
+                }
+                // Small on purpose: most connections are decided by their first byte.
+                read.reserve(PREFACE.len());
+                match stream.read_buf(&mut read).await {
+                    Ok(1..) => {}
+                    _ => return None,
+                }
+            }
+        };
+        let decided = match self.settings.idle_timeout {
+            Some(limit) => tokio::time::timeout(limit, decide).await.ok()?,
+            None => decide.await,
+        };
+        stream.rewind(read.freeze());
+        decided
+    }
+
+    async fn http1(mut self, stream: Stream) {
+        let settings = self.settings.clone();
+        let connection = Rc::new(ServerConnection::new(stream, settings.limits.clone()));
+        let timeouts = ReadTimeouts {
+            idle: settings.idle_timeout,
+            head: settings.head_timeout,
+        };
+        loop {
+            let next = connection.next(timeouts, self.drain.started()).await;
+            match next {
+                Next::Closed => break,
+                Next::Refused(error) => {
+                    self.refuse(&connection, Refusal::Head(error)).await;
+                    break;
+                }
+                Next::HeadTimeout => {
+                    self.refuse(&connection, Refusal::HeadTimeout).await;
+                    break;
+                }
+                Next::Request(head, body) => {
+                    // Boxed: an exchange is some kilobytes that an idle connection need not hold.
+                    let open = Box::pin(self.exchange_http1(&connection, *head, body)).await;
+                    if !open || !connection.drain_body(DRAIN_LIMIT).await {
+                        break;
+                    }
+                }
+            }
+        }
+        connection.close().await;
+    }
+
+    async fn exchange_http1(
+        &self,
+        connection: &Rc<ServerConnection>,
+        head: crate::http::h1::RequestHead,
+        body: Body,
+    ) -> bool {
+        let keep_alive = head.keep_alive && !self.drain.is_started();
+        let request = head.request;
+        let responder = connection.responder(request.method.clone(), request.version, keep_alive);
+        let mut responder = Responder::H1 {
+            responder,
+            connection: connection.clone(),
+            drain: self.drain.clone(),
+            head_sent: false,
+            upgraded: false,
+        };
+        let complete = self
+            .exchange(request, body, head.upgrade, &mut responder)
+            .await;
+        complete && responder.keeps_alive()
+    }
+
+    async fn http2(mut self, stream: Stream) {
+        let settings = self.settings.clone();
+        let handshake = h2::server::ServerConnection::handshake(
+            stream,
+            &settings.http2,
+            settings.budgets.clone(),
+            settings.head_timeout,
+        );
+        let Some(mut connection) = handshake.await else {
+            return;
+        };
+        let this = Rc::new(Self {
+            worker: self.worker.clone(),
+            handler: self.handler.clone(),
+            settings: self.settings.clone(),
+            downstream: self.downstream.clone(),
+            drain: self.drain.clone(),
+        });
+        let open = Rc::new(Cell::new(0_usize));
+        let mut draining = false;
+        loop {
+            let idle = async {
+                match settings.idle_timeout {
+                    Some(limit) if open.get() == 0 => tokio::time::sleep(limit).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            let next = tokio::select! {
+                biased;
+                next = poll_fn(|cx| connection.poll_accept(cx)) => next,
+                () = self.drain.started(), if !draining => {
+                    draining = true;
+                    connection.drain();
+                    continue;
+                }
+                () = idle, if !draining => {
+                    draining = true;
+                    connection.drain();
+                    continue;
+                }
+            };
+            let Some((request, body, responder)) = next else {
+                return;
+            };
+            let this = this.clone();
+            let open = open.clone();
+            open.set(open.get() + 1);
+            tokio::task::spawn_local(async move {
+                let mut responder = Responder::H2 {
+                    responder,
+                    head_sent: false,
+                };
+                this.exchange(request, body, None, &mut responder).await;
+                open.set(open.get() - 1);
+            });
+        }
+    }
+
+    /// One exchange from its head to its log line; true if it ended in order.
+    async fn exchange(
+        &self,
+        request: Request,
+        body: Body,
+        upgrade: Option<Bytes>,
+        responder: &mut Responder,
+    ) -> bool {
+        let mut exchange = Exchange {
+            worker: self.worker.clone(),
+            downstream: self.downstream.clone(),
+            request,
+            body,
+            upgrade,
+            response: None,
+            response_body: Body::empty(),
+            response_trailers: None,
+            context: self.handler.context(),
+            timing: Timing::now(),
+            upstream: Upstream::default(),
+            attempts: 0,
+            events: Events::default(),
+            details: "".into(),
+            counts: Counts::default(),
+        };
+        let entrance = match canonical::apply(&mut exchange.request, &self.settings.policy) {
+            Ok(Verdict::Continue) => Ok(()),
+            Ok(Verdict::Redirect) => Err(request::Stop::from(redirect(&exchange.request))),
+            Err(rejection) => Err(request::Stop::from(super::Error::Refused {
+                status: rejection.status(),
+                details: rejection.detail(),
+            })),
+        };
+        request::serve(&*self.handler, &mut exchange, responder, entrance).await
+    }
+
+    /// Answers bytes that are no request.
+    async fn refuse(&self, connection: &Rc<ServerConnection>, refusal: Refusal) {
+        let answer = self.handler.refused(&self.downstream, &refusal);
+        let mut responder = connection.responder(Method::GET, Version::HTTP_11, false);
+        let mut response = answer.response;
+        response
+            .headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
+        let length = answer.body.len() as u64;
+        if responder.head(&response, Some(length), None).is_ok() {
+            responder.data(answer.body);
+            // The connection closes either way.
+            drop(poll_fn(|cx| responder.poll_flush(cx)).await);
+        }
+    }
+}
+
+/// Sends the client to the path in its canonical form (Envoy: `UNESCAPE_AND_REDIRECT`).
+fn redirect(request: &Request) -> Answer {
+    let mut answer = Answer::text(
+        StatusCode::TEMPORARY_REDIRECT,
+        "",
+        "path_normalization_redirect",
+    );
+    if let Ok(location) = HeaderValue::from_maybe_shared(request.path.clone()) {
+        answer.response.headers.append(header::LOCATION, location);
+    }
+    answer
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes of an unread request that are read and dropped to keep a connection.
+const DRAIN_LIMIT: usize = 64 * 1024;

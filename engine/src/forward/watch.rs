@@ -1,0 +1,106 @@
+//! Deadlines, idleness and the client's departure, watched while something else is waited for.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+use super::error::Error;
+use super::responder::Responder;
+
+/// What can end the wait for anything that an exchange waits for.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// When the whole stream must be over.
+    pub(super) max: Option<Instant>,
+    /// When the response must be complete.
+    pub(super) response: Option<Instant>,
+    /// When the head of this try's response must be here.
+    pub(super) attempt: Option<Instant>,
+    /// Longest silence.
+    pub(super) idle: Option<Duration>,
+    /// Last sign of life, kept only where `idle` is set.
+    moved: Option<Instant>,
+    /// One timer for all of them, armed for the earliest and re-armed when it fires too early.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watch {
+    /// Notes that something moved.
+    pub(super) fn moved(&mut self) {
+        if self.idle.is_some() {
+            self.moved = Some(Instant::now());
+        }
+    }
+
+    /// Waits for `future`, unless a limit is reached or the client goes away first.
+    pub(super) async fn over<T>(
+        &mut self,
+        responder: &mut Responder,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        let mut future = std::pin::pin!(future);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            self.poll_limits(responder, cx).map(Err)
+        })
+        .await
+    }
+
+    /// Ready when a limit is reached or the client went away.
+    pub(super) fn poll_limits(
+        &mut self,
+        responder: &mut Responder,
+        cx: &mut Context<'_>,
+    ) -> Poll<Error> {
+        if responder.poll_gone(cx).is_ready() {
+            return Poll::Ready(Error::ClientGone);
+        }
+        self.poll_times(cx)
+    }
+
+    /// Ready when a limit is reached.
+    pub(super) fn poll_times(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        loop {
+            let Some((due, error)) = self.earliest() else {
+                return Poll::Pending;
+            };
+            let sleep = match &mut self.sleep {
+                Some(sleep) => {
+                    if sleep.deadline().into_std() > due {
+                        sleep.as_mut().reset(due.into());
+                    }
+                    sleep
+                }
+                none => none.insert(Box::pin(tokio::time::sleep_until(due.into()))),
+            };
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() >= due {
+                return Poll::Ready(error);
+            }
+            sleep.as_mut().reset(due.into());
+        }
+    }
+
+    fn earliest(&mut self) -> Option<(Instant, Error)> {
+        let idle = self.idle.map(|idle| {
+            let moved = *self.moved.get_or_insert_with(Instant::now);
+            (moved + idle, Error::StreamIdle)
+        });
+        [
+            self.max.map(|at| (at, Error::MaxDuration)),
+            self.response.map(|at| (at, Error::Timeout)),
+            self.attempt.map(|at| (at, Error::TryTimeout)),
+            idle,
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(at, _)| *at)
+    }
+}

@@ -1,0 +1,294 @@
+//! What happens to a request's head on arrival: who sent it, by which way, and what he may say
+//! (Envoy: `ConnectionManagerUtility::mutateRequestHeaders`).
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use carbyne_engine::forward::Downstream;
+use carbyne_engine::http::Request;
+use http::HeaderValue;
+use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ForwardClientCertDetails as ClientCert;
+
+use super::names;
+use crate::plan::http::ClientRules;
+
+/// Settles the head; returns the client's address as far as it can be trusted.
+pub fn settle(request: &mut Request, downstream: &Downstream, options: &ClientRules) -> Option<IpAddr> {
+    let trusted_hops = options.trusted_hops as usize;
+    let direct = downstream.remote.socket().map(|address| address.ip());
+    let secure = downstream.tls.is_some();
+    let forwarded = forwarded_for(request, trusted_hops, options.use_remote_address);
+    let client = if options.use_remote_address && trusted_hops == 0 {
+        direct
+    } else {
+        forwarded.client.or(direct)
+    };
+    let trusted_alone = if options.use_remote_address {
+        forwarded.count == 0
+    } else {
+        forwarded.count == 1
+    };
+    let internal = trusted_alone
+        && client.is_some_and(|client| options.internal.iter().any(|range| range.contains(client)));
+    if options.use_remote_address {
+        if !options.skip_forwarded_for
+            && let Some(direct) = direct
+        {
+            append(request, &names::FORWARDED_FOR, &direct.to_string());
+        }
+        if trusted_hops == 0 || !request.headers.contains(&names::FORWARDED_PROTO) {
+            set_proto(request, secure);
+        }
+    } else if !request.headers.contains(&names::FORWARDED_PROTO) {
+        set_proto(request, secure);
+    }
+    if options.append_forwarded_port
+        && !request.headers.contains(&names::FORWARDED_PORT)
+        && let Some(local) = downstream.local.socket()
+    {
+        request
+            .headers
+            .append(names::FORWARDED_PORT, HeaderValue::from(local.port()));
+    }
+    let edge = options.use_remote_address && !internal;
+    restrict(request, internal, edge);
+    if edge && let Some(client) = client {
+        set(request, names::EXTERNAL_ADDRESS, &client.to_string());
+    }
+    client_cert(request, downstream, options);
+    client
+}
+
+/// What `x-forwarded-for` says.
+struct Forwarded {
+    count: usize,
+    client: Option<IpAddr>,
+}
+
+/// The address that the last of `hops` trusted proxies saw; without trusted ones the last address.
+fn forwarded_for(request: &Request, hops: usize, edge: bool) -> Forwarded {
+    let mut addresses = Vec::new();
+    let name = names::FORWARDED_FOR;
+    for value in request.headers.all(&name) {
+        // Bytes that are no text make the whole list worthless: nobody is trusted then.
+        let Ok(text) = value.to_str() else {
+            return Forwarded { count: 0, client: None };
+        };
+        addresses.extend(text.split(',').map(str::trim));
+    }
+    // At an edge the connection's own address counts as the first hop.
+    let back = if edge { hops } else { hops + 1 };
+    let client = addresses
+        .len()
+        .checked_sub(back)
+        .and_then(|index| addresses.get(index))
+        .and_then(|address| address.parse().ok());
+    Forwarded {
+        count: addresses.len(),
+        client,
+    }
+}
+
+/// Takes off what the client may not say.
+fn restrict(request: &mut Request, internal: bool, edge: bool) {
+    if internal {
+        request
+            .headers
+            .insert(names::INTERNAL, HeaderValue::from_static("true"));
+        return;
+    }
+    // One pass for the common case that there is nothing to take off.
+    let suspicious = request
+        .headers
+        .iter()
+        .any(|(name, _)| name.as_str().starts_with("x-envoy-"));
+    if suspicious {
+        request.headers.retain(|name, _| {
+            !(names::INTERNAL_ONLY.contains(name) || edge && names::EDGE_ONLY.contains(name))
+        });
+    }
+}
+
+fn set_proto(request: &mut Request, secure: bool) {
+    let proto = if secure { "https" } else { "http" };
+    request
+        .headers
+        .insert(names::FORWARDED_PROTO, HeaderValue::from_static(proto));
+}
+
+fn set(request: &mut Request, name: http::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        request.headers.insert(name, value);
+    }
+}
+
+/// Appends to a list field, joining it into one.
+fn append(request: &mut Request, name: &http::HeaderName, value: &str) {
+    let mut joined = String::new();
+    for part in request.headers.all(name).filter_map(|value| value.to_str().ok()) {
+        joined.push_str(part);
+        joined.push_str(", ");
+    }
+    joined.push_str(value);
+    // Envoy joins with a comma alone.
+    let joined = joined.replace(", ", ",");
+    set(request, name.clone(), &joined);
+}
+
+/// Envoy: `mutateXfccRequestHeader`.
+fn client_cert(request: &mut Request, downstream: &Downstream, options: &ClientRules) {
+    if options.forward_certificate == ClientCert::AlwaysForwardOnly {
+        return;
+    }
+    let peer = downstream.tls.as_ref().filter(|tls| tls.peer.is_some());
+    let Some(tls) = peer.filter(|_| options.forward_certificate != ClientCert::Sanitize) else {
+        request.headers.remove(&names::FORWARDED_CLIENT_CERT);
+        return;
+    };
+    if options.forward_certificate == ClientCert::ForwardOnly {
+        return;
+    }
+    let Some(peer) = &tls.peer else { return };
+    let mut element = String::new();
+    for uri in tls.local.iter().flat_map(|local| local.uri_sans.iter()) {
+        push(&mut element, "By", uri);
+    }
+    push(&mut element, "Hash", &peer.fingerprint);
+    let wanted = options.certificate_details;
+    if wanted.cert {
+        push(&mut element, "Cert", &format!("\"{}\"", peer.pem_url_encoded()));
+    }
+    if wanted.subject {
+        // Quoted: a subject has commas.
+        push(&mut element, "Subject", &format!("\"{}\"", peer.subject.replace('"', "\\\"")));
+    }
+    if wanted.uri {
+        for uri in &peer.uri_sans {
+            push(&mut element, "URI", uri);
+        }
+        if peer.uri_sans.is_empty() {
+            push(&mut element, "URI", "");
+        }
+    }
+    if wanted.dns {
+        for name in &peer.dns_sans {
+            push(&mut element, "DNS", name);
+        }
+    }
+    match options.forward_certificate {
+        ClientCert::AppendForward => append(request, &names::FORWARDED_CLIENT_CERT, &element),
+        _ => set(request, names::FORWARDED_CLIENT_CERT, &element),
+    }
+}
+
+fn push(element: &mut String, key: &str, value: &str) {
+    let separator = if element.is_empty() { "" } else { ";" };
+    // Writing to a String cannot fail.
+    drop(write!(element, "{separator}{key}={value}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Instant;
+
+    use carbyne_engine::net::Address;
+    use http::HeaderName;
+
+    use super::*;
+    use crate::plan::http::CertificateDetails;
+
+    fn downstream(remote: &str) -> Downstream {
+        let remote = Address::Tcp(SocketAddr::new(remote.parse().unwrap(), 5000));
+        Downstream {
+            id: 1,
+            local: Address::Tcp(SocketAddr::from(([10, 0, 0, 9], 8080))),
+            remote: remote.clone(),
+            direct_remote: remote,
+            server_name: None,
+            tls: None,
+            accepted: Instant::now(),
+        }
+    }
+
+    fn edge(trusted_hops: u32) -> ClientRules {
+        ClientRules {
+            use_remote_address: true,
+            trusted_hops,
+            ..sidecar()
+        }
+    }
+
+    fn sidecar() -> ClientRules {
+        ClientRules {
+            use_remote_address: false,
+            trusted_hops: 0,
+            skip_forwarded_for: false,
+            internal: [].into(),
+            internal_unix: false,
+            forward_certificate: ClientCert::Sanitize,
+            certificate_details: CertificateDetails {
+                subject: true,
+                cert: false,
+                chain: false,
+                dns: true,
+                uri: true,
+            },
+            append_forwarded_port: false,
+            ipv4_as_ipv6: false,
+        }
+    }
+
+    #[test]
+    fn forwarded_for_and_the_client() {
+        let cases: &[(ClientRules, Option<&str>, &str, Option<&str>)] = &[
+            (edge(0), None, "9.9.9.9", Some("9.9.9.9")),
+            (edge(0), Some("1.1.1.1"), "9.9.9.9", Some("1.1.1.1,9.9.9.9")),
+            (edge(1), Some("1.1.1.1, 2.2.2.2"), "2.2.2.2", Some("1.1.1.1,2.2.2.2,9.9.9.9")),
+            (edge(5), Some("1.1.1.1"), "9.9.9.9", Some("1.1.1.1,9.9.9.9")),
+            (sidecar(), None, "9.9.9.9", None),
+            (sidecar(), Some("1.1.1.1, 2.2.2.2"), "2.2.2.2", Some("1.1.1.1, 2.2.2.2")),
+        ];
+        for (options, sent, client, forwarded) in cases {
+            let mut request = Request::get("h", "/");
+            if let Some(sent) = sent {
+                request
+                    .headers
+                    .append(names::FORWARDED_FOR, HeaderValue::from_static(sent));
+            }
+            let settled = settle(&mut request, &downstream("9.9.9.9"), options);
+            assert_eq!(settled, Some(client.parse().unwrap()), "{sent:?}");
+            assert_eq!(request.headers.text(&names::FORWARDED_FOR), *forwarded, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_from_outside_speaks_to_the_proxy() {
+        let mut request = Request::get("h", "/");
+        for name in names::INTERNAL_ONLY.into_iter().chain(names::EDGE_ONLY) {
+            request.headers.append(name, HeaderValue::from_static("1"));
+        }
+        let kept = HeaderName::from_static("x-envoy-peer-metadata");
+        request.headers.append(kept.clone(), HeaderValue::from_static("1"));
+        settle(&mut request, &downstream("10.0.0.1"), &edge(0));
+        let left: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            left,
+            [kept.as_str(), "x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
+        );
+    }
+
+    #[test]
+    fn a_client_certificate_that_nobody_showed_is_not_told() {
+        let mut request = Request::get("h", "/");
+        let options = ClientRules {
+            forward_certificate: ClientCert::AppendForward,
+            ..sidecar()
+        };
+        request
+            .headers
+            .append(names::FORWARDED_CLIENT_CERT, HeaderValue::from_static("URI=x"));
+        settle(&mut request, &downstream("10.0.0.1"), &options);
+        assert!(!request.headers.contains(&names::FORWARDED_CLIENT_CERT));
+    }
+}

@@ -1,0 +1,511 @@
+//! One HTTP connection manager: Envoy's order of things around the engine's exchange.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use carbyne_engine::cluster::settings::{Discovery, Protocol as Wanted, Transport};
+use carbyne_engine::cluster::{Host, PickContext};
+use carbyne_engine::forward::serve::Refusal;
+use carbyne_engine::forward::{
+    Answer, Downstream, Error, Event, Exchange, Handler, Mirror, Protocol, RetryPolicy, Route, Target, TlsTarget,
+};
+use carbyne_engine::http::Request;
+use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ServerHeaderTransformation;
+use http::{HeaderValue, StatusCode, Version, header};
+use rustc_hash::FxHasher;
+use smallvec::SmallVec;
+
+use super::{arrival, local_reply, names};
+use crate::context::Context;
+use crate::filter::http::HttpFilters;
+use crate::live::clusters::{Clusters, LiveCluster};
+use crate::live::route::hash::{HashFacts, HashRule};
+use crate::live::route::table::TlsRequirement;
+use crate::plan::http::HttpPlan;
+use crate::live::route::{
+    ClusterTarget, WeightedCluster, Choice, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable};
+
+/// A compiled connection manager, shared by all workers.
+#[derive(Debug)]
+pub struct HttpManager {
+    /// What it was told.
+    pub plan: Arc<HttpPlan>,
+    /// No `x-envoy-*` fields of the router (`suppress_envoy_headers`).
+    pub suppress_envoy_headers: bool,
+    /// Bytes of a request kept for further tries (`per_connection_buffer_limit_bytes`).
+    pub buffer_limit: usize,
+    /// Where requests go; empty until the route configuration came.
+    pub routes: Arc<ArcSwapOption<RouteTable>>,
+    /// The filters, in order.
+    pub filters: HttpFilters,
+    /// Clusters by name.
+    pub clusters: Arc<Clusters>,
+    /// What is told about requests that ended.
+    pub telemetry: crate::server::telemetry::Telemetry,
+}
+
+/// A manager on one connection.
+#[derive(Clone, Debug)]
+pub struct HttpHandler {
+    /// The manager.
+    pub manager: Arc<HttpManager>,
+}
+
+impl Handler for HttpHandler {
+    type Context = Context;
+
+    fn context(&self) -> Context {
+        Context {
+            random: fastrand::u64(..),
+            ..Context::default()
+        }
+    }
+
+    async fn request(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
+        let manager = &*self.manager;
+        let client = &manager.plan.client;
+        exchange.context.client =
+            arrival::settle(&mut exchange.request, &exchange.downstream, client);
+        manager.telemetry.arrived(exchange, &manager.plan);
+        if let Some(reason) = &manager.plan.refuse {
+            let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
+            return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
+        }
+        manager.choose(exchange);
+        for index in 0..manager.filters.len() {
+            manager.filters.request(index, exchange).await?;
+            if exchange.context.route_cleared {
+                exchange.context.route_cleared = false;
+                manager.choose(exchange);
+            }
+        }
+        manager.route(exchange)
+    }
+
+    async fn attempt(
+        &self,
+        exchange: &mut Exchange<Context>,
+        number: u32,
+    ) -> Result<Target, Error> {
+        let Some(live) = exchange.context.cluster.clone() else {
+            return Err(Error::NoCluster);
+        };
+        let route = exchange.context.route.clone();
+        let forward = route.as_ref().and_then(|route| route.forward());
+        let host = pick(exchange, &live, forward).ok_or(Error::NoHealthyHost)?;
+        if let Some(forward) = forward
+            && number == 0
+            && matches!(forward.host_rewrite, Some(HostRewrite::Auto))
+            && !host.hostname.is_empty()
+        {
+            let name = bytes::Bytes::copy_from_slice(host.hostname.as_bytes());
+            let append = forward.append_forwarded_host;
+            crate::live::route::entry::replace_host(&mut exchange.request, name, append);
+        }
+        if route.is_some_and(|route| route.attempt_count_in_request) {
+            let count = HeaderValue::from(number + 1);
+            exchange.request.headers.insert(names::ATTEMPT_COUNT, count);
+        }
+        let timeout = exchange.context.try_timeout;
+        Ok(target(&live, host, exchange, timeout))
+    }
+
+    async fn response(&self, exchange: &mut Exchange<Context>) -> Result<(), Answer> {
+        let manager = &*self.manager;
+        exchange.details = "via_upstream".into();
+        if !manager.suppress_envoy_headers
+            && let Some(sent) = exchange.timing.upstream_end.or(exchange.timing.upstream_start)
+            && let Some(arrived) = exchange.timing.response_start
+            && let Some(response) = &mut exchange.response
+        {
+            // Envoy measures from the first byte sent upstream to the response's head.
+            let start = exchange.timing.upstream_start.unwrap_or(sent);
+            let elapsed = arrived.saturating_sub(start).as_millis();
+            let value = HeaderValue::from(u64::try_from(elapsed).unwrap_or(u64::MAX));
+            response
+                .headers
+                .insert(names::UPSTREAM_SERVICE_TIME, value);
+        }
+        manager.depart(exchange, true);
+        manager.filters.response(exchange);
+        Ok(())
+    }
+
+    fn error(&self, exchange: &mut Exchange<Context>, error: &Error) -> Answer {
+        let not_found = exchange
+            .context
+            .route
+            .as_ref()
+            .and_then(|route| route.forward())
+            .map_or(StatusCode::SERVICE_UNAVAILABLE, |forward| forward.not_found);
+        let mut answer = local_reply::error(error, not_found);
+        local_reply::for_grpc(&exchange.request, &mut answer);
+        exchange.response = Some(answer.response);
+        self.finish_local(exchange);
+        if let Some(response) = exchange.response.take() {
+            answer.response = response;
+        } else {
+            answer.response = carbyne_engine::http::Response::new(not_found);
+        }
+        answer
+    }
+
+    fn answered(&self, exchange: &mut Exchange<Context>) {
+        self.finish_local(exchange);
+    }
+
+    fn log(&self, exchange: &Exchange<Context>) {
+        self.manager.telemetry.ended(exchange);
+    }
+
+    fn refused(&self, downstream: &Downstream, refusal: &Refusal) -> Answer {
+        let mut answer = local_reply::refused(refusal);
+        self.manager.telemetry.refused(downstream, refusal);
+        answer
+            .response
+            .headers
+            .insert(header::SERVER, self.manager.plan.fields.server_name.clone());
+        answer
+    }
+}
+
+impl HttpHandler {
+    fn finish_local(&self, exchange: &mut Exchange<Context>) {
+        self.manager.depart(exchange, false);
+        self.manager.filters.response(exchange);
+    }
+}
+
+impl HttpManager {
+    /// Chooses the route and, with it, the cluster: filters look at both.
+    fn choose(&self, exchange: &mut Exchange<Context>) {
+        let table = self.routes.load();
+        let context = &mut exchange.context;
+        context.route = None;
+        context.cluster = None;
+        context.cluster_name = None;
+        context.weighted = None;
+        context.virtual_host = None;
+        context.tls_required = false;
+        let Some(table) = &*table else { return };
+        let tls = exchange.downstream.tls.as_deref();
+        let facts = RouteFacts {
+            request: &exchange.request,
+            random: context.random,
+            metadata: &context.metadata,
+            certificate_presented: tls.is_some_and(|tls| tls.peer.is_some()),
+            certificate_validated: tls.is_some_and(|tls| tls.peer_verified),
+        };
+        let route = match table.choose(&facts) {
+            Choice::Route(route) => route.clone(),
+            Choice::RequiresTls(host) => {
+                context.tls_required = host.require_tls != TlsRequirement::None;
+                context.virtual_host = Some(host.name.clone());
+                return;
+            }
+            Choice::NoRoute(host) => {
+                context.virtual_host = Some(host.name.clone());
+                return;
+            }
+            Choice::NoVirtualHost => return,
+        };
+        context.virtual_host = Some(route.virtual_host.clone());
+        if let Some(forward) = route.forward() {
+            let hash = evaluate_hash(forward, &exchange.request, &exchange.downstream, context.client);
+            context.hash = hash.hash;
+            context.set_cookies = hash.set_cookies;
+            let pick = forward.pick(&self.clusters, &exchange.request, context.random, hash.hash);
+            context.weighted = pick.weighted.map(|_| pick.number);
+            if let Some(slot) = &pick.slot {
+                context.cluster_name = Some(slot.name().clone());
+                context.cluster.clone_from(&slot.load());
+            }
+        }
+        context.route = Some(route);
+    }
+
+    /// What the router filter does before the first try.
+    fn route(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
+        let limits = &self.plan.limits;
+        let Some(route) = exchange.context.route.clone() else {
+            if exchange.context.tls_required {
+                return Err(redirect_to_tls(&exchange.request));
+            }
+            exchange.events.insert(Event::NoRoute);
+            return Err(Answer::text(StatusCode::NOT_FOUND, "", "route_not_found"));
+        };
+        let forward = match &route.action {
+            RouteAction::Forward(forward) => forward,
+            RouteAction::Direct(direct) => {
+                let body = direct.body.clone();
+                return Err(Answer::text(direct.status, body, "direct_response"));
+            }
+            RouteAction::Redirect(redirect) => {
+                let secure = exchange.request.headers.text(&names::FORWARDED_PROTO) == Some("https");
+                let mut answer = Answer::text(redirect.status, "", "direct_response");
+                let location = redirect.location(Some(&route.path), &exchange.request, secure);
+                if let Some(location) = location {
+                    answer.response.headers.append(header::LOCATION, location);
+                }
+                return Err(answer);
+            }
+            RouteAction::Refuse(reason) => {
+                let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
+                return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
+            }
+        };
+        if exchange.context.cluster.is_none() {
+            exchange.events.insert(Event::NoCluster);
+            return Err(Answer::text(forward.not_found, "", "cluster_not_found"));
+        }
+        let weighted = exchange.context.weighted.and_then(|number| share(forward, number));
+        let times = forward.timeouts.resolve(
+            &mut exchange.request,
+            limits.max_stream,
+            self.suppress_envoy_headers,
+        );
+        exchange.context.try_timeout = times.per_try;
+        let request = &mut exchange.request;
+        let facts = super::text::Facts {
+            downstream: &exchange.downstream,
+            context: &exchange.context,
+        };
+        route.apply_request_headers(weighted, request, |text, request, value| {
+            facts.request_text(text, request, value);
+        });
+        route.rewrite(weighted, request);
+        let upgrade = exchange.upgrade.as_deref().or(request.protocol.as_deref());
+        let upgrade = match upgrade {
+            Some(protocol) => forward.allows_upgrade(protocol, self.allows_upgrade(protocol)),
+            None => request.method == http::Method::CONNECT
+                && forward.allows_upgrade(b"connect", self.allows_upgrade(b"connect")),
+        };
+        let asked = exchange.upgrade.is_some()
+            || exchange.request.protocol.is_some()
+            || exchange.request.method == http::Method::CONNECT;
+        if asked && !upgrade {
+            // Envoy refuses upgrades that nobody allowed.
+            return Err(Answer::text(StatusCode::FORBIDDEN, "", "upgrade_failed"));
+        }
+        Ok(Route {
+            timeout: times.global,
+            idle_timeout: forward.timeouts.idle.unwrap_or(limits.stream_idle),
+            max_duration: times.max_duration,
+            retry: retry_of(forward, &exchange.request),
+            priority: forward.priority,
+            buffer_limit: route
+                .buffer_limit
+                .and_then(|limit| usize::try_from(limit).ok())
+                .unwrap_or(self.buffer_limit),
+            mirrors: self.mirrors(exchange, forward),
+            upgrade,
+        })
+    }
+
+    /// What the response gets on its way out, whoever made it.
+    fn depart(&self, exchange: &mut Exchange<Context>, from_upstream: bool) {
+        let options = &self.plan.fields;
+        let route = exchange.context.route.clone();
+        let Some(response) = &mut exchange.response else {
+            return;
+        };
+        let server = options.server_name.clone();
+        match options.server {
+            ServerHeaderTransformation::Overwrite => response.headers.insert(header::SERVER, server),
+            ServerHeaderTransformation::AppendIfAbsent => {
+                if !response.headers.contains(&header::SERVER) {
+                    response.headers.append(header::SERVER, server);
+                }
+            }
+            ServerHeaderTransformation::PassThrough => {
+                if !from_upstream {
+                    response.headers.insert(header::SERVER, server);
+                }
+            }
+        }
+        if let Some(via) = &options.via {
+            response.headers.append(header::VIA, via.clone());
+        }
+        if options.request_id_in_response
+            && let Some(id) = exchange.request.headers.get(&names::REQUEST_ID)
+        {
+            response.headers.insert(names::REQUEST_ID, id.clone());
+        }
+        let Some(route) = route else { return };
+        if route.attempt_count_in_response {
+            let count = HeaderValue::from(exchange.attempts);
+            response.headers.insert(names::ATTEMPT_COUNT, count);
+        }
+        for cookie in exchange.context.set_cookies.drain(..) {
+            response.headers.append(header::SET_COOKIE, cookie);
+        }
+        let weighted = exchange
+            .context
+            .weighted
+            .and_then(|number| route.forward().and_then(|forward| share(forward, number)));
+        let facts = super::text::Facts {
+            downstream: &exchange.downstream,
+            context: &exchange.context,
+        };
+        let request = &exchange.request;
+        route.apply_response_headers(weighted, &mut response.headers, |text, headers, value| {
+            facts.response_text(text, request, headers, value);
+        });
+    }
+
+    /// Whether the listener lets an upgrade through.
+    fn allows_upgrade(&self, protocol: &[u8]) -> bool {
+        self.plan
+            .upgrades
+            .iter()
+            .any(|(name, enabled)| *enabled && name.as_bytes().eq_ignore_ascii_case(protocol))
+    }
+
+    fn mirrors(&self, exchange: &Exchange<Context>, forward: &Forward) -> Vec<Mirror> {
+        let mut mirrors = Vec::new();
+        for rule in &forward.mirrors {
+            if !rule.fraction.holds(fastrand::u64(..)) {
+                continue;
+            }
+            let Some(slot) = rule.target.resolve(&self.clusters, &exchange.request) else {
+                continue;
+            };
+            let Some(live) = (*slot.load()).clone() else {
+                continue;
+            };
+            let context = PickContext {
+                hash: exchange.context.hash,
+                ..PickContext::first(exchange.timing.start)
+            };
+            let Some(host) = exchange.worker.pickers.pick(&live.cluster, &context) else {
+                continue;
+            };
+            let mut request = exchange.request.clone();
+            request.authority = rule.host(&request.authority);
+            mirrors.push(Mirror {
+                target: target(&live, host, exchange, None),
+                request,
+            });
+        }
+        mirrors
+    }
+}
+
+/// The host of the next try.
+fn pick(
+    exchange: &Exchange<Context>,
+    live: &LiveCluster,
+    forward: Option<&Forward>,
+) -> Option<Arc<Host>> {
+    let cluster = &live.cluster;
+    let worker = &exchange.worker;
+    if let Discovery::OriginalDestination { .. } = cluster.settings().discovery {
+        let address = exchange.downstream.local.socket()?;
+        return Some(worker.pickers.original(cluster, address));
+    }
+    let retry = forward.and_then(|forward| forward.retry.as_deref());
+    let tried: &[u64] = match retry {
+        Some(retry) if retry.other_hosts => &exchange.upstream.tried,
+        _ => &[],
+    };
+    let context = PickContext {
+        hash: exchange.context.hash,
+        tried,
+        reselections: retry.map_or(0, |retry| retry.host_attempts),
+        tried_priorities: &[],
+        now: exchange.timing.start,
+    };
+    worker.pickers.pick(cluster, &context)
+}
+
+/// How a host of a cluster is reached for this exchange.
+fn target(
+    live: &LiveCluster,
+    host: Arc<Host>,
+    exchange: &Exchange<Context>,
+    timeout: Option<std::time::Duration>,
+) -> Target {
+    let settings = live.cluster.settings();
+    let protocol = match &settings.protocol {
+        Wanted::Http1 => Protocol::Http1,
+        Wanted::Http2(_) => Protocol::Http2,
+        Wanted::AsDownstream(_) if exchange.request.version == Version::HTTP_2 => Protocol::Http2,
+        Wanted::AsDownstream(_) => Protocol::Http1,
+    };
+    let transport = settings.transports.get(usize::from(host.transport));
+    let tls = match transport.map(|transport| &**transport) {
+        Some(Transport::Tls(client)) => {
+            let own_name = live.plan.protocol.auto_sni.then(|| text(&exchange.request.host)).flatten();
+            Some(TlsTarget {
+                client: client.clone(),
+                verify_name: own_name.clone().filter(|_| live.plan.protocol.auto_san_validation),
+                server_name: own_name,
+                alpn: exchange.context.alpn.clone(),
+            })
+        }
+        _ => None,
+    };
+    let mut hasher = FxHasher::default();
+    (protocol as u8).hash(&mut hasher);
+    if let Some(tls) = &tls {
+        Arc::as_ptr(&tls.client).hash(&mut hasher);
+        tls.server_name.hash(&mut hasher);
+        tls.alpn.as_ref().map(Arc::as_ptr).hash(&mut hasher);
+    }
+    Target {
+        cluster: live.cluster.clone(),
+        host,
+        tls,
+        protocol,
+        timeout,
+        variant: hasher.finish(),
+    }
+}
+
+fn evaluate_hash(
+    forward: &Forward,
+    request: &Request,
+    downstream: &Downstream,
+    client: Option<std::net::IpAddr>,
+) -> crate::live::route::hash::HashOutcome {
+    if forward.hash.is_empty() {
+        return crate::live::route::hash::HashOutcome {
+            hash: None,
+            set_cookies: SmallVec::new(),
+        };
+    }
+    let facts = HashFacts {
+        request,
+        remote: client,
+        connection: &downstream.id.to_ne_bytes(),
+    };
+    HashRule::evaluate(&forward.hash, &facts)
+}
+
+/// The share of a weighted route by its number.
+pub fn share(forward: &Forward, number: usize) -> Option<&WeightedCluster> {
+    match &forward.target {
+        ClusterTarget::Weighted { clusters, .. } => clusters.get(number),
+        ClusterTarget::Header(_) | ClusterTarget::Single(_) => None,
+    }
+}
+
+/// When a request is tried again: only where it meets what the policy asks of requests.
+fn retry_of(forward: &Forward, request: &Request) -> Option<Arc<RetryPolicy>> {
+    let wanted = &forward.retriable_requests;
+    let meant = wanted.is_empty() || wanted.iter().any(|wanted| wanted.matches(request));
+    forward.retry.clone().filter(|_| meant)
+}
+
+fn redirect_to_tls(request: &Request) -> Answer {
+    let mut answer = Answer::text(StatusCode::MOVED_PERMANENTLY, "", "direct_response");
+    if let Some(location) = crate::live::route::Redirect::https_location(request) {
+        answer.response.headers.append(header::LOCATION, location);
+    }
+    answer
+}
+
+fn text(bytes: &[u8]) -> Option<Arc<str>> {
+    std::str::from_utf8(bytes).ok().map(Arc::from)
+}
