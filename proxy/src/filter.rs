@@ -5,6 +5,7 @@ pub mod buffer;
 pub mod cors;
 pub mod fault;
 pub mod header_mutation;
+pub mod jwt_authn;
 pub mod local_ratelimit;
 pub mod planned;
 mod query;
