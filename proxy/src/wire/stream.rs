@@ -195,3 +195,6 @@ impl<C: Connect, A: Apply> Client<C, A> {
 /// istiod's answer to a big mesh is far above gRPC's usual 4 MiB; pilot-agent accepts 2 GiB.
 const MESSAGE_LIMIT: usize = 1 << 30;
 
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,9 @@ pub struct DeltaMachine {
     /// Counts streams.
     stream: u64,
     open: Option<Open>,
+    /// An update was given out and is not applied yet. Until it is, nothing is said, not even on the next
+    /// stream: that would tell what is held without it.
+    applying: bool,
     control_plane: String,
 }
 
@@ -34,8 +37,6 @@ pub struct DeltaMachine {
 #[derive(Debug, Default)]
 struct Open {
     node_sent: bool,
-    /// An update was given out and is not applied yet.
-    applying: bool,
     owed: Option<Owed>,
     /// What was subscribed to on this stream, by type; none before the first request.
     subscribed: [Option<BTreeSet<Arc<str>>>; ResourceType::ALL.len()],
@@ -50,6 +51,7 @@ impl DeltaMachine {
             tables: Table::all(),
             stream: 0,
             open: None,
+            applying: false,
             control_plane: String::new(),
         }
     }
@@ -75,7 +77,7 @@ impl DeltaMachine {
         let Some(open) = &mut self.open else {
             return Err(ReceiveError::OutOfTurn);
         };
-        if open.applying || open.owed.is_some() {
+        if self.applying || open.owed.is_some() {
             return Err(ReceiveError::OutOfTurn);
         }
         if let Some(control_plane) = response.control_plane {
@@ -104,7 +106,7 @@ impl DeltaMachine {
             stream: self.stream,
             nonce: response.nonce,
         });
-        open.applying = true;
+        self.applying = true;
         Ok(Some(update))
     }
 
@@ -113,11 +115,11 @@ impl DeltaMachine {
         let resource_type = update.resource_type;
         let reply = update.reply.take();
         let rejected = self.tables[resource_type.index()].applied(update, rejected, reply.is_some(), time);
-        let (Some(reply), Some(open)) = (reply, &mut self.open) else {
-            return;
-        };
-        if reply.stream == self.stream {
-            open.applying = false;
+        let Some(reply) = reply else { return };
+        self.applying = false;
+        if let Some(open) = &mut self.open
+            && reply.stream == self.stream
+        {
             open.owed = Some(Owed {
                 resource_type,
                 nonce: reply.nonce,
@@ -134,7 +136,7 @@ impl DeltaMachine {
     /// The next message to send; `None` when all is said for now.
     pub fn next_request(&mut self, now: Duration) -> Option<DeltaDiscoveryRequest> {
         let open = self.open.as_mut()?;
-        if open.applying {
+        if self.applying {
             return None;
         }
         if let Some(owed) = open.owed.take() {

@@ -26,6 +26,9 @@ pub struct SotwMachine {
     /// Counts streams.
     stream: u64,
     open: Option<Open>,
+    /// An update was given out and is not applied yet. Until it is, nothing is said, not even on the next
+    /// stream: that would tell what is held without it.
+    applying: bool,
     control_plane: String,
 }
 
@@ -33,8 +36,6 @@ pub struct SotwMachine {
 #[derive(Debug, Default)]
 struct Open {
     node_sent: bool,
-    /// An update was given out and is not applied yet.
-    applying: bool,
     owed: Option<Owed>,
     types: [Asked; ResourceType::ALL.len()],
 }
@@ -57,6 +58,7 @@ impl SotwMachine {
             tables: Table::all(),
             stream: 0,
             open: None,
+            applying: false,
             control_plane: String::new(),
         }
     }
@@ -82,7 +84,7 @@ impl SotwMachine {
         let Some(open) = &mut self.open else {
             return Err(ReceiveError::OutOfTurn);
         };
-        if open.applying || open.owed.is_some() {
+        if self.applying || open.owed.is_some() {
             return Err(ReceiveError::OutOfTurn);
         }
         if let Some(control_plane) = response.control_plane {
@@ -109,7 +111,7 @@ impl SotwMachine {
             stream: self.stream,
             nonce: response.nonce,
         });
-        open.applying = true;
+        self.applying = true;
         Ok(Some(update))
     }
 
@@ -118,11 +120,11 @@ impl SotwMachine {
         let resource_type = update.resource_type;
         let reply = update.reply.take();
         let rejected = self.tables[resource_type.index()].applied(update, rejected, reply.is_some(), time);
-        let (Some(reply), Some(open)) = (reply, &mut self.open) else {
-            return;
-        };
-        if reply.stream == self.stream {
-            open.applying = false;
+        let Some(reply) = reply else { return };
+        self.applying = false;
+        if let Some(open) = &mut self.open
+            && reply.stream == self.stream
+        {
             open.owed = Some(Owed {
                 resource_type,
                 nonce: reply.nonce,
@@ -139,7 +141,7 @@ impl SotwMachine {
     /// The next message to send; `None` when all is said for now.
     pub fn next_request(&mut self, now: Duration) -> Option<DiscoveryRequest> {
         let open = self.open.as_mut()?;
-        if open.applying {
+        if self.applying {
             return None;
         }
         if let Some(owed) = open.owed.take() {
@@ -148,7 +150,7 @@ impl SotwMachine {
                 message,
                 ..Status::default()
             });
-            return Some(self.request(owed.resource_type, error));
+            return Some(self.request(owed.resource_type, true, error));
         }
         self.gate.look(&self.tables, now);
         let due = ResourceType::ALL
@@ -163,7 +165,7 @@ impl SotwMachine {
                     (Interest::Names(names), Some(asked)) => names != asked,
                 }
             })?;
-        Some(self.request(due, None))
+        Some(self.request(due, false, None))
     }
 
     /// See [`super::Ads::wake_at`].
@@ -185,14 +187,16 @@ impl SotwMachine {
         &self.tables[resource_type.index()]
     }
 
-    /// A request with all that is wanted of a type.
-    fn request(&mut self, resource_type: ResourceType, error_detail: Option<Status>) -> DiscoveryRequest {
+    /// A request for all that is wanted of a type, or the reply to its newest response.
+    fn request(&mut self, resource_type: ResourceType, reply: bool, error_detail: Option<Status>) -> DiscoveryRequest {
         let table = &mut self.tables[resource_type.index()];
         table.statistics.update_attempt += 1;
         let asked = self.open.as_ref().and_then(|open| open.types[resource_type.index()].names.clone());
         let names = match (table.interest(), asked) {
-            // istiod does not read the names of a refusal: a changed set follows in a request of its own.
-            (_, Some(asked)) if error_detail.is_some() => asked,
+            // A changed set follows in a request of its own. istiod does not read the names of a refusal; and
+            // where it took a request that dropped a name for stale, an acknowledgement that has the name again
+            // would look to it as if nothing had happened, while we threw away what it sent last.
+            (_, Some(asked)) if reply => asked,
             (Interest::All, _) => BTreeSet::new(),
             (Interest::Names(names), _) => {
                 let names = names.clone();
