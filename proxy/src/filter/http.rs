@@ -20,6 +20,7 @@ use crate::plan::Environment;
 use crate::plan::error::Rejection;
 use crate::plan::filter::{HttpFilterKind, HttpFilterPlan};
 use crate::plan::scope::Scope;
+use crate::server::http::handler::share;
 
 /// Compiled filters.
 #[derive(Debug)]
@@ -112,7 +113,7 @@ impl Entry {
         let config = context.route.as_ref().and_then(|route| {
             let weighted = context
                 .weighted
-                .and_then(|number| route.forward().and_then(|forward| forward.share(number)));
+                .and_then(|number| route.forward().and_then(|forward| share(forward, number)));
             route.filter(&self.name, weighted)
         });
         match config {

@@ -238,7 +238,7 @@ async fn inspect(socket: &mut Socket, listener: &LiveListener, port: Option<u16>
 pub(super) fn reset(socket: &Socket) {
     if let Some(stream) = socket.tcp() {
         // Fails only on a socket that is already dead.
-        drop(socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)));
+        drop(stream.set_zero_linger());
     }
 }
 

@@ -23,7 +23,7 @@ use super::compile::{Compiled, Compiler};
 use super::connection::Entrance;
 use super::listener::{LiveListener, Unbound};
 use crate::live::route::RouteTable;
-use crate::plan::error::{Fault, Finding, Rejection};
+use crate::plan::error::{Fault, Finding, PlanError, Rejection};
 use crate::plan::{Environment, listener, route};
 
 /// A route configuration's place, filled when it arrives and swapped when it changes.
@@ -314,10 +314,13 @@ impl ListenerManager {
         };
         let opened: Result<Vec<_>, _> = record.addresses.iter().map(open).collect();
         opened.map_err(|(error, address)| {
-            Rejection::single(Fault::Address {
-                address: address.to_string(),
-                reason: error.to_string(),
-            })
+            let words = format!("cannot listen on {address}: {error}");
+            Rejection {
+                errors: vec![PlanError {
+                    path: "address".to_owned(),
+                    fault: Fault::System(words),
+                }],
+            }
         })
     }
 

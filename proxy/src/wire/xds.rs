@@ -184,7 +184,9 @@ impl Ads {
     }
 
     /// From now on `interest` is wanted of a type. Resources that are wanted anew and still held are
-    /// returned to be applied again: the control plane may not repeat them.
+    /// returned to be applied again: the control plane may not repeat them. Not to be called between
+    /// [`Ads::receive`] and [`Ads::applied`], and [`Ads::next_request`] is to be asked before the next
+    /// response is taken: what arrives for a name that is on its way out is not kept.
     pub fn want(&mut self, resource_type: ResourceType, interest: Interest) -> Option<Update> {
         match self {
             Self::Sotw(machine) => machine.want(resource_type, interest),

@@ -185,6 +185,8 @@ async fn run(protocol: Protocol, connections: Vec<Vec<Step>>, enough: usize) -> 
     tokio::select! {
         () = client.run() => panic!("the client ended"),
         () = keep.done.notified() => {}
+        // The clock runs only when everybody waits.
+        () = tokio::time::sleep(Duration::from_secs(86_400)) => panic!("nothing happens any more"),
     }
     (machine, keep, script)
 }
@@ -245,14 +247,16 @@ async fn bytes_that_are_no_messages_end_the_stream_and_change_nothing() {
         let (machine, keep, script) = run(Protocol::Sotw, connections, 2).await;
         assert_eq!(script.sent.borrow().len(), 2);
         assert_eq!(keep.live.borrow().len(), 1);
-        assert_eq!(machine.borrow().statistics(ResourceType::Cluster).update_success, 1);
+        let machine = machine.borrow();
+        let statistics = machine.statistics(ResourceType::Cluster);
+        assert_eq!((statistics.update_success, statistics.update_rejected, statistics.config_reload), (2, 0, 1));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_applying_makes_wanted_is_asked_for_after_the_acknowledgement() {
     /// Wants the endpoints of every cluster.
-    struct Depend(Rc<RefCell<Option<Interests>>>, Rc<Notify>);
+    struct Depend(Rc<RefCell<Option<Interests>>>, Rc<Notify>, usize);
     impl Apply for Depend {
         async fn apply(&mut self, resource_type: ResourceType, upserts: &[Arc<Resource>], _: &[Arc<str>]) -> Vec<Rejected> {
             if resource_type == ResourceType::Cluster {
@@ -261,7 +265,10 @@ async fn what_applying_makes_wanted_is_asked_for_after_the_acknowledgement() {
                     interests.want(ResourceType::Endpoint, Interest::Names(names));
                 }
             } else {
-                self.1.notify_one();
+                self.2 += 1;
+                if self.2 == 2 {
+                    self.1.notify_one();
+                }
             }
             Vec::new()
         }
@@ -277,17 +284,16 @@ async fn what_applying_makes_wanted_is_asked_for_after_the_acknowledgement() {
         Step::Chunk(response(protocol, ResourceType::Endpoint, &["a"], "3")),
     ]);
     let (slot, done) = (Rc::new(RefCell::new(None)), Rc::new(Notify::new()));
-    let apply = Depend(slot.clone(), done.clone());
+    let apply = Depend(slot.clone(), done.clone(), 0);
     let machine = Rc::new(RefCell::new(ads));
     let (client, interests) = Client::new(machine, protocol.path(), script.clone(), apply, BackOff::new(1));
     *slot.borrow_mut() = Some(interests);
     let client = client.run();
     tokio::pin!(client);
-    for _ in 0..2 {
-        tokio::select! {
-            () = &mut client => panic!("the client ended"),
-            () = done.notified() => {}
-        }
+    tokio::select! {
+        () = &mut client => panic!("the client ended"),
+        () = done.notified() => {}
+        () = tokio::time::sleep(Duration::from_secs(86_400)) => panic!("nothing happens any more"),
     }
     let sent = script.sent.borrow();
     let requests: Vec<(String, String)> = messages(&sent[0].1)
@@ -295,7 +301,7 @@ async fn what_applying_makes_wanted_is_asked_for_after_the_acknowledgement() {
         .map(|bytes| DiscoveryRequest::decode(&**bytes).unwrap())
         .map(|request| (request.type_url.rsplit('.').next().unwrap().to_owned(), request.response_nonce))
         .collect();
-    let expected = [("Cluster", ""), ("Cluster", "1"), ("ClusterLoadAssignment", ""), ("ClusterLoadAssignment", "2"), ("Listener", "")];
+    let expected = [("Cluster", ""), ("Cluster", "1"), ("ClusterLoadAssignment", ""), ("ClusterLoadAssignment", "2"), ("Listener", ""), ("ClusterLoadAssignment", "3")];
     let expected: Vec<(String, String)> = expected.map(|(left, right)| (left.to_owned(), right.to_owned())).into();
     assert_eq!(requests, expected);
     drop(sent);
@@ -346,6 +352,7 @@ async fn secrets_come_rotate_and_survive_a_closed_stream() {
     tokio::select! {
         () = client.run() => panic!("the client ended"),
         () = done.notified() => {}
+        () = tokio::time::sleep(Duration::from_secs(86_400)) => panic!("nothing happens any more"),
     }
     let versions: Vec<String> = taken.borrow().iter().map(|taken| taken.1.clone()).collect();
     assert_eq!(versions, ["1", "2", "3"]);

@@ -61,6 +61,8 @@ impl DeltaMachine {
         self.stream += 1;
         self.open = Some(Open::default());
         self.gate.start(now);
+        // A new stream has no subscriptions yet, so none has to be ended first.
+        self.tables.iter_mut().for_each(Table::forget_unwanted);
     }
 
     /// See [`super::Ads::disconnected`].

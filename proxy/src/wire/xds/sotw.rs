@@ -4,7 +4,7 @@
 //! newest response makes it an acknowledgement, or a refusal where `error_detail` is set. A response may
 //! answer an acknowledgement (istiod does that while clusters warm).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -36,7 +36,7 @@ pub struct SotwMachine {
 #[derive(Debug, Default)]
 struct Open {
     node_sent: bool,
-    owed: Option<Owed>,
+    owed: VecDeque<Owed>,
     types: [Asked; ResourceType::ALL.len()],
 }
 
@@ -45,6 +45,8 @@ struct Open {
 struct Asked {
     /// Names of the last request; none before the first one.
     names: Option<BTreeSet<Arc<str>>>,
+    /// Whether they are others than those of the first request.
+    changed: bool,
     /// Nonce of the newest response.
     nonce: String,
 }
@@ -68,6 +70,8 @@ impl SotwMachine {
         self.stream += 1;
         self.open = Some(Open::default());
         self.gate.start(now);
+        // A new stream has no subscriptions yet, so none has to be ended first.
+        self.tables.iter_mut().for_each(Table::forget_unwanted);
     }
 
     /// See [`super::Ads::disconnected`].
@@ -84,7 +88,7 @@ impl SotwMachine {
         let Some(open) = &mut self.open else {
             return Err(ReceiveError::OutOfTurn);
         };
-        if self.applying || open.owed.is_some() {
+        if self.applying || !open.owed.is_empty() {
             return Err(ReceiveError::OutOfTurn);
         }
         if let Some(control_plane) = response.control_plane {
@@ -125,10 +129,20 @@ impl SotwMachine {
         if let Some(open) = &mut self.open
             && reply.stream == self.stream
         {
-            open.owed = Some(Owed {
+            let error = (!rejected.is_empty()).then(|| nack_message(resource_type, &rejected));
+            if error.is_some() && open.types[resource_type.index()].changed {
+                // istiod does not read the names of a refusal, and may have taken the request that changed them
+                // for stale. So they are told once more, with the nonce that it expects, before the refusal.
+                open.owed.push_back(Owed {
+                    resource_type,
+                    nonce: reply.nonce.clone(),
+                    error: None,
+                });
+            }
+            open.owed.push_back(Owed {
                 resource_type,
                 nonce: reply.nonce,
-                error: (!rejected.is_empty()).then(|| nack_message(resource_type, &rejected)),
+                error,
             });
         }
     }
@@ -144,7 +158,7 @@ impl SotwMachine {
         if self.applying {
             return None;
         }
-        if let Some(owed) = open.owed.take() {
+        if let Some(owed) = open.owed.pop_front() {
             let error = owed.error.map(|message| Status {
                 code: NACK_CODE,
                 message,
@@ -193,9 +207,9 @@ impl SotwMachine {
         table.statistics.update_attempt += 1;
         let asked = self.open.as_ref().and_then(|open| open.types[resource_type.index()].names.clone());
         let names = match (table.interest(), asked) {
-            // A changed set follows in a request of its own. istiod does not read the names of a refusal; and
-            // where it took a request that dropped a name for stale, an acknowledgement that has the name again
-            // would look to it as if nothing had happened, while we threw away what it sent last.
+            // A changed set follows in a request of its own. Where istiod took a request that dropped a name for
+            // stale, an acknowledgement that has the name again would look to it as if nothing had happened,
+            // while we threw away what it sent last.
             (_, Some(asked)) if reply => asked,
             (Interest::All, _) => BTreeSet::new(),
             (Interest::Names(names), _) => {
@@ -214,6 +228,7 @@ impl SotwMachine {
         if let Some(open) = &mut self.open {
             let asked = &mut open.types[resource_type.index()];
             request.response_nonce.clone_from(&asked.nonce);
+            asked.changed |= asked.names.as_ref().is_some_and(|before| *before != names);
             asked.names = Some(names);
             if !open.node_sent || self.settings.node_in_every_request {
                 request.node = Some(self.settings.node.clone());

@@ -128,7 +128,7 @@ impl Run {
                     istiod.always_respond(resource_type);
                 }
             }
-            7 => self.proxy.flicker(&mut self.random),
+            7 if self.proxy.applying.is_none() => self.proxy.flicker(&mut self.random),
             8 => self.proxy.now += Duration::from_secs(self.random.u64(0..5)),
             9 | 10 => self.serve(),
             _ => {
@@ -244,11 +244,6 @@ impl Proxy {
         for resource in &update.upserts {
             let number = u64::from(*resource.bytes.last().unwrap());
             let key = (update.resource_type, resource.name.clone());
-            let wanted = |names: &BTreeSet<Arc<str>>| names.contains(&key.1);
-            if !key.0.is_full_state() && !self.wanted.get(&key.0).is_some_and(wanted) {
-                // It stopped being wanted while this update waited.
-                continue;
-            }
             if number % 5 == 0 {
                 let reason = "divisible by five".to_owned();
                 rejected.push(Rejected { name: key.1, reason });
