@@ -60,6 +60,9 @@ pub enum Fault {
     /// A certificate or key that cannot be used.
     #[error("{0}")]
     Secret(String),
+    /// What the system refused, in words.
+    #[error("{0}")]
+    System(String),
     /// A URI template that does not compile.
     #[error(transparent)]
     Template(#[from] TemplateError),

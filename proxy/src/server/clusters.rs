@@ -14,7 +14,8 @@ use carbyne_protos::prost_types::Any;
 use tokio::task::JoinHandle;
 
 use crate::live::clusters::LiveCluster;
-use crate::plan::cluster::{ClusterPlan, Endpoints};
+use crate::plan::cluster::ClusterPlan;
+use crate::plan::endpoint::EndpointsPlan;
 use crate::plan::error::{Finding, Rejection};
 use crate::plan::{Environment, cluster, endpoint};
 
@@ -24,7 +25,7 @@ pub struct ClusterManager {
     environment: Environment,
     records: RefCell<BTreeMap<Arc<str>, Record>>,
     /// Assignments by the name under which they are asked for; they may come before their cluster changes.
-    assignments: RefCell<BTreeMap<Arc<str>, ClusterLoadAssignment>>,
+    assignments: RefCell<BTreeMap<Arc<str>, Arc<EndpointsPlan>>>,
 }
 
 #[derive(Debug)]
@@ -98,20 +99,23 @@ impl ClusterManager {
 
     /// Takes over an assignment; clusters that waited for it are served from now on.
     pub fn assign(&self, resource: &Any) -> Result<(), Rejection> {
-        let message: ClusterLoadAssignment = carbyne_protos::any::decode_any(resource)
-            .map_err(|error| Rejection::single(crate::plan::error::Fault::Malformed(error.to_string())))?;
-        let name: Arc<str> = Arc::from(message.cluster_name.as_str());
+        let planned = self
+            .environment
+            .plan::<ClusterLoadAssignment, _>(resource, endpoint::plan)?;
+        let endpoints = Arc::new(planned.plan);
         let waiting: Vec<_> = self
             .records
             .borrow()
             .values()
-            .filter(|record| record.live.plan.discovered_by() == Some(&*name))
+            .filter(|record| discovered_by(&record.live.plan) == Some(&endpoints.cluster))
             .map(|record| record.live.clone())
             .collect();
         for live in &waiting {
-            self.fill(live, &message)?;
+            fill(live, &endpoints);
         }
-        self.assignments.borrow_mut().insert(name, message);
+        self.assignments
+            .borrow_mut()
+            .insert(endpoints.cluster.clone(), endpoints);
         self.serve(waiting);
         Ok(())
     }
@@ -119,8 +123,8 @@ impl ClusterManager {
     /// The names of the assignments that clusters need.
     pub fn wanted_assignments(&self) -> BTreeSet<Arc<str>> {
         let records = self.records.borrow();
-        let names = records.values().filter_map(|record| record.live.plan.discovered_by());
-        names.map(Arc::from).collect()
+        let names = records.values().filter_map(|record| discovered_by(&record.live.plan));
+        names.cloned().collect()
     }
 
     /// All clusters, by name.
@@ -163,27 +167,32 @@ impl ClusterManager {
         let live = Arc::new(LiveCluster { cluster, plan });
         let mut tasks = vec![supervise(&live.cluster)];
         let mut ready = served;
-        match &live.plan.endpoints {
-            Endpoints::Given(assignment) => {
-                live.cluster.update_endpoints(assignment.clone(), now);
+        match (discovered_by(&live.plan), &live.plan.endpoints, &live.plan.settings.discovery) {
+            // Nothing may reach its hosts: without any it answers "no healthy upstream".
+            _ if live.plan.refuse.is_some() => ready = true,
+            (Some(service), _, _) => {
+                // An update with the same service keeps the endpoints it has: istiod need not repeat them.
+                if let Some(known) = self.assignments.borrow().get(service) {
+                    fill(&live, known);
+                    ready = true;
+                }
+            }
+            (None, Some(endpoints), Discovery::Dns(settings)) => {
+                let named = endpoints.named(&live.plan.matches, live.plan.fallback);
+                let policy = endpoints.assignment(&[], live.plan.fallback);
+                let names = dns::Names::new(settings.clone(), named, policy, now, fastrand::u64(..));
+                tasks.push(resolve(&live.cluster, names));
                 ready = true;
             }
-            Endpoints::Names(names) => {
-                tasks.push(resolve(&live.cluster, names.clone()));
+            (None, Some(endpoints), _) => {
+                fill(&live, endpoints);
                 ready = true;
             }
-            Endpoints::OriginalDestination => {
+            (None, None, Discovery::OriginalDestination { .. }) => {
                 tasks.push(forget_destinations(&live.cluster));
                 ready = true;
             }
-            Endpoints::Discovered { service } => {
-                // An update with the same service keeps the endpoints it has: istiod need not repeat them.
-                let known = self.assignments.borrow().get(&**service).cloned();
-                if let Some(known) = known {
-                    // Accepted once for this name; what a new transport match makes of it is decided anew.
-                    ready |= self.fill(&live, &known).is_ok();
-                }
-            }
+            (None, None, _) => ready = true,
         }
         self.records.borrow_mut().insert(
             name,
@@ -198,14 +207,6 @@ impl ClusterManager {
         if ready {
             self.environment.clusters.apply([live], []);
         }
-    }
-
-    fn fill(&self, live: &LiveCluster, message: &ClusterLoadAssignment) -> Result<(), Rejection> {
-        let planned = self
-            .environment
-            .plan_message(message, |message, scope| endpoint::plan(message, &live.plan, scope))?;
-        live.cluster.update_endpoints(planned.plan, Instant::now());
-        Ok(())
     }
 
     fn serve(&self, arrived: Vec<Arc<LiveCluster>>) {
@@ -226,6 +227,16 @@ impl Record {
             task.abort();
         }
     }
+}
+
+/// The name of the assignment that a cluster needs.
+fn discovered_by(plan: &ClusterPlan) -> Option<&Arc<str>> {
+    plan.discovery.as_ref().map(|source| &source.name)
+}
+
+fn fill(live: &LiveCluster, endpoints: &EndpointsPlan) {
+    let assignment = endpoints.assignment(&live.plan.matches, live.plan.fallback);
+    live.cluster.update_endpoints(assignment, Instant::now());
 }
 
 /// Judges failures and brings ejected hosts back.

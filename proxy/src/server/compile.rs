@@ -19,7 +19,7 @@ use super::telemetry::{ConnectionLog, Telemetry, Telling};
 use crate::filter::http::HttpFilters;
 use crate::filter::network::NetworkFilter;
 use crate::plan::chain::ChainPlan;
-use crate::plan::error::Fault;
+use crate::plan::error::Rejection;
 use crate::plan::filter::{HttpFilterKind, NetworkFilterKind};
 use crate::plan::http::{self, HttpPlan, RouteSource};
 use crate::plan::listener::{ListenerFilterKind, ListenerPlan};
@@ -50,28 +50,29 @@ impl Compiler {
         &self,
         plan: ListenerPlan,
         slot: impl Fn(&Arc<str>) -> RouteSlot,
-    ) -> Result<Compiled, Fault> {
+    ) -> Result<Compiled, Rejection> {
         let inbound = plan.direction == TrafficDirection::Inbound;
         let mut routes = BTreeSet::new();
         let log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
-        let mut chains = Vec::with_capacity(plan.chains.len());
-        for chain in &plan.chains {
-            let refuse = plan.refuse.clone().or_else(|| chain.refuse.clone());
-            let chain = self.chain(chain, refuse, &plan, inbound, &mut routes, &slot)?;
-            chains.push(Arc::new(chain));
-        }
         let mut inspectors = Vec::new();
         let mut original_destination = plan.use_original_dst;
-        let mut proxy_protocol = None;
-        for filter in plan.filters {
-            match filter.kind {
+        let mut refused = plan.refuse.clone();
+        for filter in &plan.filters {
+            match &filter.kind {
                 ListenerFilterKind::OriginalDst => original_destination = true,
-                ListenerFilterKind::TlsInspector => inspectors.push((Inspector::Tls, filter.disabled)),
-                ListenerFilterKind::HttpInspector => inspectors.push((Inspector::Http, filter.disabled)),
-                ListenerFilterKind::ProxyProtocol(message) => proxy_protocol = Some(message),
-                // Connecting with the client's address needs TPROXY, which the plan notes as not served.
-                ListenerFilterKind::OriginalSrc { .. } => {}
+                ListenerFilterKind::TlsInspector => inspectors.push((Inspector::Tls, filter.disabled.clone())),
+                ListenerFilterKind::HttpInspector => inspectors.push((Inspector::Http, filter.disabled.clone())),
+                // Both change who the client is taken for: until they are served, nothing passes.
+                ListenerFilterKind::ProxyProtocol(_) | ListenerFilterKind::OriginalSrc { .. } => {
+                    refused = Some(filter.name.clone());
+                }
             }
+        }
+        let mut chains = Vec::with_capacity(plan.chains.len());
+        for chain in &plan.chains {
+            let refuse = refused.clone().or_else(|| chain.refuse.clone());
+            let chain = self.chain(chain, refuse, &plan, inbound, &mut routes, &slot)?;
+            chains.push(Arc::new(chain));
         }
         let stat_name = if plan.stat_prefix.is_empty() {
             Arc::from(plan.address.to_string().replace(':', "_"))
@@ -85,7 +86,6 @@ impl Compiler {
             original_destination,
             hands_off: plan.use_original_dst,
             inspectors,
-            proxy_protocol,
             inspection_timeout: plan.filters_timeout,
             continue_on_timeout: plan.continue_on_timeout,
             table: plan.table,
@@ -106,7 +106,7 @@ impl Compiler {
         inbound: bool,
         routes: &mut BTreeSet<Arc<str>>,
         slot: &impl Fn(&Arc<str>) -> RouteSlot,
-    ) -> Result<LiveChain, Fault> {
+    ) -> Result<LiveChain, Rejection> {
         let mut filters = Vec::new();
         let mut terminal = Terminal::Refuse(Arc::from("the chain has no last filter"));
         for filter in &chain.filters {
@@ -116,9 +116,9 @@ impl Compiler {
                     terminal = Terminal::Http(Arc::new(manager), Arc::new(settings));
                 }
                 NetworkFilterKind::Tcp(plan) => {
-                    terminal = Terminal::Tcp(Arc::new(self.tcp(plan, chain, inbound)?));
+                    terminal = Terminal::Tcp(Arc::new(self.tcp(plan, inbound)?));
                 }
-                kind => filters.push(NetworkFilter::compile(&filter.name, kind, &self.telling)?),
+                _ => filters.extend(NetworkFilter::compile(filter, &self.environment)?),
             }
         }
         // HTTP refuses by itself, request by request, with 503.
@@ -143,7 +143,7 @@ impl Compiler {
         inbound: bool,
         routes: &mut BTreeSet<Arc<str>>,
         slot: &impl Fn(&Arc<str>) -> RouteSlot,
-    ) -> Result<(HttpManager, ServeSettings), Fault> {
+    ) -> Result<(HttpManager, ServeSettings), Rejection> {
         let table = match &plan.routes {
             RouteSource::Inline(table) => Arc::new(ArcSwapOption::from(Some(table.clone()))),
             RouteSource::Discovery { name, .. } => {
@@ -156,7 +156,7 @@ impl Compiler {
             _ => false,
         });
         let manager = HttpManager {
-            filters: HttpFilters::compile(&plan.filters, &self.environment, &self.telling, inbound)?,
+            filters: HttpFilters::compile(&plan.filters, &self.environment)?,
             routes: table,
             clusters: self.environment.clusters.clone(),
             telemetry: Telemetry::new(&self.telling, plan, inbound)?,
@@ -167,15 +167,9 @@ impl Compiler {
         Ok((manager, serve_settings(plan)))
     }
 
-    fn tcp(&self, plan: &Arc<TcpPlan>, chain: &ChainPlan, inbound: bool) -> Result<TcpProxy, Fault> {
-        let mut log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
-        for filter in &chain.filters {
-            if let NetworkFilterKind::Stats(stats) = &filter.kind {
-                log.count_streams(&self.telling, stats)?;
-            }
-        }
+    fn tcp(&self, plan: &Arc<TcpPlan>, inbound: bool) -> Result<TcpProxy, Rejection> {
+        let log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
         Ok(TcpProxy {
-            stat_prefix: plan.stat_prefix.clone(),
             limits: Limits {
                 idle: plan.idle_timeout,
                 max_duration: plan.max_duration,

@@ -20,7 +20,7 @@ use carbyne_engine::tls::{hello, sniff};
 use tokio::io::AsyncReadExt;
 
 use super::http::handler::HttpHandler;
-use super::listener::{LiveChain, LiveListener, Terminal, Unbound};
+use super::listener::{Inspector, LiveChain, LiveListener, Terminal, Unbound};
 use super::tcp;
 use crate::filter::network::Verdict;
 use crate::live::chain::ConnectionFacts;
@@ -157,7 +157,7 @@ async fn filtered(
     let mut facts = tcp::StreamFacts::default();
     for filter in &chain.filters {
         if let Verdict::Close(details) = filter.connect(&mut stream, &downstream, &mut facts).await {
-            listener.log.refused(&downstream, details);
+            listener.log.refused(&downstream, &details);
             reset(stream.socket());
             return;
         }
@@ -177,7 +177,7 @@ async fn filtered(
         }
         Terminal::Tcp(proxy) => tcp::proxy(&worker, stream, &downstream, proxy, facts).await,
         Terminal::Refuse(reason) => {
-            listener.log.refused(&downstream, reason.clone());
+            listener.log.refused(&downstream, reason);
             reset(stream.socket());
         }
     }
@@ -185,20 +185,21 @@ async fn filtered(
 
 /// Reads ahead as far as needed to tell TLS and HTTP apart; `None` where the client closed.
 async fn inspect(socket: &mut Socket, listener: &LiveListener, port: Option<u16>) -> Option<Inspected> {
-    let wants = |predicate: &Option<crate::plan::listener::PortPredicate>| {
-        predicate
-            .as_ref()
-            .is_some_and(|disabled| !port.is_some_and(|port| disabled.holds(port)))
+    let wants = |wanted: Inspector| {
+        listener.inspectors.iter().any(|(inspector, disabled)| {
+            let disabled = disabled.as_ref().zip(port);
+            *inspector == wanted && !disabled.is_some_and(|(disabled, port)| disabled.holds(port))
+        })
     };
-    let (mut tls, mut http) = (wants(&listener.tls_inspector), wants(&listener.http_inspector));
+    let (mut tls, mut http) = (wants(Inspector::Tls), wants(Inspector::Http));
     let mut inspected = Inspected::default();
     let mut read = BytesMut::new();
     while tls || http {
         if !read.is_empty() {
             if tls {
                 match hello::inspect(&read) {
-                    hello::Inspection::NeedMore { .. } => {}
-                    hello::Inspection::Hello(hello) => {
+                    hello::Verdict::NeedMore { .. } => {}
+                    hello::Verdict::Hello(hello) => {
                         inspected.tls = true;
                         inspected.server_name = hello.sni.as_deref().map(Arc::from);
                         inspected.application_protocols = hello
@@ -209,24 +210,15 @@ async fn inspect(socket: &mut Socket, listener: &LiveListener, port: Option<u16>
                         // Whoever speaks TLS speaks HTTP inside of it, if at all.
                         (tls, http) = (false, false);
                     }
-                    hello::Inspection::NotTls | hello::Inspection::TooLarge => tls = false,
+                    hello::Verdict::NotTls | hello::Verdict::TooLarge => tls = false,
                 }
             }
             if !tls && http && !inspected.tls {
-                let protocol: &[u8] = match sniff::sniff(&read) {
-                    sniff::Sniffed::NeedMore => b"",
-                    sniff::Sniffed::Http10 => b"http/1.0",
-                    sniff::Sniffed::Http11 => b"http/1.1",
-                    sniff::Sniffed::H2c => b"h2c",
-                    sniff::Sniffed::Unknown => {
-                        http = false;
-                        b""
-                    }
-                };
-                if !protocol.is_empty() {
-                    inspected.application_protocols = vec![Bytes::copy_from_slice(protocol)];
-                    http = false;
+                let sniffed = sniff::sniff(&read);
+                if let Some(protocol) = sniffed.application_protocol() {
+                    inspected.application_protocols = vec![Bytes::from_static(protocol.as_bytes())];
                 }
+                http = sniffed == sniff::Sniffed::NeedMore;
             }
             if !tls && !http {
                 break;
@@ -246,7 +238,7 @@ async fn inspect(socket: &mut Socket, listener: &LiveListener, port: Option<u16>
 pub(super) fn reset(socket: &Socket) {
     if let Some(stream) = socket.tcp() {
         // Fails only on a socket that is already dead.
-        drop(socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)));
+        drop(stream.set_zero_linger());
     }
 }
 

@@ -1,5 +1,6 @@
 //! A live listener: what an accepted connection meets.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use super::http::handler::HttpManager;
 use super::telemetry::ConnectionLog;
 use crate::filter::network::NetworkFilter;
 use crate::live::chain::ChainTable;
-use crate::live::clusters::ClusterSlot;
-use crate::plan::listener::PortPredicate;
+use crate::plan::listener::Predicate;
+use crate::plan::tcp::TcpPlan;
 
 /// A compiled listener, swapped as a whole.
 #[derive(Debug)]
@@ -30,12 +31,8 @@ pub struct LiveListener {
     pub original_destination: bool,
     /// Hand connections to the listener of their original destination, if there is one.
     pub hands_off: bool,
-    /// Look for a ClientHello, except on these ports.
-    pub tls_inspector: Option<PortPredicate>,
-    /// Look for HTTP, except on these ports.
-    pub http_inspector: Option<PortPredicate>,
-    /// Expect a PROXY protocol header.
-    pub proxy_protocol: bool,
+    /// What is looked for in the first bytes, except where the predicate holds.
+    pub inspectors: Vec<(Inspector, Option<Predicate>)>,
     /// How long inspection may take; `None` for ever.
     pub inspection_timeout: Option<Duration>,
     /// Go on with what is known when it took too long; else close.
@@ -44,6 +41,8 @@ pub struct LiveListener {
     pub table: ChainTable,
     /// The chains; the default one is among them.
     pub chains: Vec<Arc<LiveChain>>,
+    /// Names of the route configurations that it needs.
+    pub routes: BTreeSet<Arc<str>>,
     /// Whether it is for traffic that arrives at this workload.
     pub inbound: bool,
     /// What is told about connections that no chain took.
@@ -52,6 +51,15 @@ pub struct LiveListener {
     pub stats: Arc<ListenerStats>,
     /// Starts when it is replaced or the proxy drains.
     pub drain: Arc<Drain>,
+}
+
+/// What is looked for in the first bytes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inspector {
+    /// A request line.
+    Http,
+    /// A ClientHello.
+    Tls,
 }
 
 /// A compiled filter chain.
@@ -83,16 +91,10 @@ pub enum Terminal {
 /// A compiled `tcp_proxy`.
 #[derive(Debug)]
 pub struct TcpProxy {
-    /// Prefix of its statistics.
-    pub stat_prefix: Arc<str>,
-    /// Clusters and their shares.
-    pub clusters: Vec<(Arc<ClusterSlot>, u32)>,
-    /// Hash the client's address for consistent balancers.
-    pub hash_source: bool,
+    /// What it was told.
+    pub plan: Arc<TcpPlan>,
     /// Its limits.
     pub limits: Limits,
-    /// Tries to connect.
-    pub connect_attempts: u32,
     /// What is told about its streams.
     pub log: ConnectionLog,
 }
@@ -136,20 +138,5 @@ impl Unbound {
         };
         let cell = map.get(&destination).or_else(|| map.get(&wildcard))?;
         cell.load_full()
-    }
-}
-
-impl TcpProxy {
-    /// The cluster of a new connection.
-    pub fn draw(&self, random: u64) -> Option<&Arc<ClusterSlot>> {
-        let total: u64 = self.clusters.iter().map(|(_, weight)| u64::from(*weight)).sum();
-        let mut point = random.checked_rem(total)?;
-        for (slot, weight) in &self.clusters {
-            match point.checked_sub(u64::from(*weight)) {
-                Some(rest) => point = rest,
-                None => return Some(slot),
-            }
-        }
-        None
     }
 }

@@ -23,7 +23,7 @@ use super::compile::{Compiled, Compiler};
 use super::connection::Entrance;
 use super::listener::{LiveListener, Unbound};
 use crate::live::route::RouteTable;
-use crate::plan::error::{Fault, Finding, Rejection};
+use crate::plan::error::{Fault, Finding, PlanError, Rejection};
 use crate::plan::{Environment, listener, route};
 
 /// A route configuration's place, filled when it arrives and swapped when it changes.
@@ -237,8 +237,7 @@ impl ListenerManager {
         let direction = plan.direction;
         let compiled = self
             .compiler
-            .compile(plan, |name| self.route_slot(name))
-            .map_err(Rejection::single)?;
+            .compile(plan, |name| self.route_slot(name))?;
         let mut records = self.records.borrow_mut();
         let record = records.entry(name).or_insert_with(|| Record {
             cell: Arc::default(),
@@ -315,10 +314,13 @@ impl ListenerManager {
         };
         let opened: Result<Vec<_>, _> = record.addresses.iter().map(open).collect();
         opened.map_err(|(error, address)| {
-            Rejection::single(Fault::Address {
-                address: address.to_string(),
-                reason: error.to_string(),
-            })
+            let words = format!("cannot listen on {address}: {error}");
+            Rejection {
+                errors: vec![PlanError {
+                    path: "address".to_owned(),
+                    fault: Fault::System(words),
+                }],
+            }
         })
     }
 

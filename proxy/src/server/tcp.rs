@@ -22,16 +22,10 @@ use xxhash_rust::xxh64::xxh64;
 use super::connection::{remote_socket, reset};
 use super::listener::TcpProxy;
 use crate::live::clusters::LiveCluster;
-use crate::observe::peer::Peer;
 
 /// What network filters found out about a stream.
 #[derive(Debug, Default)]
-pub struct StreamFacts {
-    /// The client's workload.
-    pub downstream_peer: Option<Arc<Peer>>,
-    /// The server's workload.
-    pub upstream_peer: Option<Arc<Peer>>,
-}
+pub struct StreamFacts {}
 
 /// Everything known about a stream, for logs and metrics.
 #[derive(Debug)]
@@ -68,9 +62,9 @@ pub async fn proxy(
     mut client: Stream,
     downstream: &Downstream,
     proxy: &TcpProxy,
-    mut facts: StreamFacts,
+    facts: StreamFacts,
 ) {
-    let slot = proxy.draw(fastrand::u64(..));
+    let slot = proxy.plan.pick(fastrand::u64(..));
     let live = slot.and_then(|slot| (*slot.load()).clone());
     let mut events = Events::default();
     let mut failure: Option<Cow<'static, str>> = None;
@@ -85,14 +79,6 @@ pub async fn proxy(
     }
     let mut details = None;
     if let Some((host, stream, upstream)) = &mut connected {
-        if let Some(live) = &live
-            && let Some(exchange) = &live.plan.peer_exchange
-        {
-            facts.upstream_peer = exchange.connected(stream, upstream.tls.as_deref()).await;
-        }
-        if facts.upstream_peer.is_none() {
-            facts.upstream_peer = crate::observe::peer::of_host(host);
-        }
         proxy.log.opened(&record(
             downstream, live.as_ref(), slot.map(|slot| slot.name()), Some(host), Some(upstream), &facts,
         ));
@@ -145,7 +131,7 @@ async fn connect(
                     cluster.on_local_failure(&host, LocalFailure::Connect);
                 }
                 tried.push(host.id);
-                if tried.len() >= proxy.connect_attempts.max(1) as usize {
+                if tried.len() >= proxy.plan.connect_attempts.max(1) as usize {
                     return Err(error);
                 }
             }
@@ -165,7 +151,8 @@ fn host(
         return Some(worker.pickers.original(cluster, downstream.local.socket()?));
     }
     let hash = proxy
-        .hash_source
+        .plan
+        .hash_source_address
         .then(|| remote_socket(downstream))
         .flatten()
         .map(|address| xxh64(address.ip().to_string().as_bytes(), 0));

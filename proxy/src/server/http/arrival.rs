@@ -68,7 +68,8 @@ struct Forwarded {
 /// The address that the last of `hops` trusted proxies saw; without trusted ones the last address.
 fn forwarded_for(request: &Request, hops: usize, edge: bool) -> Forwarded {
     let mut addresses = Vec::new();
-    for value in request.headers.all(&names::FORWARDED_FOR) {
+    let name = names::FORWARDED_FOR;
+    for value in request.headers.all(&name) {
         // Bytes that are no text make the whole list worthless: nobody is trusted then.
         let Ok(text) = value.to_str() else {
             return Forwarded { count: 0, client: None };

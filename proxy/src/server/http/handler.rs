@@ -8,7 +8,7 @@ use carbyne_engine::cluster::settings::{Discovery, Protocol as Wanted, Transport
 use carbyne_engine::cluster::{Host, PickContext};
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{
-    Answer, Downstream, Error, Event, Exchange, Handler, Mirror, Protocol, Route, Target, TlsTarget,
+    Answer, Downstream, Error, Event, Exchange, Handler, Mirror, Protocol, RetryPolicy, Route, Target, TlsTarget,
 };
 use carbyne_engine::http::Request;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ServerHeaderTransformation;
@@ -18,12 +18,13 @@ use smallvec::SmallVec;
 
 use super::{arrival, local_reply, names};
 use crate::context::Context;
-use crate::filter::HttpFilter;
+use crate::filter::http::HttpFilters;
 use crate::live::clusters::{Clusters, LiveCluster};
 use crate::live::route::hash::{HashFacts, HashRule};
 use crate::live::route::table::TlsRequirement;
 use crate::plan::http::HttpPlan;
-use crate::live::route::{Choice, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable};
+use crate::live::route::{
+    ClusterTarget, WeightedCluster, Choice, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable};
 
 /// A compiled connection manager, shared by all workers.
 #[derive(Debug)]
@@ -37,11 +38,11 @@ pub struct HttpManager {
     /// Where requests go; empty until the route configuration came.
     pub routes: Arc<ArcSwapOption<RouteTable>>,
     /// The filters, in order.
-    pub filters: Vec<HttpFilter>,
+    pub filters: HttpFilters,
     /// Clusters by name.
     pub clusters: Arc<Clusters>,
     /// What is told about requests that ended.
-    pub telemetry: super::telemetry::Telemetry,
+    pub telemetry: crate::server::telemetry::Telemetry,
 }
 
 /// A manager on one connection.
@@ -72,8 +73,8 @@ impl Handler for HttpHandler {
             return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
         }
         manager.choose(exchange);
-        for filter in &manager.filters {
-            filter.request(exchange).await?;
+        for index in 0..manager.filters.len() {
+            manager.filters.request(index, exchange).await?;
             if exchange.context.route_cleared {
                 exchange.context.route_cleared = false;
                 manager.choose(exchange);
@@ -127,9 +128,7 @@ impl Handler for HttpHandler {
                 .insert(names::UPSTREAM_SERVICE_TIME, value);
         }
         manager.depart(exchange, true);
-        for filter in manager.filters.iter().rev() {
-            filter.response(exchange);
-        }
+        manager.filters.response(exchange);
         Ok(())
     }
 
@@ -174,9 +173,7 @@ impl Handler for HttpHandler {
 impl HttpHandler {
     fn finish_local(&self, exchange: &mut Exchange<Context>) {
         self.manager.depart(exchange, false);
-        for filter in self.manager.filters.iter().rev() {
-            filter.response(exchange);
-        }
+        self.manager.filters.response(exchange);
     }
 }
 
@@ -262,7 +259,7 @@ impl HttpManager {
             exchange.events.insert(Event::NoCluster);
             return Err(Answer::text(forward.not_found, "", "cluster_not_found"));
         }
-        let weighted = exchange.context.weighted.and_then(|number| forward.share(number));
+        let weighted = exchange.context.weighted.and_then(|number| share(forward, number));
         let times = forward.timeouts.resolve(
             &mut exchange.request,
             limits.max_stream,
@@ -295,7 +292,7 @@ impl HttpManager {
             timeout: times.global,
             idle_timeout: forward.timeouts.idle.unwrap_or(limits.stream_idle),
             max_duration: times.max_duration,
-            retry: forward.retry_of(&exchange.request),
+            retry: retry_of(forward, &exchange.request),
             priority: forward.priority,
             buffer_limit: route
                 .buffer_limit
@@ -346,7 +343,7 @@ impl HttpManager {
         let weighted = exchange
             .context
             .weighted
-            .and_then(|number| route.forward().and_then(|forward| forward.share(number)));
+            .and_then(|number| route.forward().and_then(|forward| share(forward, number)));
         let facts = super::text::Facts {
             downstream: &exchange.downstream,
             context: &exchange.context,
@@ -439,10 +436,10 @@ fn target(
     let transport = settings.transports.get(usize::from(host.transport));
     let tls = match transport.map(|transport| &**transport) {
         Some(Transport::Tls(client)) => {
-            let own_name = live.plan.auto_sni.then(|| text(&exchange.request.host)).flatten();
+            let own_name = live.plan.protocol.auto_sni.then(|| text(&exchange.request.host)).flatten();
             Some(TlsTarget {
                 client: client.clone(),
-                verify_name: own_name.clone().filter(|_| live.plan.auto_san_validation),
+                verify_name: own_name.clone().filter(|_| live.plan.protocol.auto_san_validation),
                 server_name: own_name,
                 alpn: exchange.context.alpn.clone(),
             })
@@ -484,6 +481,21 @@ fn evaluate_hash(
         connection: &downstream.id.to_ne_bytes(),
     };
     HashRule::evaluate(&forward.hash, &facts)
+}
+
+/// The share of a weighted route by its number.
+pub fn share(forward: &Forward, number: usize) -> Option<&WeightedCluster> {
+    match &forward.target {
+        ClusterTarget::Weighted { clusters, .. } => clusters.get(number),
+        ClusterTarget::Header(_) | ClusterTarget::Single(_) => None,
+    }
+}
+
+/// When a request is tried again: only where it meets what the policy asks of requests.
+fn retry_of(forward: &Forward, request: &Request) -> Option<Arc<RetryPolicy>> {
+    let wanted = &forward.retriable_requests;
+    let meant = wanted.is_empty() || wanted.iter().any(|wanted| wanted.matches(request));
+    forward.retry.clone().filter(|_| meant)
 }
 
 fn redirect_to_tls(request: &Request) -> Answer {

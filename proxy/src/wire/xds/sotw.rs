@@ -4,17 +4,20 @@
 //! newest response makes it an acknowledgement, or a refusal where `error_detail` is set. A response may
 //! answer an acknowledgement (istiod does that while clusters warm).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use carbyne_protos::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse, Resource as Wrapper};
+use carbyne_protos::envoy::service::discovery::v3::{
+    DiscoveryRequest, DiscoveryResponse, Resource as Wrapper,
+};
 use carbyne_protos::google::rpc::Status;
 use prost::Message;
 
 use super::table::{Arrived, Interest, Table};
 use super::{
-    NACK_CODE, Owed, ReceiveError, Rejected, ReplyTo, ResourceType, Settings, Update, gate::Gate, nack_message,
+    NACK_CODE, Owed, ReceiveError, Rejected, ReplyTo, ResourceType, Settings, Update, gate::Gate,
+    nack_message,
 };
 
 /// The client's side of state-of-the-world xDS.
@@ -36,7 +39,7 @@ pub struct SotwMachine {
 #[derive(Debug, Default)]
 struct Open {
     node_sent: bool,
-    owed: Option<Owed>,
+    owed: VecDeque<Owed>,
     types: [Asked; ResourceType::ALL.len()],
 }
 
@@ -45,6 +48,8 @@ struct Open {
 struct Asked {
     /// Names of the last request; none before the first one.
     names: Option<BTreeSet<Arc<str>>>,
+    /// Whether they are others than those of the first request.
+    changed: bool,
     /// Nonce of the newest response.
     nonce: String,
 }
@@ -68,6 +73,8 @@ impl SotwMachine {
         self.stream += 1;
         self.open = Some(Open::default());
         self.gate.start(now);
+        // A new stream has no subscriptions yet, so none has to be ended first.
+        self.tables.iter_mut().for_each(Table::forget_unwanted);
     }
 
     /// See [`super::Ads::disconnected`].
@@ -79,30 +86,43 @@ impl SotwMachine {
     }
 
     /// See [`super::Ads::receive`].
-    pub fn receive(&mut self, message: &[u8], time: SystemTime) -> Result<Option<Update>, ReceiveError> {
+    pub fn receive(
+        &mut self,
+        message: &[u8],
+        time: SystemTime,
+    ) -> Result<Option<Update>, ReceiveError> {
         let response = DiscoveryResponse::decode(message)?;
         let Some(open) = &mut self.open else {
             return Err(ReceiveError::OutOfTurn);
         };
-        if self.applying || open.owed.is_some() {
+        if self.applying || !open.owed.is_empty() {
             return Err(ReceiveError::OutOfTurn);
         }
         if let Some(control_plane) = response.control_plane {
             self.control_plane = control_plane.identifier;
         }
         let Some(resource_type) = ResourceType::from_type_url(&response.type_url) else {
-            tracing::warn!(type_url = response.type_url, "ignoring a response of a type that was not asked for");
+            tracing::warn!(
+                type_url = response.type_url,
+                "ignoring a response of a type that was not asked for"
+            );
             return Ok(None);
         };
         let asked = &mut open.types[resource_type.index()];
         if asked.names.is_none() {
-            tracing::warn!(type_url = response.type_url, "ignoring a response of a type that was not asked for");
+            tracing::warn!(
+                type_url = response.type_url,
+                "ignoring a response of a type that was not asked for"
+            );
             return Ok(None);
         }
         asked.nonce.clone_from(&response.nonce);
         let version: Arc<str> = response.version_info.into();
         let table = &self.tables[resource_type.index()];
-        let arrived = response.resources.into_iter().map(|any| unwrap(any, &version));
+        let arrived = response
+            .resources
+            .into_iter()
+            .map(|any| unwrap(any, &version));
         let mut update = table.sort(version.clone(), arrived, time);
         if resource_type.is_full_state() {
             update.removed = table.missing_from(&update);
@@ -119,16 +139,27 @@ impl SotwMachine {
     pub fn applied(&mut self, mut update: Update, rejected: Vec<Rejected>, time: SystemTime) {
         let resource_type = update.resource_type;
         let reply = update.reply.take();
-        let rejected = self.tables[resource_type.index()].applied(update, rejected, reply.is_some(), time);
+        let rejected =
+            self.tables[resource_type.index()].applied(update, rejected, reply.is_some(), time);
         let Some(reply) = reply else { return };
         self.applying = false;
         if let Some(open) = &mut self.open
             && reply.stream == self.stream
         {
-            open.owed = Some(Owed {
+            let error = (!rejected.is_empty()).then(|| nack_message(resource_type, &rejected));
+            if error.is_some() && open.types[resource_type.index()].changed {
+                // istiod does not read the names of a refusal, and may have taken the request that changed them
+                // for stale. So they are told once more, with the nonce that it expects, before the refusal.
+                open.owed.push_back(Owed {
+                    resource_type,
+                    nonce: reply.nonce.clone(),
+                    error: None,
+                });
+            }
+            open.owed.push_back(Owed {
                 resource_type,
                 nonce: reply.nonce,
-                error: (!rejected.is_empty()).then(|| nack_message(resource_type, &rejected)),
+                error,
             });
         }
     }
@@ -144,7 +175,7 @@ impl SotwMachine {
         if self.applying {
             return None;
         }
-        if let Some(owed) = open.owed.take() {
+        if let Some(owed) = open.owed.pop_front() {
             let error = owed.error.map(|message| Status {
                 code: NACK_CODE,
                 message,
@@ -188,14 +219,22 @@ impl SotwMachine {
     }
 
     /// A request for all that is wanted of a type, or the reply to its newest response.
-    fn request(&mut self, resource_type: ResourceType, reply: bool, error_detail: Option<Status>) -> DiscoveryRequest {
+    fn request(
+        &mut self,
+        resource_type: ResourceType,
+        reply: bool,
+        error_detail: Option<Status>,
+    ) -> DiscoveryRequest {
         let table = &mut self.tables[resource_type.index()];
         table.statistics.update_attempt += 1;
-        let asked = self.open.as_ref().and_then(|open| open.types[resource_type.index()].names.clone());
+        let asked = self
+            .open
+            .as_ref()
+            .and_then(|open| open.types[resource_type.index()].names.clone());
         let names = match (table.interest(), asked) {
-            // A changed set follows in a request of its own. istiod does not read the names of a refusal; and
-            // where it took a request that dropped a name for stale, an acknowledgement that has the name again
-            // would look to it as if nothing had happened, while we threw away what it sent last.
+            // A changed set follows in a request of its own. Where istiod took a request that dropped a name for
+            // stale, an acknowledgement that has the name again would look to it as if nothing had happened,
+            // while we threw away what it sent last.
             (_, Some(asked)) if reply => asked,
             (Interest::All, _) => BTreeSet::new(),
             (Interest::Names(names), _) => {
@@ -214,6 +253,7 @@ impl SotwMachine {
         if let Some(open) = &mut self.open {
             let asked = &mut open.types[resource_type.index()];
             request.response_nonce.clone_from(&asked.nonce);
+            asked.changed |= asked.names.as_ref().is_some_and(|before| *before != names);
             asked.names = Some(names);
             if !open.node_sent || self.settings.node_in_every_request {
                 request.node = Some(self.settings.node.clone());
@@ -234,14 +274,14 @@ fn unwrap(any: carbyne_protos::prost_types::Any, version: &Arc<str>) -> Arrived 
             name: Some(wrapper.name),
             version: version.clone(),
             type_url: inner.type_url,
-            bytes: inner.value.into(),
+            bytes: inner.value,
         };
     }
     Arrived {
         name: None,
         version: version.clone(),
         type_url: any.type_url,
-        bytes: any.value.into(),
+        bytes: any.value,
     }
 }
 
