@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use smallvec::SmallVec;
 
+use crate::filter::addition::Addition;
 use crate::live::clusters::LiveCluster;
 use crate::live::route::RouteEntry;
 use crate::observe::peer::Peer;
@@ -47,6 +48,8 @@ pub struct Context {
     pub upstream_peer: Option<Arc<Peer>>,
     /// Whether the request carried peer metadata, so that the response must.
     pub peer_asked: bool,
+    /// Fields that filters of the request want in the response (ext_authz).
+    pub response_additions: Vec<Addition>,
     /// ALPN list that `istio.alpn` chose for the upstream connection.
     pub alpn: Option<Arc<carbyne_engine::tls::AlpnList>>,
     /// gRPC messages of the request and of the response, counted by grpc_stats.
