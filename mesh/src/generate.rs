@@ -5,6 +5,7 @@
 
 mod authorize;
 mod cluster;
+mod encode;
 mod endpoint;
 mod envoy_filter;
 mod json;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use self::{
+    encode::{EncodeError, Kind},
     node::{Interception, Node, NodeError, NodeKind},
     proxy::Proxy,
 };
@@ -31,36 +33,44 @@ use crate::source::Snapshot;
 /// One generated resource.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resource {
+    /// Its type.
+    pub kind: Kind,
     /// Name by which it is subscribed.
     pub name: String,
     /// proto3-JSON of the message, without `@type`.
     pub value: Value,
 }
 
-/// All clusters of a node.
+/// All resources of a wildcard type.
 #[must_use]
-pub fn clusters(proxy: &Proxy) -> Vec<Resource> {
-    named(cluster::build(proxy), "name")
+pub fn all(proxy: &Proxy, kind: Kind) -> Vec<Resource> {
+    match kind {
+        Kind::Cluster => collect(kind, cluster::build(proxy), "name"),
+        Kind::Listener => collect(kind, listener::build(proxy), "name"),
+        Kind::Endpoint | Kind::Route => Vec::new(),
+    }
 }
 
-/// Endpoints of the named clusters; names without a cluster get an empty assignment, as from istiod.
+/// The named resources; of a wildcard type all those with these names. A name that does not exist gives nothing, except that
+/// istiod answers any route name of a sidecar, known or not.
 #[must_use]
-pub fn endpoints<'a>(proxy: &Proxy, names: impl IntoIterator<Item = &'a str>) -> Vec<Resource> {
-    let built = names.into_iter().filter_map(|name| endpoint::build(proxy, name)).collect();
-    named(built, "clusterName")
-}
-
-/// All listeners of a node.
-#[must_use]
-pub fn listeners(proxy: &Proxy) -> Vec<Resource> {
-    named(listener::build(proxy), "name")
-}
-
-/// The named route configurations.
-#[must_use]
-pub fn routes<'a>(proxy: &Proxy, names: impl IntoIterator<Item = &'a str>) -> Vec<Resource> {
-    let built = names.into_iter().filter_map(|name| route::build(proxy, name)).collect();
-    named(built, "name")
+pub fn named<'a>(proxy: &Proxy, kind: Kind, names: impl IntoIterator<Item = &'a str>) -> Vec<Resource> {
+    match kind {
+        Kind::Endpoint => {
+            let built = names.into_iter().filter_map(|name| endpoint::build(proxy, name)).collect();
+            collect(kind, built, "clusterName")
+        }
+        Kind::Route => {
+            let built = names.into_iter().filter_map(|name| route::build(proxy, name)).collect();
+            collect(kind, built, "name")
+        }
+        Kind::Cluster | Kind::Listener => {
+            let wanted: std::collections::HashSet<&str> = names.into_iter().collect();
+            let mut resources = all(proxy, kind);
+            resources.retain(|resource| wanted.contains(resource.name.as_str()));
+            resources
+        }
+    }
 }
 
 /// Resolves a node against a snapshot.
@@ -69,12 +79,13 @@ pub fn proxy(snapshot: &Arc<Snapshot>, node: &Node) -> Proxy {
     Proxy::new(Arc::clone(snapshot), node.clone())
 }
 
-fn named(values: Vec<Value>, key: &str) -> Vec<Resource> {
+fn collect(kind: Kind, values: Vec<Value>, key: &str) -> Vec<Resource> {
     values
         .into_iter()
         .map(|mut value| {
             json::prune(&mut value);
             Resource {
+                kind,
                 name: value[key].as_str().unwrap_or_default().to_owned(),
                 value,
             }

@@ -2,6 +2,8 @@
 //!
 //! * [`model`] — Istio's resources, serde types
 //! * [`source`] — a folder of YAML becomes a validated, indexed snapshot
+//! * [`generate`] — a snapshot and a node become Envoy's resources
 
+pub mod generate;
 pub mod model;
 pub mod source;

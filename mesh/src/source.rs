@@ -17,3 +17,4 @@ pub use self::{
     service::{Family, Instance, Protocol, Service, ServicePort, TLS_MODE_LABEL, UNSPECIFIED},
 };
 pub(crate) use self::index::MESH_GATEWAY;
+pub(crate) use self::validate::METRICS;

@@ -6,6 +6,7 @@ mod policy;
 
 use std::net::IpAddr;
 
+pub(crate) use self::policy::METRICS;
 pub(super) use self::{
     across::across,
     networking::{destination_rule, envoy_filter, gateway, service_entry, sidecar, virtual_service, workload_entry},
