@@ -203,9 +203,10 @@ async fn run<W: Wire>(ads: Ads, mut incoming: Streaming<W::Request>, out: mpsc::
                     }
                 };
                 let (node, request) = W::split(request);
+                let live = if stream.is_none() { published.borrow_and_update().clone() } else { published.borrow().clone() };
                 let current = match &mut stream {
                     Some(stream) => stream,
-                    None => match Stream::open::<W>(&ads, node, published.borrow_and_update().clone()) {
+                    None => match Stream::open::<W>(&ads, node, live) {
                         Ok(opened) => stream.insert(opened),
                         Err(status) => {
                             // The client may be gone already; then there is nobody to tell.

@@ -83,8 +83,8 @@ fn names_used_twice_and_kinds_not_served_are_errors() {
     let errors = load(&format!("{one}---\n{one}---\n{wasm}---\nkind: Pod\napiVersion: v1\n")).unwrap_err();
     let said = said(&errors);
     assert_eq!(said.len(), 2, "{said:#?}");
-    assert!(said[0].contains("WasmPlugin is not served"), "{said:#?}");
-    assert!(said[1].starts_with("6:1: Gateway n/g is already at"), "{said:#?}");
+    assert!(said[0].starts_with("6:1: Gateway n/g is already at"), "{said:#?}");
+    assert!(said[1].starts_with("12:1: ") && said[1].contains("WasmPlugin is not served"), "{said:#?}");
 }
 
 #[test]

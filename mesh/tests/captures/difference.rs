@@ -59,6 +59,9 @@ fn walk(path: &str, ours: Option<&Value>, theirs: Option<&Value>, out: &mut Vec<
 
 /// Differences grouped by path without array indexes, most frequent first, with one example each.
 pub(crate) fn print(title: &str, found: &BTreeMap<String, Vec<Difference>>) {
+    if found.is_empty() {
+        return;
+    }
     let mut groups: BTreeMap<String, Vec<(&String, &Difference)>> = BTreeMap::new();
     for (resource, differences) in found {
         for difference in differences {
