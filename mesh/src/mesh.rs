@@ -75,9 +75,17 @@ impl Workload {
         let (name, namespace) = (&self.name, &self.namespace);
         let app = self.labels.get("app").unwrap_or(name);
         let mut labels = self.labels.clone();
-        labels.entry("service.istio.io/canonical-name".to_owned()).or_insert_with(|| app.clone());
-        let version = self.labels.get("version").map_or("latest", String::as_str).to_owned();
-        labels.entry("service.istio.io/canonical-revision".to_owned()).or_insert(version);
+        labels
+            .entry("service.istio.io/canonical-name".to_owned())
+            .or_insert_with(|| app.clone());
+        let version = self
+            .labels
+            .get("version")
+            .map_or("latest", String::as_str)
+            .to_owned();
+        labels
+            .entry("service.istio.io/canonical-revision".to_owned())
+            .or_insert(version);
         json!({
             "id": format!("sidecar~{}~{name}.{namespace}~{namespace}.svc.cluster.local", self.address),
             "cluster": format!("{app}.{namespace}"),
@@ -139,7 +147,9 @@ impl Mesh {
             snapshot,
             version: version(number),
         });
-        self.inner.published.send_modify(|published| *published = next);
+        self.inner
+            .published
+            .send_modify(|published| *published = next);
         Ok(())
     }
 
@@ -147,7 +157,10 @@ impl Mesh {
     ///
     /// # Errors
     /// When the folder cannot be watched.
-    pub fn watch(&self, outcome: impl Fn(Result<(), Errors>) + Send + 'static) -> Result<Watch, WatchError> {
+    pub fn watch(
+        &self,
+        outcome: impl Fn(Result<(), Errors>) + Send + 'static,
+    ) -> Result<Watch, WatchError> {
         let mesh = self.clone();
         crate::watch::watch(&self.inner.folder, move || outcome(mesh.reload()))
     }
@@ -174,7 +187,10 @@ impl Mesh {
     #[must_use]
     pub fn workloads(&self) -> Vec<Workload> {
         let snapshot = self.snapshot();
-        let entries = snapshot.workload_entries.iter().filter(|entry| !entry.spec.service_account.is_empty());
+        let entries = snapshot
+            .workload_entries
+            .iter()
+            .filter(|entry| !entry.spec.service_account.is_empty());
         entries
             .map(|entry| Workload {
                 name: entry.meta.name.clone(),
@@ -206,7 +222,11 @@ impl Mesh {
     ///
     /// # Errors
     /// When no certificate can be made.
-    pub fn secrets(&self, namespace: &str, service_account: &str) -> Result<Arc<Secrets>, CertificateError> {
+    pub fn secrets(
+        &self,
+        namespace: &str,
+        service_account: &str,
+    ) -> Result<Arc<Secrets>, CertificateError> {
         let identity = Identity {
             trust_domain: self.snapshot().mesh.trust_domain.clone(),
             namespace: namespace.to_owned(),
@@ -228,7 +248,9 @@ impl Mesh {
 
 /// istiod's push version: when, and which one.
 fn version(number: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     format!("{}/{number}", now.as_secs())
 }
 

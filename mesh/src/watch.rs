@@ -36,13 +36,14 @@ pub fn watch(folder: &Path, changed: impl Fn() + Send + 'static) -> Result<Watch
         let matters = event.as_ref().map_or(true, |event| {
             !matches!(event.kind, EventKind::Access(kind) if !matches!(kind, AccessKind::Close(_)))
         });
-        if matters {
-            // Nobody listens only after the watch was dropped.
-            drop(told.send(()));
+        if matters && told.send(()).is_err() {
+            tracing::trace!("the watch has ended");
         }
     })
     .map_err(failed)?;
-    watcher.watch(folder, RecursiveMode::Recursive).map_err(failed)?;
+    watcher
+        .watch(folder, RecursiveMode::Recursive)
+        .map_err(failed)?;
     std::thread::Builder::new()
         .name("mesh-watch".to_owned())
         .spawn(move || debounce(&events, &changed))

@@ -7,7 +7,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 
 use super::Identity;
@@ -37,7 +38,9 @@ pub struct Authority {
 
 impl fmt::Debug for Authority {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Authority").field("life", &self.life).finish_non_exhaustive()
+        out.debug_struct("Authority")
+            .field("life", &self.life)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +69,9 @@ impl Leaf {
 impl fmt::Debug for Leaf {
     /// Never the key.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Leaf").field("expires", &self.expires).finish_non_exhaustive()
+        out.debug_struct("Leaf")
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,7 +84,9 @@ impl Authority {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, trust_domain);
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, trust_domain);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let now = SystemTime::now();
@@ -97,22 +104,33 @@ impl Authority {
     ///
     /// # Errors
     /// When the files cannot be read, written or understood.
-    pub fn open(folder: &Path, trust_domain: &str, life: Duration) -> Result<Self, CertificateError> {
+    pub fn open(
+        folder: &Path,
+        trust_domain: &str,
+        life: Duration,
+    ) -> Result<Self, CertificateError> {
         let (certificate, key) = (folder.join("root-cert.pem"), folder.join("root-key.pem"));
         let file_error = |path: &Path, error| CertificateError::File {
             file: path.display().to_string(),
             error,
         };
         if certificate.exists() || key.exists() {
-            let root_pem = std::fs::read_to_string(&certificate).map_err(|error| file_error(&certificate, error))?;
+            let root_pem = std::fs::read_to_string(&certificate)
+                .map_err(|error| file_error(&certificate, error))?;
             let key_pem = std::fs::read_to_string(&key).map_err(|error| file_error(&key, error))?;
             let issuer = Issuer::from_ca_cert_pem(&root_pem, KeyPair::from_pem(&key_pem)?)?;
-            return Ok(Self { issuer, root_pem, life });
+            return Ok(Self {
+                issuer,
+                root_pem,
+                life,
+            });
         }
         let made = Self::generate(trust_domain, life)?;
         std::fs::create_dir_all(folder).map_err(|error| file_error(folder, error))?;
-        write_private(&key, made.issuer.key().serialize_pem().as_bytes()).map_err(|error| file_error(&key, error))?;
-        std::fs::write(&certificate, &made.root_pem).map_err(|error| file_error(&certificate, error))?;
+        write_private(&key, made.issuer.key().serialize_pem().as_bytes())
+            .map_err(|error| file_error(&key, error))?;
+        std::fs::write(&certificate, &made.root_pem)
+            .map_err(|error| file_error(&certificate, error))?;
         Ok(made)
     }
 
@@ -131,8 +149,14 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = vec![SanType::URI(identity.uri().as_str().try_into()?)];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyEncipherment,
+        ];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.use_authority_key_identifier_extension = true;
         let issued = SystemTime::now();
         let expires = issued + self.life;
@@ -150,7 +174,11 @@ impl Authority {
 
 fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(content)
 }
 
@@ -175,21 +203,37 @@ mod tests {
     fn leaves_are_what_istio_expects() {
         let authority = Authority::generate("cluster.local", Duration::from_secs(3_600)).unwrap();
         let leaf = authority.issue(&identity()).unwrap();
-        let pems: Vec<_> = Pem::iter_from_buffer(leaf.chain_pem.as_bytes()).map(Result::unwrap).collect();
+        let pems: Vec<_> = Pem::iter_from_buffer(leaf.chain_pem.as_bytes())
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(pems.len(), 2);
         let certificate = pems[0].parse_x509().unwrap();
         let root = pems[1].parse_x509().unwrap();
-        assert_eq!(certificate.subject().iter().count(), 0, "the subject is empty");
+        assert_eq!(
+            certificate.subject().iter().count(),
+            0,
+            "the subject is empty"
+        );
         let names = certificate.subject_alternative_name().unwrap().unwrap();
-        assert_eq!(names.value.general_names, [GeneralName::URI("spiffe://cluster.local/ns/shop/sa/portal")]);
-        assert!(certificate.verify_signature(Some(root.public_key())).is_ok());
+        assert_eq!(
+            names.value.general_names,
+            [GeneralName::URI("spiffe://cluster.local/ns/shop/sa/portal")]
+        );
+        assert!(
+            certificate
+                .verify_signature(Some(root.public_key()))
+                .is_ok()
+        );
         assert!(!certificate.is_ca() && root.is_ca());
         let usage = certificate.extended_key_usage().unwrap().unwrap().value;
         assert!(usage.server_auth && usage.client_auth);
         let validity = certificate.validity();
         let total = validity.not_after.timestamp() - validity.not_before.timestamp();
         assert!((3_719..=3_721).contains(&total), "{total}");
-        assert_eq!(leaf.renewal().duration_since(leaf.issued).unwrap(), Duration::from_secs(1_800));
+        assert_eq!(
+            leaf.renewal().duration_since(leaf.issued).unwrap(),
+            Duration::from_secs(1_800)
+        );
         assert!(!format!("{leaf:?} {authority:?}").contains("PRIVATE"));
     }
 
@@ -201,8 +245,16 @@ mod tests {
         let again = Authority::open(folder.path(), "cluster.local", life).unwrap();
         assert_eq!(first.root_pem(), again.root_pem());
         let leaf = again.issue(&identity()).unwrap();
-        let pems: Vec<_> = Pem::iter_from_buffer(leaf.chain_pem.as_bytes()).map(Result::unwrap).collect();
+        let pems: Vec<_> = Pem::iter_from_buffer(leaf.chain_pem.as_bytes())
+            .map(Result::unwrap)
+            .collect();
         let root = pems[1].parse_x509().unwrap();
-        assert!(pems[0].parse_x509().unwrap().verify_signature(Some(root.public_key())).is_ok());
+        assert!(
+            pems[0]
+                .parse_x509()
+                .unwrap()
+                .verify_signature(Some(root.public_key()))
+                .is_ok()
+        );
     }
 }

@@ -15,6 +15,9 @@ impl Identity {
     /// `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`.
     #[must_use]
     pub fn uri(&self) -> String {
-        format!("spiffe://{}/ns/{}/sa/{}", self.trust_domain, self.namespace, self.service_account)
+        format!(
+            "spiffe://{}/ns/{}/sa/{}",
+            self.trust_domain, self.namespace, self.service_account
+        )
     }
 }

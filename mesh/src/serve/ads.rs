@@ -15,7 +15,10 @@ use std::{
 use carbyne_protos::{
     envoy::{
         config::core::v3::{ControlPlane, Node as XdsNode},
-        service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource as DeltaResource},
+        service::discovery::v3::{
+            DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+            Resource as DeltaResource,
+        },
     },
     json,
     prost_types::Any,
@@ -79,8 +82,12 @@ impl Methods for Ads {
     fn call(&self, method: &str, request: http::Request<Body>) -> Option<BoxedResponse> {
         let ads = self.clone();
         match method {
-            "StreamAggregatedResources" => Some(grpc::streaming(request, move |incoming, out| run::<Sotw>(ads, incoming, out))),
-            "DeltaAggregatedResources" => Some(grpc::streaming(request, move |incoming, out| run::<Delta>(ads, incoming, out))),
+            "StreamAggregatedResources" => Some(grpc::streaming(request, move |incoming, out| {
+                run::<Sotw>(ads, incoming, out)
+            })),
+            "DeltaAggregatedResources" => Some(grpc::streaming(request, move |incoming, out| {
+                run::<Delta>(ads, incoming, out)
+            })),
             _ => None,
         }
     }
@@ -132,7 +139,11 @@ impl Wire for Sotw {
     fn response(answer: Answer) -> DiscoveryResponse {
         DiscoveryResponse {
             version_info: answer.version,
-            resources: answer.resources.into_iter().map(|(_, resource)| resource).collect(),
+            resources: answer
+                .resources
+                .into_iter()
+                .map(|(_, resource)| resource)
+                .collect(),
             type_url: answer.kind.type_url().to_owned(),
             nonce: answer.nonce,
             control_plane: control_plane(),
@@ -160,12 +171,15 @@ impl Wire for Delta {
 
     fn response(answer: Answer) -> DeltaDiscoveryResponse {
         let version = answer.version.clone();
-        let resources = answer.resources.into_iter().map(|(name, resource)| DeltaResource {
-            name,
-            version: version.clone(),
-            resource: Some(resource),
-            ..DeltaResource::default()
-        });
+        let resources = answer
+            .resources
+            .into_iter()
+            .map(|(name, resource)| DeltaResource {
+                name,
+                version: version.clone(),
+                resource: Some(resource),
+                ..DeltaResource::default()
+            });
         DeltaDiscoveryResponse {
             resources: resources.collect(),
             system_version_info: answer.version,
@@ -188,7 +202,11 @@ struct Stream {
     entry: Entry,
 }
 
-async fn run<W: Wire>(ads: Ads, mut incoming: Streaming<W::Request>, out: mpsc::Sender<Result<W::Response, Status>>) {
+async fn run<W: Wire>(
+    ads: Ads,
+    mut incoming: Streaming<W::Request>,
+    out: mpsc::Sender<Result<W::Response, Status>>,
+) {
     let mut published = ads.published.clone();
     let mut stream: Option<Stream> = None;
     loop {
@@ -238,7 +256,9 @@ async fn run<W: Wire>(ads: Ads, mut incoming: Streaming<W::Request>, out: mpsc::
         for mut push in pushes {
             push.forced |= follow.contains(&push.kind);
             let forced = push.forced;
-            let Some(answer) = current.answer(&push) else { continue };
+            let Some(answer) = current.answer(&push) else {
+                continue;
+            };
             if !forced {
                 // A change of clusters (listeners) makes the client warm them, for which it wants endpoints (routes).
                 follow.extend(Session::follows(push.kind));
@@ -252,9 +272,16 @@ async fn run<W: Wire>(ads: Ads, mut incoming: Streaming<W::Request>, out: mpsc::
 }
 
 impl Stream {
-    fn open<W: Wire>(ads: &Ads, node: Option<XdsNode>, published: Arc<Published>) -> Result<Self, Status> {
-        let node = node.ok_or_else(|| Status::invalid_argument("the first request of a stream must carry the node"))?;
-        let node = Node::from_json(&json::to_json(&node)).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    fn open<W: Wire>(
+        ads: &Ads,
+        node: Option<XdsNode>,
+        published: Arc<Published>,
+    ) -> Result<Self, Status> {
+        let node = node.ok_or_else(|| {
+            Status::invalid_argument("the first request of a stream must carry the node")
+        })?;
+        let node = Node::from_json(&json::to_json(&node))
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
         Ok(Self {
             proxy: generate::proxy(&published.snapshot, &node),
             session: Session::new(W::VARIANT),
@@ -269,7 +296,9 @@ impl Stream {
     fn answer(&mut self, push: &Push) -> Option<Answer> {
         let generated = match &push.names {
             None => generate::all(&self.proxy, push.kind),
-            Some(names) => generate::named(&self.proxy, push.kind, names.iter().map(String::as_str)),
+            Some(names) => {
+                generate::named(&self.proxy, push.kind, names.iter().map(String::as_str))
+            }
         };
         let mut resources: BTreeMap<String, (u64, Any)> = BTreeMap::new();
         let mut order = Vec::new();
@@ -287,26 +316,52 @@ impl Stream {
         }
         let held = self.session.held(push);
         let wanted = |name: &String| push.names.as_ref().is_none_or(|names| names.contains(name));
-        let mut removed: Vec<String> = held.keys().filter(|name| !resources.contains_key(*name)).cloned().collect();
+        let mut removed: Vec<String> = held
+            .keys()
+            .filter(|name| !resources.contains_key(*name))
+            .cloned()
+            .collect();
         if let (Variant::Delta, Some(names)) = (self.variant, &push.names) {
             // A name that does not exist comes back as removed.
-            removed.extend(names.iter().filter(|name| !resources.contains_key(*name) && !held.contains_key(*name)).cloned());
+            removed.extend(
+                names
+                    .iter()
+                    .filter(|name| !resources.contains_key(*name) && !held.contains_key(*name))
+                    .cloned(),
+            );
         }
         let changed = |name: &String| held.get(name) != resources.get(name).map(|(hash, _)| hash);
         let wildcard_sotw = self.variant == Variant::Sotw && push.kind.is_wildcard();
         if !push.forced {
-            let any = order.iter().any(changed) || (!removed.is_empty() && (wildcard_sotw || self.variant == Variant::Delta));
+            let any = order.iter().any(changed)
+                || (!removed.is_empty() && (wildcard_sotw || self.variant == Variant::Delta));
             if !any {
                 return None;
             }
         }
         // SotW clusters and listeners are always complete; everything else may be only what changed.
         let keep = |name: &String| push.forced || wildcard_sotw || changed(name);
-        let sent: Vec<String> = order.iter().filter(|name| wanted(name) && keep(name)).cloned().collect();
-        let nonce = format!("{}{:016x}", self.published.version, NONCE.fetch_add(1, Ordering::Relaxed));
-        let hashes: Vec<(String, u64)> = sent.iter().filter_map(|name| Some((name.clone(), resources.get(name)?.0))).collect();
-        self.session
-            .sent(push.kind, &nonce, &self.published.version, hashes, push.names.is_none() && wildcard_sotw);
+        let sent: Vec<String> = order
+            .iter()
+            .filter(|name| wanted(name) && keep(name))
+            .cloned()
+            .collect();
+        let nonce = format!(
+            "{}{:016x}",
+            self.published.version,
+            NONCE.fetch_add(1, Ordering::Relaxed)
+        );
+        let hashes: Vec<(String, u64)> = sent
+            .iter()
+            .filter_map(|name| Some((name.clone(), resources.get(name)?.0)))
+            .collect();
+        self.session.sent(
+            push.kind,
+            &nonce,
+            &self.published.version,
+            hashes,
+            push.names.is_none() && wildcard_sotw,
+        );
         self.session.forget(push.kind, &removed);
         Some(Answer {
             kind: push.kind,
@@ -319,7 +374,11 @@ impl Stream {
                     Some((name, message))
                 })
                 .collect(),
-            removed: if self.variant == Variant::Delta { removed } else { Vec::new() },
+            removed: if self.variant == Variant::Delta {
+                removed
+            } else {
+                Vec::new()
+            },
         })
     }
 }

@@ -91,7 +91,13 @@ impl<M: Methods> Service<http::Request<Body>> for Routed<M> {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        let method = request
+            .uri()
+            .path()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         match self.0.call(&method, request) {
             Some(answer) => Box::pin(async move { Ok(answer.await) }),
             None => Box::pin(async move { Ok(Status::unimplemented(method).into_http()) }),
@@ -108,8 +114,13 @@ where
     H: FnOnce(Streaming<I>, mpsc::Sender<Result<O, Status>>) -> F + Send + 'static,
 {
     Box::pin(async move {
-        let mut grpc = Grpc::new(ProstCodec::<O, I>::default()).max_decoding_message_size(MAX_REQUEST);
-        grpc.streaming(Bidirectional(Some(handler), std::marker::PhantomData), request).await
+        let mut grpc =
+            Grpc::new(ProstCodec::<O, I>::default()).max_decoding_message_size(MAX_REQUEST);
+        grpc.streaming(
+            Bidirectional(Some(handler), std::marker::PhantomData),
+            request,
+        )
+        .await
     })
 }
 
@@ -183,7 +194,9 @@ pub(super) async fn tcp<M: Methods>(address: SocketAddr, methods: M) -> io::Resu
     })
 }
 
-fn spawn(serving: impl Future<Output = Result<(), tonic::transport::Error>> + Send + 'static) -> JoinHandle<()> {
+fn spawn(
+    serving: impl Future<Output = Result<(), tonic::transport::Error>> + Send + 'static,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         if let Err(error) = serving.await {
             tracing::error!(%error, "xDS server ended");

@@ -141,7 +141,9 @@ impl Session {
         }
         watched.acknowledge();
         let before = std::mem::replace(&mut watched.names, names.clone());
-        watched.held.retain(|name, _| kind.is_wildcard() || names.contains(name));
+        watched
+            .held
+            .retain(|name, _| kind.is_wildcard() || names.contains(name));
         if std::mem::take(&mut watched.always_respond) {
             return vec![whole(kind, &names)];
         }
@@ -157,7 +159,12 @@ impl Session {
     }
 
     fn delta(&mut self, kind: Kind, request: &Request) -> Vec<Push> {
-        let subscribed: BTreeSet<String> = request.names.iter().filter(|name| *name != "*").cloned().collect();
+        let subscribed: BTreeSet<String> = request
+            .names
+            .iter()
+            .filter(|name| *name != "*")
+            .cloned()
+            .collect();
         let star = request.names.iter().any(|name| name == "*");
         if !self.watched.contains_key(&kind) {
             let mut names = subscribed;
@@ -174,7 +181,11 @@ impl Session {
             if !watched.wildcard && watched.names.is_empty() {
                 return Vec::new();
             }
-            let push = if watched.wildcard { whole_type(kind) } else { whole(kind, &names) };
+            let push = if watched.wildcard {
+                whole_type(kind)
+            } else {
+                whole(kind, &names)
+            };
             self.warm(kind);
             let mut pushes = vec![push];
             pushes.extend(self.dependent(kind));
@@ -220,7 +231,9 @@ impl Session {
 
     /// After new clusters (listeners) their endpoints (routes) are answered once more, so that they can warm.
     fn warm(&mut self, kind: Kind) {
-        if let Some(watched) = dependency(kind).and_then(|dependent| self.watched.get_mut(&dependent)) {
+        if let Some(watched) =
+            dependency(kind).and_then(|dependent| self.watched.get_mut(&dependent))
+        {
             watched.always_respond = true;
         }
     }
@@ -261,8 +274,17 @@ impl Session {
     }
 
     /// Reports a response that went out: its resources with content hashes, and the names said to be gone.
-    pub fn sent(&mut self, kind: Kind, nonce: &str, version: &str, resources: impl IntoIterator<Item = (String, u64)>, complete: bool) {
-        let Some(watched) = self.watched.get_mut(&kind) else { return };
+    pub fn sent(
+        &mut self,
+        kind: Kind,
+        nonce: &str,
+        version: &str,
+        resources: impl IntoIterator<Item = (String, u64)>,
+        complete: bool,
+    ) {
+        let Some(watched) = self.watched.get_mut(&kind) else {
+            return;
+        };
         nonce.clone_into(&mut watched.nonce_sent);
         version.clone_into(&mut watched.version_sent);
         if complete {
@@ -278,7 +300,12 @@ impl Session {
             return BTreeMap::new();
         };
         let about = |name: &String| push.names.as_ref().is_none_or(|names| names.contains(name));
-        watched.held.iter().filter(|(name, _)| about(name)).map(|(name, hash)| (name.clone(), *hash)).collect()
+        watched
+            .held
+            .iter()
+            .filter(|(name, _)| about(name))
+            .map(|(name, hash)| (name.clone(), *hash))
+            .collect()
     }
 
     /// The client was told that these are gone.

@@ -29,18 +29,44 @@ fn session(variant: Variant) -> Session {
 #[test]
 fn sotw_first_request_ack_and_growth() {
     let mut stream = session(Variant::Sotw);
-    assert_eq!(stream.request(&ask(CDS, "", &[])), Ok(vec![whole_type(CDS)]));
+    assert_eq!(
+        stream.request(&ask(CDS, "", &[])),
+        Ok(vec![whole_type(CDS)])
+    );
     stream.sent(CDS, "n1", "v1", [("a".to_owned(), 1)], true);
-    assert_eq!(stream.request(&ask(CDS, "n1", &[])), Ok(vec![]), "an ACK is not answered");
+    assert_eq!(
+        stream.request(&ask(CDS, "n1", &[])),
+        Ok(vec![]),
+        "an ACK is not answered"
+    );
     assert_eq!(stream.watched()[&CDS].version_acked, "v1");
-    assert_eq!(stream.request(&ask(EDS, "", &["a"])), Ok(named(EDS, &["a"])));
+    assert_eq!(
+        stream.request(&ask(EDS, "", &["a"])),
+        Ok(named(EDS, &["a"]))
+    );
     stream.sent(EDS, "n2", "v1", [], false);
-    assert_eq!(stream.request(&ask(EDS, "n2", &["a", "b"])), Ok(named(EDS, &["b"])), "only what was added");
+    assert_eq!(
+        stream.request(&ask(EDS, "n2", &["a", "b"])),
+        Ok(named(EDS, &["b"])),
+        "only what was added"
+    );
     stream.sent(EDS, "n3", "v1", [], false);
-    assert_eq!(stream.request(&ask(EDS, "n2", &["c"])), Ok(vec![]), "a stale nonce says nothing");
+    assert_eq!(
+        stream.request(&ask(EDS, "n2", &["c"])),
+        Ok(vec![]),
+        "a stale nonce says nothing"
+    );
     assert_eq!(stream.watched()[&EDS].nonce_acked, "n2");
-    assert_eq!(stream.request(&ask(EDS, "n3", &["b"])), Ok(vec![]), "fewer names owe nothing");
-    assert_eq!(stream.request(&ask(EDS, "n3", &[])), Ok(vec![]), "no names: unsubscribed");
+    assert_eq!(
+        stream.request(&ask(EDS, "n3", &["b"])),
+        Ok(vec![]),
+        "fewer names owe nothing"
+    );
+    assert_eq!(
+        stream.request(&ask(EDS, "n3", &[])),
+        Ok(vec![]),
+        "no names: unsubscribed"
+    );
     assert!(!stream.watched().contains_key(&EDS));
 }
 
@@ -50,7 +76,10 @@ fn sotw_warming_answers_one_ack() {
     stream.request(&ask(EDS, "", &["a"])).unwrap();
     stream.sent(EDS, "e1", "v1", [], false);
     stream.request(&ask(CDS, "", &[])).unwrap();
-    assert_eq!(stream.request(&ask(EDS, "e1", &["a"])), Ok(named(EDS, &["a"])));
+    assert_eq!(
+        stream.request(&ask(EDS, "e1", &["a"])),
+        Ok(named(EDS, &["a"]))
+    );
     stream.sent(EDS, "e2", "v1", [], false);
     assert_eq!(stream.request(&ask(EDS, "e2", &["a"])), Ok(vec![]));
 }
@@ -66,7 +95,10 @@ fn a_nack_is_kept_until_the_next_ack() {
             ..ask(CDS, "n1", &[])
         };
         assert_eq!(stream.request(&nack), Ok(vec![]));
-        assert_eq!(stream.watched()[&CDS].error.as_deref(), Some("cluster x: bad"));
+        assert_eq!(
+            stream.watched()[&CDS].error.as_deref(),
+            Some("cluster x: bad")
+        );
         assert_eq!(stream.watched()[&CDS].nonce_acked, "");
         stream.sent(CDS, "n2", "v2", [], true);
         stream.request(&ask(CDS, "n2", &[])).unwrap();
@@ -77,9 +109,15 @@ fn a_nack_is_kept_until_the_next_ack() {
 #[test]
 fn a_reconnect_is_answered_in_full() {
     let mut stream = session(Variant::Sotw);
-    assert_eq!(stream.request(&ask(EDS, "", &["a", "b"])), Ok(named(EDS, &["a", "b"])));
+    assert_eq!(
+        stream.request(&ask(EDS, "", &["a", "b"])),
+        Ok(named(EDS, &["a", "b"]))
+    );
     stream.sent(EDS, "n1", "v1", [], false);
-    assert_eq!(stream.request(&ask(EDS, "", &["a", "b"])), Ok(named(EDS, &["a", "b"])));
+    assert_eq!(
+        stream.request(&ask(EDS, "", &["a", "b"])),
+        Ok(named(EDS, &["a", "b"]))
+    );
     let mut stream = session(Variant::Delta);
     let again = Request {
         held: vec!["gone".to_owned(), "a".to_owned()],
@@ -87,28 +125,57 @@ fn a_reconnect_is_answered_in_full() {
     };
     assert_eq!(stream.request(&again), Ok(named(EDS, &["a", "gone"])));
     let push = &named(EDS, &["a", "gone"])[0];
-    assert_eq!(stream.held(push).len(), 2, "what it holds can be named as removed");
+    assert_eq!(
+        stream.held(push).len(),
+        2,
+        "what it holds can be named as removed"
+    );
 }
 
 #[test]
 fn delta_subscriptions() {
     let mut stream = session(Variant::Delta);
-    assert_eq!(stream.request(&ask(CDS, "", &["*"])), Ok(vec![whole_type(CDS)]));
-    assert_eq!(stream.request(&ask(EDS, "", &["a"])), Ok(named(EDS, &["a"])));
+    assert_eq!(
+        stream.request(&ask(CDS, "", &["*"])),
+        Ok(vec![whole_type(CDS)])
+    );
+    assert_eq!(
+        stream.request(&ask(EDS, "", &["a"])),
+        Ok(named(EDS, &["a"]))
+    );
     stream.sent(EDS, "n1", "v1", [], false);
     assert_eq!(stream.request(&ask(EDS, "n1", &[])), Ok(vec![]), "ACK");
-    assert_eq!(stream.request(&ask(EDS, "", &["b"])), Ok(named(EDS, &["b"])), "only the new");
-    assert_eq!(stream.request(&ask(EDS, "", &["b"])), Ok(named(EDS, &["b"])), "asked again, sent again");
+    assert_eq!(
+        stream.request(&ask(EDS, "", &["b"])),
+        Ok(named(EDS, &["b"])),
+        "only the new"
+    );
+    assert_eq!(
+        stream.request(&ask(EDS, "", &["b"])),
+        Ok(named(EDS, &["b"])),
+        "asked again, sent again"
+    );
     let less = Request {
         removed: vec!["a".to_owned()],
         ..ask(EDS, "", &[])
     };
-    assert_eq!(stream.request(&less), Ok(vec![]), "unsubscribing owes nothing");
-    assert_eq!(stream.watched()[&EDS].names.iter().collect::<Vec<_>>(), ["b"]);
+    assert_eq!(
+        stream.request(&less),
+        Ok(vec![]),
+        "unsubscribing owes nothing"
+    );
+    assert_eq!(
+        stream.watched()[&EDS].names.iter().collect::<Vec<_>>(),
+        ["b"]
+    );
     let reconnect = &mut session(Variant::Delta);
     reconnect.request(&ask(EDS, "", &["a"])).unwrap();
     let both = reconnect.request(&ask(CDS, "", &[])).unwrap();
-    assert_eq!(both.iter().map(|push| push.kind).collect::<Vec<_>>(), [CDS, EDS], "endpoints follow new clusters");
+    assert_eq!(
+        both.iter().map(|push| push.kind).collect::<Vec<_>>(),
+        [CDS, EDS],
+        "endpoints follow new clusters"
+    );
 }
 
 #[test]
@@ -125,7 +192,10 @@ fn changes_come_in_push_order() {
 #[test]
 fn types_not_served_are_ignored_and_no_type_ends_the_stream() {
     let mut stream = session(Variant::Sotw);
-    assert_eq!(stream.request(&Request::default()), Err(ProtocolError::NoType));
+    assert_eq!(
+        stream.request(&Request::default()),
+        Err(ProtocolError::NoType)
+    );
     let secret = Request {
         type_url: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret".to_owned(),
         ..Request::default()

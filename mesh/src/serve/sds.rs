@@ -15,7 +15,9 @@ use carbyne_protos::{
     any,
     envoy::{
         config::core::v3::{DataSource, data_source::Specifier},
-        extensions::transport_sockets::tls::v3::{CertificateValidationContext, Secret, TlsCertificate, secret::Type},
+        extensions::transport_sockets::tls::v3::{
+            CertificateValidationContext, Secret, TlsCertificate, secret::Type,
+        },
         service::discovery::v3::{DiscoveryRequest, DiscoveryResponse},
     },
     prost_types::Any,
@@ -49,7 +51,10 @@ impl Secrets {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn new(authority: Arc<Authority>, identity: Identity) -> Result<Arc<Self>, CertificateError> {
+    pub fn new(
+        authority: Arc<Authority>,
+        identity: Identity,
+    ) -> Result<Arc<Self>, CertificateError> {
         let leaf = authority.issue(&identity)?;
         let (current, _) = watch::channel(Arc::new(Issued { leaf, version: 1 }));
         Ok(Arc::new(Self {
@@ -139,7 +144,8 @@ impl Methods for Sds {
     // DeltaSecrets and FetchSecrets are Unimplemented, as in pilot-agent (istio.md 1.2).
     fn call(&self, method: &str, request: http::Request<Body>) -> Option<BoxedResponse> {
         let secrets = Arc::clone(&self.0);
-        (method == "StreamSecrets").then(|| grpc::streaming(request, move |incoming, out| run(secrets, incoming, out)))
+        (method == "StreamSecrets")
+            .then(|| grpc::streaming(request, move |incoming, out| run(secrets, incoming, out)))
     }
 }
 
@@ -149,7 +155,11 @@ struct Sent {
     version: u64,
 }
 
-async fn run(secrets: Arc<Secrets>, mut incoming: Streaming<DiscoveryRequest>, out: mpsc::Sender<Result<DiscoveryResponse, Status>>) {
+async fn run(
+    secrets: Arc<Secrets>,
+    mut incoming: Streaming<DiscoveryRequest>,
+    out: mpsc::Sender<Result<DiscoveryResponse, Status>>,
+) {
     let mut current = secrets.current.subscribe();
     let mut names: BTreeMap<String, Sent> = BTreeMap::new();
     let mut nonce = String::new();
@@ -183,7 +193,13 @@ async fn run(secrets: Arc<Secrets>, mut incoming: Streaming<DiscoveryRequest>, o
                 continue;
             }
             let Some(secret) = secrets.secret(name, &issued) else {
-                drop(out.send(Err(Status::not_found(format!("no secret `{name}` for {}", secrets.identity.uri())))).await);
+                drop(
+                    out.send(Err(Status::not_found(format!(
+                        "no secret `{name}` for {}",
+                        secrets.identity.uri()
+                    ))))
+                    .await,
+                );
                 return;
             };
             sent.version = version;
@@ -191,7 +207,10 @@ async fn run(secrets: Arc<Secrets>, mut incoming: Streaming<DiscoveryRequest>, o
             let response = DiscoveryResponse {
                 version_info: version.to_string(),
                 resources: vec![secret],
-                type_url: format!("{}envoy.extensions.transport_sockets.tls.v3.Secret", any::TYPE_URL_HOST),
+                type_url: format!(
+                    "{}envoy.extensions.transport_sockets.tls.v3.Secret",
+                    any::TYPE_URL_HOST
+                ),
                 nonce: nonce.clone(),
                 ..DiscoveryResponse::default()
             };

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::protocol::{Session, Variant, Watched};
@@ -57,7 +60,10 @@ impl Board {
     /// Connections in order of arrival.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection> {
-        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         connections.values().cloned().collect()
     }
 
@@ -72,7 +78,10 @@ impl Board {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, connection);
-        Entry { board: self.clone(), id }
+        Entry {
+            board: self.clone(),
+            id,
+        }
     }
 }
 
@@ -85,7 +94,11 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn update(&self, session: &Session) {
-        let mut connections = self.board.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self
+            .board
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = connections.get_mut(&self.id) {
             connection.types = session
                 .watched()
@@ -98,7 +111,11 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut connections = self.board.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self
+            .board
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         connections.remove(&self.id);
     }
 }
