@@ -38,21 +38,43 @@ fn tables(set: &FileDescriptorSet, sensitive: &BTreeSet<&str>) -> Result<String,
         for message in &file.message_type {
             gather(message, file.package(), explicit, &mut messages, &mut enums);
         }
-        enums.extend(file.enum_type.iter().map(|declared| (format!("{}.{}", file.package(), declared.name()), declared)));
+        enums.extend(
+            file.enum_type
+                .iter()
+                .map(|declared| (format!("{}.{}", file.package(), declared.name()), declared)),
+        );
     }
     messages.sort_by(|left, right| left.0.cmp(&right.0));
     enums.sort_by(|left, right| left.0.cmp(&right.0));
-    let indexes: HashMap<String, usize> = (messages.iter().enumerate().map(|(at, message)| (format!(".{}", message.0), at)))
-        .chain(enums.iter().enumerate().map(|(at, declared)| (format!(".{}", declared.0), at)))
-        .collect();
+    let indexes: HashMap<String, usize> = (messages
+        .iter()
+        .enumerate()
+        .map(|(at, message)| (format!(".{}", message.0), at)))
+    .chain(
+        enums
+            .iter()
+            .enumerate()
+            .map(|(at, declared)| (format!(".{}", declared.0), at)),
+    )
+    .collect();
     let entries: BTreeSet<String> = (messages.iter())
-        .filter(|message| message.1.options.as_ref().is_some_and(|options| options.map_entry()))
+        .filter(|message| {
+            message
+                .1
+                .options
+                .as_ref()
+                .is_some_and(|options| options.map_entry())
+        })
         .map(|message| format!(".{}", message.0))
         .collect();
 
     let mut text = String::from("pub(crate) static MESSAGES: &[Message] = &[\n");
     for (name, message, explicit) in &messages {
-        writeln!(text, "Message{{name:{name:?},shape:Shape::{},fields:&[", shape(name, entries.contains(&format!(".{name}"))))?;
+        writeln!(
+            text,
+            "Message{{name:{name:?},shape:Shape::{},fields:&[",
+            shape(name, entries.contains(&format!(".{name}")))
+        )?;
         let mut fields: Vec<&FieldDescriptorProto> = message.field.iter().collect();
         fields.sort_by_key(|field| field.number());
         for field in fields {
@@ -61,7 +83,11 @@ fn tables(set: &FileDescriptorSet, sensitive: &BTreeSet<&str>) -> Result<String,
                 _ => 0,
             };
             let label = if field.label() == Label::Repeated {
-                if entries.contains(field.type_name()) { "Map" } else { "Repeated" }
+                if entries.contains(field.type_name()) {
+                    "Map"
+                } else {
+                    "Repeated"
+                }
             } else if *explicit || field.oneof_index.is_some() || field.r#type() == Type::Message {
                 "Explicit"
             } else {
@@ -103,7 +129,12 @@ fn gather<'a>(
     for nested in &message.nested_type {
         gather(nested, &name, explicit, messages, enums);
     }
-    enums.extend(message.enum_type.iter().map(|declared| (format!("{name}.{}", declared.name()), declared)));
+    enums.extend(
+        message
+            .enum_type
+            .iter()
+            .map(|declared| (format!("{name}.{}", declared.name()), declared)),
+    );
     messages.push((name, message, explicit));
 }
 
@@ -118,8 +149,8 @@ fn shape(name: &str, map_entry: bool) -> &'static str {
         Some("Timestamp") => "Timestamp",
         Some("FieldMask") => "FieldMask",
         Some(
-            "BoolValue" | "BytesValue" | "DoubleValue" | "FloatValue" | "Int32Value" | "Int64Value" | "StringValue" | "UInt32Value"
-            | "UInt64Value",
+            "BoolValue" | "BytesValue" | "DoubleValue" | "FloatValue" | "Int32Value" | "Int64Value"
+            | "StringValue" | "UInt32Value" | "UInt64Value",
         ) => "Wrapper",
         _ if map_entry => "MapEntry",
         _ => "Plain",
@@ -127,8 +158,15 @@ fn shape(name: &str, map_entry: bool) -> &'static str {
 }
 
 /// A field's type as an expression of `schema::Kind`.
-fn kind(field: &FieldDescriptorProto, indexes: &HashMap<String, usize>) -> Result<String, Box<dyn Error>> {
-    let index = || indexes.get(field.type_name()).ok_or_else(|| format!("{} is not in the set", field.type_name()));
+fn kind(
+    field: &FieldDescriptorProto,
+    indexes: &HashMap<String, usize>,
+) -> Result<String, Box<dyn Error>> {
+    let index = || {
+        indexes
+            .get(field.type_name())
+            .ok_or_else(|| format!("{} is not in the set", field.type_name()))
+    };
     Ok(match field.r#type() {
         Type::Message => format!("Kind::Message({})", index()?),
         Type::Enum => format!("Kind::Enum({})", index()?),

@@ -68,7 +68,10 @@ pub fn is_known(type_url: &str) -> bool {
 
 /// Packs a message under its type URL.
 pub fn pack<M: Message + Name>(message: &M) -> Any {
-    Any { type_url: M::type_url(), value: message.encode_to_vec() }
+    Any {
+        type_url: M::type_url(),
+        value: message.encode_to_vec(),
+    }
 }
 
 /// Decodes an `Any` whose type URL must name `M`.
@@ -94,9 +97,17 @@ impl<'any> Unwrapped<'any> {
                 let typed: crate::xds::r#type::v3::TypedStruct = decode_any(any)?;
                 (typed.type_url, typed.value)
             }
-            name => return Ok(Self { type_name: name.to_owned(), content: Content::Encoded(&any.value) }),
+            name => {
+                return Ok(Self {
+                    type_name: name.to_owned(),
+                    content: Content::Encoded(&any.value),
+                });
+            }
         };
-        Ok(Self { type_name: type_name(&type_url).to_owned(), content: Content::Struct(value.unwrap_or_default()) })
+        Ok(Self {
+            type_name: type_name(&type_url).to_owned(),
+            content: Content::Struct(value.unwrap_or_default()),
+        })
     }
 
     /// Whether this is the message `M`.
@@ -114,17 +125,31 @@ impl<'any> Unwrapped<'any> {
         expect_type::<M>(&self.type_name, &self.type_name)?;
         match &self.content {
             Content::Encoded(bytes) => decode(bytes),
-            Content::Struct(fields) => json::from_struct(fields)
-                .map_err(|source| AnyError::Struct { type_name: M::full_name(), source }),
+            Content::Struct(fields) => {
+                json::from_struct(fields).map_err(|source| AnyError::Struct {
+                    type_name: M::full_name(),
+                    source,
+                })
+            }
         }
     }
 }
 
 fn expect_type<M: Name>(name: &str, found: &str) -> Result<(), AnyError> {
     let expected = M::full_name();
-    if name == expected { Ok(()) } else { Err(AnyError::Type { expected, found: found.to_owned() }) }
+    if name == expected {
+        Ok(())
+    } else {
+        Err(AnyError::Type {
+            expected,
+            found: found.to_owned(),
+        })
+    }
 }
 
 fn decode<M: Message + Name + Default>(bytes: &[u8]) -> Result<M, AnyError> {
-    M::decode(bytes).map_err(|source| AnyError::Malformed { type_name: M::full_name(), source })
+    M::decode(bytes).map_err(|source| AnyError::Malformed {
+        type_name: M::full_name(),
+        source,
+    })
 }

@@ -6,12 +6,14 @@
 //!
 //! * `print`: encoded message → value
 //! * `parse`: value → encoded message, strict or tolerant of unknown names
+//! * `scalar`: one value of a scalar type
 //! * `redact`: takes secrets out of a printed value, as Envoy does
 //! * `time`: the text forms of durations and timestamps
 
 mod parse;
 mod print;
 mod redact;
+mod scalar;
 mod time;
 
 use prost::{Message, Name};
@@ -23,13 +25,14 @@ pub use redact::REDACTED;
 
 use crate::schema;
 
-/// Prints a message.
+/// Prints a message; zero and empty fields without presence are left out.
 pub fn to_json<M: Message + Name>(message: &M) -> Value {
-    let encoded = message.encode_to_vec();
-    match schema::message(&M::full_name()) {
-        Some(schema) => print::message(schema, &encoded),
-        None => Value::Null,
-    }
+    print_message(message, false)
+}
+
+/// Prints a message with every field that has no presence, also the zero and empty ones: so Envoy prints `/server_info`.
+pub fn to_json_with_defaults<M: Message + Name>(message: &M) -> Value {
+    print_message(message, true)
 }
 
 /// Prints a message with the fields that hold secrets replaced by `[redacted]`.
@@ -61,7 +64,9 @@ pub fn from_json<M: Message + Name + Default>(value: &Value) -> Result<M, JsonEr
 /// Parses a message and ignores names that it does not have, and `Any`s of unknown type; returns their paths.
 ///
 /// This is Envoy's `--allow-unknown-static-fields`.
-pub fn from_json_tolerant<M: Message + Name + Default>(value: &Value) -> Result<(M, Vec<String>), JsonErrors> {
+pub fn from_json_tolerant<M: Message + Name + Default>(
+    value: &Value,
+) -> Result<(M, Vec<String>), JsonErrors> {
     parse::parse(value, true)
 }
 
@@ -77,7 +82,13 @@ pub fn from_struct<M: Message + Name + Default>(fields: &Struct) -> Result<M, Js
 
 /// A `Struct` as the JSON object that it stands for.
 pub fn struct_to_json(fields: &Struct) -> Value {
-    Value::Object(fields.fields.iter().map(|(name, value)| (name.clone(), value_to_json(value))).collect())
+    Value::Object(
+        fields
+            .fields
+            .iter()
+            .map(|(name, value)| (name.clone(), value_to_json(value)))
+            .collect(),
+    )
 }
 
 /// A `google.protobuf.Value` as JSON; not-a-number and the infinities, which JSON lacks, become null.
@@ -89,13 +100,20 @@ pub fn value_to_json(value: &prost_types::Value) -> Value {
         Some(Kind::StringValue(text)) => Value::String(text.clone()),
         Some(Kind::BoolValue(flag)) => Value::Bool(*flag),
         Some(Kind::StructValue(fields)) => struct_to_json(fields),
-        Some(Kind::ListValue(list)) => Value::Array(list.values.iter().map(value_to_json).collect()),
+        Some(Kind::ListValue(list)) => {
+            Value::Array(list.values.iter().map(value_to_json).collect())
+        }
     }
 }
 
 /// A JSON object as a `Struct`.
 pub fn struct_from_json(object: &Map<String, Value>) -> Struct {
-    Struct { fields: object.iter().map(|(name, value)| (name.clone(), value_from_json(value))).collect() }
+    Struct {
+        fields: object
+            .iter()
+            .map(|(name, value)| (name.clone(), value_from_json(value)))
+            .collect(),
+    }
 }
 
 /// JSON as a `google.protobuf.Value`.
@@ -106,10 +124,16 @@ pub fn value_from_json(value: &Value) -> prost_types::Value {
         Value::Bool(flag) => Kind::BoolValue(*flag),
         Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
         Value::String(text) => Kind::StringValue(text.clone()),
-        Value::Array(values) => {
-            Kind::ListValue(prost_types::ListValue { values: values.iter().map(value_from_json).collect() })
-        }
+        Value::Array(values) => Kind::ListValue(prost_types::ListValue {
+            values: values.iter().map(value_from_json).collect(),
+        }),
         Value::Object(object) => Kind::StructValue(struct_from_json(object)),
     };
     prost_types::Value { kind: Some(kind) }
+}
+
+fn print_message<M: Message + Name>(message: &M, defaults: bool) -> Value {
+    schema::message(&M::full_name()).map_or(Value::Null, |schema| {
+        print::message(schema, &message.encode_to_vec(), defaults)
+    })
 }

@@ -59,7 +59,10 @@ pub struct Field {
 
 /// The type of a field's element.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[allow(missing_docs, reason = "the scalar types of the protobuf language under their own names")]
+#[allow(
+    missing_docs,
+    reason = "the scalar types of the protobuf language under their own names"
+)]
 pub enum Kind {
     Double,
     Float,
@@ -108,23 +111,34 @@ include!(concat!(env!("OUT_DIR"), "/schema_tables.rs"));
 
 /// The message of this full name, if the closure holds it.
 pub fn message(name: &str) -> Option<&'static Message> {
-    MESSAGES.binary_search_by(|message| message.name.cmp(name)).ok().map(|at| &MESSAGES[at])
+    MESSAGES
+        .binary_search_by(|message| message.name.cmp(name))
+        .ok()
+        .map(|at| &MESSAGES[at])
 }
 
 /// The full names of all messages that the crate knows, map entries left out.
 pub fn message_names() -> impl Iterator<Item = &'static str> {
-    MESSAGES.iter().filter(|message| message.shape != Shape::MapEntry).map(|message| message.name)
+    MESSAGES
+        .iter()
+        .filter(|message| message.shape != Shape::MapEntry)
+        .map(|message| message.name)
 }
 
 impl Message {
     /// The field of this number.
     pub fn field(&self, number: u32) -> Option<&'static Field> {
-        self.fields.binary_search_by_key(&number, |field| field.number).ok().map(|at| &self.fields[at])
+        self.fields
+            .binary_search_by_key(&number, |field| field.number)
+            .ok()
+            .map(|at| &self.fields[at])
     }
 
     /// The field of this name in either spelling.
     pub fn field_named(&self, name: &str) -> Option<&'static Field> {
-        self.fields.iter().find(|field| field.name == name || field.json_name == name)
+        self.fields
+            .iter()
+            .find(|field| field.name == name || field.json_name == name)
     }
 }
 
@@ -149,11 +163,17 @@ impl Kind {
 impl Enum {
     /// The name that prints for a number.
     pub fn value_name(&self, number: i32) -> Option<&'static str> {
-        self.values.iter().find(|value| value.1 == number).map(|value| value.0)
+        self.values
+            .iter()
+            .find(|value| value.1 == number)
+            .map(|value| value.0)
     }
 
     /// The number of a name.
     pub fn number(&self, name: &str) -> Option<i32> {
-        self.values.iter().find(|value| value.0 == name).map(|value| value.1)
+        self.values
+            .iter()
+            .find(|value| value.0 == name)
+            .map(|value| value.1)
     }
 }

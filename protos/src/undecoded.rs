@@ -55,14 +55,20 @@ impl fmt::Display for Undecoded {
 
 /// Everything inside an `Any` that is not decoded; empty when all of it is understood.
 pub fn undecoded(any: &Any) -> Vec<Undecoded> {
-    let mut walk = Walk { found: Vec::new(), path: Vec::new() };
+    let mut walk = Walk {
+        found: Vec::new(),
+        path: Vec::new(),
+    };
     walk.any(&any.type_url, &any.value, DEPTH);
     walk.found
 }
 
 /// Everything inside an encoded message of this full name that is not decoded.
 pub fn undecoded_message(full_name: &str, bytes: &[u8]) -> Vec<Undecoded> {
-    let mut walk = Walk { found: Vec::new(), path: Vec::new() };
+    let mut walk = Walk {
+        found: Vec::new(),
+        path: Vec::new(),
+    };
     match schema::message(full_name) {
         Some(schema) => walk.message(schema, bytes, DEPTH),
         None => walk.report(What::Type(full_name.to_owned())),
@@ -85,7 +91,12 @@ impl Walk {
         }
     }
 
-    fn walk(&mut self, schema: &'static Message, bytes: &[u8], depth: usize) -> Result<(), Malformed> {
+    fn walk(
+        &mut self,
+        schema: &'static Message,
+        bytes: &[u8],
+        depth: usize,
+    ) -> Result<(), Malformed> {
         let depth = depth.checked_sub(1).ok_or(Malformed)?;
         if schema.shape == Shape::Any {
             let any = <Any as prost::Message>::decode(bytes).map_err(|_| Malformed)?;
@@ -107,10 +118,13 @@ impl Walk {
             };
             let index = match field.label {
                 schema::Label::Repeated | schema::Label::Map => {
-                    let at = counts.iter().position(|count| count.0 == number).unwrap_or_else(|| {
-                        counts.push((number, 0));
-                        counts.len() - 1
-                    });
+                    let at = counts
+                        .iter()
+                        .position(|count| count.0 == number)
+                        .unwrap_or_else(|| {
+                            counts.push((number, 0));
+                            counts.len() - 1
+                        });
                     counts[at].1 += 1;
                     Some(counts[at].1 - 1)
                 }
@@ -124,7 +138,12 @@ impl Walk {
         Ok(())
     }
 
-    fn field(&mut self, field: &schema::Field, raw: Raw<'_>, depth: usize) -> Result<(), Malformed> {
+    fn field(
+        &mut self,
+        field: &schema::Field,
+        raw: Raw<'_>,
+        depth: usize,
+    ) -> Result<(), Malformed> {
         match (field.kind, raw) {
             (Kind::Message(_), Raw::Bytes(bytes)) => {
                 self.message(field.kind.message().ok_or(Malformed)?, bytes, depth);
@@ -139,7 +158,9 @@ impl Walk {
                 std::str::from_utf8(text).map_err(|_| Malformed)?;
             }
             (Kind::Bytes, Raw::Bytes(_)) => {}
-            (Kind::Message(_) | Kind::String | Kind::Bytes, _) | (_, Raw::Group) => return Err(Malformed),
+            (Kind::Message(_) | Kind::String | Kind::Bytes, _) | (_, Raw::Group) => {
+                return Err(Malformed);
+            }
             _ => {}
         }
         Ok(())
@@ -164,14 +185,26 @@ impl Walk {
         if !schema.name.ends_with(".TypedStruct") {
             return;
         }
-        let any = Any { type_url: type_url.to_owned(), value: bytes.to_vec() };
-        let Ok(Unwrapped { type_name, content: Content::Struct(fields) }) = Unwrapped::of(&any) else { return };
+        let any = Any {
+            type_url: type_url.to_owned(),
+            value: bytes.to_vec(),
+        };
+        let Ok(Unwrapped {
+            type_name,
+            content: Content::Struct(fields),
+        }) = Unwrapped::of(&any)
+        else {
+            return;
+        };
         if schema::message(&type_name).is_none() {
             return self.report(What::Type(type_name));
         }
         let mut described = json::struct_to_json(&fields);
         if let Some(object) = described.as_object_mut() {
-            object.insert("@type".to_owned(), serde_json::Value::from(type_name.as_str()));
+            object.insert(
+                "@type".to_owned(),
+                serde_json::Value::from(type_name.as_str()),
+            );
         }
         match json::any_from_json(&described) {
             Ok(inner) => self.any(&inner.type_url, &inner.value, depth.saturating_sub(1)),
@@ -186,7 +219,6 @@ impl Walk {
     }
 
     fn report(&mut self, what: What) {
-        use fmt::Write as _;
         let mut path = String::new();
         for (name, index) in &self.path {
             if !path.is_empty() {
@@ -194,10 +226,92 @@ impl Walk {
             }
             path.push_str(name);
             if let Some(index) = index {
-                // Writing to a String cannot fail.
-                let _: fmt::Result = write!(path, "[{index}]");
+                path.push_str(&format!("[{index}]"));
             }
         }
         self.found.push(Undecoded { path, what });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use prost::Message as _;
+    use serde_json::json;
+
+    use super::*;
+
+    fn texts(any: &Any) -> Vec<String> {
+        undecoded(any).iter().map(ToString::to_string).collect()
+    }
+
+    fn packed(value: &serde_json::Value) -> Any {
+        json::any_from_json(value).unwrap()
+    }
+
+    #[test]
+    fn nothing_in_understood_messages() {
+        for value in [
+            json!({"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "a", "connect_timeout": "1s", "type": "EDS"}),
+            json!({"@type": "type.googleapis.com/google.protobuf.UInt32Value", "value": 7}),
+            json!({"@type": "a/udpa.type.v1.TypedStruct", "type_url": "a/stats.PluginConfig", "value": {"tcpReportingDuration": "5s"}}),
+        ] {
+            assert_eq!(texts(&packed(&value)), Vec::<String>::new(), "{value}");
+        }
+    }
+
+    #[test]
+    fn finds_unknown_fields_values_and_types() {
+        let filter = |config: serde_json::Value| json!({"@type": "a/envoy.config.listener.v3.Listener", "filter_chains": [{}, {"filters": [{"typed_config": config}]}]});
+        let at = "filter_chains[1].filters[0].typed_config";
+        for (config, expected) in [
+            (
+                json!({"@type": "a/no.Such"}),
+                format!("{at}: unknown type a/no.Such"),
+            ),
+            (
+                json!({"@type": "a/xds.type.v3.TypedStruct", "type_url": "a/no.Such"}),
+                format!("{at}: unknown type no.Such"),
+            ),
+            (
+                json!({"@type": "a/udpa.type.v1.TypedStruct", "type_url": "a/stats.PluginConfig", "value": {"rules": []}}),
+                format!("{at}.value: rules: stats.PluginConfig has no such field"),
+            ),
+            (
+                json!({"@type": "a/envoy.extensions.filters.network.rbac.v3.RBAC", "rules": {"action": 9}}),
+                format!("{at}.rules.action: unknown value 9 of envoy.config.rbac.v3.RBAC.Action"),
+            ),
+        ] {
+            assert_eq!(texts(&packed(&filter(config))), [expected]);
+        }
+    }
+
+    #[test]
+    fn finds_fields_that_prost_drops() {
+        let name = "envoy.config.rbac.v3.Permission";
+        // Field 200 is unknown; 2047 << 3 | 3 opens a group.
+        let mut bytes = Vec::new();
+        wire::put_bytes(&mut bytes, 200, b"x");
+        wire::put_key(&mut bytes, 2047, 3);
+        wire::put_key(&mut bytes, 2047, 4);
+        let found = undecoded_message(name, &bytes);
+        assert_eq!(
+            found.iter().map(|place| &place.what).collect::<Vec<_>>(),
+            [&What::Field(200, name), &What::Field(2047, name)]
+        );
+        assert_eq!(
+            crate::envoy::config::rbac::v3::Permission::decode(bytes.as_slice())
+                .unwrap()
+                .rule,
+            None
+        );
+        assert_eq!(
+            undecoded_message(name, &[0x0a, 0x05])[0].what,
+            What::Malformed
+        );
+        assert_eq!(
+            undecoded_message("no.Such", &[])[0].what,
+            What::Type("no.Such".to_owned())
+        );
     }
 }

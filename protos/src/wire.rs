@@ -64,7 +64,11 @@ impl<'bytes> Fields<'bytes> {
             let key = varint(&mut ahead)?;
             if key & 7 == 4 {
                 self.rest = ahead;
-                return if key >> 3 == u64::from(group) { Ok(()) } else { Err(Malformed) };
+                return if key >> 3 == u64::from(group) {
+                    Ok(())
+                } else {
+                    Err(Malformed)
+                };
             }
             if key & 7 == 3 {
                 self.rest = ahead;

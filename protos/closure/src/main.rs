@@ -15,11 +15,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let package = package_source(here)?;
     let mut includes = vec![here.join("../proto")];
-    for folder in ["data-plane-api", "xds", "googleapis", "protoc-gen-validate", "opentelemetry-proto", "cel-spec/proto", "client_model"] {
+    for folder in [
+        "data-plane-api",
+        "xds",
+        "googleapis",
+        "protoc-gen-validate",
+        "opentelemetry-proto",
+        "cel-spec/proto",
+        "client_model",
+    ] {
         includes.push(package.join("proto").join(folder));
     }
     let list = std::fs::read_to_string(here.join("roots.txt"))?;
-    let roots: Vec<&str> = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let roots: Vec<&str> = list
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
 
     let mut resolver = ChainFileResolver::new();
     resolver.add(Sources(includes));
@@ -47,7 +58,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut reached = BTreeSet::new();
     while let Some(name) = wanted.pop() {
         if reached.insert(name.clone()) {
-            wanted.extend(uses.get(&name).ok_or_else(|| format!("{name} is not declared"))?.iter().cloned());
+            wanted.extend(
+                uses.get(&name)
+                    .ok_or_else(|| format!("{name} is not declared"))?
+                    .iter()
+                    .cloned(),
+            );
         }
     }
 
@@ -55,13 +71,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     for mut file in set.file {
         let prefix = format!(".{}", file.package());
         prune(&mut file.message_type, &prefix, &reached);
-        file.enum_type.retain(|declared| reached.contains(&format!("{prefix}.{}", declared.name())));
+        file.enum_type
+            .retain(|declared| reached.contains(&format!("{prefix}.{}", declared.name())));
         if file.message_type.is_empty() && file.enum_type.is_empty() {
             continue;
         }
         for declared in &mut file.enum_type {
             declared.options = None;
-            declared.value.iter_mut().for_each(|value| value.options = None);
+            declared
+                .value
+                .iter_mut()
+                .for_each(|value| value.options = None);
         }
         (file.options, file.source_code_info) = (None, None);
         (file.service, file.extension) = (Vec::new(), Vec::new());
@@ -69,13 +89,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let kept: BTreeSet<String> = files.iter().map(|file| file.name().to_owned()).collect();
     for file in &mut files {
-        file.dependency.retain(|dependency| kept.contains(dependency));
+        file.dependency
+            .retain(|dependency| kept.contains(dependency));
         (file.public_dependency, file.weak_dependency) = (Vec::new(), Vec::new());
     }
     files.sort_by(|left, right| left.name().cmp(right.name()));
 
     let pool = compiler.descriptor_pool();
-    let mark = pool.get_extension_by_name("udpa.annotations.sensitive").ok_or("udpa.annotations.sensitive is not declared")?;
+    let mark = pool
+        .get_extension_by_name("udpa.annotations.sensitive")
+        .ok_or("udpa.annotations.sensitive is not declared")?;
     let mut sensitive = BTreeSet::new();
     for message in pool.all_messages() {
         if !reached.contains(&format!(".{}", message.full_name())) {
@@ -83,7 +106,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         for field in message.fields() {
             let options = field.options();
-            if options.has_extension(&mark) && matches!(*options.get_extension(&mark), Value::Bool(true)) {
+            if options.has_extension(&mark)
+                && matches!(*options.get_extension(&mark), Value::Bool(true))
+            {
                 sensitive.insert(field.full_name().to_owned());
             }
         }
@@ -93,9 +118,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&out)?;
     let count = reached.len();
     let encoded = FileDescriptorSet { file: files }.encode_to_vec();
-    println!("{count} types, {} bytes, {} sensitive fields", encoded.len(), sensitive.len());
+    println!(
+        "{count} types, {} bytes, {} sensitive fields",
+        encoded.len(),
+        sensitive.len()
+    );
     std::fs::write(out.join("closure.binpb"), encoded)?;
-    std::fs::write(out.join("sensitive.txt"), sensitive.into_iter().map(|name| name + "\n").collect::<String>())?;
+    std::fs::write(
+        out.join("sensitive.txt"),
+        sensitive
+            .into_iter()
+            .map(|name| name + "\n")
+            .collect::<String>(),
+    )?;
     Ok(())
 }
 
@@ -104,15 +139,29 @@ struct Sources(Vec<PathBuf>);
 
 impl FileResolver for Sources {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        let Some(path) = self.0.iter().map(|folder| folder.join(name)).find(|path| path.is_file()) else {
+        let Some(path) = self
+            .0
+            .iter()
+            .map(|folder| folder.join(name))
+            .find(|path| path.is_file())
+        else {
             return Err(protox::Error::file_not_found(name));
         };
         let mut source = std::fs::read_to_string(path).map_err(protox::Error::new)?;
         // protoc looks only at imported packages when it resolves `common.x`, protox at all that are loaded, where,
         // for example, `envoy.extensions.filters.common` hides `envoy.extensions.common`.
         if name.starts_with("envoy/extensions/") {
-            for package in ["ratelimit", "dynamic_forward_proxy", "matching", "tap", "async_files"] {
-                source = source.replace(&format!(" common.{package}."), &format!(" .envoy.extensions.common.{package}."));
+            for package in [
+                "ratelimit",
+                "dynamic_forward_proxy",
+                "matching",
+                "tap",
+                "async_files",
+            ] {
+                source = source.replace(
+                    &format!(" common.{package}."),
+                    &format!(" .envoy.extensions.common.{package}."),
+                );
             }
         }
         File::from_source(name, &source)
@@ -126,24 +175,46 @@ fn package_source(here: &Path) -> Result<PathBuf, Box<dyn Error>> {
         .arg(here.join("Cargo.toml"))
         .output()?;
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
-    let found = packages.iter().find(|package| package["name"] == "envoy-types").ok_or("envoy-types is not in the graph")?;
-    let manifest = found["manifest_path"].as_str().ok_or("envoy-types has no manifest")?;
-    Ok(Path::new(manifest).parent().ok_or("envoy-types has no folder")?.to_path_buf())
+    let packages = metadata["packages"]
+        .as_array()
+        .ok_or("cargo metadata lists no packages")?;
+    let found = packages
+        .iter()
+        .find(|package| package["name"] == "envoy-types")
+        .ok_or("envoy-types is not in the graph")?;
+    let manifest = found["manifest_path"]
+        .as_str()
+        .ok_or("envoy-types has no manifest")?;
+    Ok(Path::new(manifest)
+        .parent()
+        .ok_or("envoy-types has no folder")?
+        .to_path_buf())
 }
 
 /// Notes which types each message refers to; a nested type refers to the message around it, which is its module.
-fn collect(message: &DescriptorProto, prefix: &str, parent: Option<&str>, uses: &mut BTreeMap<String, BTreeSet<String>>) {
+fn collect(
+    message: &DescriptorProto,
+    prefix: &str,
+    parent: Option<&str>,
+    uses: &mut BTreeMap<String, BTreeSet<String>>,
+) {
     let name = format!("{prefix}.{}", message.name());
-    let mut refers: BTreeSet<String> =
-        message.field.iter().filter_map(|field| field.type_name.clone()).filter(|name| !name.is_empty()).collect();
+    let mut refers: BTreeSet<String> = message
+        .field
+        .iter()
+        .filter_map(|field| field.type_name.clone())
+        .filter(|name| !name.is_empty())
+        .collect();
     refers.extend(parent.map(str::to_owned));
     uses.insert(name.clone(), refers);
     for nested in &message.nested_type {
         collect(nested, &name, Some(&name), uses);
     }
     for declared in &message.enum_type {
-        uses.insert(format!("{name}.{}", declared.name()), BTreeSet::from([name.clone()]));
+        uses.insert(
+            format!("{name}.{}", declared.name()),
+            BTreeSet::from([name.clone()]),
+        );
     }
 }
 
@@ -153,20 +224,38 @@ fn prune(messages: &mut Vec<DescriptorProto>, prefix: &str, reached: &BTreeSet<S
     for message in messages {
         let name = format!("{prefix}.{}", message.name());
         prune(&mut message.nested_type, &name, reached);
-        message.enum_type.retain(|declared| reached.contains(&format!("{name}.{}", declared.name())));
+        message
+            .enum_type
+            .retain(|declared| reached.contains(&format!("{name}.{}", declared.name())));
         for declared in &mut message.enum_type {
             declared.options = None;
-            declared.value.iter_mut().for_each(|value| value.options = None);
+            declared
+                .value
+                .iter_mut()
+                .for_each(|value| value.options = None);
         }
-        message.options = message.options.as_ref().and_then(|options| options.map_entry).map(|map_entry| MessageOptions {
-            map_entry: Some(map_entry),
-            ..MessageOptions::default()
-        });
+        message.options = message
+            .options
+            .as_ref()
+            .and_then(|options| options.map_entry)
+            .map(|map_entry| MessageOptions {
+                map_entry: Some(map_entry),
+                ..MessageOptions::default()
+            });
         for field in &mut message.field {
-            field.options =
-                field.options.as_ref().and_then(|options| options.packed).map(|packed| FieldOptions { packed: Some(packed), ..FieldOptions::default() });
+            field.options = field
+                .options
+                .as_ref()
+                .and_then(|options| options.packed)
+                .map(|packed| FieldOptions {
+                    packed: Some(packed),
+                    ..FieldOptions::default()
+                });
         }
-        message.oneof_decl.iter_mut().for_each(|oneof| oneof.options = None);
+        message
+            .oneof_decl
+            .iter_mut()
+            .for_each(|oneof| oneof.options = None);
         (message.extension, message.extension_range) = (Vec::new(), Vec::new());
         (message.reserved_range, message.reserved_name) = (Vec::new(), Vec::new());
     }

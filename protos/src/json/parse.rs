@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::alphabet::{STANDARD, URL_SAFE};
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use prost::{Message, Name};
 use serde_json::{Map, Value};
 
+use super::scalar::{Element, expectation, scalar, takes_null};
 use super::time;
 use crate::any::type_name;
 use crate::schema::{self, Field, Kind, Label, Shape};
@@ -29,17 +27,32 @@ pub struct JsonErrors(pub Vec<JsonError>);
 
 impl fmt::Display for JsonError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() { formatter.write_str(&self.reason) } else { write!(formatter, "{}: {}", self.path, self.reason) }
+        if self.path.is_empty() {
+            formatter.write_str(&self.reason)
+        } else {
+            write!(formatter, "{}: {}", self.path, self.reason)
+        }
     }
 }
 
 /// Parses a document; with `tolerant`, unknown names are returned instead of refused.
-pub(super) fn parse<M: Message + Name + Default>(value: &Value, tolerant: bool) -> Result<(M, Vec<String>), JsonErrors> {
-    let mut parser = Parser { tolerant, errors: Vec::new(), ignored: Vec::new(), path: Vec::new() };
+pub(super) fn parse<M: Message + Name + Default>(
+    value: &Value,
+    tolerant: bool,
+) -> Result<(M, Vec<String>), JsonErrors> {
+    let mut parser = Parser {
+        tolerant,
+        errors: Vec::new(),
+        ignored: Vec::new(),
+        path: Vec::new(),
+    };
     let mut encoded = Vec::new();
     match schema::message(&M::full_name()) {
         Some(schema) => parser.message(schema, value, &mut encoded),
-        None => parser.error(format!("{} is not a message of this program", M::full_name())),
+        None => parser.error(format!(
+            "{} is not a message of this program",
+            M::full_name()
+        )),
     }
     if parser.errors.is_empty() {
         match M::decode(encoded.as_slice()) {
@@ -77,7 +90,9 @@ impl<'json> Parser<'json> {
             Shape::Any => self.any(value, out),
             Shape::Value => out.extend(super::value_from_json(value).encode_to_vec()),
             Shape::Struct => match value {
-                Value::Object(object) => out.extend(super::struct_from_json(object).encode_to_vec()),
+                Value::Object(object) => {
+                    out.extend(super::struct_from_json(object).encode_to_vec())
+                }
                 other => self.mismatch("an object", other),
             },
             Shape::ListValue => match value {
@@ -88,16 +103,24 @@ impl<'json> Parser<'json> {
                 other => self.mismatch("an array", other),
             },
             Shape::Duration => match value.as_str().and_then(time::parse_duration) {
-                Some((seconds, nanos)) => out.extend(prost_types::Duration { seconds, nanos }.encode_to_vec()),
+                Some((seconds, nanos)) => {
+                    out.extend(prost_types::Duration { seconds, nanos }.encode_to_vec())
+                }
                 None => self.mismatch("a duration such as \"1.5s\"", value),
             },
             Shape::Timestamp => match value.as_str().and_then(time::parse_timestamp) {
-                Some((seconds, nanos)) => out.extend(prost_types::Timestamp { seconds, nanos }.encode_to_vec()),
+                Some((seconds, nanos)) => {
+                    out.extend(prost_types::Timestamp { seconds, nanos }.encode_to_vec())
+                }
                 None => self.mismatch("an RFC 3339 time", value),
             },
             Shape::FieldMask => match value.as_str() {
                 Some(text) => {
-                    let paths = text.split(',').filter(|path| !path.is_empty()).map(snake_case).collect();
+                    let paths = text
+                        .split(',')
+                        .filter(|path| !path.is_empty())
+                        .map(snake_case)
+                        .collect();
                     out.extend(prost_types::FieldMask { paths }.encode_to_vec());
                 }
                 None => self.mismatch("a list of paths in one string", value),
@@ -111,8 +134,15 @@ impl<'json> Parser<'json> {
     }
 
     /// The members of a message; `typed` leaves `@type` to the `Any` around it.
-    fn object(&mut self, schema: &schema::Message, object: &'json Map<String, Value>, typed: bool, out: &mut Vec<u8>) {
-        let mut found: Vec<(&'static Field, &'json str, &'json Value)> = Vec::with_capacity(object.len());
+    fn object(
+        &mut self,
+        schema: &schema::Message,
+        object: &'json Map<String, Value>,
+        typed: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let mut found: Vec<(&'static Field, &'json str, &'json Value)> =
+            Vec::with_capacity(object.len());
         for (name, value) in object {
             if typed && name == "@type" {
                 continue;
@@ -134,7 +164,9 @@ impl<'json> Parser<'json> {
             let null = value.is_null() && !takes_null(field.kind);
             if !null {
                 if field.one_of != 0 {
-                    let bit = 1_u128.checked_shl(u32::from(field.one_of)).unwrap_or_default();
+                    let bit = 1_u128
+                        .checked_shl(u32::from(field.one_of))
+                        .unwrap_or_default();
                     if one_ofs & bit != 0 {
                         self.error("another member of the same oneof is given too");
                     }
@@ -160,7 +192,11 @@ impl<'json> Parser<'json> {
             if value.is_null() && !takes_null(field.kind) {
                 self.error("null in a list");
             } else if let Some(element) = self.element(field.kind, value) {
-                if packs { packed.extend(element.content) } else { wire::put_bytes(out, field.number, &element.content) }
+                if packs {
+                    packed.extend(element.content)
+                } else {
+                    wire::put_bytes(out, field.number, &element.content)
+                }
             }
             self.path.pop();
         }
@@ -170,7 +206,9 @@ impl<'json> Parser<'json> {
     }
 
     fn map(&mut self, field: &Field, entries: &'json Map<String, Value>, out: &mut Vec<u8>) {
-        let Some([key_field, value_field]) = field.kind.message().map(|entry| entry.fields) else { return };
+        let Some([key_field, value_field]) = field.kind.message().map(|entry| entry.fields) else {
+            return;
+        };
         for (name, value) in entries {
             self.path.push(Segment::Key(name));
             let key = match key_field.kind {
@@ -208,7 +246,10 @@ impl<'json> Parser<'json> {
         if let Some(schema) = kind.message() {
             let mut content = Vec::new();
             self.message(schema, value, &mut content);
-            return Some(Element { wire_type: 2, content });
+            return Some(Element {
+                wire_type: 2,
+                content,
+            });
         }
         if let (Some(declared), Value::String(name)) = (kind.enumeration(), value) {
             if declared.number(name).is_none() && self.tolerant {
@@ -228,14 +269,20 @@ impl<'json> Parser<'json> {
     }
 
     fn any(&mut self, value: &'json Value, out: &mut Vec<u8>) {
-        let Value::Object(object) = value else { return self.mismatch("an object with \"@type\"", value) };
+        let Value::Object(object) = value else {
+            return self.mismatch("an object with \"@type\"", value);
+        };
         if object.is_empty() {
             return;
         }
-        let Some(Value::String(url)) = object.get("@type") else { return self.error("\"@type\" is missing") };
+        let Some(Value::String(url)) = object.get("@type") else {
+            return self.error("\"@type\" is missing");
+        };
         let mut content = Vec::new();
         match schema::message(type_name(url)) {
-            Some(schema) if schema.shape == Shape::Plain => self.object(schema, object, true, &mut content),
+            Some(schema) if schema.shape == Shape::Plain => {
+                self.object(schema, object, true, &mut content)
+            }
             Some(schema) => match object.get("value") {
                 Some(inner) => {
                     self.path.push(Segment::Name("value"));
@@ -245,10 +292,16 @@ impl<'json> Parser<'json> {
                 None => self.error("\"value\" is missing"),
             },
             // The form in which an `Any` of unknown type is printed carries its bytes.
-            None => match (object.len(), object.get("value").map(|inner| scalar(Kind::Bytes, inner))) {
+            None => match (
+                object.len(),
+                object.get("value").map(|inner| scalar(Kind::Bytes, inner)),
+            ) {
                 (1, _) => {}
                 (2, Some(Some(bytes))) => content = bytes.content,
-                _ => self.unknown("@type", format_args!("{url:?} is not a message of this program")),
+                _ => self.unknown(
+                    "@type",
+                    format_args!("{url:?} is not a message of this program"),
+                ),
             },
         }
         wire::put_bytes(out, 1, url.as_bytes());
@@ -268,145 +321,36 @@ impl<'json> Parser<'json> {
     }
 
     fn mismatch(&mut self, expected: &str, found: &Value) {
-        let mut text = found.to_string();
-        if text.len() > 60 {
-            text = format!("{}…", text.chars().take(60).collect::<String>());
-        }
+        // Texts are not repeated where they may be keys or tokens.
+        let text = match found {
+            Value::String(_) if expected == expectation(Kind::Bytes) => "a string".to_owned(),
+            Value::String(text) if text.len() > 60 => "a long string".to_owned(),
+            Value::Array(_) => "an array".to_owned(),
+            Value::Object(_) => "an object".to_owned(),
+            other => other.to_string(),
+        };
         self.error(format!("expected {expected}, found {text}"));
     }
 
     fn error(&mut self, reason: impl Into<String>) {
         let path = self.path_text();
-        self.errors.push(JsonError { path, reason: reason.into() });
+        self.errors.push(JsonError {
+            path,
+            reason: reason.into(),
+        });
     }
 
     fn path_text(&self) -> String {
-        use fmt::Write as _;
         let mut text = String::new();
         for segment in &self.path {
-            // Writing to a String cannot fail.
-            let _: fmt::Result = match segment {
-                Segment::Name(name) if text.is_empty() => write!(text, "{name}"),
-                Segment::Name(name) => write!(text, ".{name}"),
-                Segment::Key(key) => write!(text, "[{key:?}]"),
-                Segment::Index(at) => write!(text, "[{at}]"),
-            };
+            match segment {
+                Segment::Name(name) if text.is_empty() => text.push_str(name),
+                Segment::Name(name) => text.extend([".", *name]),
+                Segment::Key(key) => text.push_str(&format!("[{key:?}]")),
+                Segment::Index(at) => text.push_str(&format!("[{at}]")),
+            }
         }
         text
-    }
-}
-
-/// One encoded value without its key.
-struct Element {
-    wire_type: u8,
-    content: Vec<u8>,
-}
-
-impl Element {
-    fn varint(value: u64) -> Self {
-        let mut content = Vec::new();
-        wire::put_varint(&mut content, value);
-        Self { wire_type: 0, content }
-    }
-
-    fn is_zero(&self) -> bool {
-        self.content.iter().all(|byte| *byte == 0) && (self.wire_type != 2 || self.content.is_empty())
-    }
-
-    fn put(&self, number: u32, out: &mut Vec<u8>) {
-        if self.wire_type == 2 {
-            wire::put_bytes(out, number, &self.content);
-        } else {
-            wire::put_key(out, number, self.wire_type);
-            out.extend_from_slice(&self.content);
-        }
-    }
-}
-
-fn scalar(kind: Kind, value: &Value) -> Option<Element> {
-    Some(match kind {
-        Kind::Bool => Element::varint(u64::from(value.as_bool()?)),
-        Kind::Int32 => Element::varint(i64::from(i32::try_from(integer(value)?).ok()?) as u64),
-        Kind::Int64 => Element::varint(i64::try_from(integer(value)?).ok()? as u64),
-        Kind::Uint32 => Element::varint(u64::from(u32::try_from(integer(value)?).ok()?)),
-        Kind::Uint64 => Element::varint(u64::try_from(integer(value)?).ok()?),
-        Kind::Sint32 => Element::varint(wire::zigzag(i64::from(i32::try_from(integer(value)?).ok()?))),
-        Kind::Sint64 => Element::varint(wire::zigzag(i64::try_from(integer(value)?).ok()?)),
-        Kind::Fixed32 => Element { wire_type: 5, content: u32::try_from(integer(value)?).ok()?.to_le_bytes().to_vec() },
-        Kind::Fixed64 => Element { wire_type: 1, content: u64::try_from(integer(value)?).ok()?.to_le_bytes().to_vec() },
-        Kind::Sfixed32 => Element { wire_type: 5, content: i32::try_from(integer(value)?).ok()?.to_le_bytes().to_vec() },
-        Kind::Sfixed64 => Element { wire_type: 1, content: i64::try_from(integer(value)?).ok()?.to_le_bytes().to_vec() },
-        Kind::Double => Element { wire_type: 1, content: floating(value)?.to_le_bytes().to_vec() },
-        Kind::Float => {
-            let wide = floating(value)?;
-            let narrow = wide as f32;
-            if wide.is_finite() && narrow.is_infinite() {
-                return None;
-            }
-            Element { wire_type: 5, content: narrow.to_le_bytes().to_vec() }
-        }
-        Kind::String => Element { wire_type: 2, content: value.as_str()?.as_bytes().to_vec() },
-        Kind::Bytes => Element { wire_type: 2, content: base64_bytes(value.as_str()?)? },
-        Kind::Enum(_) => {
-            let number = match value {
-                Value::Null => 0,
-                Value::String(name) => kind.enumeration()?.number(name)?,
-                other => i32::try_from(integer(other)?).ok()?,
-            };
-            Element::varint(i64::from(number) as u64)
-        }
-        Kind::Message(_) => return None,
-    })
-}
-
-/// A whole number: JSON number (also `1.0` and `1e3`) or decimal text.
-fn integer(value: &Value) -> Option<i128> {
-    match value {
-        Value::Number(number) => (number.as_i64().map(i128::from))
-            .or_else(|| number.as_u64().map(i128::from))
-            .or_else(|| number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e19).map(|number| number as i128)),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
-fn floating(value: &Value) -> Option<f64> {
-    match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => match text.as_str() {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            text => text.parse().ok().filter(|number: &f64| number.is_finite()),
-        },
-        _ => None,
-    }
-}
-
-/// Either alphabet, with or without padding, as proto3-JSON says.
-fn base64_bytes(text: &str) -> Option<Vec<u8>> {
-    let alphabet = if text.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
-    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    GeneralPurpose::new(alphabet, config).decode(text).ok()
-}
-
-fn takes_null(kind: Kind) -> bool {
-    kind.message().is_some_and(|schema| schema.shape == Shape::Value)
-        || kind.enumeration().is_some_and(|declared| declared.name == "google.protobuf.NullValue")
-}
-
-fn expectation(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Double | Kind::Float => "a number",
-        Kind::Bool => "true or false",
-        Kind::String => "a string",
-        Kind::Bytes => "base64 text",
-        Kind::Enum(_) => "the name or number of an enum value",
-        Kind::Message(_) => "an object",
-        Kind::Uint32 | Kind::Fixed32 => "a whole number of 0 … 2³² - 1",
-        Kind::Uint64 | Kind::Fixed64 => "a whole number of 0 … 2⁶⁴ - 1",
-        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => "a whole number of 32 bits",
-        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => "a whole number of 64 bits",
     }
 }
 

@@ -28,7 +28,10 @@ fn walk(schema: &Message, value: &mut Value, secret: bool) {
         Shape::Plain => fields(schema, value, secret),
         Shape::Struct | Shape::Value | Shape::ListValue if secret => blank(value),
         Shape::Wrapper if secret => {
-            let bytes = schema.fields.first().is_some_and(|field| field.kind == Kind::Bytes);
+            let bytes = schema
+                .fields
+                .first()
+                .is_some_and(|field| field.kind == Kind::Bytes);
             *value = replacement(bytes, value);
         }
         _ => {}
@@ -36,13 +39,18 @@ fn walk(schema: &Message, value: &mut Value, secret: bool) {
 }
 
 fn walk_any(value: &mut Value, secret: bool) {
-    let Some(url) = value.get("@type").and_then(Value::as_str) else { return };
+    let Some(url) = value.get("@type").and_then(Value::as_str) else {
+        return;
+    };
     let inner = type_name(url).to_owned();
     match schema::message(&inner) {
         Some(schema) if schema.shape == Shape::Plain => {
             fields(schema, value, secret);
             if inner.ends_with(".TypedStruct") && !secret {
-                let described = value.get("type_url").and_then(Value::as_str).and_then(|url| schema::message(type_name(url)));
+                let described = value
+                    .get("type_url")
+                    .and_then(Value::as_str)
+                    .and_then(|url| schema::message(type_name(url)));
                 if let (Some(schema), Some(content)) = (described, value.get_mut("value")) {
                     fields(schema, content, false);
                 }
@@ -63,16 +71,25 @@ fn walk_any(value: &mut Value, secret: bool) {
 }
 
 fn fields(schema: &Message, value: &mut Value, secret: bool) {
-    let Some(object) = value.as_object_mut() else { return };
+    let Some(object) = value.as_object_mut() else {
+        return;
+    };
     object.retain(|name, value| {
-        let Some(field) = schema.field_named(name) else { return true };
+        let Some(field) = schema.field_named(name) else {
+            return true;
+        };
         let secret = secret || field.sensitive;
         match (field.label, value) {
             (Label::Map, Value::Object(entries)) => {
-                let Some(value_field) = field.kind.message().and_then(|entry| entry.field(2)) else { return true };
+                let Some(value_field) = field.kind.message().and_then(|entry| entry.field(2))
+                else {
+                    return true;
+                };
                 entries.retain(|_, value| element(value_field, value, secret));
             }
-            (Label::Repeated, Value::Array(values)) => values.retain_mut(|value| element(field, value, secret)),
+            (Label::Repeated, Value::Array(values)) => {
+                values.retain_mut(|value| element(field, value, secret))
+            }
             (_, value) => return element(field, value, secret),
         }
         true
