@@ -54,14 +54,24 @@ pub fn all(proxy: &Proxy, kind: Kind) -> Vec<Resource> {
 /// The named resources; of a wildcard type all those with these names. A name that does not exist gives nothing, except that
 /// istiod answers any route name of a sidecar, known or not.
 #[must_use]
-pub fn named<'a>(proxy: &Proxy, kind: Kind, names: impl IntoIterator<Item = &'a str>) -> Vec<Resource> {
+pub fn named<'a>(
+    proxy: &Proxy,
+    kind: Kind,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Vec<Resource> {
     match kind {
         Kind::Endpoint => {
-            let built = names.into_iter().filter_map(|name| endpoint::build(proxy, name)).collect();
+            let built = names
+                .into_iter()
+                .filter_map(|name| endpoint::build(proxy, name))
+                .collect();
             collect(kind, built, "clusterName")
         }
         Kind::Route => {
-            let built = names.into_iter().filter_map(|name| route::build(proxy, name)).collect();
+            let built = names
+                .into_iter()
+                .filter_map(|name| route::build(proxy, name))
+                .collect();
             collect(kind, built, "name")
         }
         Kind::Cluster | Kind::Listener => {

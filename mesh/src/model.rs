@@ -98,5 +98,7 @@ pub struct Percent {
 /// True when every wanted label is on the workload with its value (Istio: `SubsetOf`).
 #[must_use]
 pub fn labels_match(wanted: &Labels, have: &Labels) -> bool {
-    wanted.iter().all(|(key, value)| have.get(key) == Some(value))
+    wanted
+        .iter()
+        .all(|(key, value)| have.get(key) == Some(value))
 }

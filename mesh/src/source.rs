@@ -10,11 +10,11 @@ mod read;
 mod service;
 mod validate;
 
+pub(crate) use self::index::MESH_GATEWAY;
+pub(crate) use self::validate::METRICS;
 pub use self::{
     index::{Registry, Snapshot, exported},
     problem::{Errors, Problem},
     read::{read_files, read_folder},
     service::{Family, Instance, Protocol, Service, ServicePort, TLS_MODE_LABEL, UNSPECIFIED},
 };
-pub(crate) use self::index::MESH_GATEWAY;
-pub(crate) use self::validate::METRICS;

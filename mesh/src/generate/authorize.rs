@@ -7,8 +7,8 @@ mod rbac;
 use serde_json::{Map, Value, json};
 
 pub(super) use self::jwt::filter as jwt;
-pub(super) use crate::model::security::Action;
 use super::{json::extension, proxy::Proxy};
+pub(super) use crate::model::security::Action;
 use crate::model::{AuthorizationPolicy, Config};
 
 /// AUDIT, DENY, ALLOW: one RBAC filter each, in this order.
@@ -35,24 +35,35 @@ pub(super) fn custom(proxy: &Proxy, tcp: bool) -> Vec<Value> {
     };
     let mut names = built.providers.clone();
     names.dedup();
-    let one = if let [only] = names.as_slice() { custom::external(proxy, only) } else { None };
+    let one = if let [only] = names.as_slice() {
+        custom::external(proxy, only)
+    } else {
+        None
+    };
     let Some(external) = one else {
         // An authorizer that cannot be asked refuses everything that it guards.
         let rules = built.enforced.map(|mut rules| {
             if let Some(policies) = rules["policies"].as_object_mut() {
-                let renamed = std::mem::take(policies)
-                    .into_iter()
-                    .map(|(name, policy)| (format!("{name}-deny-due-to-bad-CUSTOM-action"), policy));
+                let renamed = std::mem::take(policies).into_iter().map(|(name, policy)| {
+                    (format!("{name}-deny-due-to-bad-CUSTOM-action"), policy)
+                });
                 policies.extend(renamed);
             }
             rules
         });
         return vec![filter(tcp, json!({"rules": rules}))];
     };
-    let shadow = json!({"shadowRules": built.enforced, "shadowRulesStatPrefix": "istio_ext_authz_"});
+    let shadow =
+        json!({"shadowRules": built.enforced, "shadowRulesStatPrefix": "istio_ext_authz_"});
     match (tcp, external.tcp) {
-        (false, _) => vec![filter(false, shadow), json!({"name": "envoy.filters.http.ext_authz", "typedConfig": external.http})],
-        (true, Some(ask)) => vec![filter(true, shadow), json!({"name": "envoy.filters.network.ext_authz", "typedConfig": ask})],
+        (false, _) => vec![
+            filter(false, shadow),
+            json!({"name": "envoy.filters.http.ext_authz", "typedConfig": external.http}),
+        ],
+        (true, Some(ask)) => vec![
+            filter(true, shadow),
+            json!({"name": "envoy.filters.network.ext_authz", "typedConfig": ask}),
+        ],
         (true, None) => Vec::new(),
     }
 }
@@ -60,9 +71,17 @@ pub(super) fn custom(proxy: &Proxy, tcp: bool) -> Vec<Value> {
 fn filter(tcp: bool, mut config: Value) -> Value {
     if tcp {
         config["statPrefix"] = json!("tcp.");
-        extension("envoy.filters.network.rbac", "envoy.extensions.filters.network.rbac.v3.RBAC", config)
+        extension(
+            "envoy.filters.network.rbac",
+            "envoy.extensions.filters.network.rbac.v3.RBAC",
+            config,
+        )
     } else {
-        extension("envoy.filters.http.rbac", "envoy.extensions.filters.http.rbac.v3.RBAC", config)
+        extension(
+            "envoy.filters.http.rbac",
+            "envoy.extensions.filters.http.rbac.v3.RBAC",
+            config,
+        )
     }
 }
 
@@ -74,17 +93,32 @@ struct Built {
 }
 
 fn build(proxy: &Proxy, action: Action, tcp: bool) -> Option<Built> {
-    let policies = proxy.policies(&proxy.snapshot.authorization_policies, |spec| spec.selector.as_ref());
-    let policies: Vec<&Config<AuthorizationPolicy>> = policies.filter(|config| config.spec.action == action).collect();
+    let policies = proxy.policies(&proxy.snapshot.authorization_policies, |spec| {
+        spec.selector.as_ref()
+    });
+    let policies: Vec<&Config<AuthorizationPolicy>> = policies
+        .filter(|config| config.spec.action == action)
+        .collect();
     if policies.is_empty() {
         return None;
     }
     let (mut enforced, mut shadow) = (None, None);
     let mut providers = Vec::new();
     for config in policies {
-        let dry_run = config.meta.annotations.get("istio.io/dry-run").is_some_and(|value| value == "true");
-        let target: &mut Map<String, Value> = if dry_run { &mut shadow } else { &mut enforced }.get_or_insert_with(Map::new);
-        providers.extend(config.spec.provider.iter().map(|provider| provider.name.clone()));
+        let dry_run = config
+            .meta
+            .annotations
+            .get("istio.io/dry-run")
+            .is_some_and(|value| value == "true");
+        let target: &mut Map<String, Value> =
+            if dry_run { &mut shadow } else { &mut enforced }.get_or_insert_with(Map::new);
+        providers.extend(
+            config
+                .spec
+                .provider
+                .iter()
+                .map(|provider| provider.name.clone()),
+        );
         let place = rbac::Place {
             mesh: &proxy.snapshot.mesh,
             namespace: &config.meta.namespace,
@@ -105,7 +139,9 @@ fn build(proxy: &Proxy, action: Action, tcp: bool) -> Option<Built> {
         Action::Deny | Action::Custom => Some("DENY"),
         Action::Audit => Some("LOG"),
     };
-    let rbac = |policies: Option<Map<String, Value>>| policies.map(|policies| json!({"action": name, "policies": policies}));
+    let rbac = |policies: Option<Map<String, Value>>| {
+        policies.map(|policies| json!({"action": name, "policies": policies}))
+    };
     Some(Built {
         enforced: rbac(enforced),
         shadow: rbac(shadow),
@@ -115,8 +151,15 @@ fn build(proxy: &Proxy, action: Action, tcp: bool) -> Option<Built> {
 
 /// What a log line names: `ns[NS]-policy[NAME]-rule[INDEX]`.
 fn policy_name(config: &Config<AuthorizationPolicy>, rule: usize, action: Action) -> String {
-    let prefix = if action == Action::Custom { "istio-ext-authz-" } else { "" };
-    format!("{prefix}ns[{}]-policy[{}]-rule[{rule}]", config.meta.namespace, config.meta.name)
+    let prefix = if action == Action::Custom {
+        "istio-ext-authz-"
+    } else {
+        ""
+    };
+    format!(
+        "{prefix}ns[{}]-policy[{}]-rule[{rule}]",
+        config.meta.namespace, config.meta.name
+    )
 }
 
 /// A policy without rules matches nothing.

@@ -36,7 +36,9 @@ impl Kind {
     /// The type of a URL; none for what is not generated here.
     #[must_use]
     pub fn from_type_url(type_url: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.type_url() == type_url)
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.type_url() == type_url)
     }
 
     /// Clusters and listeners are subscribed as a whole; the rest by name.
@@ -64,7 +66,10 @@ impl Resource {
     pub fn encode(&self) -> Result<Any, EncodeError> {
         let mut value = self.value.clone();
         if let Value::Object(map) = &mut value {
-            map.insert("@type".to_owned(), Value::String(self.kind.type_url().to_owned()));
+            map.insert(
+                "@type".to_owned(),
+                Value::String(self.kind.type_url().to_owned()),
+            );
         }
         json::any_from_json(&value).map_err(|error| EncodeError {
             name: self.name.clone(),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{cluster::Policy, json, name, node::Locality, peer::Mode, peer::PeerPolicy, proxy::Proxy};
+use super::{
+    cluster::Policy, json, name, node::Locality, peer::Mode, peer::PeerPolicy, proxy::Proxy,
+};
 use crate::{
     model::{
         Labels, MeshConfig,
@@ -19,7 +21,10 @@ use crate::{
 pub(super) fn build(proxy: &Proxy, cluster: &str) -> Option<Value> {
     let (_, _, host) = name::parse_outbound(cluster)?;
     let service = proxy.scope.service(host)?;
-    if matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin) {
+    if matches!(
+        service.resolution,
+        Resolution::Dns | Resolution::DnsRoundRobin
+    ) {
         return Some(json!({"clusterName": cluster}));
     }
     Some(assignment(proxy, service, cluster))
@@ -44,7 +49,10 @@ pub(super) fn assignment(proxy: &Proxy, service: &Service, cluster: &str) -> Val
     let mut localities: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
     for instance in &service.instances {
         if instance.service_port == port && labels_match(wanted, &instance.labels) {
-            localities.entry(&instance.locality).or_default().push(instance);
+            localities
+                .entry(&instance.locality)
+                .or_default()
+                .push(instance);
         }
     }
     let mut endpoints: Vec<Value> = localities
@@ -59,7 +67,13 @@ pub(super) fn assignment(proxy: &Proxy, service: &Service, cluster: &str) -> Val
         .0
         .with_subset(part.and_then(|part| part.traffic_policy.as_ref()), port);
     if let Some(setting) = locality_setting(&proxy.snapshot.mesh, policy.load_balancer) {
-        place(&mut endpoints, proxy, setting, policy.outlier_detection.is_some(), &localities);
+        place(
+            &mut endpoints,
+            proxy,
+            setting,
+            policy.outlier_detection.is_some(),
+            &localities,
+        );
     }
     json!({"clusterName": cluster, "endpoints": json::list(endpoints)})
 }
@@ -79,7 +93,10 @@ fn endpoint(proxy: &Proxy, instance: &Instance, said: Option<ClientTlsMode>) -> 
     let (service, revision) = canonical(&instance.labels, &instance.workload);
     let revision = if revision == "latest" { "" } else { revision };
     let cluster_id = &proxy.node.cluster_id;
-    let workload = format!("{};{};{service};{revision};{cluster_id}", instance.workload, instance.namespace);
+    let workload = format!(
+        "{};{};{service};{revision};{cluster_id}",
+        instance.workload, instance.namespace
+    );
     json!({
         "endpoint": {"address": json::address(&instance.address, instance.port)},
         "metadata": {"filterMetadata": {
@@ -92,9 +109,23 @@ fn endpoint(proxy: &Proxy, instance: &Instance, said: Option<ClientTlsMode>) -> 
 
 /// Canonical service and revision of a workload, by Istio's order of labels.
 fn canonical<'a>(labels: &'a Labels, workload: &'a str) -> (&'a str, &'a str) {
-    let first = |keys: &[&str]| keys.iter().find_map(|key| labels.get(*key)).map(String::as_str);
-    let service = first(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]).unwrap_or(workload);
-    let revision = first(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]).unwrap_or("latest");
+    let first = |keys: &[&str]| {
+        keys.iter()
+            .find_map(|key| labels.get(*key))
+            .map(String::as_str)
+    };
+    let service = first(&[
+        "service.istio.io/canonical-name",
+        "app.kubernetes.io/name",
+        "app",
+    ])
+    .unwrap_or(workload);
+    let revision = first(&[
+        "service.istio.io/canonical-revision",
+        "app.kubernetes.io/version",
+        "version",
+    ])
+    .unwrap_or("latest");
     (service, revision)
 }
 
@@ -114,7 +145,10 @@ fn tls_mode(policy: Option<&TrafficPolicy>, port: u32) -> Option<ClientTlsMode> 
 }
 
 /// The rule's locality setting, else the mesh's; none when switched off.
-pub(super) fn locality_setting<'a>(mesh: &'a MeshConfig, balancer: Option<&'a LoadBalancer>) -> Option<&'a LocalitySetting> {
+pub(super) fn locality_setting<'a>(
+    mesh: &'a MeshConfig,
+    balancer: Option<&'a LoadBalancer>,
+) -> Option<&'a LocalitySetting> {
     let setting = balancer
         .and_then(|balancer| balancer.locality_lb_setting.as_ref())
         .or(mesh.locality_lb_setting.as_ref())?;
@@ -130,13 +164,19 @@ fn place(
     localities: &BTreeMap<&str, Vec<&Instance>>,
 ) {
     let own = &proxy.locality;
-    let places: Vec<Locality> = localities.keys().map(|place| Locality::parse(place)).collect();
+    let places: Vec<Locality> = localities
+        .keys()
+        .map(|place| Locality::parse(place))
+        .collect();
     if !setting.distribute.is_empty() {
         distribute(endpoints, own, setting, &places);
     } else if failover && !setting.failover_priority.is_empty() {
         by_labels(endpoints, proxy, &setting.failover_priority, localities);
     } else if failover {
-        let priorities: Vec<usize> = places.iter().map(|place| distance(own, place, setting)).collect();
+        let priorities: Vec<usize> = places
+            .iter()
+            .map(|place| distance(own, place, setting))
+            .collect();
         number(endpoints, &priorities);
     }
 }
@@ -144,8 +184,15 @@ fn place(
 /// 0 same place, 1 same zone, 2 same region, 3 elsewhere, 4 elsewhere and not the region to fail over to.
 fn distance(own: &Locality, other: &Locality, setting: &LocalitySetting) -> usize {
     if own.region != other.region {
-        let to = setting.failover.iter().find(|failover| failover.from == own.region);
-        return if to.is_some_and(|failover| failover.to != other.region) { 4 } else { 3 };
+        let to = setting
+            .failover
+            .iter()
+            .find(|failover| failover.from == own.region);
+        return if to.is_some_and(|failover| failover.to != other.region) {
+            4
+        } else {
+            3
+        };
     }
     if own.zone != other.zone {
         2
@@ -169,13 +216,22 @@ fn number(endpoints: &mut [Value], priorities: &[usize]) {
     }
 }
 
-fn distribute(endpoints: &mut [Value], own: &Locality, setting: &LocalitySetting, places: &[Locality]) {
+fn distribute(
+    endpoints: &mut [Value],
+    own: &Locality,
+    setting: &LocalitySetting,
+    places: &[Locality],
+) {
     let Some(rule) = setting.distribute.iter().find(|rule| fits(own, &rule.from)) else {
         return;
     };
     let mut left: Vec<usize> = (0..endpoints.len()).collect();
     for (pattern, share) in &rule.to {
-        let matched: Vec<usize> = left.iter().copied().filter(|at| fits(&places[*at], pattern)).collect();
+        let matched: Vec<usize> = left
+            .iter()
+            .copied()
+            .filter(|at| fits(&places[*at], pattern))
+            .collect();
         left.retain(|at| !matched.contains(at));
         let weight = |at: usize| endpoints[at]["loadBalancingWeight"].as_u64().unwrap_or(1);
         let total: u64 = matched.iter().map(|at| weight(*at)).sum();
@@ -209,7 +265,12 @@ fn fits(place: &Locality, pattern: &str) -> bool {
 }
 
 /// One group a number of leading labels shared with the proxy.
-fn by_labels(endpoints: &mut Vec<Value>, proxy: &Proxy, priority: &[String], localities: &BTreeMap<&str, Vec<&Instance>>) {
+fn by_labels(
+    endpoints: &mut Vec<Value>,
+    proxy: &Proxy,
+    priority: &[String],
+    localities: &BTreeMap<&str, Vec<&Instance>>,
+) {
     let wanted: Vec<(&str, Option<&str>)> = priority
         .iter()
         .map(|entry| match entry.split_once('=') {
@@ -229,8 +290,14 @@ fn by_labels(endpoints: &mut Vec<Value>, proxy: &Proxy, priority: &[String], loc
         }
         for (level, members) in split {
             let mut group = whole.clone();
-            let chosen: Vec<Value> = members.iter().map(|at| whole["lbEndpoints"][*at].clone()).collect();
-            let weight: u64 = members.iter().map(|at| u64::from(instances[*at].weight.max(1))).sum();
+            let chosen: Vec<Value> = members
+                .iter()
+                .map(|at| whole["lbEndpoints"][*at].clone())
+                .collect();
+            let weight: u64 = members
+                .iter()
+                .map(|at| u64::from(instances[*at].weight.max(1)))
+                .sum();
             group["lbEndpoints"] = Value::Array(chosen);
             group["loadBalancingWeight"] = json!(weight);
             groups.push(group);

@@ -13,9 +13,9 @@ pub(super) fn apply(proxy: &Proxy, class: Class, listeners: &mut [Value]) {
     let root = &proxy.snapshot.mesh.root_namespace;
     let all = &proxy.snapshot.envoy_filters;
     let in_root = all.iter().filter(|config| config.meta.namespace == *root);
-    let own = all
-        .iter()
-        .filter(|config| config.meta.namespace == proxy.node.namespace && config.meta.namespace != *root);
+    let own = all.iter().filter(|config| {
+        config.meta.namespace == proxy.node.namespace && config.meta.namespace != *root
+    });
     for config in in_root.chain(own) {
         if !selects(proxy, &config.spec) {
             continue;
@@ -53,14 +53,17 @@ fn patch_listener(patch: &Patch, listener: &mut Value) {
     let fits_port = |chain: &Value| {
         wanted.port_number == 0
             || own_port == Some(u64::from(wanted.port_number))
-            || chain["filterChainMatch"]["destinationPort"].as_u64() == Some(u64::from(wanted.port_number))
+            || chain["filterChainMatch"]["destinationPort"].as_u64()
+                == Some(u64::from(wanted.port_number))
     };
     let mut patch_chain = |chain: &mut Value| {
         let chain_name = &wanted.filter_chain.name;
         if !fits_port(chain) || (!chain_name.is_empty() && chain["name"] != chain_name.as_str()) {
             return;
         }
-        let Some(filters) = chain["filters"].as_array_mut() else { return };
+        let Some(filters) = chain["filters"].as_array_mut() else {
+            return;
+        };
         for filter in filters {
             if filter["name"] == HCM
                 && let Some(list) = filter["typedConfig"]["httpFilters"].as_array_mut()
@@ -79,7 +82,9 @@ fn patch_listener(patch: &Patch, listener: &mut Value) {
 
 fn insert(patch: &Patch, filters: &mut Vec<Value>) {
     let beside = &patch.matching.listener.filter_chain.filter.sub_filter.name;
-    let at = filters.iter().position(|filter| filter["name"] == beside.as_str());
+    let at = filters
+        .iter()
+        .position(|filter| filter["name"] == beside.as_str());
     let index = match (patch.patch.operation.as_str(), at) {
         ("INSERT_FIRST", _) => 0,
         ("INSERT_BEFORE", Some(at)) => at,

@@ -17,7 +17,10 @@ pub(super) fn prune(value: &mut Value) {
 /// Message of a type inside `Any`.
 pub(super) fn any(message: &str, mut value: Value) -> Value {
     if let Value::Object(map) = &mut value {
-        map.insert("@type".to_owned(), Value::String(format!("type.googleapis.com/{message}")));
+        map.insert(
+            "@type".to_owned(),
+            Value::String(format!("type.googleapis.com/{message}")),
+        );
     }
     value
 }
@@ -38,17 +41,29 @@ pub(super) fn typed_struct(name: &str, message: &str, value: Value) -> Value {
 
 /// An array, or nothing when it is empty.
 pub(super) fn list(items: Vec<Value>) -> Value {
-    if items.is_empty() { Value::Null } else { Value::Array(items) }
+    if items.is_empty() {
+        Value::Null
+    } else {
+        Value::Array(items)
+    }
 }
 
 /// A string, or nothing when it is empty.
 pub(super) fn text(value: &str) -> Value {
-    if value.is_empty() { Value::Null } else { Value::String(value.to_owned()) }
+    if value.is_empty() {
+        Value::Null
+    } else {
+        Value::String(value.to_owned())
+    }
 }
 
 /// `true`, or nothing.
 pub(super) fn flag(value: bool) -> Value {
-    if value { Value::Bool(true) } else { Value::Null }
+    if value {
+        Value::Bool(true)
+    } else {
+        Value::Null
+    }
 }
 
 /// A duration, or nothing.

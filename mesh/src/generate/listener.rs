@@ -4,6 +4,7 @@ mod gateway;
 mod hcm;
 mod inbound;
 mod network;
+mod offer;
 mod outbound;
 
 use serde_json::{Value, json};
@@ -39,7 +40,9 @@ pub(super) fn build(proxy: &Proxy) -> Vec<Value> {
 fn virtual_outbound(proxy: &Proxy) -> Value {
     let port = proxy.snapshot.mesh.proxy_listen_port;
     let mut black_hole = telemetry::stats(proxy, Class::Outbound);
-    black_hole.push(network::tcp_proxy(json!({"statPrefix": BLACK_HOLE, "cluster": BLACK_HOLE})));
+    black_hole.push(network::tcp_proxy(
+        json!({"statPrefix": BLACK_HOLE, "cluster": BLACK_HOLE}),
+    ));
     json!({
         "name": "virtualOutbound",
         "address": super::json::address(WILDCARD, port),
@@ -115,7 +118,11 @@ impl ChainMatch {
     /// Two chains that Envoy could not tell apart.
     fn conflicts(&self, other: &Self) -> bool {
         let set = |values: &[String], except: &str| {
-            let mut kept: Vec<String> = values.iter().filter(|value| *value != "*" && *value != except).cloned().collect();
+            let mut kept: Vec<String> = values
+                .iter()
+                .filter(|value| *value != "*" && *value != except)
+                .cloned()
+                .collect();
             kept.sort();
             kept.dedup();
             kept
@@ -139,8 +146,11 @@ impl ChainMatch {
         let mut cidrs = self.cidrs.clone();
         cidrs.sort();
         let ranges = cidrs.iter().filter_map(|cidr| {
-            let (ip, bits) = cidr.split_once('/').unwrap_or((cidr, if cidr.contains(':') { "128" } else { "32" }));
-            (ip != WILDCARD).then(|| json!({"addressPrefix": ip, "prefixLen": bits.parse::<u32>().ok()}))
+            let (ip, bits) = cidr
+                .split_once('/')
+                .unwrap_or_else(|| (cidr, if cidr.contains(':') { "128" } else { "32" }));
+            (ip != WILDCARD)
+                .then(|| json!({"addressPrefix": ip, "prefixLen": bits.parse::<u32>().ok()}))
         });
         Some(json!({
             "serverNames": list(names.into_iter().map(Value::from).collect()),

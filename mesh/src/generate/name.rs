@@ -100,8 +100,16 @@ mod tests {
     #[test]
     fn alternative_names() {
         let cases = [
-            ("a.ns.svc.cluster.local", "ns.svc.cluster.local", "a.ns.svc.cluster.local. a a.ns.svc a.ns"),
-            ("a.other.svc.cluster.local", "ns.svc.cluster.local", "a.other.svc.cluster.local. a.other a.other.svc"),
+            (
+                "a.ns.svc.cluster.local",
+                "ns.svc.cluster.local",
+                "a.ns.svc.cluster.local. a a.ns.svc a.ns",
+            ),
+            (
+                "a.other.svc.cluster.local",
+                "ns.svc.cluster.local",
+                "a.other.svc.cluster.local. a.other a.other.svc",
+            ),
             ("a.example", "ns.svc.cluster.local", "a.example."),
             ("10.0.0.1", "ns.svc.cluster.local", ""),
         ];
@@ -122,7 +130,11 @@ mod tests {
             ("a", "*", true, true),
             ("a.c", "*.b", false, false),
         ] {
-            assert_eq!((hosts_meet(a, b), host_within(a, b)), (meet, within), "{a} {b}");
+            assert_eq!(
+                (hosts_meet(a, b), host_within(a, b)),
+                (meet, within),
+                "{a} {b}"
+            );
         }
     }
 }

@@ -126,7 +126,11 @@ impl Node {
         let meta = |key: &str| text(&metadata[key]);
         let (short, from_name) = name.rsplit_once('.').unwrap_or((name, ""));
         let listed = meta("INSTANCE_IPS");
-        let mut addresses: Vec<String> = listed.split(',').filter(|ip| !ip.is_empty()).map(str::to_owned).collect();
+        let mut addresses: Vec<String> = listed
+            .split(',')
+            .filter(|ip| !ip.is_empty())
+            .map(str::to_owned)
+            .collect();
         if addresses.is_empty() && !ip.is_empty() {
             addresses.push(ip.to_owned());
         }
@@ -136,10 +140,18 @@ impl Node {
         let namespace = Some(meta("NAMESPACE")).filter(|namespace| !namespace.is_empty());
         let labels: BTreeMap<String, String> = metadata["LABELS"]
             .as_object()
-            .map(|map| map.iter().map(|(key, value)| (key.clone(), text(value))).collect())
+            .map(|map| {
+                map.iter()
+                    .map(|(key, value)| (key.clone(), text(value)))
+                    .collect()
+            })
             .unwrap_or_default();
         let locality = &node["locality"];
-        let sub_zone = if locality["subZone"].is_null() { &locality["sub_zone"] } else { &locality["subZone"] };
+        let sub_zone = if locality["subZone"].is_null() {
+            &locality["sub_zone"]
+        } else {
+            &locality["subZone"]
+        };
         Ok(Self {
             kind,
             addresses,
@@ -184,17 +196,29 @@ mod tests {
             "metadata": {"INTERCEPTION_MODE": "NONE", "LABELS": {"app": "shop"}, "IDLE_TIMEOUT": "5s"}
         }))
         .unwrap();
-        assert_eq!((node.name.as_str(), node.namespace.as_str()), ("shop-1", "ns"));
+        assert_eq!(
+            (node.name.as_str(), node.namespace.as_str()),
+            ("shop-1", "ns")
+        );
         assert_eq!(node.addresses, ["10.0.0.1"]);
         assert_eq!(node.interception, Interception::None);
         assert_eq!(node.labels["app"], "shop");
         assert_eq!(node.locality.sub_zone, "s");
-        assert_eq!(node.idle_timeout, Some(crate::model::Duration::from_secs(5)));
+        assert_eq!(
+            node.idle_timeout,
+            Some(crate::model::Duration::from_secs(5))
+        );
     }
 
     #[test]
     fn refuses_what_istiod_refuses() {
-        for id in ["", "sidecar~1.2.3.4~x", "sidecar~1.2.3.4~x~y~z", "ztunnel~1.2.3.4~x.y~z", "sidecar~~x.y~z"] {
+        for id in [
+            "",
+            "sidecar~1.2.3.4~x",
+            "sidecar~1.2.3.4~x~y~z",
+            "ztunnel~1.2.3.4~x.y~z",
+            "sidecar~~x.y~z",
+        ] {
             assert!(Node::from_json(&json!({"id": id})).is_err(), "{id}");
         }
     }

@@ -30,7 +30,8 @@ impl PeerPolicy {
                 .find(|config| config.meta.namespace == namespace && wanted(selector(config)))
         };
         let general = |selector: Option<&Labels>| selector.is_none();
-        let chosen = |selector: Option<&Labels>| selector.is_some_and(|wanted| labels_match(wanted, labels));
+        let chosen =
+            |selector: Option<&Labels>| selector.is_some_and(|wanted| labels_match(wanted, labels));
         let mesh = find(root, &general);
         let (own, workload) = if namespace == root {
             // In the root namespace selectors are not allowed to narrow (ComposePeerAuthentication).
@@ -40,7 +41,12 @@ impl PeerPolicy {
         };
         let mut mode = Mode::Permissive;
         for config in [mesh, own, workload].into_iter().flatten() {
-            if let Some(set) = config.spec.mtls.map(|mtls| mtls.mode).filter(|mode| *mode != Mode::Unset) {
+            if let Some(set) = config
+                .spec
+                .mtls
+                .map(|mtls| mtls.mode)
+                .filter(|mode| *mode != Mode::Unset)
+            {
                 mode = set;
             }
         }
@@ -48,7 +54,11 @@ impl PeerPolicy {
             .iter()
             .flat_map(|config| &config.spec.port_level_mtls)
             .filter_map(|(port, mtls)| {
-                let set = if mtls.mode == Mode::Unset { mode } else { mtls.mode };
+                let set = if mtls.mode == Mode::Unset {
+                    mode
+                } else {
+                    mtls.mode
+                };
                 Some((port.parse().ok()?, set))
             })
             .collect();
@@ -71,12 +81,21 @@ fn selector(config: &Config<PeerAuthentication>) -> Option<&Labels> {
 
 /// What a client may assume of a service without asking its endpoints (istiod: BestEffortInferServiceMTLSMode);
 /// none when the service is outside the mesh.
-pub(super) fn inferred(snapshot: &Snapshot, service: &Service, port: u32, passthrough: bool) -> Option<Mode> {
+pub(super) fn inferred(
+    snapshot: &Snapshot,
+    service: &Service,
+    port: u32,
+    passthrough: bool,
+) -> Option<Mode> {
     if service.external {
         return None;
     }
     if passthrough || service.resolution == crate::model::service_entry::Resolution::None {
-        let mut instances = service.instances.iter().filter(|instance| instance.service_port == port).peekable();
+        let mut instances = service
+            .instances
+            .iter()
+            .filter(|instance| instance.service_port == port)
+            .peekable();
         if instances.peek().is_none() || instances.any(|instance| !instance.mutual_tls) {
             return Some(Mode::Disable);
         }

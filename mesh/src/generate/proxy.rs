@@ -41,10 +41,13 @@ impl Proxy {
                 if !node.addresses.contains(&instance.address) {
                     continue;
                 }
-                from_registry.get_or_insert_with(|| (instance.labels.clone(), Locality::parse(&instance.locality)));
-                let seen = targets
-                    .iter()
-                    .any(|target| target.service.hostname == service.hostname && target.port.number == instance.service_port);
+                from_registry.get_or_insert_with(|| {
+                    (instance.labels.clone(), Locality::parse(&instance.locality))
+                });
+                let seen = targets.iter().any(|target| {
+                    target.service.hostname == service.hostname
+                        && target.port.number == instance.service_port
+                });
                 if let (false, Some(port)) = (seen, service.port(instance.service_port)) {
                     targets.push(Target {
                         service: Arc::clone(service),
@@ -55,8 +58,16 @@ impl Proxy {
             }
         }
         let (registry_labels, registry_locality) = from_registry.unwrap_or_default();
-        let labels = if registry_labels.is_empty() { node.labels.clone() } else { registry_labels };
-        let locality = if node.locality.is_empty() { registry_locality } else { node.locality.clone() };
+        let labels = if registry_labels.is_empty() {
+            node.labels.clone()
+        } else {
+            registry_labels
+        };
+        let locality = if node.locality.is_empty() {
+            registry_locality
+        } else {
+            node.locality.clone()
+        };
         let scope = Scope::new(&snapshot, &node, &labels);
         Self {
             snapshot,
@@ -90,18 +101,31 @@ impl Proxy {
     ) -> impl Iterator<Item = &'a Config<T>> {
         let root = self.snapshot.mesh.root_namespace.as_str();
         let own = self.node.namespace.as_str();
-        let of = move |namespace: &'a str| all.iter().filter(move |config| config.meta.namespace == namespace);
+        let of = move |namespace: &'a str| {
+            all.iter()
+                .filter(move |config| config.meta.namespace == namespace)
+        };
         let second = (own != root).then(|| of(own)).into_iter().flatten();
-        of(root).chain(second).filter(move |config| self.selected(selector(&config.spec)))
+        of(root)
+            .chain(second)
+            .filter(move |config| self.selected(selector(&config.spec)))
     }
 
     /// The DestinationRule for a service, as a client (`inbound` false) or as its server.
-    pub(super) fn destination_rule(&self, host: &str, inbound: bool) -> Option<&Arc<Config<DestinationRule>>> {
+    pub(super) fn destination_rule(
+        &self,
+        host: &str,
+        inbound: bool,
+    ) -> Option<&Arc<Config<DestinationRule>>> {
         let service = self.scope.service(host)?;
         self.rule_for(service, inbound)
     }
 
-    pub(super) fn rule_for(&self, service: &Service, inbound: bool) -> Option<&Arc<Config<DestinationRule>>> {
+    pub(super) fn rule_for(
+        &self,
+        service: &Service,
+        inbound: bool,
+    ) -> Option<&Arc<Config<DestinationRule>>> {
         let own = self.node.namespace.as_str();
         let root = self.snapshot.mesh.root_namespace.as_str();
         // Client's namespace, then the service's, then the root: the first that has a rule decides (istiod: destinationRule()).
@@ -139,7 +163,10 @@ impl Proxy {
                         .as_ref()
                         .is_some_and(|selector| labels_match(&selector.match_labels, &self.labels))
             });
-            let general = || best.iter().find(|rule| rule.spec.workload_selector.is_none());
+            let general = || {
+                best.iter()
+                    .find(|rule| rule.spec.workload_selector.is_none())
+            };
             if let Some(rule) = chosen.or_else(general) {
                 return Some(rule);
             }

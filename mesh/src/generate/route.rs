@@ -1,5 +1,6 @@
 //! Route configurations: of sidecars by port, Unix path or sniffed service; of gateways by server.
 
+mod action;
 mod gateway;
 mod hash;
 mod matching;

@@ -44,14 +44,20 @@ pub(super) struct Scope {
 
 impl Scope {
     pub(super) fn new(snapshot: &Snapshot, node: &Node, labels: &Labels) -> Self {
-        let sidecar = if node.kind == NodeKind::Sidecar { pick(snapshot, node, labels) } else { None };
+        let sidecar = if node.kind == NodeKind::Sidecar {
+            pick(snapshot, node, labels)
+        } else {
+            None
+        };
         let spec = sidecar.as_ref().map(|config| &config.spec);
         let default = Egress {
             hosts: vec!["*/*".to_owned()],
             ..Egress::default()
         };
         let listeners: Vec<Option<Egress>> = match spec {
-            Some(spec) if !spec.egress.is_empty() => spec.egress.iter().cloned().map(Some).collect(),
+            Some(spec) if !spec.egress.is_empty() => {
+                spec.egress.iter().cloned().map(Some).collect()
+            }
             _ => vec![None],
         };
         let egress = listeners
@@ -69,14 +75,18 @@ impl Scope {
             .collect();
         let policy = spec.and_then(|spec| spec.outbound_traffic_policy.as_ref());
         let mut scope = Self {
-            name: sidecar.as_ref().map_or("default-sidecar", |config| config.meta.name.as_str()).to_owned(),
+            name: sidecar
+                .as_ref()
+                .map_or("default-sidecar", |config| config.meta.name.as_str())
+                .to_owned(),
             namespace: node.namespace.clone(),
             egress,
             services: Vec::new(),
             by_host: HashMap::new(),
-            allow_any: policy.map_or(snapshot.mesh.outbound_traffic_policy.mode == MeshOutboundMode::AllowAny, |policy| {
-                policy.mode == OutboundMode::AllowAny
-            }),
+            allow_any: policy.map_or(
+                snapshot.mesh.outbound_traffic_policy.mode == MeshOutboundMode::AllowAny,
+                |policy| policy.mode == OutboundMode::AllowAny,
+            ),
             egress_proxy: policy.and_then(|policy| policy.egress_proxy.clone()),
             sidecar,
         };
@@ -89,13 +99,19 @@ impl Scope {
     }
 
     pub(super) fn ingress(&self) -> &[crate::model::sidecar::Ingress] {
-        self.sidecar.as_ref().map_or(&[], |config| config.spec.ingress.as_slice())
+        self.sidecar
+            .as_ref()
+            .map_or(&[], |config| config.spec.ingress.as_slice())
     }
 
     /// The egress listener whose routes have this port (or Unix path) as their name.
     pub(super) fn egress_for_route(&self, port: u32, name: &str) -> Option<&EgressScope> {
         self.egress.iter().find(|egress| {
-            let Some((listener, bound)) = egress.listener.as_ref().and_then(|listener| Some((listener, listener.port.as_ref()?))) else {
+            let Some((listener, bound)) = egress
+                .listener
+                .as_ref()
+                .and_then(|listener| Some((listener, listener.port.as_ref()?)))
+            else {
                 return true;
             };
             bound.number == port && (port != 0 || listener.bind == name)
@@ -128,12 +144,16 @@ impl Scope {
 
     fn add(&mut self, service: Arc<Service>) {
         let Some(&index) = self.by_host.get(&service.hostname) else {
-            self.by_host.insert(service.hostname.clone(), self.services.len());
+            self.by_host
+                .insert(service.hostname.clone(), self.services.len());
             self.services.push(service);
             return;
         };
         let existing = &self.services[index];
-        if existing.namespace != service.namespace || existing.resolution != service.resolution || existing.ports == service.ports {
+        if existing.namespace != service.namespace
+            || existing.resolution != service.resolution
+            || existing.ports == service.ports
+        {
             return;
         }
         // The same service with other ports through another listener: the ports add up.
@@ -154,7 +174,11 @@ fn pick(snapshot: &Snapshot, node: &Node, labels: &Labels) -> Option<Arc<Config<
             .sidecars
             .iter()
             .find(|config| {
-                let selector = config.spec.workload_selector.as_ref().filter(|selector| !selector.labels.is_empty());
+                let selector = config
+                    .spec
+                    .workload_selector
+                    .as_ref()
+                    .filter(|selector| !selector.labels.is_empty());
                 config.meta.namespace == namespace
                     && match selector {
                         Some(selector) => selecting && labels_match(&selector.labels, labels),
@@ -180,11 +204,17 @@ fn patterns<'a>(listener: &'a Egress, own: &str, namespace: &str) -> impl Iterat
 /// The port that services must have to be reachable through a listener.
 fn port_to_match(listener: &Egress) -> Option<u32> {
     let port = listener.port.as_ref()?;
-    (port.number != 0 && Protocol::parse(&port.protocol) != Protocol::HttpProxy).then_some(port.number)
+    (port.number != 0 && Protocol::parse(&port.protocol) != Protocol::HttpProxy)
+        .then_some(port.number)
 }
 
 fn with_ports(service: &Arc<Service>, keep: impl Fn(u32) -> bool) -> Option<Arc<Service>> {
-    let ports: Vec<_> = service.ports.iter().filter(|port| keep(port.number)).cloned().collect();
+    let ports: Vec<_> = service
+        .ports
+        .iter()
+        .filter(|port| keep(port.number))
+        .cloned()
+        .collect();
     if ports.len() == service.ports.len() {
         return Some(Arc::clone(service));
     }
@@ -214,8 +244,15 @@ fn select_services(snapshot: &Snapshot, node: &Node, listener: &Egress) -> Vec<A
         };
         let Some(matched) = matched else { continue };
         // One service a host: the node's own namespace wins, then the first.
-        match services.iter_mut().find(|other| other.hostname == matched.hostname) {
-            Some(other) if matched.namespace == node.namespace && other.namespace != node.namespace => *other = matched,
+        match services
+            .iter_mut()
+            .find(|other| other.hostname == matched.hostname)
+        {
+            Some(other)
+                if matched.namespace == node.namespace && other.namespace != node.namespace =>
+            {
+                *other = matched
+            }
             Some(_) => {}
             None => services.push(matched),
         }
@@ -223,15 +260,32 @@ fn select_services(snapshot: &Snapshot, node: &Node, listener: &Egress) -> Vec<A
     services
 }
 
-fn select_virtual_services(snapshot: &Snapshot, node: &Node, listener: &Egress) -> Vec<Arc<Config<VirtualService>>> {
+fn select_virtual_services(
+    snapshot: &Snapshot,
+    node: &Node,
+    listener: &Egress,
+) -> Vec<Arc<Config<VirtualService>>> {
     snapshot
         .virtual_services
         .iter()
         .filter(|config| {
-            config.spec.gateways.iter().any(|gateway| gateway == MESH_GATEWAY)
-                && exported(&config.spec.export_to, &config.meta.namespace, &node.namespace)
-                && patterns(listener, &node.namespace, &config.meta.namespace)
-                    .any(|pattern| config.spec.hosts.iter().any(|host| hosts_meet(host, pattern)))
+            config
+                .spec
+                .gateways
+                .iter()
+                .any(|gateway| gateway == MESH_GATEWAY)
+                && exported(
+                    &config.spec.export_to,
+                    &config.meta.namespace,
+                    &node.namespace,
+                )
+                && patterns(listener, &node.namespace, &config.meta.namespace).any(|pattern| {
+                    config
+                        .spec
+                        .hosts
+                        .iter()
+                        .any(|host| hosts_meet(host, pattern))
+                })
         })
         .cloned()
         .collect()
@@ -240,11 +294,24 @@ fn select_virtual_services(snapshot: &Snapshot, node: &Node, listener: &Egress) 
 /// Hosts that a VirtualService sends to, with the ports it names (0: none named).
 fn destinations(spec: &VirtualService) -> Vec<(&str, Vec<u32>)> {
     let http = spec.http.iter().flat_map(|http| {
-        let mirrors = http.mirrors.iter().filter_map(|mirror| mirror.destination.as_ref());
-        http.route.iter().map(|route| &route.destination).chain(http.mirror.iter()).chain(mirrors)
+        let mirrors = http
+            .mirrors
+            .iter()
+            .filter_map(|mirror| mirror.destination.as_ref());
+        http.route
+            .iter()
+            .map(|route| &route.destination)
+            .chain(http.mirror.iter())
+            .chain(mirrors)
     });
-    let tls = spec.tls.iter().flat_map(|tls| tls.route.iter().map(|route| &route.destination));
-    let tcp = spec.tcp.iter().flat_map(|tcp| tcp.route.iter().map(|route| &route.destination));
+    let tls = spec
+        .tls
+        .iter()
+        .flat_map(|tls| tls.route.iter().map(|route| &route.destination));
+    let tcp = spec
+        .tcp
+        .iter()
+        .flat_map(|tcp| tcp.route.iter().map(|route| &route.destination));
     let mut found: Vec<(&str, Vec<u32>)> = Vec::new();
     for destination in http.chain(tcp).chain(tls) {
         let port = destination.port.map_or(0, |port| port.number);

@@ -47,7 +47,10 @@ pub(super) enum Provider<'a> {
 
 impl Provider<'_> {
     fn is_prometheus(&self) -> bool {
-        matches!(self, Self::Prometheus) || self.config().is_some_and(|config| config.prometheus.is_some())
+        matches!(self, Self::Prometheus)
+            || self
+                .config()
+                .is_some_and(|config| config.prometheus.is_some())
     }
 
     fn config(&self) -> Option<&ExtensionProvider> {
@@ -71,12 +74,15 @@ impl Provider<'_> {
 
 pub(super) fn provider<'a>(proxy: &'a Proxy, name: &str) -> Option<Provider<'a>> {
     let providers = &proxy.snapshot.mesh.extension_providers;
-    let said = providers.iter().find(|provider| provider.name.eq_ignore_ascii_case(name));
-    said.map(Provider::Said).or_else(|| match name.to_ascii_lowercase().as_str() {
-        "prometheus" => Some(Provider::Prometheus),
-        "envoy" => Some(Provider::Envoy),
-        _ => None,
-    })
+    let said = providers
+        .iter()
+        .find(|provider| provider.name.eq_ignore_ascii_case(name));
+    said.map(Provider::Said)
+        .or_else(|| match name.to_ascii_lowercase().as_str() {
+            "prometheus" => Some(Provider::Prometheus),
+            "envoy" => Some(Provider::Envoy),
+            _ => None,
+        })
 }
 
 /// Telemetry of the mesh, then of the namespace, then all that select the workload.
@@ -85,15 +91,27 @@ fn applicable(proxy: &Proxy) -> impl Iterator<Item = &Telemetry> {
     let own = proxy.node.namespace.as_str();
     let all = &proxy.snapshot.telemetries;
     let selects = |config: &&Config<Telemetry>| {
-        config.spec.selector.as_ref().is_some_and(|selector| !selector.match_labels.is_empty())
+        config
+            .spec
+            .selector
+            .as_ref()
+            .is_some_and(|selector| !selector.match_labels.is_empty())
     };
-    let general = move |namespace: &str| all.iter().find(|config| config.meta.namespace == namespace && !selects(config));
+    let general = move |namespace: &str| {
+        all.iter()
+            .find(|config| config.meta.namespace == namespace && !selects(config))
+    };
     let mesh = general(root);
     let namespace = if own == root { None } else { general(own) };
-    let workload = all
-        .iter()
-        .filter(move |config| config.meta.namespace == own && selects(config) && proxy.selected(config.spec.selector.as_ref()));
-    mesh.into_iter().chain(namespace).chain(workload).map(|config| &config.spec)
+    let workload = all.iter().filter(move |config| {
+        config.meta.namespace == own
+            && selects(config)
+            && proxy.selected(config.spec.selector.as_ref())
+    });
+    mesh.into_iter()
+        .chain(namespace)
+        .chain(workload)
+        .map(|config| &config.spec)
 }
 
 /// Host and cluster of a provider's service, written `host` or `namespace/host`; none when no such port is known.
@@ -103,6 +121,7 @@ pub(super) fn lookup(proxy: &Proxy, service: &str, port: u32) -> Option<(String,
         None => (None, service),
     };
     let mut found = proxy.snapshot.registry.named(host);
-    let known = found.any(|service| namespace.is_none_or(|namespace| service.namespace == namespace));
+    let known =
+        found.any(|service| namespace.is_none_or(|namespace| service.namespace == namespace));
     known.then(|| (host.to_owned(), tracing::cluster(host, port)))
 }

@@ -61,10 +61,17 @@ pub(super) struct Originate<'a> {
 pub(super) fn upstream_user(originate: &Originate<'_>) -> Value {
     let tls = originate.tls;
     let names = tls.subject_alt_names.as_deref().unwrap_or_default();
-    let certificate = originate
-        .mutual
-        .then(|| json!([secret(&format!("file-cert:{}~{}", tls.client_certificate, tls.private_key), false)]));
-    let root = if tls.ca_certificates.is_empty() { "system" } else { tls.ca_certificates.as_str() };
+    let certificate = originate.mutual.then(|| {
+        json!([secret(
+            &format!("file-cert:{}~{}", tls.client_certificate, tls.private_key),
+            false
+        )])
+    });
+    let root = if tls.ca_certificates.is_empty() {
+        "system"
+    } else {
+        tls.ca_certificates.as_str()
+    };
     let mut common = json!({
         "tlsParams": params(),
         "tlsCertificateSdsSecretConfigs": certificate,
@@ -111,7 +118,10 @@ pub(super) fn downstream_mesh(proxy: &Proxy, http: bool) -> Value {
             domains.push(alias);
         }
     }
-    let prefixes: Vec<Value> = domains.iter().map(|domain| json!({"prefix": format!("spiffe://{domain}/")})).collect();
+    let prefixes: Vec<Value> = domains
+        .iter()
+        .map(|domain| json!({"prefix": format!("spiffe://{domain}/")}))
+        .collect();
     let mut params = params();
     params["cipherSuites"] = json!([
         "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -121,7 +131,11 @@ pub(super) fn downstream_mesh(proxy: &Proxy, http: bool) -> Value {
         "AES256-GCM-SHA384",
         "AES128-GCM-SHA256",
     ]);
-    let alpn = if http { json!(["h2", "http/1.1"]) } else { json!(["istio-peer-exchange", "h2", "http/1.1"]) };
+    let alpn = if http {
+        json!(["h2", "http/1.1"])
+    } else {
+        json!(["istio-peer-exchange", "h2", "http/1.1"])
+    };
     downstream_socket(json!({
         "commonTlsContext": {
             "tlsParams": params,
@@ -151,7 +165,10 @@ pub(super) fn downstream_server(tls: &ServerTls) -> Option<Value> {
             (ads_secret(&name), format!("{name}-cacert"), true)
         }
         _ => (
-            secret(&format!("file-cert:{}~{}", tls.server_certificate, tls.private_key), false),
+            secret(
+                &format!("file-cert:{}~{}", tls.server_certificate, tls.private_key),
+                false,
+            ),
             format!("file-root:{}", tls.ca_certificates),
             false,
         ),
@@ -162,7 +179,10 @@ pub(super) fn downstream_server(tls: &ServerTls) -> Option<Value> {
             "validationContextSdsSecretConfig": if over_ads { ads_secret(&root) } else { secret(&root, root == "ROOTCA") },
         })
     });
-    let versions = (tls.min_protocol_version.envoy(), tls.max_protocol_version.envoy());
+    let versions = (
+        tls.min_protocol_version.envoy(),
+        tls.max_protocol_version.envoy(),
+    );
     let user = tls.mode != Mode::IstioMutual;
     let params = (user && (versions != (None, None) || !tls.cipher_suites.is_empty())).then(|| {
         json!({

@@ -20,17 +20,22 @@ impl Duration {
     /// # Errors
     /// Says what was found where a number with a unit was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bad = || format!("`{text}` is not a duration; write for example `10s`, `500ms` or `1m30s`");
+        let bad =
+            || format!("`{text}` is not a duration; write for example `10s`, `500ms` or `1m30s`");
         let mut rest = text.trim();
         if rest.is_empty() {
             return Err(bad());
         }
         let mut nanos = 0_f64;
         while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+            let digits = rest
+                .find(|c: char| !c.is_ascii_digit() && c != '.')
+                .ok_or_else(bad)?;
             let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
             rest = &rest[digits..];
-            let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+            let unit_end = rest
+                .find(|c: char| c.is_ascii_digit() || c == '.')
+                .unwrap_or(rest.len());
             let unit = match &rest[..unit_end] {
                 "h" => 3_600e9,
                 "m" => 60e9,

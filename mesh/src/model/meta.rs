@@ -46,7 +46,10 @@ impl<T> Config<T> {
     /// istiod's name of a configuration object as it appears in `filter_metadata.istio.config`.
     #[must_use]
     pub fn path(&self, group: &str, kind: &str) -> String {
-        format!("/apis/{group}/namespaces/{}/{kind}/{}", self.meta.namespace, self.meta.name)
+        format!(
+            "/apis/{group}/namespaces/{}/{kind}/{}",
+            self.meta.namespace, self.meta.name
+        )
     }
 }
 

@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{Port, WorkloadSelector, destination_rule::ConnectionPool, gateway::ServerTls, virtual_service::Destination};
+use super::{
+    Port, WorkloadSelector, destination_rule::ConnectionPool, gateway::ServerTls,
+    virtual_service::Destination,
+};
 
 /// networking.istio.io Sidecar.
 #[derive(Clone, Debug, Default, Deserialize)]

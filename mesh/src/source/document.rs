@@ -53,7 +53,7 @@ pub(crate) fn read(file: &Arc<PathBuf>, text: &str, errors: &mut Vec<Problem>) -
             Ok((Event::DocumentStart(..), _)) => Builder::new(&mut parser).document(),
             Ok((Event::StreamEnd, _)) => break,
             Ok(_) => continue,
-            Err(error) => Err(Fault::Scan(error)),
+            Err(error) => Err(Fault::from(error)),
         };
         match result {
             Ok((Value::Null, _)) => {}
@@ -63,7 +63,11 @@ pub(crate) fn read(file: &Arc<PathBuf>, text: &str, errors: &mut Vec<Problem>) -
                 file: Arc::clone(file),
             }),
             Err(fault) => {
-                let (line, column, message) = fault.parts();
+                let Fault {
+                    line,
+                    column,
+                    message,
+                } = fault;
                 errors.push(Problem {
                     origin: Origin {
                         file: Arc::clone(file),
@@ -82,17 +86,29 @@ pub(crate) fn read(file: &Arc<PathBuf>, text: &str, errors: &mut Vec<Problem>) -
     documents
 }
 
-/// Why a document could not be built.
-enum Fault {
-    Scan(ScanError),
-    Said(Span, String),
+/// Why a document could not be built, and where.
+struct Fault {
+    line: usize,
+    column: usize,
+    message: String,
 }
 
 impl Fault {
-    fn parts(&self) -> (usize, usize, String) {
-        match self {
-            Self::Scan(error) => (error.marker().line(), error.marker().col() + 1, error.info()),
-            Self::Said(span, message) => (span.start.line(), span.start.col() + 1, message.clone()),
+    fn said(span: &Span, message: impl Into<String>) -> Self {
+        Self {
+            line: span.start.line(),
+            column: span.start.col() + 1,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<ScanError> for Fault {
+    fn from(error: ScanError) -> Self {
+        Self {
+            line: error.marker().line(),
+            column: error.marker().col() + 1,
+            message: error.info(),
         }
     }
 }
@@ -132,20 +148,29 @@ impl<'a, 'input> Builder<'a, 'input> {
             match self.parser.next() {
                 Some(Ok((Event::Comment(..), _))) => {}
                 Some(Ok(pair)) => return Ok(pair),
-                Some(Err(error)) => return Err(Fault::Scan(error)),
+                Some(Err(error)) => return Err(Fault::from(error)),
                 None => return Ok((Event::StreamEnd, Span::default())),
             }
         }
     }
 
-    fn node(&mut self, event: Event<'input>, span: Span, path: &str, depth: usize) -> Result<Value, Fault> {
+    fn node(
+        &mut self,
+        event: Event<'input>,
+        span: Span,
+        path: &str,
+        depth: usize,
+    ) -> Result<Value, Fault> {
         self.nodes += 1;
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
-            return Err(Fault::Said(span, "the document is too deep or too large".to_owned()));
+            return Err(Fault::said(
+                &span,
+                "the document is too deep or too large".to_owned(),
+            ));
         }
         self.positions
             .entry(path.to_owned())
-            .or_insert((span.start.line(), span.start.col() + 1));
+            .or_insert_with(|| (span.start.line(), span.start.col() + 1));
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => (scalar(&text, style), anchor),
             Event::SequenceStart(_, anchor, _) => {
@@ -155,7 +180,8 @@ impl<'a, 'input> Builder<'a, 'input> {
                     if matches!(event, Event::SequenceEnd) {
                         break;
                     }
-                    let item = self.node(event, span, &format!("{path}/{}", items.len()), depth + 1)?;
+                    let item =
+                        self.node(event, span, &format!("{path}/{}", items.len()), depth + 1)?;
                     items.push(item);
                 }
                 (Value::Array(items), anchor)
@@ -167,7 +193,7 @@ impl<'a, 'input> Builder<'a, 'input> {
                 self.nodes += count(&value);
                 (value, 0)
             }
-            _ => return Err(Fault::Said(span, "a value was expected here".to_owned())),
+            _ => return Err(Fault::said(&span, "a value was expected here".to_owned())),
         };
         if anchor != 0 {
             self.anchors.insert(anchor, value.clone());
@@ -182,14 +208,24 @@ impl<'a, 'input> Builder<'a, 'input> {
             let key = match event {
                 Event::MappingEnd => return Ok(Value::Object(map)),
                 Event::Scalar(text, ..) => text.into_owned(),
-                _ => return Err(Fault::Said(key_span, "only plain text can be a key".to_owned())),
+                _ => {
+                    return Err(Fault::said(
+                        &key_span,
+                        "only plain text can be a key".to_owned(),
+                    ));
+                }
             };
             let child = format!("{path}/{key}");
             if map.contains_key(&key) {
-                return Err(Fault::Said(key_span, format!("the key `{key}` is there twice")));
+                return Err(Fault::said(
+                    &key_span,
+                    format!("the key `{key}` is there twice"),
+                ));
             }
-            self.positions
-                .insert(child.clone(), (key_span.start.line(), key_span.start.col() + 1));
+            self.positions.insert(
+                child.clone(),
+                (key_span.start.line(), key_span.start.col() + 1),
+            );
             let (event, span) = self.next()?;
             let value = self.node(event, span, &child, depth + 1)?;
             map.insert(key, value);
@@ -218,12 +254,18 @@ fn scalar(text: &str, style: ScalarStyle) -> Value {
     }
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let numeric = digits.starts_with(|c: char| c.is_ascii_digit())
-        && digits.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
+        && digits
+            .chars()
+            .all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
     if numeric {
         if let Ok(number) = text.trim_start_matches('+').parse::<i64>() {
             return Value::from(number);
         }
-        if let Some(number) = text.parse::<f64>().ok().and_then(serde_json::Number::from_f64) {
+        if let Some(number) = text
+            .parse::<f64>()
+            .ok()
+            .and_then(serde_json::Number::from_f64)
+        {
             return Value::Number(number);
         }
     }
@@ -245,7 +287,9 @@ mod tests {
 
     #[test]
     fn documents_scalars_and_positions() {
-        let (documents, errors) = parse("# head\na: 1\nb: {c: [x, 'true', yes, 1.5]}\n---\nd: ~\n---\n# only a comment\n");
+        let (documents, errors) = parse(
+            "# head\na: 1\nb: {c: [x, 'true', yes, 1.5]}\n---\nd: ~\n---\n# only a comment\n",
+        );
         assert_eq!(errors, []);
         assert_eq!(documents.len(), 2);
         assert_eq!(
@@ -269,7 +313,11 @@ mod tests {
         let (documents, errors) = parse("a: 1\n---\nb: [1, 2\n---\nc: 3\n---\nd: 1\nd: 2\n");
         assert_eq!(documents.len(), 2, "{errors:?}");
         assert_eq!(errors.len(), 2, "{errors:?}");
-        assert!(errors[1].to_string().starts_with("x.yaml:8:1: the key `d`"), "{}", errors[1]);
+        assert!(
+            errors[1].to_string().starts_with("x.yaml:8:1: the key `d`"),
+            "{}",
+            errors[1]
+        );
     }
 
     #[test]

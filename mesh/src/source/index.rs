@@ -7,10 +7,9 @@ use super::{
     service::{self, Service},
 };
 use crate::model::{
-    AuthorizationPolicy, Config, DestinationRule, EnvoyFilter, Gateway, MeshConfig, PeerAuthentication, RequestAuthentication, ServiceEntry,
-    Sidecar, Telemetry, VirtualService,
-    service_entry::WorkloadEntry,
-    virtual_service::Destination,
+    AuthorizationPolicy, Config, DestinationRule, EnvoyFilter, Gateway, MeshConfig,
+    PeerAuthentication, RequestAuthentication, ServiceEntry, Sidecar, Telemetry, VirtualService,
+    service_entry::WorkloadEntry, virtual_service::Destination,
 };
 
 /// Resources as read, unordered.
@@ -41,10 +40,15 @@ pub struct Registry {
 
 impl Registry {
     fn new(mut services: Vec<Arc<Service>>) -> Self {
-        services.sort_by(|a, b| (&a.hostname, &a.namespace, &a.address).cmp(&(&b.hostname, &b.namespace, &b.address)));
+        services.sort_by(|a, b| {
+            (&a.hostname, &a.namespace, &a.address).cmp(&(&b.hostname, &b.namespace, &b.address))
+        });
         let mut by_host: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, service) in services.iter().enumerate() {
-            by_host.entry(service.hostname.clone()).or_default().push(index);
+            by_host
+                .entry(service.hostname.clone())
+                .or_default()
+                .push(index);
         }
         Self { services, by_host }
     }
@@ -58,7 +62,9 @@ impl Registry {
     /// The service of a host that a namespace sees; its own namespace first.
     #[must_use]
     pub fn visible(&self, host: &str, namespace: &str) -> Option<&Arc<Service>> {
-        let own = self.named(host).find(|service| service.namespace == namespace);
+        let own = self
+            .named(host)
+            .find(|service| service.namespace == namespace);
         own.or_else(|| {
             self.named(host)
                 .find(|service| exported(&service.export_to, &service.namespace, namespace))
@@ -142,7 +148,8 @@ impl Snapshot {
 
 /// istiod's order for resources of the same age: name, then namespace.
 fn sort<T>(configs: &mut [Config<T>]) {
-    configs.sort_by(|a, b| (&a.meta.name, &a.meta.namespace).cmp(&(&b.meta.name, &b.meta.namespace)));
+    configs
+        .sort_by(|a, b| (&a.meta.name, &a.meta.namespace).cmp(&(&b.meta.name, &b.meta.namespace)));
 }
 
 fn sorted<T>(mut configs: Vec<Config<T>>) -> Vec<Config<T>> {
@@ -190,7 +197,9 @@ fn complete_virtual_service(config: &mut Config<VirtualService>, domain: &str) {
         for matching in &mut http.matching {
             matching.gateways.iter_mut().for_each(gateway);
         }
-        http.route.iter_mut().for_each(|route| complete(&mut route.destination));
+        http.route
+            .iter_mut()
+            .for_each(|route| complete(&mut route.destination));
         http.mirror.iter_mut().for_each(complete);
         http.mirrors
             .iter_mut()
@@ -201,13 +210,17 @@ fn complete_virtual_service(config: &mut Config<VirtualService>, domain: &str) {
         for matching in &mut tls.matching {
             matching.gateways.iter_mut().for_each(gateway);
         }
-        tls.route.iter_mut().for_each(|route| complete(&mut route.destination));
+        tls.route
+            .iter_mut()
+            .for_each(|route| complete(&mut route.destination));
     }
     for tcp in &mut spec.tcp {
         for matching in &mut tcp.matching {
             matching.gateways.iter_mut().for_each(gateway);
         }
-        tcp.route.iter_mut().for_each(|route| complete(&mut route.destination));
+        tcp.route
+            .iter_mut()
+            .for_each(|route| complete(&mut route.destination));
     }
 }
 

@@ -26,7 +26,10 @@ pub fn read_folder(folder: &Path) -> Result<Snapshot, Errors> {
     list(folder, &mut files, &mut errors);
     files.sort();
     if files.is_empty() && errors.is_empty() {
-        errors.push(Problem::file(folder.to_owned(), "no .yaml file is here".to_owned()));
+        errors.push(Problem::file(
+            folder.to_owned(),
+            "no .yaml file is here".to_owned(),
+        ));
     }
     read(&files, errors)
 }
@@ -45,7 +48,10 @@ fn read(files: &[PathBuf], mut errors: Vec<Problem>) -> Result<Snapshot, Errors>
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {
-                errors.push(Problem::file(path.clone(), format!("cannot be read: {error}")));
+                errors.push(Problem::file(
+                    path.clone(),
+                    format!("cannot be read: {error}"),
+                ));
                 continue;
             }
         };
@@ -59,7 +65,13 @@ fn read(files: &[PathBuf], mut errors: Vec<Problem>) -> Result<Snapshot, Errors>
         Ok(Snapshot::new(raw))
     } else {
         errors.sort_by(|a, b| {
-            let key = |problem: &Problem| (Arc::clone(&problem.origin.file), problem.origin.line, problem.origin.column);
+            let key = |problem: &Problem| {
+                (
+                    Arc::clone(&problem.origin.file),
+                    problem.origin.line,
+                    problem.origin.column,
+                )
+            };
             key(a).cmp(&key(b))
         });
         Err(Errors(errors))
@@ -70,7 +82,10 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<Problem>) {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
-            errors.push(Problem::file(folder.to_owned(), format!("cannot be read: {error}")));
+            errors.push(Problem::file(
+                folder.to_owned(),
+                format!("cannot be read: {error}"),
+            ));
             return;
         }
     };
@@ -82,10 +97,11 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<Problem>) {
         }
         if path.is_dir() {
             list(&path, files, errors);
-        } else if path
-            .extension()
-            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
-        {
+        } else if path.extension().is_some_and(|extension| {
+            ["yaml", "yml", "json"]
+                .iter()
+                .any(|known| extension == *known)
+        }) {
             files.push(path);
         }
     }
@@ -94,7 +110,10 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<Problem>) {
 /// Reads one document into its place.
 fn resource(document: &Document, raw: &mut Raw, errors: &mut Vec<Problem>) {
     let Value::Object(map) = &document.value else {
-        errors.push(Problem::at(&document.origin(""), "a resource (a mapping) was expected".to_owned()));
+        errors.push(Problem::at(
+            &document.origin(""),
+            "a resource (a mapping) was expected".to_owned(),
+        ));
         return;
     };
     let text = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -127,29 +146,51 @@ fn resource(document: &Document, raw: &mut Raw, errors: &mut Vec<Problem>) {
     let group = api.split('/').next().unwrap_or_default();
     match (group, kind) {
         ("networking.istio.io", "ServiceEntry") => place!(service_entries, validate::service_entry),
-        ("networking.istio.io", "WorkloadEntry") => place!(workload_entries, validate::workload_entry),
-        ("networking.istio.io", "VirtualService") => place!(virtual_services, validate::virtual_service),
-        ("networking.istio.io", "DestinationRule") => place!(destination_rules, validate::destination_rule),
+        ("networking.istio.io", "WorkloadEntry") => {
+            place!(workload_entries, validate::workload_entry)
+        }
+        ("networking.istio.io", "VirtualService") => {
+            place!(virtual_services, validate::virtual_service)
+        }
+        ("networking.istio.io", "DestinationRule") => {
+            place!(destination_rules, validate::destination_rule)
+        }
         ("networking.istio.io", "Gateway") => place!(gateways, validate::gateway),
         ("networking.istio.io", "Sidecar") => place!(sidecars, validate::sidecar),
         ("networking.istio.io", "EnvoyFilter") => place!(envoy_filters, validate::envoy_filter),
-        ("security.istio.io", "PeerAuthentication") => place!(peer_authentications, validate::peer_authentication),
-        ("security.istio.io", "AuthorizationPolicy") => place!(authorization_policies, validate::authorization_policy),
-        ("security.istio.io", "RequestAuthentication") => place!(request_authentications, validate::request_authentication),
+        ("security.istio.io", "PeerAuthentication") => {
+            place!(peer_authentications, validate::peer_authentication)
+        }
+        ("security.istio.io", "AuthorizationPolicy") => {
+            place!(authorization_policies, validate::authorization_policy)
+        }
+        ("security.istio.io", "RequestAuthentication") => {
+            place!(request_authentications, validate::request_authentication)
+        }
         ("telemetry.istio.io", "Telemetry") => place!(telemetries, validate::telemetry),
         _ => {
             let origin = document.origin("/kind");
             if group.ends_with("istio.io") {
                 // An Istio resource that changes what proxies do must not be dropped in silence.
-                errors.push(Problem::at(&origin, format!("{api} {kind} is not served by this control plane")));
+                errors.push(Problem::at(
+                    &origin,
+                    format!("{api} {kind} is not served by this control plane"),
+                ));
             } else {
-                raw.warnings.push(Problem::at(&origin, format!("{api} {kind} is not Istio's and is not read")));
+                raw.warnings.push(Problem::at(
+                    &origin,
+                    format!("{api} {kind} is not Istio's and is not read"),
+                ));
             }
         }
     }
 }
 
-fn meta(document: &Document, errors: &mut Vec<Problem>, warnings: &mut Vec<Problem>) -> Option<Meta> {
+fn meta(
+    document: &Document,
+    errors: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) -> Option<Meta> {
     let mut ignored = Vec::new();
     let meta = typed::<Meta>(document, "/metadata", errors, &mut ignored);
     // Kubernetes writes much more into metadata than concerns us.
@@ -158,14 +199,20 @@ fn meta(document: &Document, errors: &mut Vec<Problem>, warnings: &mut Vec<Probl
     if meta.name.is_empty() {
         errors.push(Problem {
             path: "metadata.name".to_owned(),
-            ..Problem::at(&document.origin("/metadata"), "a name is missing".to_owned())
+            ..Problem::at(
+                &document.origin("/metadata"),
+                "a name is missing".to_owned(),
+            )
         });
         return None;
     }
     if meta.namespace.is_empty() {
         warnings.push(Problem {
             path: "metadata.namespace".to_owned(),
-            ..Problem::at(&document.origin("/metadata"), "no namespace: `default` is taken".to_owned())
+            ..Problem::at(
+                &document.origin("/metadata"),
+                "no namespace: `default` is taken".to_owned(),
+            )
         });
         "default".clone_into(&mut meta.namespace);
     }
@@ -173,7 +220,12 @@ fn meta(document: &Document, errors: &mut Vec<Problem>, warnings: &mut Vec<Probl
 }
 
 /// Reads one part of a document. A wrong value is noted, taken out, and the rest is read again, so that all are found.
-fn typed<T: DeserializeOwned>(document: &Document, base: &str, errors: &mut Vec<Problem>, warnings: &mut Vec<Problem>) -> Option<T> {
+fn typed<T: DeserializeOwned>(
+    document: &Document,
+    base: &str,
+    errors: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) -> Option<T> {
     let empty = Value::Object(serde_json::Map::new());
     let mut value = document.value.pointer(base).cloned().unwrap_or(empty);
     if value.is_null() {
@@ -185,14 +237,18 @@ fn typed<T: DeserializeOwned>(document: &Document, base: &str, errors: &mut Vec<
         let mut unknown = Vec::new();
         let mut track = serde_path_to_error::Track::new();
         let deserializer = serde_path_to_error::Deserializer::new(&value, &mut track);
-        let result = serde_ignored::deserialize(deserializer, |path| unknown.push(ignored_pointer(&path)));
+        let result =
+            serde_ignored::deserialize(deserializer, |path| unknown.push(ignored_pointer(&path)));
         let error = match result {
             Ok(read) => {
                 for pointer in unknown {
                     let whole = format!("{base}{pointer}");
                     warnings.push(Problem {
                         path: dotted(&whole),
-                        ..Problem::at(&document.origin(&whole), "this field is not known and has no effect".to_owned())
+                        ..Problem::at(
+                            &document.origin(&whole),
+                            "this field is not known and has no effect".to_owned(),
+                        )
                     });
                 }
                 return (!failed).then_some(read);
@@ -248,7 +304,9 @@ fn ignored_pointer(path: &serde_ignored::Path<'_>) -> String {
         Path::Root => String::new(),
         Path::Seq { parent, index } => format!("{}/{index}", ignored_pointer(parent)),
         Path::Map { parent, key } => format!("{}/{key}", ignored_pointer(parent)),
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => ignored_pointer(parent),
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => ignored_pointer(parent),
     }
 }
 

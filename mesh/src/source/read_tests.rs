@@ -10,7 +10,11 @@ fn load(text: &str) -> Result<Snapshot, Errors> {
 fn said(errors: &Errors) -> Vec<String> {
     let text = errors.to_string();
     text.lines()
-        .map(|line| line.split_once("x.yaml:").map_or(line, |(_, rest)| rest).to_owned())
+        .map(|line| {
+            line.split_once("x.yaml:")
+                .map_or(line, |(_, rest)| rest)
+                .to_owned()
+        })
         .collect()
 }
 
@@ -46,8 +50,15 @@ spec:
     )
     .unwrap_err();
     let said = said(&errors);
-    let starts: Vec<&str> = said.iter().map(|line| line.split(": ").next().unwrap_or_default()).collect();
-    assert_eq!(starts, ["6:3", "8:6", "18:28", "23:1", "25:40"], "{said:#?}");
+    let starts: Vec<&str> = said
+        .iter()
+        .map(|line| line.split(": ").next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        starts,
+        ["6:3", "8:6", "18:28", "23:1", "25:40"],
+        "{said:#?}"
+    );
     assert!(said[0].contains("spec.resolution"), "{}", said[0]);
     assert!(said[1].contains("spec.ports[0].number"), "{}", said[1]);
     assert!(said[2].contains("`soon` is not a duration"), "{}", said[2]);
@@ -70,21 +81,38 @@ spec:
     let warnings: Vec<String> = snapshot
         .warnings
         .iter()
-        .map(|warning| format!("{}:{} {}", warning.origin.line, warning.origin.column, warning.path))
+        .map(|warning| {
+            format!(
+                "{}:{} {}",
+                warning.origin.line, warning.origin.column, warning.path
+            )
+        })
         .collect();
     assert_eq!(warnings, ["7:3 spec.colour", "8:52 spec.ports[0].colour"]);
-    assert_eq!(snapshot.registry.services[0].instances[0].address, "a.example");
+    assert_eq!(
+        snapshot.registry.services[0].instances[0].address,
+        "a.example"
+    );
 }
 
 #[test]
 fn names_used_twice_and_kinds_not_served_are_errors() {
     let one = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g, namespace: n}\nspec: {servers: [{port: {number: 80, name: h, protocol: HTTP}, hosts: ['*']}]}\n";
     let wasm = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: w}\n";
-    let errors = load(&format!("{one}---\n{one}---\n{wasm}---\nkind: Pod\napiVersion: v1\n")).unwrap_err();
+    let errors = load(&format!(
+        "{one}---\n{one}---\n{wasm}---\nkind: Pod\napiVersion: v1\n"
+    ))
+    .unwrap_err();
     let said = said(&errors);
     assert_eq!(said.len(), 2, "{said:#?}");
-    assert!(said[0].contains("WasmPlugin is not served"), "{said:#?}");
-    assert!(said[1].starts_with("6:1: Gateway n/g is already at"), "{said:#?}");
+    assert!(
+        said[0].starts_with("6:1: Gateway n/g is already at"),
+        "{said:#?}"
+    );
+    assert!(
+        said[1].starts_with("12:1: ") && said[1].contains("WasmPlugin is not served"),
+        "{said:#?}"
+    );
 }
 
 #[test]
@@ -101,7 +129,10 @@ spec:
     .unwrap();
     let spec = &snapshot.virtual_services[0].spec;
     assert_eq!(spec.hosts, ["shop.n.svc.cluster.local"]);
-    assert_eq!(spec.http[0].route[0].destination.host, "shop.n.svc.cluster.local");
+    assert_eq!(
+        spec.http[0].route[0].destination.host,
+        "shop.n.svc.cluster.local"
+    );
     assert_eq!(spec.gateways, ["mesh"]);
     assert_eq!(snapshot.warnings.len(), 1, "{:?}", snapshot.warnings);
 }

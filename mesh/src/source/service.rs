@@ -64,7 +64,10 @@ impl Protocol {
     /// Plain HTTP of any version.
     #[must_use]
     pub const fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::Http2 | Self::HttpProxy | Self::Grpc | Self::GrpcWeb)
+        matches!(
+            self,
+            Self::Http | Self::Http2 | Self::HttpProxy | Self::Grpc | Self::GrpcWeb
+        )
     }
 
     /// HTTP/2 by declaration.
@@ -88,7 +91,10 @@ impl Protocol {
     /// Opaque bytes.
     #[must_use]
     pub const fn is_tcp(self) -> bool {
-        matches!(self, Self::Tcp | Self::Https | Self::Tls | Self::Mongo | Self::Redis | Self::MySql)
+        matches!(
+            self,
+            Self::Tcp | Self::Https | Self::Tls | Self::Mongo | Self::Redis | Self::MySql
+        )
     }
 
     /// HTTP, or perhaps HTTP.
@@ -182,7 +188,11 @@ impl Service {
             let own = format!("spiffe://{}/", mesh.trust_domain);
             let more: Vec<String> = accounts
                 .iter()
-                .filter_map(|account| account.strip_prefix(&own).map(|rest| format!("spiffe://{alias}/{rest}")))
+                .filter_map(|account| {
+                    account
+                        .strip_prefix(&own)
+                        .map(|rest| format!("spiffe://{alias}/{rest}"))
+                })
                 .collect();
             accounts.extend(more);
         }
@@ -221,15 +231,27 @@ pub struct Instance {
 
 impl Instance {
     fn new(entry: &WorkloadEntry, port: &ServicePort, namespace: &str, mesh: &MeshConfig) -> Self {
-        let own_port = entry.ports.get(&port.name).copied().filter(|port| *port > 0);
-        let target = if port.target > 0 { port.target } else { port.number };
+        let own_port = entry
+            .ports
+            .get(&port.name)
+            .copied()
+            .filter(|port| *port > 0);
+        let target = if port.target > 0 {
+            port.target
+        } else {
+            port.number
+        };
         // Istio: the label decides, else a service account means a proxy.
         let mutual_tls = entry
             .labels
             .get(TLS_MODE_LABEL)
             .map_or(!entry.service_account.is_empty(), |mode| mode == "istio");
-        let account = (!entry.service_account.is_empty())
-            .then(|| format!("spiffe://{}/ns/{namespace}/sa/{}", mesh.trust_domain, entry.service_account));
+        let account = (!entry.service_account.is_empty()).then(|| {
+            format!(
+                "spiffe://{}/ns/{namespace}/sa/{}",
+                mesh.trust_domain, entry.service_account
+            )
+        });
         Self {
             address: entry.address.clone(),
             port: own_port.unwrap_or(target),
@@ -247,7 +269,11 @@ impl Instance {
 }
 
 /// All services of one entry, endpoints included.
-pub(crate) fn convert(entry: &Config<ServiceEntry>, workloads: &[Config<WorkloadEntry>], mesh: &MeshConfig) -> Vec<Arc<Service>> {
+pub(crate) fn convert(
+    entry: &Config<ServiceEntry>,
+    workloads: &[Config<WorkloadEntry>],
+    mesh: &MeshConfig,
+) -> Vec<Arc<Service>> {
     let spec = &entry.spec;
     let namespace = &entry.meta.namespace;
     let ports: Vec<ServicePort> = spec
@@ -263,7 +289,10 @@ pub(crate) fn convert(entry: &Config<ServiceEntry>, workloads: &[Config<Workload
     let addresses: Vec<String> = if spec.addresses.is_empty() {
         vec![UNSPECIFIED.to_owned()]
     } else {
-        spec.addresses.iter().map(|address| without_full_prefix(address)).collect()
+        spec.addresses
+            .iter()
+            .map(|address| without_full_prefix(address))
+            .collect()
     };
     let mut services = Vec::new();
     for host in &spec.hosts {
@@ -274,7 +303,8 @@ pub(crate) fn convert(entry: &Config<ServiceEntry>, workloads: &[Config<Workload
             }
             if let Some(selector) = &spec.workload_selector {
                 let selected = workloads.iter().filter(|workload| {
-                    workload.meta.namespace == *namespace && crate::model::labels_match(&selector.labels, &workload.spec.labels)
+                    workload.meta.namespace == *namespace
+                        && crate::model::labels_match(&selector.labels, &workload.spec.labels)
                 });
                 for workload in selected {
                     instances.push(Instance {
@@ -283,7 +313,9 @@ pub(crate) fn convert(entry: &Config<ServiceEntry>, workloads: &[Config<Workload
                         ..Instance::new(&workload.spec, port, namespace, mesh)
                     });
                 }
-            } else if spec.endpoints.is_empty() && matches!(spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin) {
+            } else if spec.endpoints.is_empty()
+                && matches!(spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin)
+            {
                 // A DNS entry without endpoints stands for its own name.
                 let own = WorkloadEntry {
                     address: host.clone(),
@@ -314,7 +346,11 @@ pub(crate) fn convert(entry: &Config<ServiceEntry>, workloads: &[Config<Workload
 /// `10.0.0.1/32` is the address `10.0.0.1`.
 fn without_full_prefix(address: &str) -> String {
     match address.split_once('/') {
-        Some((ip, bits)) if (bits == "32" && ip.contains('.')) || (bits == "128" && ip.contains(':')) => ip.to_owned(),
+        Some((ip, bits))
+            if (bits == "32" && ip.contains('.')) || (bits == "128" && ip.contains(':')) =>
+        {
+            ip.to_owned()
+        }
         _ => address.to_owned(),
     }
 }

@@ -9,7 +9,10 @@ use std::net::IpAddr;
 pub(crate) use self::policy::METRICS;
 pub(super) use self::{
     across::across,
-    networking::{destination_rule, envoy_filter, gateway, service_entry, sidecar, virtual_service, workload_entry},
+    networking::{
+        destination_rule, envoy_filter, gateway, service_entry, sidecar, virtual_service,
+        workload_entry,
+    },
     policy::{authorization_policy, mesh, peer_authentication, request_authentication, telemetry},
 };
 use super::{document::Document, problem::Problem, read::dotted};
@@ -34,7 +37,10 @@ impl<'a> Report<'a> {
 
     fn port(&mut self, pointer: &str, number: u32) {
         if number == 0 || number > 65_535 {
-            self.error(pointer, format!("{number} is not a port; it must be 1 to 65535"));
+            self.error(
+                pointer,
+                format!("{number} is not a port; it must be 1 to 65535"),
+            );
         }
     }
 
@@ -42,17 +48,23 @@ impl<'a> Report<'a> {
         let labels = host.strip_prefix("*.").unwrap_or(host);
         let good = host == "*"
             || (!labels.is_empty()
-                && labels
-                    .split('.')
-                    .all(|label| !label.is_empty() && label.len() <= 63 && label.bytes().all(is_host_byte)));
+                && labels.split('.').all(|label| {
+                    !label.is_empty() && label.len() <= 63 && label.bytes().all(is_host_byte)
+                }));
         if !good {
-            self.error(pointer, format!("`{host}` is not a host name, `*.suffix` or `*`"));
+            self.error(
+                pointer,
+                format!("`{host}` is not a host name, `*.suffix` or `*`"),
+            );
         }
     }
 
     fn cidr(&mut self, pointer: &str, text: &str) {
         if !is_cidr(text) {
-            self.error(pointer, format!("`{text}` is not an IP address or CIDR block"));
+            self.error(
+                pointer,
+                format!("`{text}` is not an IP address or CIDR block"),
+            );
         }
     }
 }

@@ -59,20 +59,36 @@ fn walk(path: &str, ours: Option<&Value>, theirs: Option<&Value>, out: &mut Vec<
 
 /// Differences grouped by path without array indexes, most frequent first, with one example each.
 pub(crate) fn print(title: &str, found: &BTreeMap<String, Vec<Difference>>) {
+    if found.is_empty() {
+        return;
+    }
     let mut groups: BTreeMap<String, Vec<(&String, &Difference)>> = BTreeMap::new();
     for (resource, differences) in found {
         for difference in differences {
             let general: Vec<&str> = difference
                 .path
                 .split('/')
-                .map(|part| if part.parse::<usize>().is_ok() { "#" } else { part })
+                .map(|part| {
+                    if part.parse::<usize>().is_ok() {
+                        "#"
+                    } else {
+                        part
+                    }
+                })
                 .collect();
-            groups.entry(general.join("/")).or_default().push((resource, difference));
+            groups
+                .entry(general.join("/"))
+                .or_default()
+                .push((resource, difference));
         }
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(_, examples)| std::cmp::Reverse(examples.len()));
-    println!("== {title}: {} resources, {} kinds of difference", found.len(), groups.len());
+    println!(
+        "== {title}: {} resources, {} kinds of difference",
+        found.len(),
+        groups.len()
+    );
     for (path, examples) in groups {
         let (resource, first) = examples[0];
         println!("{:5} {path}", examples.len());
@@ -84,5 +100,9 @@ pub(crate) fn print(title: &str, found: &BTreeMap<String, Vec<Difference>>) {
 
 fn short(value: Option<&Value>) -> String {
     let text = value.map_or_else(|| "-".to_owned(), Value::to_string);
-    if text.chars().count() > 400 { text.chars().take(400).collect::<String>() + "…" } else { text }
+    if text.chars().count() > 400 {
+        text.chars().take(400).collect::<String>() + "…"
+    } else {
+        text
+    }
 }

@@ -48,42 +48,54 @@ fn over_http(proxy: &Proxy, config: &ExtAuthzHttp) -> Option<External> {
             "allowedClientHeadersOnSuccess": headers(&config.headers_to_downstream_on_allow),
         })
     });
-    let http = any("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", json!({
-        "statusOnError": status(&config.status_on_error),
-        "failureModeAllow": flag(config.fail_open),
-        "transportApiVersion": "V3",
-        "httpService": {
-            "serverUri": {"uri": format!("http://{host}"), "cluster": cluster, "timeout": timeout(config.timeout)},
-            "pathPrefix": text(&config.path_prefix),
-            "authorizationRequest": request,
-            "authorizationResponse": response,
-        },
-        "filterEnabledMetadata": enabled("envoy.filters.http.rbac"),
-        "withRequestBody": body(config.include_request_body_in_check),
-        "allowedHeaders": headers(&config.include_request_headers_in_check),
-    }));
+    let http = any(
+        "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+        json!({
+            "statusOnError": status(&config.status_on_error),
+            "failureModeAllow": flag(config.fail_open),
+            "transportApiVersion": "V3",
+            "httpService": {
+                "serverUri": {"uri": format!("http://{host}"), "cluster": cluster, "timeout": timeout(config.timeout)},
+                "pathPrefix": text(&config.path_prefix),
+                "authorizationRequest": request,
+                "authorizationResponse": response,
+            },
+            "filterEnabledMetadata": enabled("envoy.filters.http.rbac"),
+            "withRequestBody": body(config.include_request_body_in_check),
+            "allowedHeaders": headers(&config.include_request_headers_in_check),
+        }),
+    );
     Some(External { http, tcp: None })
 }
 
 fn over_grpc(proxy: &Proxy, config: &ExtAuthzGrpc) -> Option<External> {
     let (host, cluster) = telemetry::lookup(proxy, &config.service, config.port)?;
     let service = json!({"envoyGrpc": {"clusterName": cluster, "authority": host}, "timeout": timeout(config.timeout)});
-    let http = any("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", json!({
-        "statusOnError": status(&config.status_on_error),
-        "failureModeAllow": flag(config.fail_open),
-        "transportApiVersion": "V3",
-        "grpcService": service.clone(),
-        "filterEnabledMetadata": enabled("envoy.filters.http.rbac"),
-        "withRequestBody": body(config.include_request_body_in_check),
-    }));
-    let tcp = any("envoy.extensions.filters.network.ext_authz.v3.ExtAuthz", json!({
-        "statPrefix": "tcp.",
-        "failureModeAllow": flag(config.fail_open),
-        "transportApiVersion": "V3",
-        "grpcService": service,
-        "filterEnabledMetadata": enabled("envoy.filters.network.rbac"),
-    }));
-    Some(External { http, tcp: Some(tcp) })
+    let http = any(
+        "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+        json!({
+            "statusOnError": status(&config.status_on_error),
+            "failureModeAllow": flag(config.fail_open),
+            "transportApiVersion": "V3",
+            "grpcService": service,
+            "filterEnabledMetadata": enabled("envoy.filters.http.rbac"),
+            "withRequestBody": body(config.include_request_body_in_check),
+        }),
+    );
+    let tcp = any(
+        "envoy.extensions.filters.network.ext_authz.v3.ExtAuthz",
+        json!({
+            "statPrefix": "tcp.",
+            "failureModeAllow": flag(config.fail_open),
+            "transportApiVersion": "V3",
+            "grpcService": service,
+            "filterEnabledMetadata": enabled("envoy.filters.network.rbac"),
+        }),
+    );
+    Some(External {
+        http,
+        tcp: Some(tcp),
+    })
 }
 
 /// The authorizer is asked only where the shadow rules before it matched.
@@ -114,7 +126,11 @@ fn headers(names: &[String]) -> Value {
 }
 
 fn status(code: &str) -> Value {
-    match code.parse::<u16>().ok().and_then(|code| http::StatusCode::from_u16(code).ok()) {
+    match code
+        .parse::<u16>()
+        .ok()
+        .and_then(|code| http::StatusCode::from_u16(code).ok())
+    {
         // Envoy's enumeration has numbers for names; the number is accepted in JSON.
         Some(code) => json!({"code": code.as_u16()}),
         None => Value::Null,

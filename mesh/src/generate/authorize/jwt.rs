@@ -10,7 +10,9 @@ use crate::model::security::JwtRule;
 
 /// The filter; none without rules.
 pub(in crate::generate) fn filter(proxy: &Proxy) -> Option<Value> {
-    let policies = proxy.policies(&proxy.snapshot.request_authentications, |spec| spec.selector.as_ref());
+    let policies = proxy.policies(&proxy.snapshot.request_authentications, |spec| {
+        spec.selector.as_ref()
+    });
     let mut rules: Vec<&JwtRule> = policies.flat_map(|config| &config.spec.jwt_rules).collect();
     if rules.is_empty() {
         return None;

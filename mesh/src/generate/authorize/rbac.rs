@@ -50,10 +50,15 @@ type Row<'a> = (Attribute<'a>, &'a [String], &'a [String]);
 
 /// One Envoy policy; none when the rule says nothing that this chain can check (DENY on TCP drops HTTP conditions instead).
 pub(super) fn policy(place: Place<'_>, rule: &Rule) -> Result<Value, Unsayable> {
-    let (mut base_permission, mut base_principal): (Vec<Row<'_>>, Vec<Row<'_>>) = (Vec::new(), Vec::new());
+    let (mut base_permission, mut base_principal): (Vec<Row<'_>>, Vec<Row<'_>>) =
+        (Vec::new(), Vec::new());
     for condition in &rule.when {
         let (attribute, is_permission) = attribute(condition).ok_or(Unsayable)?;
-        let row = (attribute, condition.values.as_slice(), condition.not_values.as_slice());
+        let row = (
+            attribute,
+            condition.values.as_slice(),
+            condition.not_values.as_slice(),
+        );
         if is_permission {
             base_permission.push(row);
         } else {
@@ -74,33 +79,75 @@ pub(super) fn policy(place: Place<'_>, rule: &Rule) -> Result<Value, Unsayable> 
         let operation = &to.operation;
         let mut rows: Vec<Row<'_>> = vec![
             (Attribute::Host, &operation.hosts, &operation.not_hosts),
-            (Attribute::Method, &operation.methods, &operation.not_methods),
+            (
+                Attribute::Method,
+                &operation.methods,
+                &operation.not_methods,
+            ),
             (Attribute::Path, &operation.paths, &operation.not_paths),
-            (Attribute::DestinationPort, &operation.ports, &operation.not_ports),
+            (
+                Attribute::DestinationPort,
+                &operation.ports,
+                &operation.not_ports,
+            ),
         ];
         rows.extend(base_permission.iter().copied());
         permissions.push(all_of(place, &rows, "andRules", "rules", "notRule")?);
     }
     if rule.to.is_empty() {
-        permissions.push(all_of(place, &base_permission, "andRules", "rules", "notRule")?);
+        permissions.push(all_of(
+            place,
+            &base_permission,
+            "andRules",
+            "rules",
+            "notRule",
+        )?);
     }
     Ok(json!({"permissions": permissions, "principals": principals}))
 }
 
 fn source_rows(source: &Source) -> Vec<Row<'_>> {
     vec![
-        (Attribute::Principal, &source.principals, &source.not_principals),
-        (Attribute::RequestPrincipal, &source.request_principals, &source.not_request_principals),
-        (Attribute::ServiceAccount, &source.service_accounts, &source.not_service_accounts),
-        (Attribute::Namespace, &source.namespaces, &source.not_namespaces),
-        (Attribute::RemoteIp, &source.remote_ip_blocks, &source.not_remote_ip_blocks),
-        (Attribute::SourceIp, &source.ip_blocks, &source.not_ip_blocks),
+        (
+            Attribute::Principal,
+            &source.principals,
+            &source.not_principals,
+        ),
+        (
+            Attribute::RequestPrincipal,
+            &source.request_principals,
+            &source.not_request_principals,
+        ),
+        (
+            Attribute::ServiceAccount,
+            &source.service_accounts,
+            &source.not_service_accounts,
+        ),
+        (
+            Attribute::Namespace,
+            &source.namespaces,
+            &source.not_namespaces,
+        ),
+        (
+            Attribute::RemoteIp,
+            &source.remote_ip_blocks,
+            &source.not_remote_ip_blocks,
+        ),
+        (
+            Attribute::SourceIp,
+            &source.ip_blocks,
+            &source.not_ip_blocks,
+        ),
     ]
 }
 
 fn attribute(condition: &Condition) -> Option<(Attribute<'_>, bool)> {
     let key = condition.key.as_str();
-    let bracketed = |prefix: &str| key.strip_prefix(prefix)?.strip_prefix('[')?.strip_suffix(']');
+    let bracketed = |prefix: &str| {
+        key.strip_prefix(prefix)?
+            .strip_prefix('[')?
+            .strip_suffix(']')
+    };
     Some(match key {
         "destination.ip" => (Attribute::DestinationIp, true),
         "destination.port" => (Attribute::DestinationPort, true),
@@ -119,7 +166,10 @@ fn attribute(condition: &Condition) -> Option<(Attribute<'_>, bool)> {
             } else if let Some(claims) = bracketed("request.auth.claims") {
                 (Attribute::Claim(claims), false)
             } else {
-                (Attribute::FilterMetadata(key.strip_prefix("experimental.")?), true)
+                (
+                    Attribute::FilterMetadata(key.strip_prefix("experimental.")?),
+                    true,
+                )
             }
         }
     })
@@ -131,8 +181,14 @@ fn all_of(place: Place<'_>, rows: &[Row<'_>], and: &str, list: &str, not: &str) 
     let mut conditions = Vec::new();
     for (attribute, values, not_values) in rows {
         for (values, negated) in [(*values, false), (*not_values, true)] {
-            let Some(condition) = any_of(place, *attribute, values, or, list)? else { continue };
-            conditions.push(if negated { json!({not: condition}) } else { condition });
+            let Some(condition) = any_of(place, *attribute, values, or, list)? else {
+                continue;
+            };
+            conditions.push(if negated {
+                json!({not: condition})
+            } else {
+                condition
+            });
         }
     }
     if conditions.is_empty() {
@@ -142,7 +198,13 @@ fn all_of(place: Place<'_>, rows: &[Row<'_>], and: &str, list: &str, not: &str) 
 }
 
 /// OR over the values; none without values, or when a DENY drops what it cannot say.
-fn any_of(place: Place<'_>, attribute: Attribute<'_>, values: &[String], or: &str, list: &str) -> Result<Option<Value>, Unsayable> {
+fn any_of(
+    place: Place<'_>,
+    attribute: Attribute<'_>,
+    values: &[String],
+    or: &str,
+    list: &str,
+) -> Result<Option<Value>, Unsayable> {
     if values.is_empty() {
         return Ok(None);
     }
@@ -157,7 +219,11 @@ fn any_of(place: Place<'_>, attribute: Attribute<'_>, values: &[String], or: &st
     );
     if http_only && place.tcp {
         // An ALLOW without its HTTP conditions would allow too much; a DENY without them denies more (istio.md 4.3).
-        return if place.action == Action::Allow { Err(Unsayable) } else { Ok(None) };
+        return if place.action == Action::Allow {
+            Err(Unsayable)
+        } else {
+            Ok(None)
+        };
     }
     match attribute {
         Attribute::RequestPrincipal => return Ok(Some(request_principals(values))),
@@ -182,13 +248,18 @@ fn one(place: Place<'_>, attribute: Attribute<'_>, value: &str) -> Result<Vec<Va
         Attribute::DestinationIp => json!({"destinationIp": cidr(value)?}),
         Attribute::SourceIp => json!({"directRemoteIp": cidr(value)?}),
         Attribute::RemoteIp => json!({"remoteIp": cidr(value)?}),
-        Attribute::DestinationPort => json!({"destinationPort": value.parse::<u32>().map_err(|_| Unsayable)?}),
+        Attribute::DestinationPort => {
+            json!({"destinationPort": value.parse::<u32>().map_err(|_| Unsayable)?})
+        }
         Attribute::Sni => json!({"requestedServerName": string(value, "", false)}),
         Attribute::Namespace => principal(regex(&format!(".*/ns/{}/.*", value.replace('*', ".*")))),
         Attribute::ServiceAccount => {
             let (namespace, account) = value.split_once('/').unwrap_or((place.namespace, value));
             let quoted = (quote(namespace), quote(account));
-            principal(regex(&format!("spiffe://.+/ns/{}/(.+/|)sa/{}(/.+)?", quoted.0, quoted.1)))
+            principal(regex(&format!(
+                "spiffe://.+/ns/{}/(.+/|)sa/{}(/.+)?",
+                quoted.0, quoted.1
+            )))
         }
         Attribute::Principal => {
             return Ok(aliases(place.mesh, value)
@@ -199,16 +270,20 @@ fn one(place: Place<'_>, attribute: Attribute<'_>, value: &str) -> Result<Vec<Va
         Attribute::Header(name) => header(name, value, false),
         Attribute::Host => header(":authority", value, true),
         Attribute::Method => header(":method", value, false),
-        Attribute::Path if value.contains("{*}") || value.contains("{**}") => json!({"uriTemplate": {
-            "name": "uri-template",
-            "typedConfig": super::super::json::any(
-                "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
-                json!({"pathTemplate": value.replace("{**}", "**").replace("{*}", "*")}),
-            ),
-        }}),
+        Attribute::Path if value.contains("{*}") || value.contains("{**}") => {
+            json!({"uriTemplate": {
+                "name": "uri-template",
+                "typedConfig": super::super::json::any(
+                    "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
+                    json!({"pathTemplate": value.replace("{**}", "**").replace("{*}", "*")}),
+                ),
+            }})
+        }
         Attribute::Path => json!({"urlPath": {"path": string(value, "", false)}}),
         // Handled as lists of values above.
-        Attribute::FilterMetadata(_) | Attribute::RequestPrincipal | Attribute::Claim(_) => return Err(Unsayable),
+        Attribute::FilterMetadata(_) | Attribute::RequestPrincipal | Attribute::Claim(_) => {
+            return Err(Unsayable);
+        }
     };
     Ok(vec![single])
 }
@@ -294,7 +369,11 @@ fn request_principals(values: &[String]) -> Value {
         .iter()
         .map(|value| {
             let any = || regex(".+");
-            let (issuer, subject) = value.rsplit_once('/').map_or((value.as_str(), None), |(issuer, subject)| (issuer, Some(subject)));
+            let (issuer, subject) = value
+                .rsplit_once('/')
+                .map_or((value.as_str(), None), |(issuer, subject)| {
+                    (issuer, Some(subject))
+                });
             let (issuer, subject) = if value == "*" {
                 (any(), any())
             } else if let Some(rest) = value.strip_prefix('*') {
@@ -306,13 +385,21 @@ fn request_principals(values: &[String]) -> Value {
             } else if let Some(rest) = value.strip_suffix('*') {
                 match subject {
                     Some("*") => (json!({"exact": issuer}), any()),
-                    Some(subject) => (json!({"exact": issuer}), json!({"prefix": &subject[..subject.len() - 1]})),
+                    Some(subject) => (
+                        json!({"exact": issuer}),
+                        json!({"prefix": &subject[..subject.len() - 1]}),
+                    ),
                     None => (json!({"prefix": rest}), any()),
                 }
             } else {
-                (json!({"exact": issuer}), json!({"exact": subject.unwrap_or_default()}))
+                (
+                    json!({"exact": issuer}),
+                    json!({"exact": subject.unwrap_or_default()}),
+                )
             };
-            let part = |key: &str, matcher: Value| metadata(&["payload", key], json!({"stringMatch": matcher}));
+            let part = |key: &str, matcher: Value| {
+                metadata(&["payload", key], json!({"stringMatch": matcher}))
+            };
             json!({"andIds": {"ids": [part("iss", issuer), part("sub", subject)]}})
         })
         .collect();
@@ -326,10 +413,15 @@ fn request_principals(values: &[String]) -> Value {
 fn claim(claims: &str, values: &[String]) -> Value {
     let mut path = vec!["payload"];
     path.extend(claims.split("]["));
-    let value = or_values(values.iter().map(|value| json!({"stringMatch": string(value, "", false)})).collect());
+    let value = or_values(
+        values
+            .iter()
+            .map(|value| json!({"stringMatch": string(value, "", false)}))
+            .collect(),
+    );
     metadata(
         &path,
-        json!({"orMatch": {"valueMatchers": [{"listMatch": {"oneOf": value.clone()}}, value]}}),
+        json!({"orMatch": {"valueMatchers": [{"listMatch": {"oneOf": value}}, value]}}),
     )
 }
 
@@ -342,10 +434,20 @@ fn or_values(mut values: Vec<Value>) -> Value {
 
 /// `envoy.filters.NAME[key]`, values in brackets are members of a list.
 fn filter_metadata(key: &str, values: &[String]) -> Said {
-    let (filter, path) = key.strip_suffix(']').and_then(|key| key.split_once('[')).ok_or(Unsayable)?;
-    let matchers = values.iter().map(|value| match value.strip_prefix('[').and_then(|value| value.strip_suffix(']')) {
-        Some(member) => json!({"listMatch": {"oneOf": {"stringMatch": string(member, "", false)}}}),
-        None => json!({"stringMatch": string(value, "", false)}),
+    let (filter, path) = key
+        .strip_suffix(']')
+        .and_then(|key| key.split_once('['))
+        .ok_or(Unsayable)?;
+    let matchers = values.iter().map(|value| {
+        match value
+            .strip_prefix('[')
+            .and_then(|value| value.strip_suffix(']'))
+        {
+            Some(member) => {
+                json!({"listMatch": {"oneOf": {"stringMatch": string(member, "", false)}}})
+            }
+            None => json!({"stringMatch": string(value, "", false)}),
+        }
     });
     let value = or_values(matchers.collect());
     Ok(json!({"metadata": {"filter": filter, "path": [{"key": path}], "value": value}}))

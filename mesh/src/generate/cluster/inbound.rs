@@ -18,7 +18,10 @@ use crate::{
 pub(super) fn build(proxy: &Proxy) -> Vec<Value> {
     let ingress = proxy.scope.ingress();
     if !ingress.is_empty() {
-        return ingress.iter().filter_map(|listener| from_ingress(proxy, listener)).collect();
+        return ingress
+            .iter()
+            .filter_map(|listener| from_ingress(proxy, listener))
+            .collect();
     }
     if proxy.is_bare() {
         return Vec::new();
@@ -33,7 +36,11 @@ pub(super) fn build(proxy: &Proxy) -> Vec<Value> {
     ports
         .into_iter()
         .filter_map(|port| {
-            let targets: Vec<_> = proxy.targets.iter().filter(|target| target.target == port).collect();
+            let targets: Vec<_> = proxy
+                .targets
+                .iter()
+                .filter(|target| target.target == port)
+                .collect();
             let first = targets.first()?;
             let mut services: Vec<&Arc<Service>> = Vec::new();
             for target in &targets {
@@ -41,14 +48,17 @@ pub(super) fn build(proxy: &Proxy) -> Vec<Value> {
                     services.push(&target.service);
                 }
             }
-            Some(cluster(proxy, &Inbound {
-                port,
-                protocol: first.port.protocol,
-                service_port: first.port.number,
-                service: Some(&first.service),
-                services,
-                endpoint: local.then(|| (LOCALHOST.to_owned(), port)),
-            }))
+            Some(cluster(
+                proxy,
+                &Inbound {
+                    port,
+                    protocol: first.port.protocol,
+                    service_port: first.port.number,
+                    service: Some(&first.service),
+                    services,
+                    endpoint: local.then(|| (LOCALHOST.to_owned(), port)),
+                },
+            ))
         })
         .collect()
 }
@@ -70,7 +80,11 @@ fn from_ingress(proxy: &Proxy, listener: &Ingress) -> Option<Value> {
         text => {
             let (host, port) = text.rsplit_once(':')?;
             let wants_v6 = host.starts_with('[');
-            let own = proxy.node.addresses.iter().find(|address| address.contains(':') == wants_v6);
+            let own = proxy
+                .node
+                .addresses
+                .iter()
+                .find(|address| address.contains(':') == wants_v6);
             let host = match host {
                 // The wildcard means the workload's own address.
                 "0.0.0.0" | "[::]" => own.map_or(LOCALHOST, String::as_str),
@@ -85,25 +99,33 @@ fn from_ingress(proxy: &Proxy, listener: &Ingress) -> Option<Value> {
         .iter()
         .find(|target| target.target == listener.port.number)
         .map(|target| &target.service);
-    Some(cluster(proxy, &Inbound {
-        port: listener.port.number,
-        protocol: Protocol::parse(&listener.port.protocol),
-        service_port: listener.port.number,
-        service: real,
-        services: real.into_iter().collect(),
-        endpoint,
-    }))
+    Some(cluster(
+        proxy,
+        &Inbound {
+            port: listener.port.number,
+            protocol: Protocol::parse(&listener.port.protocol),
+            service_port: listener.port.number,
+            service: real,
+            services: real.into_iter().collect(),
+            endpoint,
+        },
+    ))
 }
 
 fn cluster(proxy: &Proxy, inbound: &Inbound<'_>) -> Value {
     let mesh = &proxy.snapshot.mesh;
     let cluster_name = name::inbound(inbound.port);
-    let rule = inbound.service.and_then(|service| proxy.destination_rule(&service.hostname, true));
+    let rule = inbound
+        .service
+        .and_then(|service| proxy.destination_rule(&service.hostname, true));
     let traffic = rule.and_then(|rule| rule.spec.traffic_policy.as_ref());
     let policy = Policy::for_port(traffic, inbound.service_port).0;
     let sidecar = proxy.scope.sidecar.as_ref().map(|config| &config.spec);
     let own_pool = sidecar.and_then(|spec| {
-        let listener = spec.ingress.iter().find(|listener| listener.port.number == inbound.port);
+        let listener = spec
+            .ingress
+            .iter()
+            .find(|listener| listener.port.number == inbound.port);
         listener
             .and_then(|listener| listener.connection_pool.as_ref())
             .or(spec.inbound_connection_pool.as_ref())
@@ -114,7 +136,10 @@ fn cluster(proxy: &Proxy, inbound: &Inbound<'_>) -> Value {
         "altStatName": format!("{cluster_name};"),
         "commonLbConfig": {},
     });
-    let dialled = inbound.endpoint.as_ref().map(|(host, port)| (host.as_str(), *port));
+    let dialled = inbound
+        .endpoint
+        .as_ref()
+        .map(|(host, port)| (host.as_str(), *port));
     if let Some((host, port)) = dialled {
         cluster["type"] = json!("STATIC");
         cluster["loadAssignment"] = json!({
@@ -130,8 +155,15 @@ fn cluster(proxy: &Proxy, inbound: &Inbound<'_>) -> Value {
     let mut http = HttpOptions::for_protocol(inbound.protocol, false);
     policy::connection_pool(mesh, &mut cluster, &mut http, pool, policy.retry_budget);
     http.write(&mut cluster);
-    let services: Vec<Value> = inbound.services.iter().filter(|service| !service.external).map(|service| service_metadata(service)).collect();
-    let config = rule.filter(|_| traffic.is_some()).map(|rule| rule_path(rule));
+    let services: Vec<Value> = inbound
+        .services
+        .iter()
+        .filter(|service| !service.external)
+        .map(|service| service_metadata(service))
+        .collect();
+    let config = rule
+        .filter(|_| traffic.is_some())
+        .map(|rule| rule_path(rule));
     if !services.is_empty() || config.is_some() {
         cluster["metadata"] = json!({"filterMetadata": {"istio": {
             "services": super::super::json::list(services),

@@ -60,7 +60,12 @@ struct Outbound<'a> {
 
 impl Outbound<'_> {
     /// None when a DNS service has no endpoint to ask for.
-    fn cluster(&self, policy: &Policy<'_>, own: Option<&TrafficPolicy>, subset: Option<&Subset>) -> Option<Value> {
+    fn cluster(
+        &self,
+        policy: &Policy<'_>,
+        own: Option<&TrafficPolicy>,
+        subset: Option<&Subset>,
+    ) -> Option<Value> {
         let mesh = &self.proxy.snapshot.mesh;
         let subset_name = subset.map_or("", |subset| subset.name.as_str());
         let cluster_name = name::outbound(self.port.number, subset_name, &self.service.hostname);
@@ -80,13 +85,20 @@ impl Outbound<'_> {
         }
         let mut http = HttpOptions::for_protocol(self.port.protocol, self.proxy.is_router());
         policy::h2_upgrade(mesh, policy.connection_pool, self.port.protocol, &mut http);
-        policy::connection_pool(mesh, &mut cluster, &mut http, policy.connection_pool, policy.retry_budget);
+        policy::connection_pool(
+            mesh,
+            &mut cluster,
+            &mut http,
+            policy.connection_pool,
+            policy.retry_budget,
+        );
         policy::outlier_detection(&mut cluster, policy.outlier_detection);
         policy::load_balancer(mesh, &mut cluster, policy, kind);
         self.tls(&mut cluster, &mut http, policy, own, subset_name, kind);
         http.write(&mut cluster);
         if kind == "EDS" {
-            cluster["edsClusterConfig"] = json!({"edsConfig": super::super::json::ads(), "serviceName": cluster_name});
+            cluster["edsClusterConfig"] =
+                json!({"edsConfig": super::super::json::ads(), "serviceName": cluster_name});
         }
         cluster["metadata"] = self.metadata(policy, subset);
         Some(cluster)
@@ -109,8 +121,15 @@ impl Outbound<'_> {
 
     fn dns(&self, cluster: &mut Value, cluster_name: &str) -> Option<()> {
         let assignment = endpoint::assignment(self.proxy, self.service, cluster_name);
-        assignment["endpoints"].as_array().filter(|endpoints| !endpoints.is_empty())?;
-        let any_v6 = self.proxy.node.addresses.iter().all(|address| address.contains(':'));
+        assignment["endpoints"]
+            .as_array()
+            .filter(|endpoints| !endpoints.is_empty())?;
+        let any_v6 = self
+            .proxy
+            .node
+            .addresses
+            .iter()
+            .all(|address| address.contains(':'));
         cluster["loadAssignment"] = assignment;
         cluster["dnsRefreshRate"] = json!(self.proxy.snapshot.mesh.dns_refresh_rate.to_string());
         cluster["dnsJitter"] = json!("0.100s");
@@ -146,14 +165,22 @@ impl Outbound<'_> {
                     let sni = if tls.sni.is_empty() { &sni } else { &tls.sni };
                     cluster["transportSocket"] = tls::upstream_mesh(sni, names, http.is_http2());
                 }
-                ClientTlsMode::Simple | ClientTlsMode::Mutual => self.originate(cluster, http, tls, &accounts),
+                ClientTlsMode::Simple | ClientTlsMode::Mutual => {
+                    self.originate(cluster, http, tls, &accounts)
+                }
             },
             None => {
                 let passthrough = own
                     .and_then(|policy| policy.load_balancer.as_ref())
                     .is_some_and(|balancer| balancer.simple == Some(SimpleBalancer::Passthrough));
-                let inferred = peer::inferred(&self.proxy.snapshot, self.service, self.port.number, passthrough);
-                let auto = mesh.enable_auto_mtls && inferred.is_some_and(|mode| mode != Mode::Disable);
+                let inferred = peer::inferred(
+                    &self.proxy.snapshot,
+                    self.service,
+                    self.port.number,
+                    passthrough,
+                );
+                let auto =
+                    mesh.enable_auto_mtls && inferred.is_some_and(|mode| mode != Mode::Disable);
                 if !auto {
                     return;
                 }
@@ -171,13 +198,22 @@ impl Outbound<'_> {
         }
     }
 
-    fn originate(&self, cluster: &mut Value, http: &mut HttpOptions, tls: &ClientTls, accounts: &[String]) {
+    fn originate(
+        &self,
+        cluster: &mut Value,
+        http: &mut HttpOptions,
+        tls: &ClientTls,
+        accounts: &[String],
+    ) {
         let mutual = tls.mode == ClientTlsMode::Mutual;
         if !tls.credential_name.is_empty() && !self.proxy.is_router() {
             // A sidecar may not read Kubernetes secrets (unless the rule selects workloads, which needs them to be here).
             return;
         }
-        let named = tls.subject_alt_names.as_ref().is_some_and(|names| !names.is_empty());
+        let named = tls
+            .subject_alt_names
+            .as_ref()
+            .is_some_and(|names| !names.is_empty());
         if tls.sni.is_empty() {
             http.auto_sni = true;
             http.auto_san_validation = !named && !tls.insecure_skip_verify;
@@ -194,7 +230,9 @@ impl Outbound<'_> {
     }
 
     fn metadata(&self, policy: &Policy<'_>, subset: Option<&Subset>) -> Value {
-        let user_tls = policy.tls.is_some_and(|tls| matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual));
+        let user_tls = policy
+            .tls
+            .is_some_and(|tls| matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual));
         let external = self.service.external && subset.is_none();
         json!({"filterMetadata": {"istio": {
             "services": [service_metadata(self.service)],

@@ -7,8 +7,8 @@ use crate::{
     model::{
         MeshConfig,
         destination_rule::{
-            ClientTls, ConnectionPool, ConsistentHash, H2Upgrade, LoadBalancer, OutlierDetection, RetryBudget, SimpleBalancer, TcpKeepalive,
-            TrafficPolicy,
+            ClientTls, ConnectionPool, ConsistentHash, H2Upgrade, LoadBalancer, OutlierDetection,
+            RetryBudget, SimpleBalancer, TcpKeepalive, TrafficPolicy,
         },
         mesh_config::MeshH2Upgrade,
     },
@@ -27,11 +27,18 @@ pub(in crate::generate) struct Policy<'a> {
 
 impl<'a> Policy<'a> {
     /// A port-level setting replaces the whole policy; the flag says that there was one.
-    pub(in crate::generate) fn for_port(policy: Option<&'a TrafficPolicy>, port: u32) -> (Self, bool) {
+    pub(in crate::generate) fn for_port(
+        policy: Option<&'a TrafficPolicy>,
+        port: u32,
+    ) -> (Self, bool) {
         let Some(policy) = policy else {
             return (Self::default(), false);
         };
-        if let Some(own) = policy.port_level_settings.iter().find(|setting| setting.port.number == port) {
+        if let Some(own) = policy
+            .port_level_settings
+            .iter()
+            .find(|setting| setting.port.number == port)
+        {
             let replaced = Self {
                 load_balancer: own.load_balancer.as_ref(),
                 connection_pool: own.connection_pool.as_ref(),
@@ -52,7 +59,11 @@ impl<'a> Policy<'a> {
     }
 
     /// What a subset says wins, field by field; its port-level setting wins even by being silent.
-    pub(in crate::generate) fn with_subset(self, subset: Option<&'a TrafficPolicy>, port: u32) -> Self {
+    pub(in crate::generate) fn with_subset(
+        self,
+        subset: Option<&'a TrafficPolicy>,
+        port: u32,
+    ) -> Self {
         if subset.is_none() {
             return self;
         }
@@ -108,28 +119,40 @@ impl HttpOptions {
     }
 
     pub(super) fn write(self, cluster: &mut Value) {
-        let touched = self.upstream.is_some() || self.common.is_some() || self.auto_sni || self.auto_san_validation;
+        let touched = self.upstream.is_some()
+            || self.common.is_some()
+            || self.auto_sni
+            || self.auto_san_validation;
         if !touched {
             return;
         }
         let mut options = Map::new();
-        let (key, value) = self.upstream.unwrap_or(("explicitHttpConfig", json!({"httpProtocolOptions": {}})));
+        let (key, value) = self
+            .upstream
+            .unwrap_or_else(|| ("explicitHttpConfig", json!({"httpProtocolOptions": {}})));
         options.insert(key.to_owned(), value);
         if let Some(common) = self.common {
             options.insert("commonHttpProtocolOptions".to_owned(), common);
         }
         if self.auto_sni || self.auto_san_validation {
-            let value = json!({"autoSni": self.auto_sni, "autoSanValidation": self.auto_san_validation});
+            let value =
+                json!({"autoSni": self.auto_sni, "autoSanValidation": self.auto_san_validation});
             options.insert("upstreamHttpProtocolOptions".to_owned(), value);
         }
-        cluster["typedExtensionProtocolOptions"] = json!({OPTIONS: any(OPTIONS, Value::Object(options))});
+        cluster["typedExtensionProtocolOptions"] =
+            json!({OPTIONS: any(OPTIONS, Value::Object(options))});
     }
 }
 
 const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// HTTP/1 ports that are called over HTTP/2.
-pub(super) fn h2_upgrade(mesh: &MeshConfig, pool: Option<&ConnectionPool>, protocol: Protocol, http: &mut HttpOptions) {
+pub(super) fn h2_upgrade(
+    mesh: &MeshConfig,
+    pool: Option<&ConnectionPool>,
+    protocol: Protocol,
+    http: &mut HttpOptions,
+) {
     let settings = pool.and_then(|pool| pool.http.as_ref());
     let upgrade = match settings {
         Some(settings) if settings.use_client_protocol => false,
@@ -166,11 +189,15 @@ pub(super) fn connection_pool(
         "maxRetries": limit(settings.map(|http| http.max_retries)),
         "retryBudget": retry_budget,
     }]});
-    let connect = tcp.and_then(|tcp| tcp.connect_timeout).unwrap_or(mesh.connect_timeout);
+    let connect = tcp
+        .and_then(|tcp| tcp.connect_timeout)
+        .unwrap_or(mesh.connect_timeout);
     cluster["connectTimeout"] = json!(connect.to_string());
     keepalive(cluster, mesh.tcp_keepalive);
     keepalive(cluster, tcp.and_then(|tcp| tcp.tcp_keepalive));
-    let idle = settings.and_then(|http| http.idle_timeout).or_else(|| tcp.and_then(|tcp| tcp.idle_timeout));
+    let idle = settings
+        .and_then(|http| http.idle_timeout)
+        .or_else(|| tcp.and_then(|tcp| tcp.idle_timeout));
     let life = tcp.and_then(|tcp| tcp.max_connection_duration);
     let per_connection = settings.map_or(0, |http| http.max_requests_per_connection);
     let streams = settings.map_or(0, |http| http.max_concurrent_streams);
@@ -214,7 +241,9 @@ pub(super) fn outlier_detection(cluster: &mut Value, outlier: Option<&OutlierDet
     let Some(outlier) = outlier else { return };
     let enforce = |count: Option<u32>| count.map(|count| if count > 0 { 100 } else { 0 });
     let split = outlier.split_external_local_origin_errors;
-    let local = outlier.consecutive_local_origin_failures.filter(|count| split && *count > 0);
+    let local = outlier
+        .consecutive_local_origin_failures
+        .filter(|count| split && *count > 0);
     cluster["outlierDetection"] = json!({
         "consecutive5xx": outlier.consecutive_5xx_errors,
         "enforcingConsecutive5xx": enforce(outlier.consecutive_5xx_errors),
@@ -231,16 +260,23 @@ pub(super) fn outlier_detection(cluster: &mut Value, outlier: Option<&OutlierDet
     });
     if outlier.min_health_percent >= 0 {
         // Zero is said aloud: Envoy's own default is 50.
-        cluster["commonLbConfig"]["healthyPanicThreshold"] = json!({"value": f64::from(outlier.min_health_percent)});
+        cluster["commonLbConfig"]["healthyPanicThreshold"] =
+            json!({"value": f64::from(outlier.min_health_percent)});
     }
 }
 
 /// Algorithm, locality, slow start.
-pub(super) fn load_balancer(mesh: &MeshConfig, cluster: &mut Value, policy: &Policy<'_>, kind: &str) {
+pub(super) fn load_balancer(
+    mesh: &MeshConfig,
+    cluster: &mut Value,
+    policy: &Policy<'_>,
+    kind: &str,
+) {
     let balancer = policy.load_balancer;
     let locality = super::super::endpoint::locality_setting(mesh, balancer);
     if let Some(locality) = locality {
-        let failover = policy.outlier_detection.is_some() && (!locality.failover.is_empty() || !locality.failover_priority.is_empty());
+        let failover = policy.outlier_detection.is_some()
+            && (!locality.failover.is_empty() || !locality.failover_priority.is_empty());
         if failover || !locality.distribute.is_empty() {
             cluster["commonLbConfig"]["localityWeightedLbConfig"] = json!({});
         }
@@ -298,9 +334,13 @@ fn consistent_hash(cluster: &mut Value, hash: &ConsistentHash) {
     }
     cluster["lbPolicy"] = json!("RING_HASH");
     match hash.ring_hash {
-        Some(settings) if settings.minimum_ring_size > 0 => cluster["ringHashLbConfig"] = ring(settings.minimum_ring_size),
+        Some(settings) if settings.minimum_ring_size > 0 => {
+            cluster["ringHashLbConfig"] = ring(settings.minimum_ring_size)
+        }
         Some(_) => {}
-        None if hash.minimum_ring_size > 0 => cluster["ringHashLbConfig"] = ring(hash.minimum_ring_size),
+        None if hash.minimum_ring_size > 0 => {
+            cluster["ringHashLbConfig"] = ring(hash.minimum_ring_size)
+        }
         None => cluster["ringHashLbConfig"] = ring(1_024),
     }
 }

@@ -27,7 +27,11 @@ pub(super) fn build(proxy: &Proxy) -> Vec<Value> {
     let servers = route::merged(proxy);
     let mut addresses: Vec<(String, u32)> = Vec::new();
     for server in &servers {
-        let bind = if server.server.bind.is_empty() { WILDCARD } else { server.server.bind.as_str() };
+        let bind = if server.server.bind.is_empty() {
+            WILDCARD
+        } else {
+            server.server.bind.as_str()
+        };
         let address = (bind.to_owned(), server.port);
         if !addresses.contains(&address) {
             addresses.push(address);
@@ -38,7 +42,11 @@ pub(super) fn build(proxy: &Proxy) -> Vec<Value> {
         .filter_map(|(bind, port)| {
             let mine: Vec<&MergedServer<'_>> = servers
                 .iter()
-                .filter(|server| server.port == port && (server.server.bind == bind || (server.server.bind.is_empty() && bind == WILDCARD)))
+                .filter(|server| {
+                    server.port == port
+                        && (server.server.bind == bind
+                            || (server.server.bind.is_empty() && bind == WILDCARD))
+                })
                 .collect();
             listener(proxy, &bind, port, &mine)
         })
@@ -64,7 +72,9 @@ fn listener(proxy: &Proxy, bind: &str, port: u32, servers: &[&MergedServer<'_>])
     if chains.is_empty() {
         return None;
     }
-    let inspect = chains.iter().any(|chain| !chain.matching.sni_hosts.is_empty() || chain.socket.is_some());
+    let inspect = chains
+        .iter()
+        .any(|chain| !chain.matching.sni_hosts.is_empty() || chain.socket.is_some());
     let written: Vec<Value> = chains
         .into_iter()
         .map(|chain| {
@@ -92,16 +102,29 @@ fn http(proxy: &Proxy, server: &MergedServer<'_>, label: &str) -> Chain {
     let own = &server.server.name;
     let hcm = Hcm {
         class: Class::Gateway,
-        stat_prefix: if terminates && !own.is_empty() { own.clone() } else { format!("outbound_{label};") },
+        stat_prefix: if terminates && !own.is_empty() {
+            own.clone()
+        } else {
+            format!("outbound_{label};")
+        },
         routes: Routes::Named(server.route.clone().unwrap_or_default()),
         protocol: server.protocol(),
     };
     Chain {
         matching: ChainMatch {
-            sni_hosts: if terminates { server.hosts().map(str::to_owned).collect() } else { Vec::new() },
+            sni_hosts: if terminates {
+                server.hosts().map(str::to_owned).collect()
+            } else {
+                Vec::new()
+            },
             ..ChainMatch::default()
         },
-        socket: server.server.tls.as_ref().filter(|_| terminates).and_then(tls::downstream_server),
+        socket: server
+            .server
+            .tls
+            .as_ref()
+            .filter(|_| terminates)
+            .and_then(tls::downstream_server),
         filters: vec![hcm.build(proxy)],
     }
 }
@@ -109,38 +132,67 @@ fn http(proxy: &Proxy, server: &MergedServer<'_>, label: &str) -> Chain {
 /// TCP, TLS that is terminated, TLS that passes by its SNI.
 fn tcp(proxy: &Proxy, server: &MergedServer<'_>) -> Vec<Chain> {
     let port = server.server.port.number;
-    let passes = server.server.tls.as_ref().is_some_and(|tls| tls.mode == ServerTlsMode::Passthrough);
+    let passes = server
+        .server
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.mode == ServerTlsMode::Passthrough);
     let mut chains = Vec::new();
     for (_, config) in route::virtual_services(proxy, &server.gateway) {
         if route::intersection(server, config).is_empty() {
             continue;
         }
         let here = |gateways: &[String], wanted: u32| {
-            (gateways.is_empty() || gateways.contains(&server.gateway)) && (wanted == 0 || wanted == port)
+            (gateways.is_empty() || gateways.contains(&server.gateway))
+                && (wanted == 0 || wanted == port)
         };
         if passes {
             for tls in &config.spec.tls {
-                for matching in tls.matching.iter().filter(|matching| here(&matching.gateways, matching.port)) {
+                for matching in tls
+                    .matching
+                    .iter()
+                    .filter(|matching| here(&matching.gateways, matching.port))
+                {
                     chains.push(Chain {
                         matching: ChainMatch {
                             sni_hosts: matching.sni_hosts.clone(),
                             ..ChainMatch::default()
                         },
                         socket: None,
-                        filters: network::to_routes(proxy, Class::Gateway, &tls.route, port, &config.meta),
+                        filters: network::to_routes(
+                            proxy,
+                            Class::Gateway,
+                            &tls.route,
+                            port,
+                            &config.meta,
+                        ),
                     });
                 }
             }
             continue;
         }
         let fits = |tcp: &&crate::model::virtual_service::TcpRoute| {
-            tcp.matching.is_empty() || tcp.matching.iter().any(|matching| here(&matching.gateways, matching.port))
+            tcp.matching.is_empty()
+                || tcp
+                    .matching
+                    .iter()
+                    .any(|matching| here(&matching.gateways, matching.port))
         };
         if let Some(tcp) = config.spec.tcp.iter().find(fits) {
-            let names = server.server.tls.as_ref().map(|_| server.hosts().map(str::to_owned).collect());
+            let names = server
+                .server
+                .tls
+                .as_ref()
+                .map(|_| server.hosts().map(str::to_owned).collect());
             let mut filters = super::super::authorize::custom(proxy, true);
             filters.extend(super::super::authorize::local(proxy, true));
-            filters.extend(network::to_routes(proxy, Class::Gateway, &tcp.route, port, &config.meta));
+            filters.extend(network::to_routes(
+                proxy,
+                Class::Gateway,
+                &tcp.route,
+                port,
+                &config.meta,
+            ));
             chains.push(Chain {
                 matching: ChainMatch {
                     sni_hosts: names.unwrap_or_default(),

@@ -56,7 +56,9 @@ impl Hcm {
             "commonHttpProtocolOptions": proxy.node.idle_timeout.map(|idle| json!({"idleTimeout": duration(Some(idle))})),
         });
         match self.routes {
-            Routes::Named(name) => config["rds"] = json!({"configSource": ads(), "routeConfigName": name}),
+            Routes::Named(name) => {
+                config["rds"] = json!({"configSource": ads(), "routeConfigName": name})
+            }
             Routes::Inline(routes) => config["routeConfig"] = routes,
         }
         let http1 = proxy.node.http10.then(|| json!({"acceptHttp10": true}));
@@ -64,21 +66,31 @@ impl Hcm {
             Class::Outbound => config["httpProtocolOptions"] = json!(http1),
             Class::Inbound => {
                 config["httpProtocolOptions"] = json!(http1);
-                config["http2ProtocolOptions"] = self.protocol.is_http2().then(|| json!({})).unwrap_or(Value::Null);
+                config["http2ProtocolOptions"] = if self.protocol.is_http2() {
+                    json!({})
+                } else {
+                    Value::Null
+                };
                 config["serverName"] = json!(SERVER);
                 config["forwardClientCertDetails"] = json!("APPEND_FORWARD");
-                config["setCurrentClientCertDetails"] = json!({"subject": true, "dns": true, "uri": true});
+                config["setCurrentClientCertDetails"] =
+                    json!({"subject": true, "dns": true, "uri": true});
             }
             Class::Gateway => {
                 let hops = mesh.default_config.gateway_topology.num_trusted_proxies;
                 config["httpProtocolOptions"] = http1.unwrap_or_else(|| json!({}));
                 config["serverName"] = json!(SERVER);
-                config["xffNumTrustedHops"] = (hops > 0).then(|| json!(hops)).unwrap_or(Value::Null);
+                config["xffNumTrustedHops"] = if hops > 0 { json!(hops) } else { Value::Null };
                 config["forwardClientCertDetails"] = json!("SANITIZE_SET");
-                config["setCurrentClientCertDetails"] = json!({"subject": true, "cert": true, "dns": true, "uri": true});
+                config["setCurrentClientCertDetails"] =
+                    json!({"subject": true, "cert": true, "dns": true, "uri": true});
             }
         }
-        extension(NAME, "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", config)
+        extension(
+            NAME,
+            "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            config,
+        )
     }
 }
 
@@ -104,16 +116,32 @@ fn filters(proxy: &Proxy, class: Class, protocol: Protocol) -> Vec<Value> {
     if class != Class::Inbound {
         filters.push(alpn());
     }
-    filters.push(extension("envoy.filters.http.fault", "envoy.extensions.filters.http.fault.v3.HTTPFault", json!({})));
-    filters.push(extension("envoy.filters.http.cors", "envoy.extensions.filters.http.cors.v3.Cors", json!({})));
+    filters.push(extension(
+        "envoy.filters.http.fault",
+        "envoy.extensions.filters.http.fault.v3.HTTPFault",
+        json!({}),
+    ));
+    filters.push(extension(
+        "envoy.filters.http.cors",
+        "envoy.extensions.filters.http.cors.v3.Cors",
+        json!({}),
+    ));
     filters.extend(telemetry::stats(proxy, class));
-    filters.push(extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", json!({})));
+    filters.push(extension(
+        "envoy.filters.http.router",
+        "envoy.extensions.filters.http.router.v3.Router",
+        json!({}),
+    ));
     filters
 }
 
 /// Who is on the other side: headers first, then the workload list.
 fn peer_metadata(class: Class) -> Value {
-    let side = if class == Class::Inbound { "downstream" } else { "upstream" };
+    let side = if class == Class::Inbound {
+        "downstream"
+    } else {
+        "upstream"
+    };
     typed_struct(
         "istio.metadata_exchange",
         "io.istio.http.peer_metadata.Config",

@@ -56,7 +56,14 @@ pub(super) fn build(proxy: &Proxy) -> Vec<Value> {
         let chains = chains(proxy, &policy, &port);
         if port.bound {
             let label = listener_name(&port.bind, port.target);
-            bound.push(listener(proxy, &label, &port.bind, port.target, true, chains));
+            bound.push(listener(
+                proxy,
+                &label,
+                &port.bind,
+                port.target,
+                true,
+                chains,
+            ));
         } else {
             captured.extend(chains);
         }
@@ -99,15 +106,27 @@ fn ports(proxy: &Proxy) -> Vec<Port<'_>> {
     }
     for listener in ingress {
         let number = listener.port.number;
-        let config = proxy.scope.sidecar.as_ref().map(|config| config.path("networking.istio.io/v1", "sidecar"));
+        let config = proxy
+            .scope
+            .sidecar
+            .as_ref()
+            .map(|config| config.path("networking.istio.io/v1", "sidecar"));
         // Without interception the workload's own address; with it, any.
-        let default = if bare { &proxy.node.addresses[0] } else { WILDCARD };
+        let default = if bare {
+            &proxy.node.addresses[0]
+        } else {
+            WILDCARD
+        };
         ports.entry(number).or_insert_with(|| Port {
             target: number,
             number,
             protocol: Protocol::parse(&listener.port.protocol),
             cluster: name::inbound(number),
-            bind: if listener.bind.is_empty() { default.to_owned() } else { listener.bind.clone() },
+            bind: if listener.bind.is_empty() {
+                default.to_owned()
+            } else {
+                listener.bind.clone()
+            },
             host: format!("{}.{}", proxy.scope.name, proxy.scope.namespace),
             bound: match listener.capture_mode {
                 CaptureMode::Default => bare,
@@ -124,7 +143,11 @@ fn ports(proxy: &Proxy) -> Vec<Port<'_>> {
 fn chains(proxy: &Proxy, policy: &PeerPolicy, port: &Port<'_>) -> Vec<Value> {
     let mode = policy.port(port.target);
     let own = port.tls.filter(|_| mode == Mode::Disable);
-    let protocol = if own.is_some() { port.protocol.after_tls() } else { port.protocol };
+    let protocol = if own.is_some() {
+        port.protocol.after_tls()
+    } else {
+        port.protocol
+    };
     let user_rows;
     let rows: &[Row] = match own {
         Some(_) => {
@@ -167,7 +190,12 @@ fn chains(proxy: &Proxy, policy: &PeerPolicy, port: &Port<'_>) -> Vec<Value> {
 
 /// Table 3.1 of istio.md.
 fn table(mode: Mode, family: Family) -> &'static [Row] {
-    const fn row(http: bool, mutual: bool, transport: &'static str, applications: &'static [&'static str]) -> Row {
+    const fn row(
+        http: bool,
+        mutual: bool,
+        transport: &'static str,
+        applications: &'static [&'static str],
+    ) -> Row {
         Row {
             http,
             mutual,
@@ -176,31 +204,51 @@ fn table(mode: Mode, family: Family) -> &'static [Row] {
         }
     }
     const MESH_HTTP: &[&str] = &["istio-http/1.0", "istio-http/1.1", "istio-h2"];
-    const MESH_ALL: &[&str] = &["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
+    const MESH_ALL: &[&str] = &[
+        "istio",
+        "istio-peer-exchange",
+        "istio-http/1.0",
+        "istio-http/1.1",
+        "istio-h2",
+    ];
     const MESH_TCP: &[&str] = &["istio-peer-exchange", "istio"];
     const PLAIN: &[&str] = &PLAIN_HTTP;
     const RAW: &str = "raw_buffer";
     const TLS: &str = "tls";
     match (mode, family) {
-        (Mode::Permissive | Mode::Unset, Family::Http) => const { &[row(true, true, TLS, MESH_ALL), row(true, false, RAW, &[])] },
-        (Mode::Permissive | Mode::Unset, Family::Tcp | Family::Unknown) => {
-            const { &[row(false, true, TLS, MESH_ALL), row(false, false, TLS, &[]), row(false, false, RAW, &[])] }
+        (Mode::Permissive | Mode::Unset, Family::Http) => {
+            const { &[row(true, true, TLS, MESH_ALL), row(true, false, RAW, &[])] }
         }
-        (Mode::Permissive | Mode::Unset, Family::Auto) => const {
-            &[
-                row(true, true, TLS, MESH_HTTP),
-                row(true, false, RAW, PLAIN),
-                row(false, true, TLS, MESH_TCP),
-                row(false, false, RAW, &[]),
-                row(false, false, TLS, &[]),
-            ]
-        },
+        (Mode::Permissive | Mode::Unset, Family::Tcp | Family::Unknown) => {
+            const {
+                &[
+                    row(false, true, TLS, MESH_ALL),
+                    row(false, false, TLS, &[]),
+                    row(false, false, RAW, &[]),
+                ]
+            }
+        }
+        (Mode::Permissive | Mode::Unset, Family::Auto) => {
+            const {
+                &[
+                    row(true, true, TLS, MESH_HTTP),
+                    row(true, false, RAW, PLAIN),
+                    row(false, true, TLS, MESH_TCP),
+                    row(false, false, RAW, &[]),
+                    row(false, false, TLS, &[]),
+                ]
+            }
+        }
         (Mode::Strict, Family::Http) => const { &[row(true, true, TLS, &[])] },
         (Mode::Strict, Family::Tcp | Family::Unknown) => const { &[row(false, true, TLS, &[])] },
-        (Mode::Strict, Family::Auto) => const { &[row(true, true, TLS, MESH_HTTP), row(false, true, TLS, &[])] },
+        (Mode::Strict, Family::Auto) => {
+            const { &[row(true, true, TLS, MESH_HTTP), row(false, true, TLS, &[])] }
+        }
         (Mode::Disable, Family::Http) => const { &[row(true, false, RAW, &[])] },
         (Mode::Disable, Family::Tcp | Family::Unknown) => const { &[row(false, false, RAW, &[])] },
-        (Mode::Disable, Family::Auto) => const { &[row(true, false, RAW, PLAIN), row(false, false, RAW, &[])] },
+        (Mode::Disable, Family::Auto) => {
+            const { &[row(true, false, RAW, PLAIN), row(false, false, RAW, &[])] }
+        }
     }
 }
 
@@ -210,7 +258,8 @@ fn http(proxy: &Proxy, port: &Port<'_>, protocol: Protocol) -> Vec<Value> {
     } else {
         format!("inbound_{};", listener_name(&port.bind, port.target))
     };
-    let retry = (!protocol.is_grpc()).then(|| json!({"retryOn": "reset-before-request", "numRetries": 2}));
+    let retry =
+        (!protocol.is_grpc()).then(|| json!({"retryOn": "reset-before-request", "numRetries": 2}));
     let routes = json!({
         "name": port.cluster,
         "virtualHosts": [{
@@ -266,18 +315,22 @@ fn passthrough(proxy: &Proxy, policy: &PeerPolicy) -> Vec<Value> {
     std::iter::once(0)
         .chain(policy.ports.keys().copied().filter(|port| !served(*port)))
         .flat_map(|target| {
-            chains(proxy, policy, &Port {
-                target,
-                number: 0,
-                protocol: Protocol::Unset,
-                cluster: INBOUND_PASSTHROUGH.to_owned(),
-                bind: WILDCARD.to_owned(),
-                host: String::new(),
-                bound: false,
-                passthrough: true,
-                tls: None,
-                config: None,
-            })
+            chains(
+                proxy,
+                policy,
+                &Port {
+                    target,
+                    number: 0,
+                    protocol: Protocol::Unset,
+                    cluster: INBOUND_PASSTHROUGH.to_owned(),
+                    bind: WILDCARD.to_owned(),
+                    host: String::new(),
+                    bound: false,
+                    passthrough: true,
+                    tls: None,
+                    config: None,
+                },
+            )
         })
         .collect()
 }
@@ -285,7 +338,9 @@ fn passthrough(proxy: &Proxy, policy: &PeerPolicy) -> Vec<Value> {
 fn black_hole(proxy: &Proxy) -> Value {
     let mut filters = vec![metadata_exchange()];
     filters.extend(telemetry::stats(proxy, Class::Inbound));
-    filters.push(network::tcp_proxy(json!({"statPrefix": BLACK_HOLE, "cluster": BLACK_HOLE})));
+    filters.push(network::tcp_proxy(
+        json!({"statPrefix": BLACK_HOLE, "cluster": BLACK_HOLE}),
+    ));
     json!({
         "name": "virtualInbound-blackhole",
         "filterChainMatch": {"destinationPort": proxy.snapshot.mesh.proxy_inbound_listen_port},
@@ -301,7 +356,14 @@ fn metadata_exchange() -> Value {
     )
 }
 
-fn listener(proxy: &Proxy, label: &str, bind: &str, port: u32, bound: bool, chains: Vec<Value>) -> Value {
+fn listener(
+    proxy: &Proxy,
+    label: &str,
+    bind: &str,
+    port: u32,
+    bound: bool,
+    chains: Vec<Value>,
+) -> Value {
     json!({
         "name": label,
         "address": super::super::json::address(bind, port),
@@ -335,10 +397,15 @@ fn listener_filters(proxy: &Proxy, chains: &[Value], bound: bool) -> Vec<Value> 
     let mut wants: BTreeMap<u64, (bool, bool)> = BTreeMap::new();
     for chain in chains {
         let matching = &chain["filterChainMatch"];
-        let entry = wants.entry(matching["destinationPort"].as_u64().unwrap_or(0)).or_default();
+        let entry = wants
+            .entry(matching["destinationPort"].as_u64().unwrap_or(0))
+            .or_default();
         entry.0 |= matching["transportProtocol"] == "tls";
         let applications = matching["applicationProtocols"].as_array();
-        entry.1 |= applications.is_some_and(|all| all.iter().any(|name| PLAIN_HTTP.iter().any(|plain| name == plain)));
+        entry.1 |= applications.is_some_and(|all| {
+            all.iter()
+                .any(|name| PLAIN_HTTP.iter().any(|plain| name == plain))
+        });
     }
     if wants.values().any(|(tls, _)| *tls) {
         let mut filter = tls_inspector();
@@ -350,13 +417,21 @@ fn listener_filters(proxy: &Proxy, chains: &[Value], bound: bool) -> Vec<Value> 
             .collect();
         if !ports.is_empty() {
             let ports = port_predicate(&ports);
-            filter["filterDisabled"] = if by_default { ports } else { json!({"notMatch": ports}) };
+            filter["filterDisabled"] = if by_default {
+                ports
+            } else {
+                json!({"notMatch": ports})
+            };
         }
         filters.push(filter);
     }
     if wants.values().any(|(_, http)| *http) {
         let mut filter = http_inspector();
-        let ports: Vec<u64> = wants.iter().filter(|(_, (_, http))| !http).map(|(port, _)| *port).collect();
+        let ports: Vec<u64> = wants
+            .iter()
+            .filter(|(_, (_, http))| !http)
+            .map(|(port, _)| *port)
+            .collect();
         if !ports.is_empty() {
             filter["filterDisabled"] = port_predicate(&ports);
         }
@@ -370,5 +445,9 @@ fn port_predicate(ports: &[u64]) -> Value {
         .iter()
         .map(|port| json!({"destinationPortRange": {"start": port, "end": port + 1}}))
         .collect();
-    if rules.len() == 1 { rules.remove(0) } else { json!({"orMatch": {"rules": rules}}) }
+    if rules.len() == 1 {
+        rules.remove(0)
+    } else {
+        json!({"orMatch": {"rules": rules}})
+    }
 }

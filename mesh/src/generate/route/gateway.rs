@@ -40,13 +40,26 @@ impl MergedServer<'_> {
 
     /// HTTP after TLS is taken off.
     pub(in crate::generate) fn terminates_http(&self) -> bool {
-        let passes = |mode| matches!(mode, ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough);
-        self.protocol() == Protocol::Https && self.server.tls.as_ref().is_some_and(|tls| !passes(tls.mode))
+        let passes = |mode| {
+            matches!(
+                mode,
+                ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough
+            )
+        };
+        self.protocol() == Protocol::Https
+            && self
+                .server
+                .tls
+                .as_ref()
+                .is_some_and(|tls| !passes(tls.mode))
     }
 
     /// Hosts without their namespace part.
     pub(in crate::generate) fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.server.hosts.iter().map(|host| host.split_once('/').map_or(host.as_str(), |(_, host)| host))
+        self.server
+            .hosts
+            .iter()
+            .map(|host| host.split_once('/').map_or(host.as_str(), |(_, host)| host))
     }
 }
 
@@ -83,7 +96,10 @@ pub(in crate::generate) fn merged(proxy: &Proxy) -> Vec<MergedServer<'_>> {
                     merged.route = Some(format!("http.{port}"));
                 } else if merged.terminates_http() {
                     let number = server.port.number;
-                    merged.route = Some(format!("https.{number}.{}.{}.{}", server.port.name, meta.name, meta.namespace));
+                    merged.route = Some(format!(
+                        "https.{number}.{}.{}.{}",
+                        server.port.name, meta.name, meta.namespace
+                    ));
                 }
                 servers.push(merged);
             }
@@ -104,7 +120,10 @@ struct Host {
 
 pub(super) fn build(proxy: &Proxy, route: &str) -> Value {
     let servers = merged(proxy);
-    let mine: Vec<&MergedServer<'_>> = servers.iter().filter(|server| server.route.as_deref() == Some(route)).collect();
+    let mine: Vec<&MergedServer<'_>> = servers
+        .iter()
+        .filter(|server| server.route.as_deref() == Some(route))
+        .collect();
     let Some(first) = mine.first() else {
         return json!({"name": route, "validateClusters": false});
     };
@@ -127,7 +146,9 @@ pub(super) fn build(proxy: &Proxy, route: &str) -> Value {
         })
         .collect();
     if virtual_hosts.is_empty() {
-        virtual_hosts.push(json!({"name": format!("blackhole:{}", first.server.port.number), "domains": ["*"]}));
+        virtual_hosts.push(
+            json!({"name": format!("blackhole:{}", first.server.port.number), "domains": ["*"]}),
+        );
     }
     virtual_hosts.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
     json!({
@@ -200,18 +221,32 @@ pub(in crate::generate) fn virtual_services<'a>(
     proxy: &'a Proxy,
     gateway: &'a str,
 ) -> impl Iterator<Item = (usize, &'a Arc<Config<VirtualService>>)> {
-    proxy.snapshot.virtual_services.iter().enumerate().filter(move |(_, config)| {
-        config.spec.gateways.iter().any(|name| name == gateway)
-            && exported(&config.spec.export_to, &config.meta.namespace, &proxy.node.namespace)
-    })
+    proxy
+        .snapshot
+        .virtual_services
+        .iter()
+        .enumerate()
+        .filter(move |(_, config)| {
+            config.spec.gateways.iter().any(|name| name == gateway)
+                && exported(
+                    &config.spec.export_to,
+                    &config.meta.namespace,
+                    &proxy.node.namespace,
+                )
+        })
 }
 
 /// Hosts that both the server and the VirtualService name, the narrower of each pair.
-pub(in crate::generate) fn intersection(merged: &MergedServer<'_>, config: &Config<VirtualService>) -> Vec<String> {
+pub(in crate::generate) fn intersection(
+    merged: &MergedServer<'_>,
+    config: &Config<VirtualService>,
+) -> Vec<String> {
     let mut shared: Vec<String> = Vec::new();
     for entry in &merged.server.hosts {
         let (namespace, host) = entry.split_once('/').unwrap_or(("*", entry));
-        let meant = namespace == "*" || namespace == config.meta.namespace || (namespace == "." && merged.namespace == config.meta.namespace);
+        let meant = namespace == "*"
+            || namespace == config.meta.namespace
+            || (namespace == "." && merged.namespace == config.meta.namespace);
         if !meant {
             continue;
         }
@@ -243,9 +278,11 @@ fn collapse(hosts: BTreeMap<String, Host>) -> Vec<Host> {
     });
     let mut out: Vec<Host> = Vec::new();
     for host in ordered {
-        let same = out
-            .iter_mut()
-            .find(|known| known.sources == host.sources && known.redirect == host.redirect && known.port == host.port);
+        let same = out.iter_mut().find(|known| {
+            known.sources == host.sources
+                && known.redirect == host.redirect
+                && known.port == host.port
+        });
         match same {
             Some(known) => known.domains.extend(host.domains),
             None => out.push(host),

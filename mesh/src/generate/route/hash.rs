@@ -9,7 +9,10 @@ use crate::model::{
 };
 
 /// Of a VirtualService's destination: subset's port, subset, port, service, the first that says something.
-pub(super) fn of_destination<'a>(proxy: &'a Proxy, destination: &Destination) -> Option<&'a ConsistentHash> {
+pub(super) fn of_destination<'a>(
+    proxy: &'a Proxy,
+    destination: &Destination,
+) -> Option<&'a ConsistentHash> {
     let rule = &proxy.destination_rule(&destination.host, false)?.spec;
     let whole = rule.traffic_policy.as_ref();
     let port = destination.port.map(|port| port.number);
@@ -25,7 +28,11 @@ pub(super) fn of_destination<'a>(proxy: &'a Proxy, destination: &Destination) ->
 }
 
 /// Of a service port without a VirtualService.
-pub(super) fn of_service<'a>(proxy: &'a Proxy, host: &str, port: u32) -> Option<&'a ConsistentHash> {
+pub(super) fn of_service<'a>(
+    proxy: &'a Proxy,
+    host: &str,
+    port: u32,
+) -> Option<&'a ConsistentHash> {
     let rule = &proxy.destination_rule(host, false)?.spec;
     let whole = rule.traffic_policy.as_ref();
     of_port(whole, Some(port)).or_else(|| of_policy(whole))
@@ -37,7 +44,10 @@ fn of_policy(policy: Option<&TrafficPolicy>) -> Option<&ConsistentHash> {
 
 fn of_port(policy: Option<&TrafficPolicy>, port: Option<u32>) -> Option<&ConsistentHash> {
     let port = port?;
-    let setting = policy?.port_level_settings.iter().find(|setting| setting.port.number == port)?;
+    let setting = policy?
+        .port_level_settings
+        .iter()
+        .find(|setting| setting.port.number == port)?;
     of_balancer(setting.load_balancer.as_ref())
 }
 

@@ -53,9 +53,15 @@ pub(super) fn route_match(matching: Option<&HttpMatch>) -> Value {
         "dynamicMetadata": list(claims),
     });
     match &matching.uri {
-        Some(StringMatch { exact: Some(path), .. }) => out["path"] = json!(path),
-        Some(StringMatch { prefix: Some(path), .. }) => out["prefix"] = json!(path),
-        Some(StringMatch { regex: Some(regex), .. }) => out["safeRegex"] = json!({"regex": regex}),
+        Some(StringMatch {
+            exact: Some(path), ..
+        }) => out["path"] = json!(path),
+        Some(StringMatch {
+            prefix: Some(path), ..
+        }) => out["prefix"] = json!(path),
+        Some(StringMatch {
+            regex: Some(regex), ..
+        }) => out["safeRegex"] = json!({"regex": regex}),
         _ => out["prefix"] = json!("/"),
     }
     out
@@ -68,13 +74,18 @@ pub(super) fn string_match(value: &StringMatch) -> Option<Value> {
     } else if let Some(prefix) = &value.prefix {
         Some(json!({"prefix": prefix}))
     } else {
-        value.regex.as_ref().map(|regex| json!({"safeRegex": {"regex": regex}}))
+        value
+            .regex
+            .as_ref()
+            .map(|regex| json!({"safeRegex": {"regex": regex}}))
     }
 }
 
 /// No value at all, or the regex `*`, asks for presence only.
 fn is_presence(value: &StringMatch) -> bool {
-    value.exact.is_none() && value.prefix.is_none() && value.regex.as_deref().is_none_or(|regex| regex == "*")
+    value.exact.is_none()
+        && value.prefix.is_none()
+        && value.regex.as_deref().is_none_or(|regex| regex == "*")
 }
 
 fn header(name: &str, value: &StringMatch) -> Value {
@@ -91,7 +102,11 @@ fn claim_path(name: &str) -> Option<Vec<String>> {
     let parts: Vec<String> = if let Some(dotted) = rest.strip_prefix('.') {
         dotted.split('.').map(str::to_owned).collect()
     } else {
-        rest.strip_prefix('[')?.strip_suffix(']')?.split("][").map(str::to_owned).collect()
+        rest.strip_prefix('[')?
+            .strip_suffix(']')?
+            .split("][")
+            .map(str::to_owned)
+            .collect()
     };
     Some(parts)
 }
@@ -102,7 +117,7 @@ fn claim(path: &[String], value: &StringMatch, invert: bool) -> Value {
     json!({
         "filter": "envoy.filters.http.jwt_authn",
         "path": keys.map(|key| json!({"key": key})).collect::<Vec<_>>(),
-        "value": {"orMatch": {"valueMatchers": [{"listMatch": {"oneOf": value.clone()}}, value]}},
+        "value": {"orMatch": {"valueMatchers": [{"listMatch": {"oneOf": value}}, value]}},
         "invert": invert.then_some(true),
     })
 }

@@ -22,7 +22,13 @@ pub(super) fn build(proxy: &Proxy, route: &str) -> Value {
     let (port, sniffed) = match (route.starts_with("unix://"), route.rsplit_once(':')) {
         (true, _) => (Some(0), false),
         (false, Some((_, port))) => (port.parse().ok(), true),
-        (false, None) => (route.parse().ok().or((route == HTTP_PROXY).then_some(0)), false),
+        (false, None) => (
+            route
+                .parse()
+                .ok()
+                .or_else(|| (route == HTTP_PROXY).then_some(0)),
+            false,
+        ),
     };
     let Some(port) = port else {
         // Not a name that istiod gives out: an empty answer, so that the proxy does not wait.
@@ -31,7 +37,11 @@ pub(super) fn build(proxy: &Proxy, route: &str) -> Value {
     let mut hosts = virtual_hosts(proxy, port, route);
     if sniffed {
         let host = route.rsplit_once(':').map_or(route, |(host, _)| host);
-        hosts.retain(|found| found["domains"].as_array().is_some_and(|all| all.iter().any(|one| one == host || one == route)));
+        hosts.retain(|found| {
+            found["domains"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|one| one == host || one == route))
+        });
         if let [only] = hosts.as_mut_slice() {
             only["domains"] = json!(["*"]);
         }
@@ -84,11 +94,21 @@ fn virtual_hosts(proxy: &Proxy, port: u32, route: &str) -> Vec<Value> {
     finish(proxy, &wrappers, port)
 }
 
-fn wrap(proxy: &Proxy, egress: &EgressScope, registry: &mut BTreeMap<String, Arc<Service>>, port: u32) -> Vec<Wrapper> {
+fn wrap(
+    proxy: &Proxy,
+    egress: &EgressScope,
+    registry: &mut BTreeMap<String, Arc<Service>>,
+    port: u32,
+) -> Vec<Wrapper> {
     let mut wrappers = Vec::new();
     let mut taken: HashSet<String> = HashSet::new();
     for config in &egress.virtual_services {
-        let concerned = port == 80 || config.spec.hosts.iter().any(|host| registry.keys().any(|known| hosts_meet(&host.to_lowercase(), known)));
+        let concerned = port == 80
+            || config.spec.hosts.iter().any(|host| {
+                registry
+                    .keys()
+                    .any(|known| hosts_meet(&host.to_lowercase(), known))
+            });
         if !concerned {
             continue;
         }
@@ -107,8 +127,15 @@ fn wrap(proxy: &Proxy, egress: &EgressScope, registry: &mut BTreeMap<String, Arc
         let (hosts, services) = split_hosts(egress, config, registry);
         let mut by_port: BTreeMap<u32, Vec<Arc<Service>>> = BTreeMap::new();
         for service in &services {
-            for own in service.ports.iter().filter(|own| own.protocol.is_http_or_sniffed()) {
-                by_port.entry(own.number).or_default().push(Arc::clone(service));
+            for own in service
+                .ports
+                .iter()
+                .filter(|own| own.protocol.is_http_or_sniffed())
+            {
+                by_port
+                    .entry(own.number)
+                    .or_default()
+                    .push(Arc::clone(service));
             }
             taken.insert(service.hostname.to_lowercase());
         }
@@ -127,12 +154,20 @@ fn wrap(proxy: &Proxy, egress: &EgressScope, registry: &mut BTreeMap<String, Arc
     }
     registry.retain(|host, _| !taken.contains(host));
     for service in registry.values() {
-        for own in service.ports.iter().filter(|own| own.protocol.is_http_or_sniffed()) {
+        for own in service
+            .ports
+            .iter()
+            .filter(|own| own.protocol.is_http_or_sniffed())
+        {
             wrappers.push(Wrapper {
                 port: own.number,
                 services: vec![Arc::clone(service)],
                 hosts: Vec::new(),
-                routes: vec![translate::default_route(proxy, &service.hostname, own.number)],
+                routes: vec![translate::default_route(
+                    proxy,
+                    &service.hostname,
+                    own.number,
+                )],
             });
         }
     }
@@ -174,7 +209,10 @@ fn split_hosts(
     (hosts, services)
 }
 
-fn closest_virtual_service<'a>(egress: &'a EgressScope, host: &str) -> Option<&'a Arc<crate::model::Config<crate::model::VirtualService>>> {
+fn closest_virtual_service<'a>(
+    egress: &'a EgressScope,
+    host: &str,
+) -> Option<&'a Arc<crate::model::Config<crate::model::VirtualService>>> {
     let mut best: Option<(usize, &Arc<_>)> = None;
     for config in &egress.virtual_services {
         for pattern in &config.spec.hosts {
@@ -203,9 +241,15 @@ fn finish(proxy: &Proxy, wrappers: &[Wrapper], port: u32) -> Vec<Value> {
     }
     let (mut names, mut domains) = (HashSet::new(), HashSet::new());
     let mut built = Vec::new();
-    for wrapper in wrappers.iter().filter(|wrapper| port == 0 || wrapper.port == port) {
+    for wrapper in wrappers
+        .iter()
+        .filter(|wrapper| port == 0 || wrapper.port == port)
+    {
         let plain = wrapper.hosts.iter().map(|host| (host.as_str(), None));
-        let services = wrapper.services.iter().map(|service| (service.hostname.as_str(), Some(service)));
+        let services = wrapper
+            .services
+            .iter()
+            .map(|service| (service.hostname.as_str(), Some(service)));
         for (host, service) in plain.chain(services) {
             let full = name::domain(host, wrapper.port);
             if !names.insert(full.clone()) {
@@ -239,14 +283,25 @@ fn finish(proxy: &Proxy, wrappers: &[Wrapper], port: u32) -> Vec<Value> {
     built
 }
 
-fn service_domains(proxy: &Proxy, service: &Service, port: u32, with_port: bool) -> (Vec<String>, Vec<String>) {
+fn service_domains(
+    proxy: &Proxy,
+    service: &Service,
+    port: u32,
+    with_port: bool,
+) -> (Vec<String>, Vec<String>) {
     let expand = |names: Vec<String>| -> Vec<String> {
         if !with_port {
             return names;
         }
-        names.into_iter().flat_map(|one| [one.clone(), name::domain(&one, port)]).collect()
+        names
+            .into_iter()
+            .flat_map(|one| [one.clone(), name::domain(&one, port)])
+            .collect()
     };
-    let alternatives = expand(name::alternatives(&service.hostname, &proxy.node.dns_domain));
+    let alternatives = expand(name::alternatives(
+        &service.hostname,
+        &proxy.node.dns_domain,
+    ));
     let mut domains = expand(vec![service.hostname.clone()]);
     domains.extend(alternatives.iter().cloned());
     if service.address != UNSPECIFIED && !service.address.contains('/') {
@@ -264,11 +319,10 @@ fn catch_all(proxy: &Proxy) -> Value {
             "includeRequestAttemptCount": true,
         });
     }
-    let cluster = proxy
-        .scope
-        .egress_proxy
-        .as_ref()
-        .map_or_else(|| PASSTHROUGH.to_owned(), |to| translate::destination_cluster(to, None, 0));
+    let cluster = proxy.scope.egress_proxy.as_ref().map_or_else(
+        || PASSTHROUGH.to_owned(),
+        |to| translate::destination_cluster(to, None, 0),
+    );
     json!({
         "name": ALLOW_ANY,
         "domains": ["*"],

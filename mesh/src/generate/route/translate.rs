@@ -8,12 +8,16 @@ use super::{
         name,
         proxy::Proxy,
     },
+    action::{cors, direct_response, fault, retry_policy},
     hash, matching,
 };
 use crate::{
     model::{
         Config, Duration, Percent, VirtualService, labels_match,
-        virtual_service::{Cors, Destination, DirectResponse, Fault, HeaderOperations, Headers, HttpMatch, HttpRoute, Redirect, Retries},
+        virtual_service::{
+            Cors, Destination, DirectResponse, Fault, HeaderOperations, Headers, HttpMatch,
+            HttpRoute, Redirect, Retries,
+        },
     },
     source::Service,
 };
@@ -56,7 +60,9 @@ pub(super) fn routes(context: &Context<'_>, config: &Config<VirtualService>) -> 
 pub(super) fn takes_all(route: &Value) -> bool {
     let matching = &route["match"];
     let path = matching["prefix"] == "/" || matching["safeRegex"]["regex"] == ".*";
-    path && matching["headers"].is_null() && matching["queryParameters"].is_null() && matching["dynamicMetadata"].is_null()
+    path && matching["headers"].is_null()
+        && matching["queryParameters"].is_null()
+        && matching["dynamicMetadata"].is_null()
 }
 
 fn concerns(context: &Context<'_>, matching: &HttpMatch) -> bool {
@@ -64,25 +70,41 @@ fn concerns(context: &Context<'_>, matching: &HttpMatch) -> bool {
         return false;
     }
     if !matching.gateways.is_empty() {
-        return matching.gateways.iter().any(|gateway| gateway == context.gateway);
+        return matching
+            .gateways
+            .iter()
+            .any(|gateway| gateway == context.gateway);
     }
     labels_match(&matching.source_labels, &context.proxy.labels)
-        && (matching.source_namespace.is_empty() || matching.source_namespace == context.proxy.node.namespace)
+        && (matching.source_namespace.is_empty()
+            || matching.source_namespace == context.proxy.node.namespace)
 }
 
-fn route(context: &Context<'_>, config: &Config<VirtualService>, http: &HttpRoute, matching: Option<&HttpMatch>) -> Option<Value> {
+fn route(
+    context: &Context<'_>,
+    config: &Config<VirtualService>,
+    http: &HttpRoute,
+    matching: Option<&HttpMatch>,
+) -> Option<Value> {
     if matching.is_some_and(|matching| !concerns(context, matching)) {
         return None;
     }
     let own_name = matching.map_or("", |matching| matching.name.as_str());
-    let full_name = if own_name.is_empty() { http.name.clone() } else { format!("{}.{own_name}", http.name) };
+    let full_name = if own_name.is_empty() {
+        http.name.clone()
+    } else {
+        format!("{}.{own_name}", http.name)
+    };
     let mut out = json!({
         "name": text(&full_name),
         "match": matching::route_match(matching),
         "metadata": {"filterMetadata": {"istio": {"config": config.path("networking.istio.io/v1", "virtual-service")}}},
         "statPrefix": matching.map_or(Value::Null, |matching| text(&matching.stat_prefix)),
     });
-    let authority = http.headers.as_ref().and_then(|headers| apply_headers(&mut out, headers));
+    let authority = http
+        .headers
+        .as_ref()
+        .and_then(|headers| apply_headers(&mut out, headers));
     let mut cluster = String::new();
     if let Some(redirect) = &http.redirect {
         out["redirect"] = redirect_action(context, redirect);
@@ -90,10 +112,14 @@ fn route(context: &Context<'_>, config: &Config<VirtualService>, http: &HttpRout
         out["directResponse"] = direct_response(response);
     } else {
         let action = forward(context, http, &mut out, authority);
-        action["cluster"].as_str().unwrap_or_default().clone_into(&mut cluster);
+        action["cluster"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut cluster);
         out["route"] = action;
     }
-    out["decorator"] = json!({"operation": operation(&out["match"], &cluster, &config.meta.name, context.port)});
+    out["decorator"] =
+        json!({"operation": operation(&out["match"], &cluster, &config.meta.name, context.port)});
     let mut filters = Map::new();
     if let Some(fault) = http.fault.as_ref().and_then(fault) {
         filters.insert(
@@ -104,7 +130,10 @@ fn route(context: &Context<'_>, config: &Config<VirtualService>, http: &HttpRout
     if let Some(policy) = &http.cors_policy {
         filters.insert(
             "envoy.filters.http.cors".to_owned(),
-            any("envoy.extensions.filters.http.cors.v3.CorsPolicy", cors(policy)),
+            any(
+                "envoy.extensions.filters.http.cors.v3.CorsPolicy",
+                cors(policy),
+            ),
         );
     }
     if !filters.is_empty() {
@@ -130,13 +159,19 @@ fn operation(matching: &Value, cluster: &str, service: &str, port: u32) -> Strin
     }
 }
 
-fn forward(context: &Context<'_>, http: &HttpRoute, out: &mut Value, authority: Option<String>) -> Value {
+fn forward(
+    context: &Context<'_>,
+    http: &HttpRoute,
+    out: &mut Value,
+    authority: Option<String>,
+) -> Value {
     let timeout = http.timeout.unwrap_or_default().to_string();
-    let mut action = json!({"timeout": timeout.clone(), "maxGrpcTimeout": timeout});
+    let mut action = json!({"timeout": timeout, "maxGrpcTimeout": timeout});
     let mut authority = authority;
     if let Some(rewrite) = &http.rewrite {
         if let Some(regex) = &rewrite.uri_regex_rewrite {
-            action["regexRewrite"] = json!({"pattern": {"regex": regex.matching}, "substitution": regex.rewrite});
+            action["regexRewrite"] =
+                json!({"pattern": {"regex": regex.matching}, "substitution": regex.rewrite});
         } else if !rewrite.uri.is_empty() {
             action["prefixRewrite"] = json!(rewrite.uri);
         }
@@ -157,7 +192,11 @@ fn forward(context: &Context<'_>, http: &HttpRoute, out: &mut Value, authority: 
     let mut hashes = Vec::new();
     let mut hashed = false;
     if let [only] = http.route.as_slice() {
-        action["cluster"] = json!(destination_cluster(&only.destination, (context.lookup)(&only.destination.host), context.port));
+        action["cluster"] = json!(destination_cluster(
+            &only.destination,
+            (context.lookup)(&only.destination.host),
+            context.port
+        ));
         if let Some(headers) = &only.headers {
             let own = apply_headers(out, headers);
             authority = authority.or(own);
@@ -168,27 +207,52 @@ fn forward(context: &Context<'_>, http: &HttpRoute, out: &mut Value, authority: 
     } else {
         let mut clusters = Vec::new();
         for route in http.route.iter().filter(|route| route.weight > 0) {
-            let cluster = destination_cluster(&route.destination, (context.lookup)(&route.destination.host), context.port);
+            let cluster = destination_cluster(
+                &route.destination,
+                (context.lookup)(&route.destination.host),
+                context.port,
+            );
             let mut weighted = json!({"name": cluster, "weight": route.weight});
-            if let Some(own) = route.headers.as_ref().and_then(|headers| apply_headers(&mut weighted, headers)) {
+            if let Some(own) = route
+                .headers
+                .as_ref()
+                .and_then(|headers| apply_headers(&mut weighted, headers))
+            {
                 weighted["hostRewriteLiteral"] = json!(own);
             }
             clusters.push(weighted);
-            hashes.extend(hash::of_destination(context.proxy, &route.destination).and_then(hash::policy));
+            hashes.extend(
+                hash::of_destination(context.proxy, &route.destination).and_then(hash::policy),
+            );
         }
         action["weightedClusters"] = json!({"clusters": clusters});
     }
     action["hostRewriteLiteral"] = json!(authority);
     action["hashPolicy"] = list(hashes);
-    let retries = http.retries.as_ref().or(context.proxy.snapshot.mesh.default_http_retry_policy.as_ref());
+    let retries = http.retries.as_ref().or(context
+        .proxy
+        .snapshot
+        .mesh
+        .default_http_retry_policy
+        .as_ref());
     action["retryPolicy"] = retry_policy(retries, hashed);
     action
 }
 
 /// The cluster of a destination; the port it names, else the service's only port, else the listener's.
-pub(in crate::generate) fn destination_cluster(destination: &Destination, service: Option<&Service>, listener_port: u32) -> String {
-    let only = service.filter(|service| service.ports.len() == 1).map(|service| service.ports[0].number);
-    let port = destination.port.map(|port| port.number).or(only).unwrap_or(listener_port);
+pub(in crate::generate) fn destination_cluster(
+    destination: &Destination,
+    service: Option<&Service>,
+    listener_port: u32,
+) -> String {
+    let only = service
+        .filter(|service| service.ports.len() == 1)
+        .map(|service| service.ports[0].number);
+    let port = destination
+        .port
+        .map(|port| port.number)
+        .or(only)
+        .unwrap_or(listener_port);
     name::outbound(port, &destination.subset, &destination.host)
 }
 
@@ -209,60 +273,11 @@ pub(super) fn default_route(proxy: &Proxy, host: &str, port: u32) -> Value {
     })
 }
 
-/// Retries by Istio's defaults: twice, never the host just tried (unless a hash chose it).
-fn retry_policy(retries: Option<&Retries>, hashed: bool) -> Value {
-    const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
-    if retries.is_some_and(|retries| retries.attempts <= 0) {
-        return Value::Null;
-    }
-    let previous_hosts = || {
-        json!([extension(
-            "envoy.retry_host_predicates.previous_hosts",
-            "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-            json!({}),
-        )])
-    };
-    let ignore_previous = retries.and_then(|retries| retries.retry_ignore_previous_hosts).unwrap_or(!hashed);
-    let mut policy = json!({
-        "retryOn": RETRY_ON,
-        "numRetries": 2,
-        "hostSelectionRetryMaxAttempts": "5",
-        "retryHostPredicate": ignore_previous.then(previous_hosts),
-    });
-    let Some(retries) = retries else { return policy };
-    policy["numRetries"] = json!(retries.attempts);
-    if !retries.retry_on.is_empty() {
-        let parts = retries.retry_on.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let (codes, mut words): (Vec<&str>, Vec<&str>) = parts.partition(|part| is_status(part));
-        if !codes.is_empty() && !words.contains(&"retriable-status-codes") {
-            words.push("retriable-status-codes");
-        }
-        policy["retryOn"] = json!(words.join(","));
-        policy["retriableStatusCodes"] = list(codes.iter().filter_map(|code| code.parse::<u32>().ok()).map(Value::from).collect());
-    }
-    policy["perTryTimeout"] = duration(retries.per_try_timeout);
-    if retries.retry_remote_localities == Some(true) {
-        policy["retryPriority"] = extension(
-            "envoy.retry_priorities.previous_priorities",
-            "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
-            json!({"updateFrequency": 2}),
-        );
-    }
-    if let Some(backoff) = retries.backoff {
-        policy["retryBackOff"] = json!({"baseInterval": backoff.to_string()});
-    }
-    policy
-}
-
-/// A number that HTTP knows as a status.
-fn is_status(text: &str) -> bool {
-    text.parse::<u16>()
-        .ok()
-        .and_then(|code| http::StatusCode::from_u16(code).ok())
-        .is_some_and(|code| code.canonical_reason().is_some())
-}
-
-fn mirror_policy(context: &Context<'_>, destination: &Destination, percent: Option<Percent>) -> Option<Value> {
+fn mirror_policy(
+    context: &Context<'_>,
+    destination: &Destination,
+    percent: Option<Percent>,
+) -> Option<Value> {
     if percent.is_some_and(|percent| percent.value <= 0.0) {
         return None;
     }
@@ -275,7 +290,7 @@ fn mirror_policy(context: &Context<'_>, destination: &Destination, percent: Opti
     }))
 }
 
-fn fraction(percent: Percent) -> Value {
+pub(super) fn fraction(percent: Percent) -> Value {
     // In range: percentages are 0 to 100, so this is at most a million.
     json!({"numerator": (percent.value.clamp(0.0, 100.0) * 10_000.0) as u32, "denominator": "MILLION"})
 }
@@ -296,13 +311,27 @@ fn apply_headers(out: &mut Value, headers: &Headers) -> Option<String> {
         let kept = operations.remove.iter().filter(|name| !is_internal(name));
         kept.map(|name| json!(name)).collect::<Vec<_>>()
     };
-    push("requestHeadersToAdd", request.map(additions).unwrap_or_default());
-    push("responseHeadersToAdd", response.map(additions).unwrap_or_default());
-    push("requestHeadersToRemove", request.map(remove).unwrap_or_default());
-    push("responseHeadersToRemove", response.map(remove).unwrap_or_default());
+    push(
+        "requestHeadersToAdd",
+        request.map(additions).unwrap_or_default(),
+    );
+    push(
+        "responseHeadersToAdd",
+        response.map(additions).unwrap_or_default(),
+    );
+    push(
+        "requestHeadersToRemove",
+        request.map(remove).unwrap_or_default(),
+    );
+    push(
+        "responseHeadersToRemove",
+        response.map(remove).unwrap_or_default(),
+    );
     let of = |map: &std::collections::BTreeMap<String, String>| {
         map.iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(":authority") || name.eq_ignore_ascii_case("host"))
+            .find(|(name, _)| {
+                name.eq_ignore_ascii_case(":authority") || name.eq_ignore_ascii_case("host")
+            })
             .map(|(_, value)| value.clone())
     };
     request.and_then(|operations| of(&operations.set).or_else(|| of(&operations.add)))
@@ -315,8 +344,16 @@ fn additions(operations: &HeaderOperations) -> Vec<Value> {
             "appendAction": overwrite.then_some("OVERWRITE_IF_EXISTS_OR_ADD"),
         })
     };
-    let set = operations.set.iter().filter(|(name, _)| !is_internal(name)).map(|(name, value)| option(name, value, true));
-    let add = operations.add.iter().filter(|(name, _)| !is_internal(name)).map(|(name, value)| option(name, value, false));
+    let set = operations
+        .set
+        .iter()
+        .filter(|(name, _)| !is_internal(name))
+        .map(|(name, value)| option(name, value, true));
+    let add = operations
+        .add
+        .iter()
+        .filter(|(name, _)| !is_internal(name))
+        .map(|(name, value)| option(name, value, false));
     set.chain(add).collect()
 }
 
@@ -326,7 +363,8 @@ fn is_internal(name: &str) -> bool {
 }
 
 fn redirect_action(context: &Context<'_>, redirect: &Redirect) -> Value {
-    let derived = (redirect.derive_port.as_deref() == Some("FROM_REQUEST_PORT")).then_some(context.port);
+    let derived =
+        (redirect.derive_port.as_deref() == Some("FROM_REQUEST_PORT")).then_some(context.port);
     let mut port = redirect.port.or(derived).unwrap_or(0);
     let scheme = match redirect.scheme.as_str() {
         "" if context.tls => "https",
@@ -351,64 +389,3 @@ fn redirect_action(context: &Context<'_>, redirect: &Redirect) -> Value {
     })
 }
 
-fn direct_response(response: &DirectResponse) -> Value {
-    let body = response.body.as_ref().map(|body| {
-        json!({
-            "inlineString": body.string,
-            "inlineBytes": body.bytes.as_ref().filter(|_| body.string.is_none()),
-        })
-    });
-    json!({"status": response.status, "body": body})
-}
-
-fn fault(fault: &Fault) -> Option<Value> {
-    let delay = fault.delay.as_ref().and_then(|delay| {
-        let share = delay.percentage.map_or_else(|| json!({"numerator": delay.percent}), fraction);
-        let fixed: Duration = delay.fixed_delay?;
-        Some(json!({"percentage": share, "fixedDelay": fixed.to_string()}))
-    });
-    let abort = fault.abort.as_ref().and_then(|abort| {
-        let share = abort.percentage.map(fraction);
-        let grpc = abort.grpc_status.as_deref().map(grpc_code);
-        (abort.http_status.is_some() || grpc.is_some())
-            .then(|| json!({"percentage": share, "httpStatus": abort.http_status, "grpcStatus": grpc}))
-    });
-    (delay.is_some() || abort.is_some()).then(|| json!({"delay": delay, "abort": abort}))
-}
-
-/// gRPC's status names; what is unknown counts as UNKNOWN.
-fn grpc_code(name: &str) -> u32 {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    NAMES.iter().zip(0..).find(|(known, _)| **known == name).map_or(2, |(_, code)| code)
-}
-
-fn cors(policy: &Cors) -> Value {
-    json!({
-        "allowOriginStringMatch": list(policy.allow_origins.iter().filter_map(matching::string_match).collect()),
-        "allowMethods": text(&policy.allow_methods.join(",")),
-        "allowHeaders": text(&policy.allow_headers.join(",")),
-        "exposeHeaders": text(&policy.expose_headers.join(",")),
-        "maxAge": policy.max_age.map(|age| age.0.as_secs().to_string()),
-        "allowCredentials": policy.allow_credentials,
-        "filterEnabled": {"defaultValue": {"numerator": 100}},
-        "forwardNotMatchingPreflights": policy.unmatched_preflights != "IGNORE",
-    })
-}

@@ -24,7 +24,11 @@ pub(in crate::generate) fn listener_log(proxy: &Proxy, class: Class) -> Value {
     if proxy.snapshot.mesh.disable_envoy_listener_log {
         return Value::Null;
     }
-    build(proxy, class, Some(json!({"responseFlagFilter": {"flags": ["NR"]}})))
+    build(
+        proxy,
+        class,
+        Some(json!({"responseFlagFilter": {"flags": ["NR"]}})),
+    )
 }
 
 /// What is logged to one provider.
@@ -47,27 +51,46 @@ fn build(proxy: &Proxy, class: Class, own: Option<Value>) -> Value {
         return super::super::json::list(logs);
     }
     for (name, spec) in merge(&clauses, &mesh.default_providers.access_logging, class) {
-        let Some(found) = provider(proxy, &name) else { continue };
-        let Some(file) = found.file_access_log() else { continue };
+        let Some(found) = provider(proxy, &name) else {
+            continue;
+        };
+        let Some(file) = found.file_access_log() else {
+            continue;
+        };
         if spec.disabled {
             continue;
         }
-        let filters = own.iter().cloned().chain(spec.filter.map(|filter| cel(&filter))).collect();
+        let filters = own
+            .iter()
+            .cloned()
+            .chain(spec.filter.map(|filter| cel(&filter)))
+            .collect();
         logs.push(log(&file, filters));
     }
     super::super::json::list(logs)
 }
 
 /// Providers by name, the way istiod merges the clauses of mesh, namespace and workload.
-fn merge(levels: &[Vec<&AccessLogging>], defaults: &[String], class: Class) -> BTreeMap<String, Spec> {
+fn merge(
+    levels: &[Vec<&AccessLogging>],
+    defaults: &[String],
+    class: Class,
+) -> BTreeMap<String, Spec> {
     let empty = || Spec {
         disabled: false,
         filter: None,
     };
     if levels.is_empty() {
-        return defaults.iter().map(|name| (name.clone(), empty())).collect();
+        return defaults
+            .iter()
+            .map(|name| (name.clone(), empty()))
+            .collect();
     }
-    let concerns = |clause: &AccessLogging| clause.matching.is_none_or(|matching| class.concerns(matching.mode));
+    let concerns = |clause: &AccessLogging| {
+        clause
+            .matching
+            .is_none_or(|matching| class.concerns(matching.mode))
+    };
     let mut in_scope: BTreeSet<String> = defaults.iter().cloned().collect();
     let mut filters: BTreeMap<&str, Option<LogFilter>> = BTreeMap::new();
     for level in levels {
@@ -86,7 +109,11 @@ fn merge(levels: &[Vec<&AccessLogging>], defaults: &[String], class: Class) -> B
     let mut inherited: Vec<String> = defaults.to_vec();
     for clause in levels.iter().flatten() {
         if !clause.providers.is_empty() {
-            inherited = clause.providers.iter().map(|provider| provider.name.clone()).collect();
+            inherited = clause
+                .providers
+                .iter()
+                .map(|provider| provider.name.clone())
+                .collect();
         }
         for name in &inherited {
             if !in_scope.contains(name) || !concerns(clause) {
@@ -126,12 +153,17 @@ fn log(file: &FileAccessLog, mut filters: Vec<Value>) -> Value {
         _ => Some(json!({"andFilter": {"filters": filters}})),
     };
     let format = match &file.log_format {
-        Some(LogFormat { labels: Some(labels), .. }) => {
+        Some(LogFormat {
+            labels: Some(labels),
+            ..
+        }) => {
             let given = labels.as_object().is_some_and(|labels| !labels.is_empty());
             let fields = if given { labels.clone() } else { json_fields() };
             json!({"jsonFormat": fields, "jsonFormatOptions": {}})
         }
-        Some(LogFormat { text: Some(text), .. }) if !text.is_empty() => {
+        Some(LogFormat {
+            text: Some(text), ..
+        }) if !text.is_empty() => {
             let newline = if text.ends_with('\n') { "" } else { "\n" };
             json!({"textFormatSource": {"inlineString": format!("{text}{newline}")}})
         }

@@ -18,12 +18,18 @@ use crate::{
 
 /// The stats filters of a listener class, for HTTP and TCP alike; none when metrics go nowhere.
 pub(in crate::generate) fn stats(proxy: &Proxy, class: Class) -> Vec<Value> {
-    let clauses: Vec<&Metrics> = applicable(proxy).flat_map(|telemetry| &telemetry.metrics).collect();
-    merge(&clauses, &proxy.snapshot.mesh.default_providers.metrics, class)
-        .into_iter()
-        .filter(|(name, _)| provider(proxy, name).is_some_and(|provider| provider.is_prometheus()))
-        .filter_map(|(_, merged)| config(&merged, class))
-        .collect()
+    let clauses: Vec<&Metrics> = applicable(proxy)
+        .flat_map(|telemetry| &telemetry.metrics)
+        .collect();
+    merge(
+        &clauses,
+        &proxy.snapshot.mesh.default_providers.metrics,
+        class,
+    )
+    .into_iter()
+    .filter(|(name, _)| provider(proxy, name).is_some_and(|provider| provider.is_prometheus()))
+    .filter_map(|(_, merged)| config(&merged, class))
+    .collect()
 }
 
 #[derive(Default)]
@@ -40,29 +46,52 @@ struct Merged<'a> {
     changes: BTreeMap<&'a str, Change<'a>>,
 }
 
-fn merge<'a>(clauses: &[&'a Metrics], defaults: &[String], class: Class) -> BTreeMap<String, Merged<'a>> {
+fn merge<'a>(
+    clauses: &[&'a Metrics],
+    defaults: &[String],
+    class: Class,
+) -> BTreeMap<String, Merged<'a>> {
     let mut out: BTreeMap<String, Merged<'a>> = BTreeMap::new();
     if clauses.is_empty() {
-        return defaults.iter().map(|name| (name.clone(), Merged::default())).collect();
+        return defaults
+            .iter()
+            .map(|name| (name.clone(), Merged::default()))
+            .collect();
     }
     // The last level that names providers decides which ones count.
     let mut in_scope: BTreeSet<String> = defaults.iter().cloned().collect();
     for clause in clauses.iter().filter(|clause| !clause.providers.is_empty()) {
-        in_scope = clause.providers.iter().map(|provider| provider.name.clone()).collect();
+        in_scope = clause
+            .providers
+            .iter()
+            .map(|provider| provider.name.clone())
+            .collect();
     }
     let mut inherited = defaults.to_vec();
     for clause in clauses {
         if !clause.providers.is_empty() {
-            inherited = clause.providers.iter().map(|provider| provider.name.clone()).collect();
+            inherited = clause
+                .providers
+                .iter()
+                .map(|provider| provider.name.clone())
+                .collect();
         }
         for name in inherited.iter().filter(|name| in_scope.contains(*name)) {
             let merged = out.entry(name.clone()).or_default();
             if let Some(interval) = clause.reporting_interval {
                 merged.interval = Some(interval.to_string());
             }
-            for change in clause.overrides.iter().filter(|change| class.concerns(change.matching.mode)) {
+            for change in clause
+                .overrides
+                .iter()
+                .filter(|change| class.concerns(change.matching.mode))
+            {
                 let selector = &change.matching;
-                let all = selector.custom_metric.is_none() && selector.metric.as_deref().is_none_or(|metric| metric == METRICS[0]);
+                let all = selector.custom_metric.is_none()
+                    && selector
+                        .metric
+                        .as_deref()
+                        .is_none_or(|metric| metric == METRICS[0]);
                 if all && change.disabled == Some(true) {
                     merged.off = true;
                     continue;
@@ -71,7 +100,12 @@ fn merge<'a>(clauses: &[&'a Metrics], defaults: &[String], class: Class) -> BTre
                 let metrics: Vec<&'a str> = if all {
                     METRICS[1..].to_vec()
                 } else {
-                    selector.custom_metric.as_deref().or(selector.metric.as_deref()).into_iter().collect()
+                    selector
+                        .custom_metric
+                        .as_deref()
+                        .or(selector.metric.as_deref())
+                        .into_iter()
+                        .collect()
                 };
                 for metric in metrics {
                     let entry = merged.changes.entry(metric).or_default();
@@ -79,7 +113,8 @@ fn merge<'a>(clauses: &[&'a Metrics], defaults: &[String], class: Class) -> BTre
                         entry.disabled = disabled;
                     }
                     for (tag, operation) in &change.tag_overrides {
-                        let value = (operation.operation == TagOperation::Upsert).then_some(operation.value.as_str());
+                        let value = (operation.operation == TagOperation::Upsert)
+                            .then_some(operation.value.as_str());
                         entry.tags.insert(tag, value);
                     }
                 }
@@ -99,7 +134,11 @@ fn config(merged: &Merged<'_>, class: Class) -> Option<Value> {
             .iter()
             .filter_map(|(tag, value)| Some(((*tag).to_owned(), json!((*value)?))))
             .collect();
-        let removed = change.tags.iter().filter(|(_, value)| value.is_none()).map(|(tag, _)| json!(tag));
+        let removed = change
+            .tags
+            .iter()
+            .filter(|(_, value)| value.is_none())
+            .map(|(tag, _)| json!(tag));
         json!({
             "name": prometheus_name(name),
             "dimensions": set,

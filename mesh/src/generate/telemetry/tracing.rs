@@ -27,7 +27,9 @@ struct Spec<'a> {
 /// `tracing` of a connection manager (or null), and whether request ids carry the sampling decision.
 pub(in crate::generate) fn tracing(proxy: &Proxy, class: Class) -> (Value, bool) {
     let mesh = &proxy.snapshot.mesh;
-    let clauses: Vec<_> = applicable(proxy).flat_map(|telemetry| &telemetry.tracing).collect();
+    let clauses: Vec<_> = applicable(proxy)
+        .flat_map(|telemetry| &telemetry.tracing)
+        .collect();
     let default = mesh.default_providers.tracing.first();
     if clauses.is_empty() && default.is_none() {
         let plain = mesh.enable_tracing.then(|| {
@@ -47,7 +49,9 @@ pub(in crate::generate) fn tracing(proxy: &Proxy, class: Class) -> (Value, bool)
         istio_tags: true,
     };
     for clause in clauses {
-        let mode = clause.matching.map_or(Mode::ClientAndServer, |matching| matching.mode);
+        let mode = clause
+            .matching
+            .map_or(Mode::ClientAndServer, |matching| matching.mode);
         if !class.concerns(mode) {
             continue;
         }
@@ -57,7 +61,9 @@ pub(in crate::generate) fn tracing(proxy: &Proxy, class: Class) -> (Value, bool)
         spec.disabled = clause.disable_span_reporting.unwrap_or(spec.disabled);
         spec.tags = clause.custom_tags.as_ref().or(spec.tags);
         spec.sampling = clause.random_sampling_percentage.or(spec.sampling);
-        spec.by_request_id = clause.use_request_id_for_trace_sampling.unwrap_or(spec.by_request_id);
+        spec.by_request_id = clause
+            .use_request_id_for_trace_sampling
+            .unwrap_or(spec.by_request_id);
         spec.istio_tags = clause.enable_istio_tags.unwrap_or(spec.istio_tags);
     }
     let Some(found) = spec.provider.as_ref().filter(|_| !spec.disabled) else {
@@ -67,15 +73,26 @@ pub(in crate::generate) fn tracing(proxy: &Proxy, class: Class) -> (Value, bool)
         return (Value::Null, true);
     };
     let mut out = json!({"provider": exporter});
-    sampling(&mut out, spec.sampling.unwrap_or_else(|| default_sampling(proxy)));
-    let mut tags = if spec.istio_tags { istio_tags(proxy) } else { BTreeMap::new() };
+    sampling(
+        &mut out,
+        spec.sampling.unwrap_or_else(|| default_sampling(proxy)),
+    );
+    let mut tags = if spec.istio_tags {
+        istio_tags(proxy)
+    } else {
+        BTreeMap::new()
+    };
     for (name, tag) in spec.tags.into_iter().flatten() {
         if let Some(tag) = custom_tag(name, tag) {
             tags.insert(name.clone(), tag);
         }
     }
     out["customTags"] = super::super::json::list(tags.into_values().collect());
-    let longest = if longest > 0 { longest } else { mesh.default_config.tracing.max_path_tag_length };
+    let longest = if longest > 0 {
+        longest
+    } else {
+        mesh.default_config.tracing.max_path_tag_length
+    };
     if longest > 0 {
         out["maxPathTagLength"] = json!(longest);
     }
@@ -110,14 +127,25 @@ fn exporter(proxy: &Proxy, provider: &Provider<'_>) -> Option<(Value, u32)> {
                     "timeout": duration(http.timeout),
                 }});
             }
-            None => exporter["grpcService"] = json!({"envoyGrpc": {"clusterName": cluster, "authority": host}}),
+            None => {
+                exporter["grpcService"] =
+                    json!({"envoyGrpc": {"clusterName": cluster, "authority": host}})
+            }
         }
-        let built = extension("envoy.tracers.opentelemetry", "envoy.config.trace.v3.OpenTelemetryConfig", exporter);
+        let built = extension(
+            "envoy.tracers.opentelemetry",
+            "envoy.config.trace.v3.OpenTelemetryConfig",
+            exporter,
+        );
         return Some((built, otel.max_tag_length));
     }
     let zipkin = config.zipkin.as_ref()?;
     let (host, cluster) = super::lookup(proxy, &zipkin.service, zipkin.port)?;
-    let path = if zipkin.path.is_empty() { "/api/v2/spans" } else { zipkin.path.as_str() };
+    let path = if zipkin.path.is_empty() {
+        "/api/v2/spans"
+    } else {
+        zipkin.path.as_str()
+    };
     let built = extension(
         "envoy.tracers.zipkin",
         "envoy.config.trace.v3.ZipkinConfig",
@@ -147,17 +175,37 @@ fn istio_tags(proxy: &Proxy) -> BTreeMap<String, Value> {
             tags.insert(name, tag);
         }
     }
-    let or = |value: Option<&String>, default: &str| value.filter(|value| !value.is_empty()).map_or(default, |value| value).to_owned();
+    let or = |value: Option<&String>, default: &str| {
+        value
+            .filter(|value| !value.is_empty())
+            .map_or(default, |value| value)
+            .to_owned()
+    };
     let label = |key: &str, default: &str| or(proxy.labels.get(key), default);
     let literals = [
-        ("istio.canonical_revision", label("service.istio.io/canonical-revision", "latest")),
-        ("istio.canonical_service", label("service.istio.io/canonical-name", "unknown")),
+        (
+            "istio.canonical_revision",
+            label("service.istio.io/canonical-revision", "latest"),
+        ),
+        (
+            "istio.canonical_service",
+            label("service.istio.io/canonical-name", "unknown"),
+        ),
         ("istio.mesh_id", or(Some(&proxy.node.mesh_id), "unknown")),
-        ("istio.namespace", or(Some(&proxy.node.namespace), "default")),
-        ("istio.cluster_id", or(Some(&proxy.node.cluster_id), "unknown")),
+        (
+            "istio.namespace",
+            or(Some(&proxy.node.namespace), "default"),
+        ),
+        (
+            "istio.cluster_id",
+            or(Some(&proxy.node.cluster_id), "unknown"),
+        ),
     ];
     for (name, value) in literals {
-        tags.insert(name.to_owned(), json!({"tag": name, "literal": {"value": value}}));
+        tags.insert(
+            name.to_owned(),
+            json!({"tag": name, "literal": {"value": value}}),
+        );
     }
     tags
 }
@@ -171,7 +219,9 @@ fn custom_tag(name: &str, tag: &CustomTag) -> Option<Value> {
         (_, Some(header)) => ("requestHeader", header),
         _ => return None,
     };
-    Some(json!({"tag": name, key: {"name": named.name, "defaultValue": super::super::json::text(&named.default_value)}}))
+    Some(
+        json!({"tag": name, key: {"name": named.name, "defaultValue": super::super::json::text(&named.default_value)}}),
+    )
 }
 
 /// Cluster of a provider's service.

@@ -35,34 +35,55 @@ pub(in crate::source) fn service_entry(spec: &ServiceEntry, report: &mut Report<
         if port.name.is_empty() {
             report.error(&pointer, "the port needs a `name`");
         } else if !names.insert(&port.name) {
-            report.error(&format!("{pointer}/name"), format!("the port name `{}` is there twice", port.name));
+            report.error(
+                &format!("{pointer}/name"),
+                format!("the port name `{}` is there twice", port.name),
+            );
         }
         if !numbers.insert(port.number) {
-            report.error(&format!("{pointer}/number"), format!("the port {} is there twice", port.number));
+            report.error(
+                &format!("{pointer}/number"),
+                format!("the port {} is there twice", port.number),
+            );
         }
         if port.target_port != 0 {
             report.port(&format!("{pointer}/targetPort"), port.target_port);
         }
     }
     if spec.workload_selector.is_some() && !spec.endpoints.is_empty() {
-        report.error("/spec/workloadSelector", "only one of `workloadSelector` and `endpoints` can be given");
+        report.error(
+            "/spec/workloadSelector",
+            "only one of `workloadSelector` and `endpoints` can be given",
+        );
     }
     if spec.resolution == Resolution::None && !spec.endpoints.is_empty() {
-        report.error("/spec/endpoints", "`resolution: NONE` goes where the client goes and takes no endpoints");
+        report.error(
+            "/spec/endpoints",
+            "`resolution: NONE` goes where the client goes and takes no endpoints",
+        );
     }
     for (index, endpoint) in spec.endpoints.iter().enumerate() {
         let pointer = format!("/spec/endpoints/{index}");
         endpoint_ports(endpoint, &pointer, report);
         let unix = endpoint.address.starts_with("unix://");
-        if spec.resolution == Resolution::Static && !unix && endpoint.address.parse::<IpAddr>().is_err() {
+        if spec.resolution == Resolution::Static
+            && !unix
+            && endpoint.address.parse::<IpAddr>().is_err()
+        {
             report.error(
                 &format!("{pointer}/address"),
-                format!("`resolution: STATIC` needs IP addresses, `{}` is none", endpoint.address),
+                format!(
+                    "`resolution: STATIC` needs IP addresses, `{}` is none",
+                    endpoint.address
+                ),
             );
         }
         for name in endpoint.ports.keys() {
             if !names.contains(name) {
-                report.error(&format!("{pointer}/ports/{name}"), format!("`{name}` is not a port of this entry"));
+                report.error(
+                    &format!("{pointer}/ports/{name}"),
+                    format!("`{name}` is not a port of this entry"),
+                );
             }
         }
     }
@@ -83,7 +104,10 @@ fn endpoint_ports(entry: &WorkloadEntry, pointer: &str, report: &mut Report<'_>)
 
 pub(in crate::source) fn virtual_service(spec: &VirtualService, report: &mut Report<'_>) {
     if spec.hosts.is_empty() {
-        report.error("/spec", "a VirtualService needs at least one host in `hosts`");
+        report.error(
+            "/spec",
+            "a VirtualService needs at least one host in `hosts`",
+        );
     }
     for (index, host) in spec.hosts.iter().enumerate() {
         report.host(&format!("/spec/hosts/{index}"), host);
@@ -101,7 +125,10 @@ pub(in crate::source) fn virtual_service(spec: &VirtualService, report: &mut Rep
         }
         for (at, matching) in tls.matching.iter().enumerate() {
             if matching.sni_hosts.is_empty() {
-                report.error(&format!("{pointer}/match/{at}"), "a TLS match needs `sniHosts`");
+                report.error(
+                    &format!("{pointer}/match/{at}"),
+                    "a TLS match needs `sniHosts`",
+                );
             }
         }
         tcp_destinations(&tls.route, &pointer, report);
@@ -112,14 +139,28 @@ pub(in crate::source) fn virtual_service(spec: &VirtualService, report: &mut Rep
 }
 
 fn http_route(http: &HttpRoute, pointer: &str, report: &mut Report<'_>) {
-    let ways = [!http.route.is_empty(), http.redirect.is_some(), http.direct_response.is_some()];
+    let ways = [
+        !http.route.is_empty(),
+        http.redirect.is_some(),
+        http.direct_response.is_some(),
+    ];
     match ways.iter().filter(|way| **way).count() {
         1 => {}
-        0 => report.error(pointer, "one of `route`, `redirect`, `directResponse` is needed"),
-        _ => report.error(pointer, "only one of `route`, `redirect`, `directResponse` can be given"),
+        0 => report.error(
+            pointer,
+            "one of `route`, `redirect`, `directResponse` is needed",
+        ),
+        _ => report.error(
+            pointer,
+            "only one of `route`, `redirect`, `directResponse` can be given",
+        ),
     }
     for (index, route) in http.route.iter().enumerate() {
-        destination(&route.destination, &format!("{pointer}/route/{index}/destination"), report);
+        destination(
+            &route.destination,
+            &format!("{pointer}/route/{index}/destination"),
+            report,
+        );
     }
     if http.route.len() > 1 && http.route.iter().all(|route| route.weight == 0) {
         report.error(&format!("{pointer}/route"), "the weights add up to 0");
@@ -137,23 +178,35 @@ fn http_route(http: &HttpRoute, pointer: &str, report: &mut Report<'_>) {
     {
         report.error(
             &format!("{pointer}/redirect/redirectCode"),
-            format!("{} is not one of 301, 302, 303, 307, 308", redirect.redirect_code),
+            format!(
+                "{} is not one of 301, 302, 303, 307, 308",
+                redirect.redirect_code
+            ),
         );
     }
     if let Some(fault) = &http.fault {
         if fault.delay.is_none() && fault.abort.is_none() {
-            report.error(&format!("{pointer}/fault"), "one of `delay` and `abort` is needed");
+            report.error(
+                &format!("{pointer}/fault"),
+                "one of `delay` and `abort` is needed",
+            );
         }
         if let Some(delay) = &fault.delay
             && delay.fixed_delay.is_none()
         {
-            report.error(&format!("{pointer}/fault/delay"), "a `fixedDelay` is needed");
+            report.error(
+                &format!("{pointer}/fault/delay"),
+                "a `fixedDelay` is needed",
+            );
         }
         if let Some(abort) = &fault.abort
             && abort.http_status.is_none()
             && abort.grpc_status.is_none()
         {
-            report.error(&format!("{pointer}/fault/abort"), "one of `httpStatus` and `grpcStatus` is needed");
+            report.error(
+                &format!("{pointer}/fault/abort"),
+                "one of `httpStatus` and `grpcStatus` is needed",
+            );
         }
     }
     for (index, matching) in http.matching.iter().enumerate() {
@@ -165,7 +218,11 @@ fn http_route(http: &HttpRoute, pointer: &str, report: &mut Report<'_>) {
         ];
         for (name, value) in single {
             if let Some(value) = value
-                && [&value.exact, &value.prefix, &value.regex].iter().filter(|way| way.is_some()).count() != 1
+                && [&value.exact, &value.prefix, &value.regex]
+                    .iter()
+                    .filter(|way| way.is_some())
+                    .count()
+                    != 1
             {
                 report.error(
                     &format!("{pointer}/match/{index}/{name}"),
@@ -181,7 +238,11 @@ fn tcp_destinations(routes: &[TcpDestination], pointer: &str, report: &mut Repor
         report.error(pointer, "a `route` is needed");
     }
     for (index, route) in routes.iter().enumerate() {
-        destination(&route.destination, &format!("{pointer}/route/{index}/destination"), report);
+        destination(
+            &route.destination,
+            &format!("{pointer}/route/{index}/destination"),
+            report,
+        );
     }
     if routes.len() > 1 && routes.iter().all(|route| route.weight == 0) {
         report.error(&format!("{pointer}/route"), "the weights add up to 0");
@@ -212,7 +273,10 @@ pub(in crate::source) fn destination_rule(spec: &DestinationRule, report: &mut R
         if subset.name.is_empty() {
             report.error(&pointer, "the subset needs a `name`");
         } else if !names.insert(&subset.name) {
-            report.error(&format!("{pointer}/name"), format!("the subset `{}` is there twice", subset.name));
+            report.error(
+                &format!("{pointer}/name"),
+                format!("the subset `{}` is there twice", subset.name),
+            );
         }
         if let Some(policy) = &subset.traffic_policy {
             traffic_policy(policy, &format!("{pointer}/trafficPolicy"), report);
@@ -245,7 +309,10 @@ fn traffic_policy(policy: &TrafficPolicy, pointer: &str, report: &mut Report<'_>
 fn client_tls(tls: &ClientTls, pointer: &str, report: &mut Report<'_>) {
     let files = !tls.client_certificate.is_empty() && !tls.private_key.is_empty();
     if tls.mode == ClientTlsMode::Mutual && tls.credential_name.is_empty() && !files {
-        report.error(pointer, "`mode: MUTUAL` needs `clientCertificate` and `privateKey`, or `credentialName`");
+        report.error(
+            pointer,
+            "`mode: MUTUAL` needs `clientCertificate` and `privateKey`, or `credentialName`",
+        );
     }
 }
 
@@ -268,7 +335,9 @@ pub(in crate::source) fn gateway(spec: &Gateway, report: &mut Report<'_>) {
         }
         let protocol = crate::source::Protocol::parse(&server.port.protocol);
         match &server.tls {
-            None if protocol.is_tls() => report.error(&pointer, format!("{} needs `tls`", server.port.protocol)),
+            None if protocol.is_tls() => {
+                report.error(&pointer, format!("{} needs `tls`", server.port.protocol))
+            }
             None => {}
             Some(tls) => server_tls(tls, protocol.is_http(), &format!("{pointer}/tls"), report),
         }
@@ -285,10 +354,19 @@ fn server_tls(tls: &ServerTls, plain: bool, pointer: &str, report: &mut Report<'
         ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual
     );
     if terminates && tls.credential_name.is_empty() && !files {
-        report.error(pointer, "`serverCertificate` and `privateKey`, or `credentialName`, are needed");
+        report.error(
+            pointer,
+            "`serverCertificate` and `privateKey`, or `credentialName`, are needed",
+        );
     }
-    if tls.mode == ServerTlsMode::Mutual && tls.credential_name.is_empty() && tls.ca_certificates.is_empty() {
-        report.error(pointer, "`mode: MUTUAL` needs `caCertificates` or `credentialName`");
+    if tls.mode == ServerTlsMode::Mutual
+        && tls.credential_name.is_empty()
+        && tls.ca_certificates.is_empty()
+    {
+        report.error(
+            pointer,
+            "`mode: MUTUAL` needs `caCertificates` or `credentialName`",
+        );
     }
 }
 
@@ -296,7 +374,8 @@ pub(in crate::source) fn sidecar(spec: &Sidecar, report: &mut Report<'_>) {
     for (index, ingress) in spec.ingress.iter().enumerate() {
         let pointer = format!("/spec/ingress/{index}");
         report.port(&format!("{pointer}/port/number"), ingress.port.number);
-        if !ingress.default_endpoint.is_empty() && !ingress.default_endpoint.starts_with("unix://") {
+        if !ingress.default_endpoint.is_empty() && !ingress.default_endpoint.starts_with("unix://")
+        {
             let good = ingress
                 .default_endpoint
                 .rsplit_once(':')
@@ -305,7 +384,10 @@ pub(in crate::source) fn sidecar(spec: &Sidecar, report: &mut Report<'_>) {
             if !good {
                 report.error(
                     &format!("{pointer}/defaultEndpoint"),
-                    format!("`{}` is not 127.0.0.1:PORT, 0.0.0.0:PORT or unix://PATH", ingress.default_endpoint),
+                    format!(
+                        "`{}` is not 127.0.0.1:PORT, 0.0.0.0:PORT or unix://PATH",
+                        ingress.default_endpoint
+                    ),
                 );
             }
         }
@@ -323,7 +405,9 @@ pub(in crate::source) fn sidecar(spec: &Sidecar, report: &mut Report<'_>) {
         }
         for (at, host) in egress.hosts.iter().enumerate() {
             match host.split_once('/') {
-                Some((namespace, name)) if !namespace.is_empty() => report.host(&format!("{pointer}/hosts/{at}"), name),
+                Some((namespace, name)) if !namespace.is_empty() => {
+                    report.host(&format!("{pointer}/hosts/{at}"), name)
+                }
                 _ => report.error(
                     &format!("{pointer}/hosts/{at}"),
                     format!("`{host}` must be written `namespace/host`, such as `./*`"),
@@ -339,7 +423,10 @@ pub(in crate::source) fn sidecar(spec: &Sidecar, report: &mut Report<'_>) {
 
 fn bind(bind: &str, pointer: &str, report: &mut Report<'_>) {
     if !bind.is_empty() && !bind.starts_with("unix://") && bind.parse::<IpAddr>().is_err() {
-        report.error(pointer, format!("`{bind}` is not an IP address or unix://PATH"));
+        report.error(
+            pointer,
+            format!("`{bind}` is not an IP address or unix://PATH"),
+        );
     }
 }
 
@@ -347,23 +434,33 @@ pub(in crate::source) fn envoy_filter(spec: &EnvoyFilter, report: &mut Report<'_
     for (index, patch) in spec.config_patches.iter().enumerate() {
         let pointer = format!("/spec/configPatches/{index}");
         if patch.apply_to != "HTTP_FILTER" {
-            let message = format!("applyTo `{}` is not served; only HTTP_FILTER is", patch.apply_to);
+            let message = format!(
+                "applyTo `{}` is not served; only HTTP_FILTER is",
+                patch.apply_to
+            );
             report.error(&format!("{pointer}/applyTo"), message);
         }
-        if !["INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST"].contains(&patch.patch.operation.as_str()) {
+        if !["INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST"]
+            .contains(&patch.patch.operation.as_str())
+        {
             let message = format!(
                 "`{}` is not served; INSERT_BEFORE, INSERT_AFTER and INSERT_FIRST are",
                 patch.patch.operation
             );
             report.error(&format!("{pointer}/patch/operation"), message);
         }
-        if !["", "ANY", "SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY"].contains(&patch.matching.context.as_str()) {
+        if !["", "ANY", "SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY"]
+            .contains(&patch.matching.context.as_str())
+        {
             let message = format!("`{}` is not a context", patch.matching.context);
             report.error(&format!("{pointer}/match/context"), message);
         }
         let name = patch.patch.value.get("name").and_then(|name| name.as_str());
         if name.is_none_or(str::is_empty) {
-            report.error(&format!("{pointer}/patch"), "the filter in `value` needs a `name`");
+            report.error(
+                &format!("{pointer}/patch"),
+                "the filter in `value` needs a `name`",
+            );
         }
     }
 }
