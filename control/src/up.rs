@@ -9,7 +9,6 @@
 //! | [`process`] | child processes: kept running, ended with us |
 //! | [`platform`] | all of the above for each workload, made to match the folder |
 //! | [`run`] | the life of it: start, wait, watch, report, stop |
-//! | [`watch`] | notices saved files |
 //! | [`ready`] | waits for sidecars |
 //! | [`policy`] | what policies say about a call |
 //! | [`guide`] | what is printed when all is ready |
@@ -27,7 +26,6 @@ pub mod ready;
 pub mod run;
 #[cfg(test)]
 mod testing;
-pub mod watch;
 pub mod workloads;
 
 use std::{
@@ -37,10 +35,10 @@ use std::{
     process::ExitCode,
 };
 
-use carbyne_mesh::source::Errors;
+use carbyne_mesh::{LoadError, source::Errors, watch::WatchError};
 use tracing_subscriber::EnvFilter;
 
-use self::{directory::DirectoryError, plane::PlaneError, platform::PlatformError, watch::WatchError};
+use self::{directory::DirectoryError, platform::PlatformError};
 use crate::terminal;
 
 /// Arguments of `carbyne up`.
@@ -63,9 +61,9 @@ pub struct Arguments {
 /// Why `up` ended, or did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum UpError {
-    /// The folder has faults.
+    /// The folder has faults, or the control plane no certificates.
     #[error("{0}")]
-    Configuration(#[from] Errors),
+    Load(#[from] LoadError),
     /// The folder is about other machines.
     #[error("{0} names no workload on a loopback address")]
     NoWorkloads(PathBuf),
@@ -86,9 +84,6 @@ pub enum UpError {
     /// No place for files, or some are left over.
     #[error("{0}")]
     Directory(#[from] DirectoryError),
-    /// The control plane does not start.
-    #[error("{0}")]
-    Plane(#[from] PlaneError),
     /// A workload does not start.
     #[error("{0}")]
     Platform(#[from] PlatformError),
@@ -158,7 +153,7 @@ pub fn main(arguments: &Arguments) -> ExitCode {
         .and_then(|runtime| runtime.block_on(run::run(arguments)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(UpError::Configuration(errors)) => {
+        Err(UpError::Load(LoadError::Source(errors))) => {
             report(&errors);
             ExitCode::FAILURE
         }

@@ -6,6 +6,7 @@
 //!
 //! The proxy runs in its workload's folder, so the sockets have pilot-agent's relative paths.
 
+use carbyne_mesh::ISTIO_VERSION;
 use serde_json::{Value, json};
 
 use super::workloads::{PROMETHEUS_PORT, STATUS_PORT, Workload};
@@ -206,8 +207,6 @@ pub const BOOTSTRAP_FILE: &str = "etc/istio/proxy/envoy-rev.json";
 pub const XDS_SOCKET: &str = "etc/istio/proxy/XDS";
 /// Where SDS is served, in the workload's folder.
 pub const SDS_SOCKET: &str = "var/run/secrets/workload-spiffe-uds/socket";
-/// What the control plane answers like.
-const ISTIO_VERSION: &str = "1.29.2";
 
 #[cfg(test)]
 mod tests {

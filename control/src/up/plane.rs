@@ -1,22 +1,17 @@
 //! The control plane: ADS and SDS on Unix sockets in each workload's folder, as pilot-agent serves them there.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use carbyne_mesh::{
-    certificate::{Authority, CertificateError, Identity},
-    serve::{
-        Server,
-        ads::{Ads, Published},
-        sds::Secrets,
-        status::{Board, Sync},
-    },
-    source::Snapshot,
+    LoadError, Mesh,
+    certificate::CertificateError,
+    serve::{Server, status::Sync},
+    source::{Errors, Snapshot},
 };
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
 
 use super::{
     bootstrap::{SDS_SOCKET, XDS_SOCKET},
@@ -24,15 +19,9 @@ use super::{
     workloads::Workload,
 };
 
-/// The control plane.
-#[derive(Debug)]
-pub struct Plane {
-    published: watch::Sender<Arc<Published>>,
-    ads: Ads,
-    board: Board,
-    authority: Arc<Authority>,
-    number: u64,
-}
+/// The control plane; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Plane(Mesh);
 
 /// The sockets of one workload.
 #[derive(Debug)]
@@ -41,7 +30,7 @@ pub struct Served {
     renewal: JoinHandle<()>,
 }
 
-/// Why a control plane could not be started.
+/// Why a workload has no sockets.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaneError {
     /// No certificate could be made.
@@ -57,38 +46,41 @@ pub enum PlaneError {
     },
 }
 
+/// Why a saved folder is not live.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It has faults.
+    #[error("{0}")]
+    Configuration(#[from] Errors),
+    /// Reading it failed in itself.
+    #[error("{0}")]
+    Read(#[from] JoinError),
+}
+
 impl Plane {
-    /// A control plane with a root certificate of its own, which lives as long as it does.
+    /// Reads the folder; certificates come from a root that lives as long as the control plane.
     ///
     /// # Errors
-    /// When no root can be made.
-    pub fn new(snapshot: Arc<Snapshot>) -> Result<Self, PlaneError> {
-        let authority = Authority::generate(&snapshot.mesh.trust_domain, LEAF_LIFE)?;
-        let (published, receiver) = watch::channel(Arc::new(Published { snapshot, version: version(1) }));
-        let board = Board::default();
-        Ok(Self {
-            published,
-            ads: Ads::new(receiver, board.clone()),
-            board,
-            authority: Arc::new(authority),
-            number: 1,
-        })
+    /// All that is wrong in the folder.
+    pub fn new(folder: &Path) -> Result<Self, LoadError> {
+        Mesh::load(folder).map(Self)
     }
 
-    /// Opens a workload's sockets in its folder.
+    /// What is live.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.snapshot()
+    }
+
+    /// Opens a workload's sockets in its folder. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// When no certificate or socket can be made.
-    pub fn serve(&self, workload: &Workload, trust_domain: &str, directory: &Directory) -> Result<Served, PlaneError> {
+    pub fn serve(&self, workload: &Workload, directory: &Directory) -> Result<Served, PlaneError> {
         let folder = directory.of(&workload.name);
-        let identity = Identity {
-            trust_domain: trust_domain.to_owned(),
-            namespace: workload.namespace.clone(),
-            service_account: workload.service_account.clone(),
-        };
-        let secrets = Secrets::new(Arc::clone(&self.authority), identity)?;
+        let secrets = self.0.secrets(&workload.namespace, &workload.service_account)?;
         let (xds, sds) = (folder.join(XDS_SOCKET), folder.join(SDS_SOCKET));
-        let ads = self.ads.serve_unix(&xds).map_err(|error| PlaneError::Socket { path: xds, error })?;
+        let ads = self.0.serve_ads_unix(&xds).map_err(|error| PlaneError::Socket { path: xds, error })?;
         let sds = secrets.serve_unix(&sds).map_err(|error| PlaneError::Socket { path: sds, error })?;
         Ok(Served {
             servers: [ads, sds],
@@ -96,11 +88,13 @@ impl Plane {
         })
     }
 
-    /// Lets every sidecar have a new configuration.
-    pub fn publish(&mut self, snapshot: Arc<Snapshot>) {
-        self.number += 1;
-        let version = version(self.number);
-        self.published.send_replace(Arc::new(Published { snapshot, version }));
+    /// Reads the folder again, off this thread. Good: every sidecar gets it. Bad: what is live stays.
+    ///
+    /// # Errors
+    /// All that is wrong in the folder.
+    pub async fn reload(&self) -> Result<(), ReloadError> {
+        let mesh = self.0.clone();
+        Ok(tokio::task::spawn_blocking(move || mesh.reload()).await??)
     }
 
     /// Waits until every connected sidecar has answered what it was sent, `limit` at most.
@@ -109,7 +103,7 @@ impl Plane {
         loop {
             // The streams see the new configuration while this sleeps.
             tokio::time::sleep(PAUSE).await;
-            let connections = self.board.connections();
+            let connections = self.0.status();
             let waiting = connections.iter().flat_map(|connection| connection.types.values()).any(|(sync, _)| *sync == Sync::Stale);
             if !waiting || Instant::now() >= end {
                 return;
@@ -117,10 +111,10 @@ impl Plane {
         }
     }
 
-    /// What sidecars refuse at present: node, type, reason.
+/// What sidecars refuse at present: node, type, reason.
     #[must_use]
     pub fn refusals(&self) -> BTreeSet<String> {
-        let connections = self.board.connections();
+        let connections = self.0.status();
         let refusals = connections.iter().flat_map(|connection| {
             connection.types.iter().filter_map(|(kind, (sync, _))| match sync {
                 Sync::Error(reason) => {
@@ -144,12 +138,4 @@ impl Served {
     }
 }
 
-/// As istiod writes it: a time and a number that only grows.
-fn version(number: u64) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("{}/{number}", now.as_secs())
-}
-
-/// Life of a workload's certificate, Istio's default.
-const LEAF_LIFE: Duration = Duration::from_secs(24 * 3600);
 const PAUSE: Duration = Duration::from_millis(2);

@@ -71,8 +71,8 @@ impl Platform {
 
     /// The control plane.
     #[must_use]
-    pub const fn plane(&mut self) -> &mut Plane {
-        &mut self.plane
+    pub const fn plane(&self) -> &Plane {
+        &self.plane
     }
 
     /// The workload of this name.
@@ -112,7 +112,7 @@ impl Platform {
             }
             let bootstrap = bootstrap::bootstrap(workload, &Mesh { domain: mesh.domain.clone() });
             self.directory.furnish(&workload.name, &bootstrap)?;
-            let served = self.plane.serve(workload, &mesh.trust_domain, &self.directory)?;
+            let served = self.plane.serve(workload, &self.directory)?;
             let sidecar = Kept::start(sidecar_program(workload, &self.proxy, &folder), self.events.clone());
             let services = services.into_iter().map(|program| Kept::start(program, self.events.clone()));
             self.running.push(Running {

@@ -195,11 +195,15 @@ fn glob(pattern: &str, value: &str) -> bool {
 
 /// True if any is, unknown if none is but one may be.
 fn any(values: impl Iterator<Item = Option<bool>>) -> Option<bool> {
-    values.fold(Some(false), |so_far, value| match (so_far, value) {
-        (Some(true), _) | (_, Some(true)) => Some(true),
-        (Some(false), Some(false)) => Some(false),
-        _ => None,
-    })
+    let mut unknown = false;
+    for value in values {
+        match value {
+            Some(true) => return value,
+            Some(false) => {}
+            None => unknown = true,
+        }
+    }
+    (!unknown).then_some(false)
 }
 
 /// False if any is, unknown if none is but one may be.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use carbyne_mesh::source::{Errors, Problem, Snapshot, read_folder};
+use carbyne_mesh::source::Snapshot;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -22,12 +22,11 @@ use super::{
     free,
     guide::guide,
     locate,
-    plane::Plane,
+    plane::{Plane, ReloadError},
     platform::Platform,
     process::{Event, Part, Program, What, tail},
     ready::ready,
     report,
-    watch::Watch,
     workloads::{self, Found},
 };
 use crate::terminal::{self, Progress};
@@ -38,14 +37,17 @@ use crate::terminal::{self, Progress};
 /// When it cannot start or leaves something behind.
 pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
     let started = Instant::now();
-    // Before the first look, so that no save falls between the two.
-    let watch = arguments.folder.is_dir().then(|| Watch::new(&arguments.folder)).transpose()?;
-    let snapshot = Arc::new(read_folder(&arguments.folder)?);
-    let Some(watch) = watch else {
-        // A single file is read too, but what is live is a folder.
-        let problem = Problem::file(arguments.folder.clone(), "a folder was expected".to_owned());
-        return Err(Errors(vec![problem]).into());
+    let (saved, saves) = mpsc::unbounded_channel();
+    // Before the first look, so that no save falls between the two. What is no folder is refused by that look.
+    let watch = || {
+        carbyne_mesh::watch::watch(&arguments.folder, move || {
+            // Nobody waits for saves any more at the very end.
+            saved.send(Instant::now()).ok();
+        })
     };
+    let watch = arguments.folder.is_dir().then(watch).transpose()?;
+    let plane = Plane::new(&arguments.folder)?;
+    let snapshot = plane.snapshot();
     let found = workloads::find(&snapshot);
     if found.workloads.is_empty() {
         return Err(UpError::NoWorkloads(arguments.folder.clone()));
@@ -53,7 +55,6 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
     let proxy = locate(arguments.proxy.as_deref())?;
     free(found.workloads.iter().flat_map(workloads::Workload::listens))?;
     let mut signals = Signals::new()?;
-    let plane = Plane::new(Arc::clone(&snapshot))?;
     let directory = Directory::new(arguments.base_dir.as_deref())?;
     let (events, happened) = mpsc::unbounded_channel();
     let mut life = Life {
@@ -64,7 +65,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         snapshot,
         found,
         happened,
-        watch,
+        saves,
         waiting: JoinSet::new(),
         waiters: BTreeMap::new(),
         pending: BTreeSet::new(),
@@ -75,6 +76,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         progress: Progress::new(),
     };
     let lived = life.live(&mut signals).await;
+    drop(watch);
     life.progress.clear();
     if lived.is_ok() {
         terminal::note("stopping");
@@ -92,7 +94,7 @@ struct Life {
     snapshot: Arc<Snapshot>,
     found: Found,
     happened: mpsc::UnboundedReceiver<Event>,
-    watch: Watch,
+    saves: mpsc::UnboundedReceiver<Instant>,
     /// One task for each sidecar that is not ready; it ends with the sidecar's workload.
     waiting: JoinSet<String>,
     waiters: BTreeMap<String, AbortHandle>,
@@ -125,7 +127,7 @@ impl Life {
                     }
                 }
                 () = tokio::time::sleep_until(deadline), if !self.announced => return Err(self.late()),
-                began = self.watch.changed(), if self.announced => self.reload(began).await,
+                Some(began) = self.saves.recv(), if self.announced => self.reload(began).await,
             }
         }
     }
@@ -216,30 +218,21 @@ impl Life {
 
     /// Makes a saved folder live; a bad one is refused and changes nothing.
     async fn reload(&mut self, began: Instant) {
-        let read = {
-            let folder = self.folder.clone();
-            tokio::task::spawn_blocking(move || read_folder(&folder)).await
-        };
-        let snapshot = match read {
-            Ok(Ok(snapshot)) => Arc::new(snapshot),
-            Ok(Err(errors)) => {
-                report(&errors);
+        // Saves of before this reading are in it.
+        while self.saves.try_recv().is_ok() {}
+        match self.platform.plane().reload().await {
+            Ok(()) => {}
+            Err(error) => {
+                match error {
+                    ReloadError::Configuration(errors) => report(&errors),
+                    ReloadError::Read(error) => terminal::error(&error.to_string(), None),
+                }
                 terminal::note(&refused(&self.folder));
                 return;
             }
-            Err(error) => {
-                terminal::error(&format!("{} could not be read: {error}", self.folder.display()), None);
-                return;
-            }
-        };
-        let found = workloads::find(&snapshot);
-        if found.workloads.is_empty() {
-            let error = UpError::NoWorkloads(self.folder.clone());
-            terminal::error(&error.to_string(), error.hint());
-            terminal::note(&refused(&self.folder));
-            return;
         }
-        self.platform.plane().publish(Arc::clone(&snapshot));
+        let snapshot = self.platform.plane().snapshot();
+        let found = workloads::find(&snapshot);
         (self.snapshot, self.found) = (snapshot, found);
         self.warn();
         match self.platform.adjust(&self.snapshot, &self.found.workloads).await {
