@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use carbyne_mesh::{Mesh, generate::Kind, serve::status::Sync};
+use carbyne_mesh::{Mesh, generate::Kind, serve::status::SyncState};
 use carbyne_protos::{
     any,
     envoy::{
@@ -123,7 +123,7 @@ fn ack(response: &DiscoveryResponse, names: &[&str]) -> DiscoveryRequest {
 }
 
 /// Polls the board until it says so (an ACK has no answer to wait for).
-async fn until(mesh: &Mesh, kind: Kind, wanted: impl Fn(&Sync) -> bool) {
+async fn until(mesh: &Mesh, kind: Kind, wanted: impl Fn(&SyncState) -> bool) {
     let seen = async {
         loop {
             let connections = mesh.status();
@@ -164,7 +164,7 @@ async fn sotw_over_a_unix_socket() {
     assert_eq!(clusters.resources.len(), 6);
     assert_eq!(clusters.version_info, mesh.version());
     client.send(ack(&clusters, &[])).await;
-    until(&mesh, Kind::Cluster, |state| *state == Sync::Synced).await;
+    until(&mesh, Kind::Cluster, |state| *state == SyncState::Synced).await;
     let name = "outbound|8081||catalogue.platform.svc.cluster.local";
     client.send(ask(Kind::Endpoint, &[name])).await;
     let endpoints = client.next().await;
@@ -180,7 +180,7 @@ async fn sotw_over_a_unix_socket() {
     });
     client.send(nack).await;
     until(&mesh, Kind::Listener, |state| {
-        *state == Sync::Error("listener 127.0.10.1_8080: bad".to_owned())
+        *state == SyncState::Error("listener 127.0.10.1_8080: bad".to_owned())
     })
     .await;
 

@@ -13,7 +13,7 @@ use crate::generate::Kind;
 
 /// State of one type on one connection, by istiod's rules (istio.md 2.7).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sync {
+pub enum SyncState {
     /// Nothing was sent yet.
     NotSent,
     /// The last response was accepted.
@@ -24,7 +24,7 @@ pub enum Sync {
     Error(String),
 }
 
-impl Sync {
+impl SyncState {
     fn of(watched: &Watched) -> Self {
         if let Some(error) = &watched.error {
             Self::Error(error.clone())
@@ -46,7 +46,7 @@ pub struct Connection {
     /// SotW or Delta.
     pub variant: Variant,
     /// By subscribed type: state, and the version last acknowledged.
-    pub types: BTreeMap<Kind, (Sync, String)>,
+    pub types: BTreeMap<Kind, (SyncState, String)>,
 }
 
 /// All connections; cheap to clone.
@@ -103,7 +103,12 @@ impl Entry {
             connection.types = session
                 .watched()
                 .iter()
-                .map(|(kind, watched)| (*kind, (Sync::of(watched), watched.version_acked.clone())))
+                .map(|(kind, watched)| {
+                    (
+                        *kind,
+                        (SyncState::of(watched), watched.version_acked.clone()),
+                    )
+                })
                 .collect();
         }
     }

@@ -228,7 +228,7 @@ impl Offer<'_> {
 
 fn from_config(
     config: &Config<VirtualService>,
-    pub(super) matching: ChainMatch,
+    matching: ChainMatch,
     filters: Vec<Value>,
 ) -> Chain {
     Chain {
@@ -237,4 +237,3 @@ fn from_config(
         content: Content::Tcp(filters),
     }
 }
-

@@ -7,21 +7,19 @@ use serde_json::{Value, json};
 use super::{
     super::{
         json::{duration, list},
-        name,
         proxy::Proxy,
         scope::EgressScope,
         telemetry::Class,
     },
-    ChainMatch, PLAIN_HTTP, WILDCARD, catch_all,
+    WILDCARD, catch_all,
     hcm::{Hcm, Routes},
-    http_inspector, listener_name, network, tls_inspector,
+    http_inspector, listener_name,
+    offer::{Chain, Content, Offer, sniff},
+    tls_inspector,
 };
 use crate::{
-    model::{
-        Config, Labels, VirtualService, labels_match, service_entry::Resolution,
-        sidecar::CaptureMode,
-    },
-    source::{Family, MESH_GATEWAY, Protocol, Service, ServicePort, UNSPECIFIED},
+    model::{service_entry::Resolution, sidecar::CaptureMode},
+    source::{Family, Protocol, ServicePort, UNSPECIFIED},
 };
 
 /// A listener in the making.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::{
-        json::{any, duration, extension, list, text},
+        json::{any, list, text},
         name,
         proxy::Proxy,
     },
@@ -13,11 +13,8 @@ use super::{
 };
 use crate::{
     model::{
-        Config, Duration, Percent, VirtualService, labels_match,
-        virtual_service::{
-            Cors, Destination, DirectResponse, Fault, HeaderOperations, Headers, HttpMatch,
-            HttpRoute, Redirect, Retries,
-        },
+        Config, Percent, VirtualService, labels_match,
+        virtual_service::{Destination, HeaderOperations, Headers, HttpMatch, HttpRoute, Redirect},
     },
     source::Service,
 };
@@ -388,4 +385,3 @@ fn redirect_action(context: &Context<'_>, redirect: &Redirect) -> Value {
         },
     })
 }
-
