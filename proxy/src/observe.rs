@@ -1,1 +1,17 @@
 //! What the proxy tells: access logs in Envoy's formats, Envoy's and Istio's statistics, spans.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`facts`] | what may be told about a request, a stream or a refused connection |
+//! | [`flags`] | Envoy's response flags |
+//! | [`format`](mod@format) | Envoy's format strings, text and JSON, compiled |
+//! | [`access_log`] | who is told, and when |
+//! | [`peer`] | workloads as metadata exchange describes them |
+
+pub mod access_log;
+pub mod cel;
+pub mod facts;
+pub mod flags;
+pub mod format;
+pub mod peer;
+pub mod trace;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 use carbyne_mesh::{
     LoadError, Mesh,
     certificate::CertificateError,
-    serve::{Server, status::Sync},
+    serve::{Server, status::SyncState},
     source::{Errors, Snapshot},
 };
 use tokio::{
@@ -104,7 +104,7 @@ impl Plane {
             // The streams see the new configuration while this sleeps.
             tokio::time::sleep(PAUSE).await;
             let connections = self.0.status();
-            let waiting = connections.iter().flat_map(|connection| connection.types.values()).any(|(sync, _)| *sync == Sync::Stale);
+            let waiting = connections.iter().flat_map(|connection| connection.types.values()).any(|(sync, _)| *sync == SyncState::Stale);
             if !waiting || Instant::now() >= end {
                 return;
             }
@@ -117,7 +117,7 @@ impl Plane {
         let connections = self.0.status();
         let refusals = connections.iter().flat_map(|connection| {
             connection.types.iter().filter_map(|(kind, (sync, _))| match sync {
-                Sync::Error(reason) => {
+                SyncState::Error(reason) => {
                     let kind = kind.type_url().rsplit('.').next().unwrap_or_default();
                     Some(format!("{} refuses a {kind}: {reason}", connection.node))
                 }
