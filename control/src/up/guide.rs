@@ -90,7 +90,7 @@ fn table(snapshot: &Snapshot, workloads: &[Workload]) -> Vec<String> {
 #[must_use]
 pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec<Try> {
     let mut tries = Vec::new();
-    let open = workloads.iter().flat_map(|workload| workload.inbound.iter().map(move |inbound| (workload, inbound.listen)));
+    let mut open = workloads.iter().flat_map(|workload| workload.inbound.iter().map(move |inbound| (workload, inbound.listen)));
     let door = open.clone().find(|(workload, listen)| !policy::strict(snapshot, workload, listen.port()) && !workload.outbound.is_empty());
     if let Some((workload, listen)) = door {
         let called: Vec<String> = workload.callees(workloads).into_iter().map(|callee| callee.name).collect();
@@ -135,7 +135,7 @@ pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec
         }
     }
     // The last: most likely not the one that was called above.
-    if let Some((workload, listen)) = open.filter(|(workload, listen)| policy::strict(snapshot, workload, listen.port())).next_back() {
+    if let Some((workload, listen)) = open.rfind(|(workload, listen)| policy::strict(snapshot, workload, listen.port())) {
         tries.push(Try {
             shows: format!("plaintext straight at {}'s port, which is STRICT: the connection is closed, curl fails", workload.name),
             command: format!("curl -sS http://{listen}/"),
