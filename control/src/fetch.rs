@@ -49,21 +49,34 @@ pub enum FetchError {
 ///
 /// # Errors
 /// When there is no complete answer within `limit`.
-pub async fn fetch(address: SocketAddr, request: Request<Empty<Bytes>>, limit: Duration) -> Result<Response<Bytes>, FetchError> {
+pub async fn fetch(
+    address: SocketAddr,
+    request: Request<Empty<Bytes>>,
+    limit: Duration,
+) -> Result<Response<Bytes>, FetchError> {
     match tokio::time::timeout(limit, exchange(address, request)).await {
         Ok(answer) => answer,
         Err(_) => Err(FetchError::Late { address, limit }),
     }
 }
 
-async fn exchange(address: SocketAddr, request: Request<Empty<Bytes>>) -> Result<Response<Bytes>, FetchError> {
+async fn exchange(
+    address: SocketAddr,
+    request: Request<Empty<Bytes>>,
+) -> Result<Response<Bytes>, FetchError> {
     let stream = TcpStream::connect(address)
         .await
         .map_err(|error| FetchError::Connect { address, error })?;
     let fault = |error| FetchError::Http { address, error };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(fault)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(fault)?;
     let talk = async {
-        let (head, body) = sender.send_request(request).await.map_err(fault)?.into_parts();
+        let (head, body) = sender
+            .send_request(request)
+            .await
+            .map_err(fault)?
+            .into_parts();
         let body = Limited::new(body, LONGEST_BODY)
             .collect()
             .await

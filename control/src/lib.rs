@@ -20,8 +20,16 @@ use clap::{Parser, Subcommand};
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "carbyne", version, about = "Runs and looks after the Carbyne data plane.")]
-#[command(disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "carbyne",
+    version,
+    about = "Runs and looks after the Carbyne data plane."
+)]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -74,24 +82,48 @@ mod tests {
     fn help_shows_the_verbs_that_people_use() {
         let help = Arguments::command().render_long_help().to_string();
         assert!(help.contains("  up "), "{help}");
-        assert!(!help.contains("sample-service") && !help.contains("tethered"), "{help}");
+        assert!(
+            !help.contains("sample-service") && !help.contains("tethered"),
+            "{help}"
+        );
     }
 
     #[test]
     fn up_reads_its_arguments() {
-        let line = ["carbyne", "up", "mesh", "--proxy", "/opt/proxy", "--base-dir", "/run/x", "--wait", "3"];
+        let line = [
+            "carbyne",
+            "up",
+            "mesh",
+            "--proxy",
+            "/opt/proxy",
+            "--base-dir",
+            "/run/x",
+            "--wait",
+            "3",
+        ];
         let Verb::Up(up) = Arguments::try_parse_from(line).unwrap().verb else {
             panic!("another verb");
         };
         assert_eq!(up.folder.to_str(), Some("mesh"));
-        assert_eq!(up.proxy.as_deref().and_then(std::path::Path::to_str), Some("/opt/proxy"));
-        assert_eq!(up.base_dir.as_deref().and_then(std::path::Path::to_str), Some("/run/x"));
+        assert_eq!(
+            up.proxy.as_deref().and_then(std::path::Path::to_str),
+            Some("/opt/proxy")
+        );
+        assert_eq!(
+            up.base_dir.as_deref().and_then(std::path::Path::to_str),
+            Some("/run/x")
+        );
         assert_eq!(up.wait, 3);
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for line in [&["carbyne"][..], &["carbyne", "down"], &["carbyne", "up", "a", "b"], &["carbyne", "up", "--wait", "soon"]] {
+        for line in [
+            &["carbyne"][..],
+            &["carbyne", "down"],
+            &["carbyne", "up", "a", "b"],
+            &["carbyne", "up", "--wait", "soon"],
+        ] {
             assert!(Arguments::try_parse_from(line).is_err(), "{line:?}");
         }
     }

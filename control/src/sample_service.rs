@@ -5,7 +5,10 @@
 //! | `/call/NAME/…` | what the service NAME answers to `/…`, asked through this service's own sidecar |
 //! | anything else | `{service, version, method, path, headers}`; at `/`, `calls` holds the answers of all services that it knows |
 
-use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, process::ExitCode, rc::Rc, time::Duration};
+use std::{
+    collections::BTreeMap, convert::Infallible, net::SocketAddr, process::ExitCode, rc::Rc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
@@ -51,14 +54,18 @@ impl Callee {
     /// # Errors
     /// A sentence that says what was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('=').and_then(|(name, rest)| Some((name, rest.rsplit_once('@')?)));
+        let parts = text
+            .split_once('=')
+            .and_then(|(name, rest)| Some((name, rest.rsplit_once('@')?)));
         let Some((name, (host, through))) = parts else {
             return Err("expected NAME=HOST@ADDRESS".to_owned());
         };
         Ok(Self {
             name: name.to_owned(),
             host: host.to_owned(),
-            through: through.parse().map_err(|error| format!("{through}: {error}"))?,
+            through: through
+                .parse()
+                .map_err(|error| format!("{through}: {error}"))?,
         })
     }
 
@@ -71,6 +78,8 @@ impl Callee {
 
 /// Serves until it is killed.
 pub fn main(arguments: &Arguments) -> ExitCode {
+    // In `ps` and `top`, where it would be `exe` after being started from /proc/self/exe; a name is all that is lost.
+    rustix::thread::set_name(c"carbyne-service").ok();
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -78,7 +87,13 @@ pub fn main(arguments: &Arguments) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal::error(&format!("{} cannot serve on {}: {error}", arguments.name, arguments.listen), None);
+            terminal::error(
+                &format!(
+                    "{} cannot serve on {}: {error}",
+                    arguments.name, arguments.listen
+                ),
+                None,
+            );
             ExitCode::FAILURE
         }
     }
@@ -99,7 +114,9 @@ async fn serve(arguments: Arguments) -> std::io::Result<()> {
                 let service = Rc::clone(&service);
                 async move { Ok::<_, Infallible>(answer(&service, request).await) }
             });
-            let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer);
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), answer);
             // A client that goes away in the middle is its own business.
             connection.await.ok();
         });
@@ -108,17 +125,33 @@ async fn serve(arguments: Arguments) -> std::io::Result<()> {
 
 async fn answer(service: &Arguments, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str())
+        .to_owned();
     let length = match Limited::new(body, LONGEST_BODY).collect().await {
         Ok(body) => body.to_bytes().len(),
-        Err(error) => return reply(StatusCode::BAD_REQUEST, &json!({"service": service.name, "error": error.to_string()})),
+        Err(error) => {
+            return reply(
+                StatusCode::BAD_REQUEST,
+                &json!({"service": service.name, "error": error.to_string()}),
+            );
+        }
     };
     if let Some(rest) = target.strip_prefix("/call/") {
         let (name, path) = rest.split_once('/').unwrap_or((rest, ""));
         let Some(callee) = service.calls.iter().find(|callee| callee.name == name) else {
-            let known: Vec<&str> = service.calls.iter().map(|callee| callee.name.as_str()).collect();
+            let known: Vec<&str> = service
+                .calls
+                .iter()
+                .map(|callee| callee.name.as_str())
+                .collect();
             let message = format!("{name} is not known; known are: {}", known.join(", "));
-            return reply(StatusCode::NOT_FOUND, &json!({"service": service.name, "error": message}));
+            return reply(
+                StatusCode::NOT_FOUND,
+                &json!({"service": service.name, "error": message}),
+            );
         };
         let (status, answer) = call(callee, &format!("/{path}"), &head.headers).await;
         return reply(status, &answer);
@@ -137,8 +170,12 @@ async fn answer(service: &Arguments, request: Request<Incoming>) -> Response<Ful
         let mut calls = Map::new();
         for callee in &service.calls {
             // Not a bare `/`: two services that know each other would ask for ever.
-            let (status, answer) = call(callee, &format!("/?from={}", service.name), &head.headers).await;
-            calls.insert(callee.name.clone(), json!({"status": status.as_u16(), "answer": answer}));
+            let (status, answer) =
+                call(callee, &format!("/?from={}", service.name), &head.headers).await;
+            calls.insert(
+                callee.name.clone(),
+                json!({"status": status.as_u16(), "answer": answer}),
+            );
         }
         said["calls"] = Value::Object(calls);
     }
@@ -147,7 +184,10 @@ async fn answer(service: &Arguments, request: Request<Incoming>) -> Response<Ful
 
 /// Asks another service; what cannot be asked is a 502 that says why.
 async fn call(callee: &Callee, path: &str, from: &HeaderMap) -> (StatusCode, Value) {
-    let mut request = Request::builder().method(Method::GET).uri(path).header(header::HOST, &callee.host);
+    let mut request = Request::builder()
+        .method(Method::GET)
+        .uri(path)
+        .header(header::HOST, &callee.host);
     for name in TRACE_HEADERS {
         if let Some(value) = from.get(&name) {
             request = request.header(name, value);
@@ -160,7 +200,8 @@ async fn call(callee: &Callee, path: &str, from: &HeaderMap) -> (StatusCode, Val
     match fetch(callee.through, request, CALL_LIMIT).await {
         Ok(answer) => {
             let body = answer.body();
-            let value = serde_json::from_slice(body).unwrap_or_else(|_| json!(String::from_utf8_lossy(body)));
+            let value = serde_json::from_slice(body)
+                .unwrap_or_else(|_| json!(String::from_utf8_lossy(body)));
             (answer.status(), value)
         }
         Err(error) => (StatusCode::BAD_GATEWAY, json!({"error": error.to_string()})),
@@ -215,7 +256,10 @@ mod tests {
     fn callees_are_read_and_written() {
         let text = "billing=billing.shop.svc.cluster.local:8080@127.0.10.1:8080";
         let callee = Callee::parse(text).unwrap();
-        assert_eq!((callee.name.as_str(), callee.through.port()), ("billing", 8080));
+        assert_eq!(
+            (callee.name.as_str(), callee.through.port()),
+            ("billing", 8080)
+        );
         assert_eq!(callee.host, "billing.shop.svc.cluster.local:8080");
         assert_eq!(callee.to_argument(), text);
         for bad in ["", "billing", "billing=host", "billing=host@127.0.0.1"] {
@@ -226,7 +270,10 @@ mod tests {
     /// A service that knows itself under the name `self`: one process plays caller and callee.
     #[test]
     fn says_what_it_was_asked_and_asks_others() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         LocalSet::new().block_on(&runtime, async {
             let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let listen = free.local_addr().unwrap();
@@ -244,12 +291,19 @@ mod tests {
             let server = tokio::task::spawn_local(serve(service));
             let ask = async |path: &str| {
                 loop {
-                    let request = Request::get(path).header("host", "outside").header("x-request-id", "r-1");
+                    let request = Request::get(path)
+                        .header("host", "outside")
+                        .header("x-request-id", "r-1");
                     match fetch(listen, request.body(Empty::new()).unwrap(), CALL_LIMIT).await {
-                        Err(crate::fetch::FetchError::Connect { .. }) => tokio::task::yield_now().await,
+                        Err(crate::fetch::FetchError::Connect { .. }) => {
+                            tokio::task::yield_now().await
+                        }
                         other => {
                             let answer = other.unwrap();
-                            break (answer.status().as_u16(), serde_json::from_slice::<Value>(answer.body()).unwrap());
+                            break (
+                                answer.status().as_u16(),
+                                serde_json::from_slice::<Value>(answer.body()).unwrap(),
+                            );
                         }
                     }
                 }
@@ -265,7 +319,10 @@ mod tests {
             assert_eq!(said["headers"]["host"], "shop.test");
             assert_eq!(said["headers"]["x-request-id"], "r-1");
             let (status, said) = ask("/call/other/").await;
-            assert_eq!((status, said["error"].as_str()), (404, Some("other is not known; known are: self")));
+            assert_eq!(
+                (status, said["error"].as_str()),
+                (404, Some("other is not known; known are: self"))
+            );
             server.abort();
         });
     }

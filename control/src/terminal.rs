@@ -17,7 +17,11 @@ pub fn error(message: &str, hint: Option<&str>) {
 
 /// Something to know that stops nothing.
 pub fn warning(message: &str) {
-    writeln!(anstream::stderr().lock(), "{YELLOW}warning:{YELLOW:#} {message}").ok();
+    writeln!(
+        anstream::stderr().lock(),
+        "{YELLOW}warning:{YELLOW:#} {message}"
+    )
+    .ok();
 }
 
 /// Something that happened.

@@ -27,7 +27,10 @@ pub fn main(arguments: &Arguments) -> ExitCode {
         return ExitCode::from(2);
     };
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        terminal::error(&format!("cannot ask to end with process {}: {error}", arguments.to), None);
+        terminal::error(
+            &format!("cannot ask to end with process {}: {error}", arguments.to),
+            None,
+        );
         return ExitCode::from(126);
     }
     // The parent may have ended before the line above: then nobody will signal us.

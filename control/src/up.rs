@@ -125,11 +125,21 @@ impl UpError {
     #[must_use]
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoWorkloads(_) => Some("give the endpoints of a ServiceEntry, or WorkloadEntries, addresses such as 127.0.10.1"),
-            Self::NoProxy(_) => Some("build it with `cargo build --bin carbyne-proxy`, or name it with --proxy FILE"),
-            Self::Taken(_) => Some("another `carbyne up` may be running; or give the workloads of the folder other addresses"),
-            Self::Directory(DirectoryError::SocketName { .. }) => Some("name a shorter folder with --base-dir"),
-            Self::Watch(_) => Some("`sysctl fs.inotify.max_user_instances fs.inotify.max_user_watches` shows the limits"),
+            Self::NoWorkloads(_) => Some(
+                "give the endpoints of a ServiceEntry, or WorkloadEntries, addresses such as 127.0.10.1",
+            ),
+            Self::NoProxy(_) => Some(
+                "build it with `cargo build --bin carbyne-proxy`, or name it with --proxy FILE",
+            ),
+            Self::Taken(_) => Some(
+                "another `carbyne up` may be running; or give the workloads of the folder other addresses",
+            ),
+            Self::Directory(DirectoryError::SocketName { .. }) => {
+                Some("name a shorter folder with --base-dir")
+            }
+            Self::Watch(_) => Some(
+                "`sysctl fs.inotify.max_user_instances fs.inotify.max_user_watches` shows the limits",
+            ),
             Self::NotReady { .. } => Some("give them longer with --wait SECONDS"),
             _ => None,
         }
@@ -140,7 +150,10 @@ impl UpError {
 pub fn main(arguments: &Arguments) -> ExitCode {
     // What the control plane has to say beyond answers to sidecars; more with RUST_LOG.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).compact();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .compact();
     // Already set: somebody runs us inside a program of their own, which has a log.
     log.try_init().ok();
     let outcome = tokio::runtime::Builder::new_current_thread()
@@ -173,20 +186,30 @@ fn report(errors: &Errors) {
 
 /// The program of the sidecars: what was asked for, else the environment's, else beside this program, else on the PATH.
 fn locate(wanted: Option<&Path>) -> Result<PathBuf, UpError> {
-    let named = wanted.map(Path::to_owned).or_else(|| env::var_os("CARBYNE_PROXY").map(PathBuf::from));
+    let named = wanted
+        .map(Path::to_owned)
+        .or_else(|| env::var_os("CARBYNE_PROXY").map(PathBuf::from));
     let candidates: Vec<PathBuf> = match named {
         Some(named) => vec![named],
         None => {
-            let own = env::current_exe().ok().and_then(|own| own.parent().map(Path::to_owned));
+            let own = env::current_exe()
+                .ok()
+                .and_then(|own| own.parent().map(Path::to_owned));
             let path = env::var_os("PATH").unwrap_or_default();
-            own.into_iter().chain(env::split_paths(&path)).map(|folder| folder.join(PROXY)).collect()
+            own.into_iter()
+                .chain(env::split_paths(&path))
+                .map(|folder| folder.join(PROXY))
+                .collect()
         }
     };
     let found = candidates.iter().find(|candidate| candidate.is_file());
     // The sidecars run in folders of their own.
     let found = found.and_then(|found| std::path::absolute(found).ok());
     found.ok_or_else(|| {
-        let looked: Vec<String> = candidates.iter().map(|candidate| candidate.display().to_string()).collect();
+        let looked: Vec<String> = candidates
+            .iter()
+            .map(|candidate| candidate.display().to_string())
+            .collect();
         UpError::NoProxy(looked.join(", "))
     })
 }
@@ -197,11 +220,17 @@ fn free(addresses: impl Iterator<Item = SocketAddr>) -> Result<(), UpError> {
     for address in addresses {
         match TcpListener::bind(address) {
             Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => taken.push(address.to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                taken.push(address.to_string())
+            }
             Err(error) => return Err(UpError::Listen { address, error }),
         }
     }
-    if taken.is_empty() { Ok(()) } else { Err(UpError::Taken(taken.join(", "))) }
+    if taken.is_empty() {
+        Ok(())
+    } else {
+        Err(UpError::Taken(taken.join(", ")))
+    }
 }
 
 const PROXY: &str = "carbyne-proxy";
@@ -213,7 +242,10 @@ mod tests {
     #[test]
     fn the_proxy_that_was_asked_for_must_be_there() {
         let error = locate(Some(Path::new("/nonexistent/proxy"))).unwrap_err();
-        assert_eq!(error.to_string(), "carbyne-proxy is not found: looked for /nonexistent/proxy");
+        assert_eq!(
+            error.to_string(),
+            "carbyne-proxy is not found: looked for /nonexistent/proxy"
+        );
         assert!(error.hint().is_some());
         let own = env::current_exe().unwrap();
         assert_eq!(locate(Some(&own)).unwrap(), own);
@@ -222,9 +254,14 @@ mod tests {
     #[test]
     fn taken_addresses_are_all_named() {
         let holders = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let addresses = holders.each_ref().map(|holder| holder.local_addr().unwrap());
+        let addresses = holders
+            .each_ref()
+            .map(|holder| holder.local_addr().unwrap());
         let error = free(addresses.into_iter()).unwrap_err();
-        assert_eq!(error.to_string(), format!("in use: {}, {}", addresses[0], addresses[1]));
+        assert_eq!(
+            error.to_string(),
+            format!("in use: {}, {}", addresses[0], addresses[1])
+        );
         drop(holders);
         free(addresses.into_iter()).unwrap();
     }

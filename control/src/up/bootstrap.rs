@@ -71,12 +71,22 @@ pub fn bootstrap(workload: &Workload, mesh: &Mesh) -> Value {
 /// The node id that the sidecar introduces itself with.
 #[must_use]
 pub fn node_id(workload: &Workload, mesh: &Mesh) -> String {
-    let Workload { name, namespace, address, .. } = workload;
-    format!("sidecar~{address}~{name}.{namespace}~{namespace}.svc.{}", mesh.domain)
+    let Workload {
+        name,
+        namespace,
+        address,
+        ..
+    } = workload;
+    format!(
+        "sidecar~{address}~{name}.{namespace}~{namespace}.svc.{}",
+        mesh.domain
+    )
 }
 
 fn node(workload: &Workload, mesh: &Mesh) -> Value {
-    let Workload { name, namespace, .. } = workload;
+    let Workload {
+        name, namespace, ..
+    } = workload;
     let application = workload.labels.get("app").unwrap_or(name);
     json!({
         "id": node_id(workload, mesh),
@@ -113,8 +123,21 @@ fn node(workload: &Workload, mesh: &Mesh) -> Value {
 
 /// Istio's default: what has these names is counted and shown, nothing else.
 fn stats() -> Value {
-    let prefixes = ["reporter=", "cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "component", "istio"];
-    let suffixes = ["rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied"];
+    let prefixes = [
+        "reporter=",
+        "cluster_manager",
+        "listener_manager",
+        "server",
+        "cluster.xds-grpc",
+        "component",
+        "istio",
+    ];
+    let suffixes = [
+        "rbac.allowed",
+        "rbac.denied",
+        "shadow_allowed",
+        "shadow_denied",
+    ];
     let patterns: Vec<Value> = prefixes
         .iter()
         .map(|prefix| json!({"prefix": prefix}))
@@ -219,7 +242,11 @@ mod tests {
             name: "portal".to_owned(),
             namespace: "shop".to_owned(),
             address: [127, 0, 10, 1].into(),
-            labels: [("app".to_owned(), "portal".to_owned()), ("version".to_owned(), "v1".to_owned())].into(),
+            labels: [
+                ("app".to_owned(), "portal".to_owned()),
+                ("version".to_owned(), "v1".to_owned()),
+            ]
+            .into(),
             service_account: "portal".to_owned(),
             hosts: Vec::new(),
             inbound: Vec::new(),
@@ -228,14 +255,22 @@ mod tests {
     }
 
     fn made() -> Value {
-        bootstrap(&portal(), &Mesh { domain: "cluster.local".to_owned() })
+        bootstrap(
+            &portal(),
+            &Mesh {
+                domain: "cluster.local".to_owned(),
+            },
+        )
     }
 
     #[test]
     fn is_a_bootstrap_to_the_last_field() {
         let parsed: Bootstrap = json::from_json(&made()).unwrap();
         let node = parsed.node.unwrap();
-        assert_eq!(node.id, "sidecar~127.0.10.1~portal.shop~shop.svc.cluster.local");
+        assert_eq!(
+            node.id,
+            "sidecar~127.0.10.1~portal.shop~shop.svc.cluster.local"
+        );
         assert_eq!(node.cluster, "portal.shop");
         let resources = parsed.static_resources.unwrap();
         assert_eq!(resources.listeners.len(), 2);
@@ -245,8 +280,14 @@ mod tests {
     #[test]
     fn the_control_plane_reads_the_node_as_meant() {
         let node = carbyne_mesh::generate::Node::from_json(&made()["node"]).unwrap();
-        assert_eq!(node.interception, carbyne_mesh::generate::Interception::None);
-        assert_eq!((node.name.as_str(), node.namespace.as_str()), ("portal", "shop"));
+        assert_eq!(
+            node.interception,
+            carbyne_mesh::generate::Interception::None
+        );
+        assert_eq!(
+            (node.name.as_str(), node.namespace.as_str()),
+            ("portal", "shop")
+        );
         assert_eq!(node.addresses, ["127.0.10.1"]);
         assert_eq!(node.service_account, "portal");
         assert_eq!(node.labels["version"], "v1");
@@ -257,7 +298,10 @@ mod tests {
     fn names_are_pilot_agents() {
         let made = made();
         for (pointer, value) in [
-            ("/dynamic_resources/ads_config/grpc_services/0/envoy_grpc/cluster_name", "xds-grpc"),
+            (
+                "/dynamic_resources/ads_config/grpc_services/0/envoy_grpc/cluster_name",
+                "xds-grpc",
+            ),
             ("/static_resources/clusters/2/name", "sds-grpc"),
             (
                 "/static_resources/clusters/2/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path",
@@ -271,7 +315,11 @@ mod tests {
             ("/node/metadata/INTERCEPTION_MODE", "NONE"),
             ("/admin/address/socket_address/address", "127.0.10.1"),
         ] {
-            assert_eq!(made.pointer(pointer).and_then(Value::as_str), Some(value), "{pointer}");
+            assert_eq!(
+                made.pointer(pointer).and_then(Value::as_str),
+                Some(value),
+                "{pointer}"
+            );
         }
     }
 }

@@ -9,7 +9,12 @@ use carbyne_mesh::{model::Origin, source::Snapshot};
 pub fn count(snapshot: &Snapshot) -> usize {
     // One ServiceEntry makes a service for each of its hosts and addresses.
     let entry = |origin: &Origin| (origin.file.clone(), origin.line);
-    let entries: BTreeSet<_> = snapshot.registry.services.iter().map(|service| entry(&service.origin)).collect();
+    let entries: BTreeSet<_> = snapshot
+        .registry
+        .services
+        .iter()
+        .map(|service| entry(&service.origin))
+        .collect();
     entries.len()
         + snapshot.workload_entries.len()
         + snapshot.virtual_services.len()

@@ -31,7 +31,9 @@ pub enum DirectoryError {
         error: std::io::Error,
     },
     /// The kernel takes no longer names of Unix sockets.
-    #[error("{path}: the name of a Unix socket may have {LONGEST_SOCKET_NAME} bytes, this one has {length}")]
+    #[error(
+        "{path}: the name of a Unix socket may have {LONGEST_SOCKET_NAME} bytes, this one has {length}"
+    )]
     SocketName {
         /// Which.
         path: PathBuf,
@@ -56,8 +58,13 @@ impl Directory {
     pub fn new(base: Option<&Path>) -> Result<Self, DirectoryError> {
         let base = base.map_or_else(std::env::temp_dir, Path::to_owned);
         // Whole names: the sidecars run in folders of their own.
-        let made = std::path::absolute(&base).and_then(|base| tempfile::Builder::new().prefix("carbyne-up-").tempdir_in(base));
-        made.map(Self).map_err(|error| DirectoryError::Make { path: base, error })
+        let made = std::path::absolute(&base).and_then(|base| {
+            tempfile::Builder::new()
+                .prefix("carbyne-up-")
+                .tempdir_in(base)
+        });
+        made.map(Self)
+            .map_err(|error| DirectoryError::Make { path: base, error })
     }
 
     /// Where it is.
@@ -88,7 +95,9 @@ impl Directory {
                 make(parent, |parent| std::fs::create_dir_all(parent))?;
             }
         }
-        make(&folder.join(BOOTSTRAP_FILE), |path| std::fs::write(path, format!("{bootstrap:#}\n")))
+        make(&folder.join(BOOTSTRAP_FILE), |path| {
+            std::fs::write(path, format!("{bootstrap:#}\n"))
+        })
     }
 
     /// Removes a workload's files.
@@ -106,12 +115,17 @@ impl Directory {
     /// When something is left over.
     pub fn remove(self) -> Result<(), DirectoryError> {
         let path = self.0.path().to_owned();
-        self.0.close().map_err(|error| DirectoryError::Remove { path, error })
+        self.0
+            .close()
+            .map_err(|error| DirectoryError::Remove { path, error })
     }
 }
 
 fn make(path: &Path, act: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), DirectoryError> {
-    act(path).map_err(|error| DirectoryError::Make { path: path.to_owned(), error })
+    act(path).map_err(|error| DirectoryError::Make {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 /// Standard output of a sidecar: its access log.
@@ -131,9 +145,18 @@ mod tests {
     fn is_furnished_and_leaves_nothing() {
         let base = tempfile::tempdir().unwrap();
         let directory = Directory::new(Some(base.path())).unwrap();
-        directory.furnish("portal", &serde_json::json!({"node": {}})).unwrap();
+        directory
+            .furnish("portal", &serde_json::json!({"node": {}}))
+            .unwrap();
         assert!(directory.of("portal").join(BOOTSTRAP_FILE).is_file());
-        assert!(directory.of("portal").join(SDS_SOCKET).parent().unwrap().is_dir());
+        assert!(
+            directory
+                .of("portal")
+                .join(SDS_SOCKET)
+                .parent()
+                .unwrap()
+                .is_dir()
+        );
         directory.clear("portal").unwrap();
         assert!(!directory.of("portal").exists());
         directory.remove().unwrap();
@@ -144,8 +167,13 @@ mod tests {
     fn long_names_are_refused_with_their_length() {
         let base = tempfile::tempdir().unwrap();
         let directory = Directory::new(Some(base.path())).unwrap();
-        let error = directory.furnish(&"x".repeat(80), &Value::Null).unwrap_err();
-        assert!(matches!(error, DirectoryError::SocketName { .. }), "{error}");
+        let error = directory
+            .furnish(&"x".repeat(80), &Value::Null)
+            .unwrap_err();
+        assert!(
+            matches!(error, DirectoryError::SocketName { .. }),
+            "{error}"
+        );
         assert!(Directory::new(Some(Path::new("/nonexistent"))).is_err());
     }
 }

@@ -22,23 +22,46 @@ pub struct Try {
 
 /// What is printed once everything runs.
 #[must_use]
-pub fn guide(snapshot: &Snapshot, workloads: &[Workload], folder: &Path, runtime: &Path, took: Duration) -> String {
+pub fn guide(
+    snapshot: &Snapshot,
+    workloads: &[Workload],
+    folder: &Path,
+    runtime: &Path,
+    took: Duration,
+) -> String {
     let mut out = String::new();
     let mut line = |text: std::fmt::Arguments<'_>| {
         // Writing to a string does not fail.
         writeln!(out, "{text}").ok();
     };
     let count = workloads.len();
-    let services = if count == 1 { "1 service behind its sidecar".to_owned() } else { format!("{count} services behind their sidecars") };
-    line(format_args!("{BOLD}{services}, ready in {:.1} s{BOLD:#}", took.as_secs_f64()));
+    let services = if count == 1 {
+        "1 service behind its sidecar".to_owned()
+    } else {
+        format!("{count} services behind their sidecars")
+    };
+    line(format_args!(
+        "{BOLD}{services}, ready in {:.1} s{BOLD:#}",
+        took.as_secs_f64()
+    ));
     line(format_args!(""));
     for row in table(snapshot, workloads) {
         line(format_args!("  {row}"));
     }
     line(format_args!(""));
-    line(format_args!("  configuration  {} (saved files are live within a second)", folder.display()));
-    line(format_args!("  logs           {}/NAME/{{{ACCESS_LOG},{PROXY_LOG},service.log}}", runtime.display()));
-    line(format_args!("  bootstraps     {}/NAME/{} (all of it is removed at the end)", runtime.display(), super::bootstrap::BOOTSTRAP_FILE));
+    line(format_args!(
+        "  configuration  {} (saved files are live within a second)",
+        folder.display()
+    ));
+    line(format_args!(
+        "  logs           {}/NAME/{{{ACCESS_LOG},{PROXY_LOG},service.log}}",
+        runtime.display()
+    ));
+    line(format_args!(
+        "  bootstraps     {}/NAME/{} (all of it is removed at the end)",
+        runtime.display(),
+        super::bootstrap::BOOTSTRAP_FILE
+    ));
     let tries = tries(snapshot, workloads, runtime);
     if !tries.is_empty() {
         line(format_args!(""));
@@ -55,21 +78,50 @@ pub fn guide(snapshot: &Snapshot, workloads: &[Workload], folder: &Path, runtime
 
 /// Columns of equal width, first the heads.
 fn table(snapshot: &Snapshot, workloads: &[Workload]) -> Vec<String> {
-    let list = |addresses: Vec<String>| if addresses.is_empty() { "-".to_owned() } else { addresses.join(" ") };
-    let mut rows = vec![["service", "sidecar in", "sidecar out", "application", "admin"].map(str::to_owned)];
+    let list = |addresses: Vec<String>| {
+        if addresses.is_empty() {
+            "-".to_owned()
+        } else {
+            addresses.join(" ")
+        }
+    };
+    let mut rows = vec![
+        [
+            "service",
+            "sidecar in",
+            "sidecar out",
+            "application",
+            "admin",
+        ]
+        .map(str::to_owned),
+    ];
     for workload in workloads {
         let inbound = workload.inbound.iter().map(|inbound| {
-            let mode = if policy::strict(snapshot, workload, inbound.listen.port()) { " (mTLS)" } else { "" };
+            let mode = if policy::strict(snapshot, workload, inbound.listen.port()) {
+                " (mTLS)"
+            } else {
+                ""
+            };
             format!("{}{mode}", inbound.listen)
         });
-        let mut outbound: Vec<String> = workload.outbound.iter().map(|outbound| outbound.through.to_string()).collect();
+        let mut outbound: Vec<String> = workload
+            .outbound
+            .iter()
+            .map(|outbound| outbound.through.to_string())
+            .collect();
         outbound.sort();
         outbound.dedup();
         rows.push([
             workload.name.clone(),
             list(inbound.collect()),
             list(outbound),
-            list(workload.inbound.iter().map(|inbound| inbound.application.to_string()).collect()),
+            list(
+                workload
+                    .inbound
+                    .iter()
+                    .map(|inbound| inbound.application.to_string())
+                    .collect(),
+            ),
             format!("http://{}", workload.admin()),
         ]);
     }
@@ -80,7 +132,11 @@ fn table(snapshot: &Snapshot, workloads: &[Workload]) -> Vec<String> {
         }
     }
     let line = |row: &[String; 5]| {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         cells.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
@@ -90,10 +146,21 @@ fn table(snapshot: &Snapshot, workloads: &[Workload]) -> Vec<String> {
 #[must_use]
 pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec<Try> {
     let mut tries = Vec::new();
-    let mut open = workloads.iter().flat_map(|workload| workload.inbound.iter().map(move |inbound| (workload, inbound.listen)));
-    let door = open.clone().find(|(workload, listen)| !policy::strict(snapshot, workload, listen.port()) && !workload.outbound.is_empty());
+    let mut open = workloads.iter().flat_map(|workload| {
+        workload
+            .inbound
+            .iter()
+            .map(move |inbound| (workload, inbound.listen))
+    });
+    let door = open.clone().find(|(workload, listen)| {
+        !policy::strict(snapshot, workload, listen.port()) && !workload.outbound.is_empty()
+    });
     if let Some((workload, listen)) = door {
-        let called: Vec<String> = workload.callees(workloads).into_iter().map(|callee| callee.name).collect();
+        let called: Vec<String> = workload
+            .callees(workloads)
+            .into_iter()
+            .map(|callee| callee.name)
+            .collect();
         tries.push(Try {
             shows: format!(
                 "in at {}'s door, a plaintext port of its sidecar; {} then calls {} through it and shows what each answered",
@@ -104,7 +171,9 @@ pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec
             command: format!("curl -s http://{listen}/"),
         });
     }
-    if let Some((call, operate)) = calls(workloads).find_map(|call| Some((call, policy::welcome(snapshot, call.caller, call.callee)?))) {
+    if let Some((call, operate)) = calls(workloads)
+        .find_map(|call| Some((call, policy::welcome(snapshot, call.caller, call.callee)?)))
+    {
         let Call { caller, callee, .. } = call;
         let identity = caller.principal(&snapshot.mesh.trust_domain);
         tries.push(Try {
@@ -115,7 +184,9 @@ pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec
             command: call.curl("-s", &operate),
         });
     }
-    if let Some((call, refusal)) = calls(workloads).find_map(|call| Some((call, policy::refusal(snapshot, call.caller, call.callee)?))) {
+    if let Some((call, refusal)) = calls(workloads)
+        .find_map(|call| Some((call, policy::refusal(snapshot, call.caller, call.callee)?)))
+    {
         let Call { caller, callee, .. } = call;
         tries.push(Try {
             shows: format!(
@@ -135,7 +206,9 @@ pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec
         }
     }
     // The last: most likely not the one that was called above.
-    if let Some((workload, listen)) = open.rfind(|(workload, listen)| policy::strict(snapshot, workload, listen.port())) {
+    if let Some((workload, listen)) =
+        open.rfind(|(workload, listen)| policy::strict(snapshot, workload, listen.port()))
+    {
         tries.push(Try {
             shows: format!("plaintext straight at {}'s port, which is STRICT: the connection is closed, curl fails", workload.name),
             command: format!("curl -sS http://{listen}/"),
@@ -160,7 +233,11 @@ impl Call<'_> {
             other => format!("-X {} ", quoted(other)),
         };
         let url = format!("http://{}{}", self.through, operate.path);
-        format!("curl {options} {method}-H {} {}", quoted(&format!("Host: {}", self.host)), quoted(&url))
+        format!(
+            "curl {options} {method}-H {} {}",
+            quoted(&format!("Host: {}", self.host)),
+            quoted(&url)
+        )
     }
 }
 
@@ -169,7 +246,9 @@ fn calls(workloads: &[Workload]) -> impl Iterator<Item = Call<'_>> {
     workloads.iter().flat_map(move |caller| {
         caller.outbound.iter().filter_map(move |outbound| {
             let name = name_of_host(&outbound.host, workloads);
-            let callee = workloads.iter().find(|workload| workload.name == name && workload.hosts.contains(&outbound.host))?;
+            let callee = workloads.iter().find(|workload| {
+                workload.name == name && workload.hosts.contains(&outbound.host)
+            })?;
             (callee.name != caller.name).then_some(Call {
                 caller,
                 callee,
@@ -220,7 +299,13 @@ spec:
     fn says_where_everything_is_and_what_to_try() {
         let snapshot = testing::snapshot(POLICY);
         let found = workloads::find(&snapshot).workloads;
-        let text = guide(&snapshot, &found, Path::new("platform"), Path::new("/tmp/run"), Duration::from_millis(1234));
+        let text = guide(
+            &snapshot,
+            &found,
+            Path::new("platform"),
+            Path::new("/tmp/run"),
+            Duration::from_millis(1234),
+        );
         let expected = "\
 3 services behind their sidecars, ready in 1.2 s
 
@@ -250,20 +335,30 @@ Ctrl-C stops everything.
 
     #[test]
     fn promises_nothing_that_the_folder_does_not_hold() {
-        let snapshot = testing::snapshot("---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: open, namespace: shop}\nspec: {mtls: {mode: PERMISSIVE}}\n");
+        let snapshot = testing::snapshot(
+            "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: open, namespace: shop}\nspec: {mtls: {mode: PERMISSIVE}}\n",
+        );
         let found = workloads::find(&snapshot).workloads;
         let tries = tries(&snapshot, &found, Path::new("/tmp"));
         let commands: Vec<&str> = tries.iter().map(|one| one.command.as_str()).collect();
         // The door, which is open now, and a call; no refusal, no port that wants mTLS.
         assert_eq!(
             commands,
-            ["curl -s http://127.0.10.1:8081/", "curl -s -H 'Host: billing.shop.svc.cluster.local' http://127.0.10.1:8080/"]
+            [
+                "curl -s http://127.0.10.1:8081/",
+                "curl -s -H 'Host: billing.shop.svc.cluster.local' http://127.0.10.1:8080/"
+            ]
         );
     }
 
     #[test]
     fn shells_read_what_was_meant() {
-        for (text, expected) in [("http://a/b", "http://a/b"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("/x?a=b&c", "'/x?a=b&c'")] {
+        for (text, expected) in [
+            ("http://a/b", "http://a/b"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("/x?a=b&c", "'/x?a=b&c'"),
+        ] {
             assert_eq!(quoted(text), expected);
         }
     }

@@ -78,10 +78,17 @@ impl Plane {
     /// When no certificate or socket can be made.
     pub fn serve(&self, workload: &Workload, directory: &Directory) -> Result<Served, PlaneError> {
         let folder = directory.of(&workload.name);
-        let secrets = self.0.secrets(&workload.namespace, &workload.service_account)?;
+        let secrets = self
+            .0
+            .secrets(&workload.namespace, &workload.service_account)?;
         let (xds, sds) = (folder.join(XDS_SOCKET), folder.join(SDS_SOCKET));
-        let ads = self.0.serve_ads_unix(&xds).map_err(|error| PlaneError::Socket { path: xds, error })?;
-        let sds = secrets.serve_unix(&sds).map_err(|error| PlaneError::Socket { path: sds, error })?;
+        let ads = self
+            .0
+            .serve_ads_unix(&xds)
+            .map_err(|error| PlaneError::Socket { path: xds, error })?;
+        let sds = secrets
+            .serve_unix(&sds)
+            .map_err(|error| PlaneError::Socket { path: sds, error })?;
         Ok(Served {
             servers: [ads, sds],
             renewal: secrets.keep_fresh(),
@@ -104,25 +111,31 @@ impl Plane {
             // The streams see the new configuration while this sleeps.
             tokio::time::sleep(PAUSE).await;
             let connections = self.0.status();
-            let waiting = connections.iter().flat_map(|connection| connection.types.values()).any(|(sync, _)| *sync == SyncState::Stale);
+            let waiting = connections
+                .iter()
+                .flat_map(|connection| connection.types.values())
+                .any(|(sync, _)| *sync == SyncState::Stale);
             if !waiting || Instant::now() >= end {
                 return;
             }
         }
     }
 
-/// What sidecars refuse at present: node, type, reason.
+    /// What sidecars refuse at present: node, type, reason.
     #[must_use]
     pub fn refusals(&self) -> BTreeSet<String> {
         let connections = self.0.status();
         let refusals = connections.iter().flat_map(|connection| {
-            connection.types.iter().filter_map(|(kind, (sync, _))| match sync {
-                SyncState::Error(reason) => {
-                    let kind = kind.type_url().rsplit('.').next().unwrap_or_default();
-                    Some(format!("{} refuses a {kind}: {reason}", connection.node))
-                }
-                _ => None,
-            })
+            connection
+                .types
+                .iter()
+                .filter_map(|(kind, (sync, _))| match sync {
+                    SyncState::Error(reason) => {
+                        let kind = kind.type_url().rsplit('.').next().unwrap_or_default();
+                        Some(format!("{} refuses a {kind}: {reason}", connection.node))
+                    }
+                    _ => None,
+                })
         });
         refusals.collect()
     }

@@ -53,7 +53,12 @@ pub enum PlatformError {
 impl Platform {
     /// Nothing runs yet; `proxy` is the program of the sidecars, what happens to programs is told to `events`.
     #[must_use]
-    pub const fn new(directory: Directory, plane: Plane, proxy: PathBuf, events: mpsc::UnboundedSender<Event>) -> Self {
+    pub const fn new(
+        directory: Directory,
+        plane: Plane,
+        proxy: PathBuf,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
         Self {
             directory,
             plane,
@@ -78,22 +83,34 @@ impl Platform {
     /// The workload of this name.
     #[must_use]
     pub fn workload(&self, name: &str) -> Option<&Workload> {
-        self.running.iter().map(|running| &running.workload).find(|workload| workload.name == name)
+        self.running
+            .iter()
+            .map(|running| &running.workload)
+            .find(|workload| workload.name == name)
     }
 
     /// Starts what is new, ends what is gone, restarts what became another, leaves the rest alone. Gives back whose sidecar was started.
     ///
     /// # Errors
     /// When a workload cannot be started; those after it are not.
-    pub async fn adjust(&mut self, snapshot: &Arc<Snapshot>, workloads: &[Workload]) -> Result<BTreeSet<String>, PlatformError> {
+    pub async fn adjust(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        workloads: &[Workload],
+    ) -> Result<BTreeSet<String>, PlatformError> {
         let mesh = &snapshot.mesh;
         let mut keep = Vec::new();
         let mut gone = Vec::new();
         for running in self.running.drain(..) {
-            let same = workloads
-                .iter()
-                .any(|workload| running.trust_domain == mesh.trust_domain && same_sidecar(&running.workload, workload));
-            if same { keep.push(running) } else { gone.push(running) }
+            let same = workloads.iter().any(|workload| {
+                running.trust_domain == mesh.trust_domain
+                    && same_sidecar(&running.workload, workload)
+            });
+            if same {
+                keep.push(running)
+            } else {
+                gone.push(running)
+            }
         }
         self.running = keep;
         for running in gone {
@@ -105,16 +122,30 @@ impl Platform {
         for workload in workloads {
             let folder = self.directory.of(&workload.name);
             let services: Vec<Program> = service_programs(workload, workloads, &folder);
-            if let Some(running) = self.running.iter_mut().find(|running| running.workload.name == workload.name) {
+            if let Some(running) = self
+                .running
+                .iter_mut()
+                .find(|running| running.workload.name == workload.name)
+            {
                 running.workload = workload.clone();
                 running.serve(services, &self.events).await;
                 continue;
             }
-            let bootstrap = bootstrap::bootstrap(workload, &Mesh { domain: mesh.domain.clone() });
+            let bootstrap = bootstrap::bootstrap(
+                workload,
+                &Mesh {
+                    domain: mesh.domain.clone(),
+                },
+            );
             self.directory.furnish(&workload.name, &bootstrap)?;
             let served = self.plane.serve(workload, &self.directory)?;
-            let sidecar = Kept::start(sidecar_program(workload, &self.proxy, &folder), self.events.clone());
-            let services = services.into_iter().map(|program| Kept::start(program, self.events.clone()));
+            let sidecar = Kept::start(
+                sidecar_program(workload, &self.proxy, &folder),
+                self.events.clone(),
+            );
+            let services = services
+                .into_iter()
+                .map(|program| Kept::start(program, self.events.clone()));
             self.running.push(Running {
                 workload: workload.clone(),
                 trust_domain: mesh.trust_domain.clone(),
@@ -145,7 +176,10 @@ impl Platform {
 impl Running {
     /// Runs exactly these services.
     async fn serve(&mut self, programs: Vec<Program>, events: &mpsc::UnboundedSender<Event>) {
-        let (keep, gone): (Vec<Kept>, Vec<Kept>) = self.services.drain(..).partition(|kept| programs.contains(kept.program()));
+        let (keep, gone): (Vec<Kept>, Vec<Kept>) = self
+            .services
+            .drain(..)
+            .partition(|kept| programs.contains(kept.program()));
         self.services = keep;
         for kept in gone {
             kept.stop().await;
@@ -188,7 +222,11 @@ fn same_sidecar(one: &Workload, other: &Workload) -> bool {
 
 /// Envoy's command line as pilot-agent writes it (istio.md 1.2); only logs are flushed sooner, because somebody is looking.
 fn sidecar_program(workload: &Workload, proxy: &Path, folder: &Path) -> Program {
-    let family = if workload.address.is_ipv6() { "v6" } else { "v4" };
+    let family = if workload.address.is_ipv6() {
+        "v6"
+    } else {
+        "v4"
+    };
     let concurrency = CONCURRENCY.to_string();
     let arguments = [
         "-c",
@@ -213,7 +251,9 @@ fn sidecar_program(workload: &Workload, proxy: &Path, folder: &Path) -> Program 
     Program {
         workload: workload.name.clone(),
         part: Part::Sidecar,
-        command: std::iter::once(proxy.into()).chain(arguments.map(OsString::from)).collect(),
+        command: std::iter::once(proxy.into())
+            .chain(arguments.map(OsString::from))
+            .collect(),
         folder: folder.to_owned(),
         stdout: folder.join(ACCESS_LOG),
         stderr: folder.join(PROXY_LOG),
@@ -222,10 +262,23 @@ fn sidecar_program(workload: &Workload, proxy: &Path, folder: &Path) -> Program 
 
 /// One sample service for each address that the inbound listeners hand on to.
 fn service_programs(workload: &Workload, all: &[Workload], folder: &Path) -> Vec<Program> {
-    let addresses: BTreeSet<SocketAddr> = workload.inbound.iter().map(|inbound| inbound.application).collect();
+    let addresses: BTreeSet<SocketAddr> = workload
+        .inbound
+        .iter()
+        .map(|inbound| inbound.application)
+        .collect();
     let program = |address: SocketAddr| {
-        let mut command: Vec<OsString> = ["/proc/self/exe", "sample-service", "--name"].map(OsString::from).into();
-        command.extend([workload.name.clone(), "--version".to_owned(), workload.version().to_owned()].map(OsString::from));
+        let mut command: Vec<OsString> = ["/proc/self/exe", "sample-service", "--name"]
+            .map(OsString::from)
+            .into();
+        command.extend(
+            [
+                workload.name.clone(),
+                "--version".to_owned(),
+                workload.version().to_owned(),
+            ]
+            .map(OsString::from),
+        );
         command.extend(["--listen".into(), address.to_string().into()]);
         for callee in workload.callees(all) {
             command.extend(["--call".into(), callee.to_argument().into()]);
@@ -250,8 +303,16 @@ mod tests {
     #[test]
     fn sidecars_are_started_as_pilot_agent_starts_envoy() {
         let found = workloads::find(&testing::snapshot("")).workloads;
-        let program = sidecar_program(&found[0], Path::new("/opt/carbyne-proxy"), Path::new("/run/portal"));
-        let line: Vec<String> = program.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let program = sidecar_program(
+            &found[0],
+            Path::new("/opt/carbyne-proxy"),
+            Path::new("/run/portal"),
+        );
+        let line: Vec<String> = program
+            .command
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
         assert_eq!(
             line.join(" "),
             "/opt/carbyne-proxy -c etc/istio/proxy/envoy-rev.json --drain-time-s 45 --drain-strategy immediate \
@@ -265,7 +326,11 @@ mod tests {
     fn services_know_whom_they_may_call() {
         let found = workloads::find(&testing::snapshot("")).workloads;
         let programs = service_programs(&found[0], &found, Path::new("/run/portal"));
-        let line: Vec<String> = programs[0].command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let line: Vec<String> = programs[0]
+            .command
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
         assert_eq!(
             line.join(" "),
             "/proc/self/exe sample-service --name portal --version v1 --listen 127.0.10.1:9080 \

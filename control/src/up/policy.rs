@@ -5,8 +5,7 @@
 
 use carbyne_mesh::{
     model::{
-        AuthorizationPolicy, Config,
-        labels_match,
+        AuthorizationPolicy, Config, labels_match,
         security::{Action, MutualTlsMode, Operation, Rule, Source},
     },
     source::Snapshot,
@@ -64,7 +63,10 @@ pub fn refusal(snapshot: &Snapshot, caller: &Workload, callee: &Workload) -> Opt
 #[must_use]
 pub fn welcome(snapshot: &Snapshot, caller: &Workload, callee: &Workload) -> Option<Operate> {
     let allowing = of(snapshot, callee).filter(|config| config.spec.action == Action::Allow);
-    let named = allowing.flat_map(|config| &config.spec.rules).flat_map(|rule| &rule.to).filter_map(|to| example(&to.operation));
+    let named = allowing
+        .flat_map(|config| &config.spec.rules)
+        .flat_map(|rule| &rule.to)
+        .filter_map(|to| example(&to.operation));
     std::iter::once(Operate::get("/"))
         .chain(named)
         .find(|operate| verdict(snapshot, caller, callee, operate) == Some(true))
@@ -76,17 +78,33 @@ pub fn strict(snapshot: &Snapshot, workload: &Workload, port: u16) -> bool {
     let all = &snapshot.peer_authentications;
     let root = snapshot.mesh.root_namespace.as_str();
     let mut mode = MutualTlsMode::Unset;
-    for (namespace, selecting) in [(root, false), (workload.namespace.as_str(), false), (workload.namespace.as_str(), true)] {
+    for (namespace, selecting) in [
+        (root, false),
+        (workload.namespace.as_str(), false),
+        (workload.namespace.as_str(), true),
+    ] {
         let found = all.iter().find(|config| {
-            let selector = config.spec.selector.as_ref().filter(|selector| !selector.match_labels.is_empty());
-            let fits = selector.map_or(!selecting, |selector| selecting && labels_match(&selector.match_labels, &workload.labels));
+            let selector = config
+                .spec
+                .selector
+                .as_ref()
+                .filter(|selector| !selector.match_labels.is_empty());
+            let fits = selector.map_or(!selecting, |selector| {
+                selecting && labels_match(&selector.match_labels, &workload.labels)
+            });
             config.meta.namespace == namespace && fits
         });
         let Some(config) = found else {
             continue;
         };
-        let own_port = config.spec.port_level_mtls.get(&port.to_string()).filter(|_| selecting);
-        let said = own_port.or(config.spec.mtls.as_ref()).map_or(MutualTlsMode::Unset, |tls| tls.mode);
+        let own_port = config
+            .spec
+            .port_level_mtls
+            .get(&port.to_string())
+            .filter(|_| selecting);
+        let said = own_port
+            .or(config.spec.mtls.as_ref())
+            .map_or(MutualTlsMode::Unset, |tls| tls.mode);
         if said != MutualTlsMode::Unset {
             mode = said;
         }
@@ -95,10 +113,19 @@ pub fn strict(snapshot: &Snapshot, workload: &Workload, port: u16) -> bool {
 }
 
 /// Whether a request gets through; none: it depends on more than is looked at here.
-fn verdict(snapshot: &Snapshot, caller: &Workload, callee: &Workload, operate: &Operate) -> Option<bool> {
+fn verdict(
+    snapshot: &Snapshot,
+    caller: &Workload,
+    callee: &Workload,
+    operate: &Operate,
+) -> Option<bool> {
     let (mut allowed, mut any_allow) = (Some(false), false);
     for config in of(snapshot, callee) {
-        let matched = any(config.spec.rules.iter().map(|rule| matches(snapshot, rule, caller, operate)));
+        let matched = any(config
+            .spec
+            .rules
+            .iter()
+            .map(|rule| matches(snapshot, rule, caller, operate)));
         match config.spec.action {
             Action::Audit => {}
             Action::Custom | Action::Deny if matched == Some(false) => {}
@@ -113,18 +140,29 @@ fn verdict(snapshot: &Snapshot, caller: &Workload, callee: &Workload, operate: &
     if any_allow { allowed } else { Some(true) }
 }
 
-fn of<'a>(snapshot: &'a Snapshot, workload: &'a Workload) -> impl Iterator<Item = &'a Config<AuthorizationPolicy>> {
+fn of<'a>(
+    snapshot: &'a Snapshot,
+    workload: &'a Workload,
+) -> impl Iterator<Item = &'a Config<AuthorizationPolicy>> {
     let root = snapshot.mesh.root_namespace.as_str();
-    snapshot.authorization_policies.iter().filter(move |config| {
-        let here = config.meta.namespace == workload.namespace || config.meta.namespace == root;
-        let selector = config.spec.selector.as_ref();
-        here && selector.is_none_or(|selector| labels_match(&selector.match_labels, &workload.labels))
-    })
+    snapshot
+        .authorization_policies
+        .iter()
+        .filter(move |config| {
+            let here = config.meta.namespace == workload.namespace || config.meta.namespace == root;
+            let selector = config.spec.selector.as_ref();
+            here && selector
+                .is_none_or(|selector| labels_match(&selector.match_labels, &workload.labels))
+        })
 }
 
 fn matches(snapshot: &Snapshot, rule: &Rule, caller: &Workload, operate: &Operate) -> Option<bool> {
     let when = rule.when.is_empty().then_some(true);
-    let to = if rule.to.is_empty() { Some(true) } else { any(rule.to.iter().map(|to| concerns(&to.operation, operate))) };
+    let to = if rule.to.is_empty() {
+        Some(true)
+    } else {
+        any(rule.to.iter().map(|to| concerns(&to.operation, operate)))
+    };
     all([from(snapshot, rule, caller), to, when].into_iter())
 }
 
@@ -132,16 +170,28 @@ fn from(snapshot: &Snapshot, rule: &Rule, caller: &Workload) -> Option<bool> {
     if rule.from.is_empty() {
         return Some(true);
     }
-    any(rule.from.iter().map(|from| is(snapshot, &from.source, caller)))
+    any(rule
+        .from
+        .iter()
+        .map(|from| is(snapshot, &from.source, caller)))
 }
 
 fn is(snapshot: &Snapshot, source: &Source, caller: &Workload) -> Option<bool> {
     let principal = caller.principal(&snapshot.mesh.trust_domain);
-    let account = [caller.service_account.clone(), format!("{}/{}", caller.namespace, caller.service_account)];
-    let one_of = |wanted: &[String]| wanted.is_empty() || wanted.iter().any(|wanted| account.contains(wanted));
+    let account = [
+        caller.service_account.clone(),
+        format!("{}/{}", caller.namespace, caller.service_account),
+    ];
+    let one_of = |wanted: &[String]| {
+        wanted.is_empty() || wanted.iter().any(|wanted| account.contains(wanted))
+    };
     let none_of = |unwanted: &[String]| !unwanted.iter().any(|unwanted| account.contains(unwanted));
     let known = listed(&source.principals, &source.not_principals, &principal)
-        && listed(&source.namespaces, &source.not_namespaces, &caller.namespace)
+        && listed(
+            &source.namespaces,
+            &source.not_namespaces,
+            &caller.namespace,
+        )
         && one_of(&source.service_accounts)
         && none_of(&source.not_service_accounts);
     let rest = [
@@ -160,8 +210,14 @@ fn is(snapshot: &Snapshot, source: &Source, caller: &Workload) -> Option<bool> {
 }
 
 fn concerns(operation: &Operation, operate: &Operate) -> Option<bool> {
-    let known = listed(&operation.paths, &operation.not_paths, &operate.path) && listed(&operation.methods, &operation.not_methods, &operate.method);
-    let rest = [&operation.hosts, &operation.not_hosts, &operation.ports, &operation.not_ports];
+    let known = listed(&operation.paths, &operation.not_paths, &operate.path)
+        && listed(&operation.methods, &operation.not_methods, &operate.method);
+    let rest = [
+        &operation.hosts,
+        &operation.not_hosts,
+        &operation.ports,
+        &operation.not_ports,
+    ];
     if !known {
         Some(false)
     } else {
@@ -171,17 +227,26 @@ fn concerns(operation: &Operation, operate: &Operate) -> Option<bool> {
 
 /// A request that an operation is about, if one can be made up.
 fn example(operation: &Operation) -> Option<Operate> {
-    let made = |patterns: &[String], default: &str| patterns.first().map_or_else(|| default.to_owned(), |pattern| pattern.replace('*', "x"));
+    let made = |patterns: &[String], default: &str| {
+        patterns
+            .first()
+            .map_or_else(|| default.to_owned(), |pattern| pattern.replace('*', "x"))
+    };
     let path = made(&operation.paths, "/");
     let operate = Operate {
         method: made(&operation.methods, "GET"),
-        path: if path.starts_with('/') { path } else { format!("/{path}") },
+        path: if path.starts_with('/') {
+            path
+        } else {
+            format!("/{path}")
+        },
     };
     (concerns(operation, &operate) == Some(true) && !operate.path.contains('{')).then_some(operate)
 }
 
 fn listed(wanted: &[String], unwanted: &[String], value: &str) -> bool {
-    (wanted.is_empty() || wanted.iter().any(|pattern| glob(pattern, value))) && !unwanted.iter().any(|pattern| glob(pattern, value))
+    (wanted.is_empty() || wanted.iter().any(|pattern| glob(pattern, value)))
+        && !unwanted.iter().any(|pattern| glob(pattern, value))
 }
 
 /// Istio's patterns: exact, `prefix*`, `*suffix`, `*`.
@@ -228,20 +293,57 @@ mod tests {
     /// (policies, what a refusal of portal → billing is made of, what is welcome)
     #[test]
     fn outcomes_are_promised_only_where_they_are_known() {
-        let deny = |rule: &str| format!("{{selector: {{matchLabels: {{app: billing}}}}, action: DENY, rules: [{rule}]}}");
-        let allow = |rule: &str| format!("{{selector: {{matchLabels: {{app: billing}}}}, action: ALLOW, rules: [{rule}]}}");
+        let deny = |rule: &str| {
+            format!(
+                "{{selector: {{matchLabels: {{app: billing}}}}, action: DENY, rules: [{rule}]}}"
+            )
+        };
+        let allow = |rule: &str| {
+            format!(
+                "{{selector: {{matchLabels: {{app: billing}}}}, action: ALLOW, rules: [{rule}]}}"
+            )
+        };
         let portal = "from: [{source: {principals: [cluster.local/ns/shop/sa/portal]}}]";
         let stranger = "from: [{source: {principals: [cluster.local/ns/shop/sa/catalogue]}}]";
         let cases: [(Vec<String>, Option<&str>, Option<&str>); 9] = [
             (vec![], None, Some("GET /")),
             (vec![deny(&format!("{{{portal}}}"))], Some("GET /"), None),
             (vec![deny(&format!("{{{stranger}}}"))], None, Some("GET /")),
-            (vec![deny("{to: [{operation: {paths: ['/admin/*']}}]}")], Some("GET /admin/x"), Some("GET /")),
-            (vec![deny("{to: [{operation: {methods: [DELETE], paths: ['/x']}}]}")], Some("DELETE /x"), Some("GET /")),
-            (vec![deny(&format!("{{{portal}, when: [{{key: 'request.headers[a]', values: [b]}}]}}"))], None, None),
+            (
+                vec![deny("{to: [{operation: {paths: ['/admin/*']}}]}")],
+                Some("GET /admin/x"),
+                Some("GET /"),
+            ),
+            (
+                vec![deny(
+                    "{to: [{operation: {methods: [DELETE], paths: ['/x']}}]}",
+                )],
+                Some("DELETE /x"),
+                Some("GET /"),
+            ),
+            (
+                vec![deny(&format!(
+                    "{{{portal}, when: [{{key: 'request.headers[a]', values: [b]}}]}}"
+                ))],
+                None,
+                None,
+            ),
             (vec![allow(&format!("{{{stranger}}}"))], None, None),
-            (vec![allow(&format!("{{{portal}, to: [{{operation: {{paths: ['/ok']}}}}]}}"))], None, Some("GET /ok")),
-            (vec![allow("{from: [{source: {namespaces: [shop]}}]}"), deny("{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}")], None, None),
+            (
+                vec![allow(&format!(
+                    "{{{portal}, to: [{{operation: {{paths: ['/ok']}}}}]}}"
+                ))],
+                None,
+                Some("GET /ok"),
+            ),
+            (
+                vec![
+                    allow("{from: [{source: {namespaces: [shop]}}]}"),
+                    deny("{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}"),
+                ],
+                None,
+                None,
+            ),
         ];
         for (policies, refused, welcomed) in cases {
             let more: String = policies
@@ -258,7 +360,11 @@ mod tests {
             let text = |operate: Operate| format!("{} {}", operate.method, operate.path);
             let refusal = refusal(&snapshot, caller, callee).map(|refusal| text(refusal.operate));
             assert_eq!(refusal.as_deref(), refused, "{policies:?}");
-            assert_eq!(welcome(&snapshot, caller, callee).map(text).as_deref(), welcomed, "{policies:?}");
+            assert_eq!(
+                welcome(&snapshot, caller, callee).map(text).as_deref(),
+                welcomed,
+                "{policies:?}"
+            );
         }
     }
 }

@@ -104,7 +104,11 @@ impl Kept {
         let program = Arc::new(program);
         let stop = watch::Sender::new(false);
         let task = tokio::spawn(keep(Arc::clone(&program), stop.subscribe(), events));
-        Self { program, stop, task }
+        Self {
+            program,
+            stop,
+            task,
+        }
     }
 
     /// What is kept running.
@@ -126,10 +130,21 @@ impl Kept {
     }
 }
 
-async fn keep(program: Arc<Program>, mut stop: watch::Receiver<bool>, events: mpsc::UnboundedSender<Event>) {
+async fn keep(
+    program: Arc<Program>,
+    mut stop: watch::Receiver<bool>,
+    events: mpsc::UnboundedSender<Event>,
+) {
     let mut pause = SHORTEST_PAUSE;
     // Nobody listens any more only when everything is being torn down.
-    let tell = |what| events.send(Event { program: Arc::clone(&program), what }).is_ok();
+    let tell = |what| {
+        events
+            .send(Event {
+                program: Arc::clone(&program),
+                what,
+            })
+            .is_ok()
+    };
     loop {
         let started = Instant::now();
         let ended = match spawn(&program) {

@@ -16,7 +16,10 @@ pub async fn ready(admin: SocketAddr) {
         if let Ok(host) = http::HeaderValue::from_str(&admin.to_string()) {
             request.headers_mut().insert(http::header::HOST, host);
         }
-        if fetch(admin, request, ANSWER).await.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+        if fetch(admin, request, ANSWER)
+            .await
+            .is_ok_and(|answer| answer.status() == StatusCode::OK)
+        {
             return;
         }
         tokio::time::sleep(PAUSE).await;

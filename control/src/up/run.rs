@@ -53,7 +53,12 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         return Err(UpError::NoWorkloads(arguments.folder.clone()));
     }
     let proxy = locate(arguments.proxy.as_deref())?;
-    free(found.workloads.iter().flat_map(workloads::Workload::listens))?;
+    free(
+        found
+            .workloads
+            .iter()
+            .flat_map(workloads::Workload::listens),
+    )?;
     let mut signals = Signals::new()?;
     let directory = Directory::new(arguments.base_dir.as_deref())?;
     let (events, happened) = mpsc::unbounded_channel();
@@ -113,7 +118,10 @@ impl Life {
     /// Lives until a signal.
     async fn live(&mut self, signals: &mut Signals) -> Result<(), UpError> {
         self.warn();
-        self.pending = self.platform.adjust(&self.snapshot, &self.found.workloads).await?;
+        self.pending = self
+            .platform
+            .adjust(&self.snapshot, &self.found.workloads)
+            .await?;
         let deadline = self.started + self.limit;
         loop {
             tokio::select! {
@@ -192,13 +200,23 @@ impl Life {
         }
         let all = self.found.workloads.len();
         let waiting: Vec<&str> = self.pending.iter().map(String::as_str).collect();
-        let summary = format!("{} of {all} sidecars are ready; waiting for {}", all - waiting.len(), waiting.join(", "));
+        let summary = format!(
+            "{} of {all} sidecars are ready; waiting for {}",
+            all - waiting.len(),
+            waiting.join(", ")
+        );
         self.progress.step(&summary, &step);
         if self.pending.is_empty() {
             self.progress.clear();
             self.announced = true;
             let took = self.started.elapsed();
-            terminal::print(&guide(&self.snapshot, &self.found.workloads, &self.folder, self.platform.path(), took));
+            terminal::print(&guide(
+                &self.snapshot,
+                &self.found.workloads,
+                &self.folder,
+                self.platform.path(),
+                took,
+            ));
             self.show_refusals();
         }
     }
@@ -235,24 +253,41 @@ impl Life {
         let found = workloads::find(&snapshot);
         (self.snapshot, self.found) = (snapshot, found);
         self.warn();
-        match self.platform.adjust(&self.snapshot, &self.found.workloads).await {
+        match self
+            .platform
+            .adjust(&self.snapshot, &self.found.workloads)
+            .await
+        {
             Ok(started) => self.pending.extend(started),
             Err(error) => terminal::error(&error.to_string(), None),
         }
-        let gone: Vec<String> = self.waiters.keys().filter(|name| self.platform.workload(name).is_none()).cloned().collect();
+        let gone: Vec<String> = self
+            .waiters
+            .keys()
+            .filter(|name| self.platform.workload(name).is_none())
+            .cloned()
+            .collect();
         for name in gone {
             self.give_up_on(&name);
             self.pending.remove(&name);
         }
         self.platform.plane().settled(SETTLE).await;
         let resources = count(&self.snapshot);
-        terminal::note(&format!("applied {resources} resources in {} ms", began.elapsed().as_millis()));
+        terminal::note(&format!(
+            "applied {resources} resources in {} ms",
+            began.elapsed().as_millis()
+        ));
         self.show_refusals();
     }
 
     /// Says what is new among warnings.
     fn warn(&mut self) {
-        let warnings = self.snapshot.warnings.iter().map(ToString::to_string).chain(self.found.left_out.iter().cloned());
+        let warnings = self
+            .snapshot
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .chain(self.found.left_out.iter().cloned());
         let warnings: BTreeSet<String> = warnings.collect();
         for warning in warnings.difference(&self.warned) {
             terminal::warning(warning);
@@ -264,7 +299,10 @@ impl Life {
     fn show_refusals(&mut self) {
         let refusals = self.platform.plane().refusals();
         for refusal in refusals.difference(&self.refused) {
-            terminal::error(refusal, Some("this sidecar goes on with what it had before"));
+            terminal::error(
+                refusal,
+                Some("this sidecar goes on with what it had before"),
+            );
         }
         self.refused = refusals;
     }
@@ -272,12 +310,23 @@ impl Life {
 
 fn ended(program: &Program, how: &str, pause: Duration) -> String {
     let log = tail(&program.stderr, LOG_LINES);
-    let said = if log.is_empty() { String::new() } else { format!("; its log ends with\n{}", log.trim_end()) };
-    format!("{} ended ({how}), it is started again in {} ms{said}", program.title(), pause.as_millis())
+    let said = if log.is_empty() {
+        String::new()
+    } else {
+        format!("; its log ends with\n{}", log.trim_end())
+    };
+    format!(
+        "{} ended ({how}), it is started again in {} ms{said}",
+        program.title(),
+        pause.as_millis()
+    )
 }
 
 fn refused(folder: &Path) -> String {
-    format!("{} is refused as a whole: what was live before stays", folder.display())
+    format!(
+        "{} is refused as a whole: what was live before stays",
+        folder.display()
+    )
 }
 
 /// The signals that end a program in good order.

@@ -7,7 +7,11 @@ use carbyne_mesh::source::{Snapshot, read_folder};
 /// Portal, catalogue and billing in namespace `shop`, mTLS STRICT, with more documents after them.
 pub(crate) fn snapshot(more: &str) -> Arc<Snapshot> {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("platform.yaml"), format!("{PLATFORM}{more}")).unwrap();
+    std::fs::write(
+        folder.path().join("platform.yaml"),
+        format!("{PLATFORM}{more}"),
+    )
+    .unwrap();
     Arc::new(read_folder(folder.path()).unwrap())
 }
 

@@ -67,7 +67,10 @@ impl Workload {
     /// The identity in its certificate, without `spiffe://`, as policies write principals.
     #[must_use]
     pub fn principal(&self, trust_domain: &str) -> String {
-        format!("{trust_domain}/ns/{}/sa/{}", self.namespace, self.service_account)
+        format!(
+            "{trust_domain}/ns/{}/sa/{}",
+            self.namespace, self.service_account
+        )
     }
 
     /// The admin port of its sidecar.
@@ -100,8 +103,12 @@ impl Workload {
 
     /// Every address that its processes will bind.
     pub fn listens(&self) -> impl Iterator<Item = SocketAddr> {
-        let fixed = [ADMIN_PORT, STATUS_PORT, PROMETHEUS_PORT].map(|port| SocketAddr::new(self.address, port));
-        let inbound = self.inbound.iter().flat_map(|inbound| [inbound.listen, inbound.application]);
+        let fixed = [ADMIN_PORT, STATUS_PORT, PROMETHEUS_PORT]
+            .map(|port| SocketAddr::new(self.address, port));
+        let inbound = self
+            .inbound
+            .iter()
+            .flat_map(|inbound| [inbound.listen, inbound.application]);
         let outbound = self.outbound.iter().map(|outbound| outbound.through);
         let all: BTreeSet<SocketAddr> = fixed.into_iter().chain(inbound).chain(outbound).collect();
         all.into_iter()
@@ -112,17 +119,34 @@ impl Workload {
 #[must_use]
 pub fn find(snapshot: &Snapshot) -> Found {
     let mut found = Found::default();
-    for service in snapshot.registry.services.iter().filter(|service| !service.external) {
+    for service in snapshot
+        .registry
+        .services
+        .iter()
+        .filter(|service| !service.external)
+    {
         for instance in &service.instances {
-            let Some(address) = instance.address.parse::<IpAddr>().ok().filter(IpAddr::is_loopback) else {
+            let Some(address) = instance
+                .address
+                .parse::<IpAddr>()
+                .ok()
+                .filter(IpAddr::is_loopback)
+            else {
                 let address = &instance.address;
-                let line = format!("{address} of {} is not a loopback address: nothing is started for it", service.hostname);
+                let line = format!(
+                    "{address} of {} is not a loopback address: nothing is started for it",
+                    service.hostname
+                );
                 if !found.left_out.contains(&line) {
                     found.left_out.push(line);
                 }
                 continue;
             };
-            if let Some(known) = found.workloads.iter_mut().find(|known| known.address == address) {
+            if let Some(known) = found
+                .workloads
+                .iter_mut()
+                .find(|known| known.address == address)
+            {
                 if !known.hosts.contains(&service.hostname) {
                     known.hosts.push(service.hostname.clone());
                 }
@@ -137,20 +161,34 @@ pub fn find(snapshot: &Snapshot) -> Found {
     for workload in &found.workloads {
         if workload.inbound.is_empty() {
             let Workload { name, address, .. } = workload;
-            let line = format!("no Sidecar gives {name} ({address}) an ingress listener with a defaultEndpoint: no service is started for it");
+            let line = format!(
+                "no Sidecar gives {name} ({address}) an ingress listener with a defaultEndpoint: no service is started for it"
+            );
             found.left_out.push(line);
         }
     }
     found
 }
 
-fn workload(snapshot: &Snapshot, service: &Service, instance: &Instance, address: IpAddr) -> Workload {
-    let namespace = if instance.namespace.is_empty() { &service.namespace } else { &instance.namespace };
+fn workload(
+    snapshot: &Snapshot,
+    service: &Service,
+    instance: &Instance,
+    address: IpAddr,
+) -> Workload {
+    let namespace = if instance.namespace.is_empty() {
+        &service.namespace
+    } else {
+        &instance.namespace
+    };
     let name = Some(&instance.workload)
         .filter(|name| !name.is_empty())
         .or_else(|| instance.labels.get("app"))
         .map_or_else(|| first_label(&service.hostname), String::as_str);
-    let account = instance.account.as_deref().and_then(|account| account.rsplit_once("/sa/"));
+    let account = instance
+        .account
+        .as_deref()
+        .and_then(|account| account.rsplit_once("/sa/"));
     let sidecar = sidecar(snapshot, namespace, &instance.labels).map(|config| &config.spec);
     Workload {
         name: name.to_owned(),
@@ -159,22 +197,34 @@ fn workload(snapshot: &Snapshot, service: &Service, instance: &Instance, address
         labels: instance.labels.clone(),
         service_account: account.map_or("default", |(_, account)| account).to_owned(),
         hosts: vec![service.hostname.clone()],
-        inbound: sidecar.map(|sidecar| inbound(sidecar, address)).unwrap_or_default(),
-        outbound: sidecar.map(|sidecar| outbound(snapshot, sidecar, namespace)).unwrap_or_default(),
+        inbound: sidecar
+            .map(|sidecar| inbound(sidecar, address))
+            .unwrap_or_default(),
+        outbound: sidecar
+            .map(|sidecar| outbound(snapshot, sidecar, namespace))
+            .unwrap_or_default(),
     }
 }
 
 /// istiod's choice: one that selects the workload, else the namespace's own, else the root namespace's.
-fn sidecar<'a>(snapshot: &'a Snapshot, namespace: &str, labels: &Labels) -> Option<&'a Config<Sidecar>> {
+fn sidecar<'a>(
+    snapshot: &'a Snapshot,
+    namespace: &str,
+    labels: &Labels,
+) -> Option<&'a Config<Sidecar>> {
     let of = |namespace: &str| {
         let namespace = namespace.to_owned();
-        snapshot.sidecars.iter().filter(move |config| config.meta.namespace == namespace)
+        snapshot
+            .sidecars
+            .iter()
+            .filter(move |config| config.meta.namespace == namespace)
     };
     let selecting = of(namespace).find(|config| {
         let selector = config.spec.workload_selector.as_ref();
         selector.is_some_and(|selector| labels_match(&selector.labels, labels))
     });
-    let general = |namespace: &str| of(namespace).find(|config| config.spec.workload_selector.is_none());
+    let general =
+        |namespace: &str| of(namespace).find(|config| config.spec.workload_selector.is_none());
     selecting
         .or_else(|| general(namespace))
         .or_else(|| general(&snapshot.mesh.root_namespace))
@@ -190,7 +240,10 @@ fn inbound(sidecar: &Sidecar, own: IpAddr) -> Vec<Inbound> {
             other => other.trim_matches(['[', ']']).parse().ok()?,
         };
         Some(Inbound {
-            listen: SocketAddr::new(bound(&ingress.bind, own)?, u16::try_from(ingress.port.number).ok()?),
+            listen: SocketAddr::new(
+                bound(&ingress.bind, own)?,
+                u16::try_from(ingress.port.number).ok()?,
+            ),
             application: SocketAddr::new(host, port.parse().ok()?),
         })
     });
@@ -207,8 +260,13 @@ fn outbound(snapshot: &Snapshot, sidecar: &Sidecar, namespace: &str) -> Vec<Outb
             continue;
         };
         for service in &snapshot.registry.services {
-            let offered = service.port(port.number).is_some_and(|port| port.protocol.is_http_or_sniffed());
-            let seen = egress.hosts.iter().any(|pattern| imported(pattern, service, namespace));
+            let offered = service
+                .port(port.number)
+                .is_some_and(|port| port.protocol.is_http_or_sniffed());
+            let seen = egress
+                .hosts
+                .iter()
+                .any(|pattern| imported(pattern, service, namespace));
             if offered && seen && !found.iter().any(|known| known.host == service.hostname) {
                 found.push(Outbound {
                     host: service.hostname.clone(),
@@ -235,11 +293,17 @@ fn imported(pattern: &str, service: &Service, own: &str) -> bool {
         Some(suffix) => service.hostname.ends_with(suffix),
         None => service.hostname == host,
     };
-    namespace_fits && host_fits && carbyne_mesh::source::exported(&service.export_to, &service.namespace, own)
+    namespace_fits
+        && host_fits
+        && carbyne_mesh::source::exported(&service.export_to, &service.namespace, own)
 }
 
 fn bound(bind: &str, own: IpAddr) -> Option<IpAddr> {
-    if bind.is_empty() { Some(own) } else { bind.parse().ok() }
+    if bind.is_empty() {
+        Some(own)
+    } else {
+        bind.parse().ok()
+    }
 }
 
 /// Two workloads of one name get numbers, in the order of their addresses.
@@ -261,7 +325,9 @@ fn distinct_names(workloads: &mut [Workload]) {
 /// A short name for a host: that of the workload that serves it, if only one does.
 #[must_use]
 pub fn name_of_host(host: &str, all: &[Workload]) -> String {
-    let mut serving = all.iter().filter(|workload| workload.hosts.iter().any(|own| own == host));
+    let mut serving = all
+        .iter()
+        .filter(|workload| workload.hosts.iter().any(|own| own == host));
     match (serving.next(), serving.next()) {
         (Some(only), None) => only.name.clone(),
         _ => first_label(host).to_owned(),

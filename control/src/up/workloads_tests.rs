@@ -8,12 +8,19 @@ fn at(text: &str) -> SocketAddr {
 fn finds_who_is_where() {
     let found = find(&testing::snapshot(""));
     assert!(found.left_out.is_empty(), "{:?}", found.left_out);
-    let names: Vec<&str> = found.workloads.iter().map(|workload| workload.name.as_str()).collect();
+    let names: Vec<&str> = found
+        .workloads
+        .iter()
+        .map(|workload| workload.name.as_str())
+        .collect();
     assert_eq!(names, ["portal", "catalogue", "billing"]);
     let [portal, catalogue, _] = found.workloads.as_slice() else {
         panic!("three workloads");
     };
-    assert_eq!(portal.principal("cluster.local"), "cluster.local/ns/shop/sa/portal");
+    assert_eq!(
+        portal.principal("cluster.local"),
+        "cluster.local/ns/shop/sa/portal"
+    );
     assert_eq!(portal.admin(), at("127.0.10.1:15000"));
     assert_eq!(portal.version(), "v1");
     assert_eq!(
@@ -23,7 +30,11 @@ fn finds_who_is_where() {
             application: at("127.0.10.1:9080"),
         }]
     );
-    let callees: Vec<String> = portal.callees(&found.workloads).iter().map(Callee::to_argument).collect();
+    let callees: Vec<String> = portal
+        .callees(&found.workloads)
+        .iter()
+        .map(Callee::to_argument)
+        .collect();
     assert_eq!(
         callees,
         [
@@ -64,7 +75,11 @@ spec:
 #[test]
 fn egress_hosts_select_as_istio_reads_them() {
     let snapshot = testing::snapshot("");
-    let service = snapshot.registry.named("billing.shop.svc.cluster.local").next().unwrap();
+    let service = snapshot
+        .registry
+        .named("billing.shop.svc.cluster.local")
+        .next()
+        .unwrap();
     for (pattern, own, expected) in [
         ("./*", "shop", true),
         ("./*", "other", false),
@@ -76,6 +91,10 @@ fn egress_hosts_select_as_istio_reads_them() {
         ("*/*.other.svc.cluster.local", "other", false),
         ("billing.shop.svc.cluster.local", "shop", false),
     ] {
-        assert_eq!(imported(pattern, service, own), expected, "{pattern} from {own}");
+        assert_eq!(
+            imported(pattern, service, own),
+            expected,
+            "{pattern} from {own}"
+        );
     }
 }

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A platform under test. Dropping it ends it.
-pub struct Up {
+pub(crate) struct Up {
     child: Child,
     out: Receiver<String>,
     err: Receiver<String>,
@@ -32,8 +32,11 @@ pub struct Up {
 
 impl Up {
     /// Starts it on a folder.
-    pub fn start(folder: TempDir, proxy: &Path) -> Self {
-        let base = tempfile::Builder::new().prefix("up").tempdir_in("/tmp").unwrap();
+    pub(crate) fn start(folder: TempDir, proxy: &Path) -> Self {
+        let base = tempfile::Builder::new()
+            .prefix("up")
+            .tempdir_in("/tmp")
+            .unwrap();
         let mut child = Command::new(carbyne())
             .arg("up")
             .arg(folder.path())
@@ -46,7 +49,10 @@ impl Up {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (out, err) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
+        let (out, err) = (
+            lines(child.stdout.take().unwrap()),
+            lines(child.stderr.take().unwrap()),
+        );
         Self {
             child,
             out,
@@ -58,17 +64,20 @@ impl Up {
     }
 
     /// The folder of YAML.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Waits for what is printed when all is ready; gives back what to try: what it shows, the command.
-    pub fn guide(&mut self) -> Vec<(String, String)> {
+    pub(crate) fn guide(&mut self) -> Vec<(String, String)> {
         let mut tries = Vec::new();
         let mut shows = None;
         let end = Instant::now() + LIMIT;
         loop {
-            let Ok(line) = self.out.recv_timeout(end.saturating_duration_since(Instant::now())) else {
+            let Ok(line) = self
+                .out
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            else {
                 self.said.extend(self.err.try_iter());
                 panic!("not ready; it said:\n{}", self.said.join("\n"));
             };
@@ -84,11 +93,17 @@ impl Up {
     }
 
     /// Waits for a line on standard error that contains this.
-    pub fn expect_error(&mut self, part: &str) -> String {
+    pub(crate) fn expect_error(&mut self, part: &str) -> String {
         let end = Instant::now() + LIMIT;
         loop {
-            let Ok(line) = self.err.recv_timeout(end.saturating_duration_since(Instant::now())) else {
-                panic!("it did not say `{part}`; it said:\n{}", self.said.join("\n"));
+            let Ok(line) = self
+                .err
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            else {
+                panic!(
+                    "it did not say `{part}`; it said:\n{}",
+                    self.said.join("\n")
+                );
             };
             self.said.push(line.clone());
             if line.contains(part) {
@@ -97,59 +112,78 @@ impl Up {
         }
     }
 
-    /// The process of a workload whose program has this name; waits for it.
-    pub fn pid(&self, workload: &str, program: &str) -> i32 {
+    /// The process of a workload whose command line contains this; waits for it.
+    pub(crate) fn pid(&self, workload: &str, program: &str) -> i32 {
         let mut found = None;
         within(LIMIT, || {
             found = self.find(workload, program);
-            found.map(|_| ()).ok_or_else(|| format!("{workload} has no {program}"))
+            found
+                .map(|_| ())
+                .ok_or_else(|| format!("{workload} has no {program}"))
         });
         found.unwrap()
     }
 
     /// The same without waiting.
-    pub fn find(&self, workload: &str, program: &str) -> Option<i32> {
-        let of = |(pid, folder, name): &(i32, PathBuf, String)| (folder.ends_with(workload) && name == program).then_some(*pid);
+    pub(crate) fn find(&self, workload: &str, program: &str) -> Option<i32> {
+        let of = |(pid, folder, name): &(i32, PathBuf, String)| {
+            (folder.ends_with(workload) && name.contains(program)).then_some(*pid)
+        };
         self.processes().iter().find_map(of)
     }
 
-    /// Every process that runs in the runtime directory: process, folder, program.
-    pub fn processes(&self) -> Vec<(i32, PathBuf, String)> {
+    /// Every process that runs in the runtime directory: process, folder, command line.
+    pub(crate) fn processes(&self) -> Vec<(i32, PathBuf, String)> {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse::<i32>().ok())
+            else {
                 continue;
             };
             // Processes come and go while we look.
             let Ok(folder) = fs::read_link(entry.path().join("cwd")) else {
                 continue;
             };
-            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            let name = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let name = String::from_utf8_lossy(&name).replace('\0', " ");
             let state = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            let zombie = state.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'));
+            let zombie = state
+                .rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('Z'));
             if folder.starts_with(self.base.path()) && !zombie {
-                found.push((pid, folder, name.trim().to_owned()));
+                found.push((pid, folder, name.trim_end().to_owned()));
             }
         }
         found
     }
 
     /// Ctrl-C: it ends well and leaves no process and no file.
-    pub fn end(mut self) {
+    pub(crate) fn end(mut self) {
         kill_process(pid(&self.child), Signal::INT).unwrap();
         let mut status = None;
         within(Duration::from_secs(10), || {
             status = self.child.try_wait().unwrap();
-            status.map(|_| ()).ok_or_else(|| "it does not end".to_owned())
+            status
+                .map(|_| ())
+                .ok_or_else(|| "it does not end".to_owned())
         });
-        assert_eq!(status.and_then(|status| status.code()), Some(0), "{:?}", self.err.try_iter().collect::<Vec<_>>());
+        assert_eq!(
+            status.and_then(|status| status.code()),
+            Some(0),
+            "{:?}",
+            self.err.try_iter().collect::<Vec<_>>()
+        );
         assert_eq!(self.processes(), []);
         let left: Vec<_> = fs::read_dir(self.base.path()).unwrap().flatten().collect();
         assert!(left.is_empty(), "{left:?}");
     }
 
     /// SIGKILL: it has no chance to clean up.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -164,12 +198,12 @@ impl Drop for Up {
 }
 
 /// The program under test.
-pub fn carbyne() -> &'static Path {
+pub(crate) fn carbyne() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_carbyne"))
 }
 
 /// A copy of the example folder on addresses of its own, so that tests (and a running `make up`) do not meet.
-pub fn example(number: u8) -> TempDir {
+pub(crate) fn example(number: u8) -> TempDir {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/platform");
     let folder = tempfile::tempdir().unwrap();
     // 127.16.0.0/12, so that two runs of the tests rarely meet either.
@@ -178,17 +212,22 @@ pub fn example(number: u8) -> TempDir {
     for entry in fs::read_dir(source).unwrap().flatten() {
         let text = fs::read_to_string(entry.path()).unwrap();
         // The applications move to the workloads' own addresses.
-        let text = text.replace("127.0.10.", &own).replace("127.0.0.1:", "0.0.0.0:");
+        let text = text
+            .replace("127.0.10.", &own)
+            .replace("127.0.0.1:", "0.0.0.0:");
         fs::write(folder.path().join(entry.file_name()), text).unwrap();
     }
     folder
 }
 
 /// The real proxy; without it these tests mean nothing.
-pub fn real_proxy() -> PathBuf {
+pub(crate) fn real_proxy() -> PathBuf {
     let named = env::var_os("CARBYNE_PROXY").map(PathBuf::from);
-    let built = env::var_os("CARBYNE_BIN_DIR").map(|folder| PathBuf::from(folder).join("carbyne-proxy"));
-    let proxy = named.or(built).unwrap_or_else(|| carbyne().with_file_name("carbyne-proxy"));
+    let built =
+        env::var_os("CARBYNE_BIN_DIR").map(|folder| PathBuf::from(folder).join("carbyne-proxy"));
+    let proxy = named
+        .or(built)
+        .unwrap_or_else(|| carbyne().with_file_name("carbyne-proxy"));
     assert!(
         proxy.is_file(),
         "{} is missing: build it with `cargo build --bin carbyne-proxy`, or name another with CARBYNE_PROXY",
@@ -198,25 +237,20 @@ pub fn real_proxy() -> PathBuf {
 }
 
 /// Something that looks like a proxy to `up`: its admin port answers, nothing else does.
-pub fn stand_in() -> PathBuf {
-    static STAND_IN: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("stand-in");
-        // Of its own name among processes; a link, for a copy may still be open for writing when a test forks.
-        std::os::unix::fs::symlink(carbyne(), &program).unwrap();
-        let path = program.display().to_string();
+pub(crate) fn stand_in() -> PathBuf {
+    static STAND_IN: LazyLock<PathBuf> = LazyLock::new(|| {
+        let path = carbyne().display();
         let text = format!(
             "admin=$(grep -o 'sidecar~[^~]*' etc/istio/proxy/envoy-rev.json | head -n 1 | cut -d '~' -f 2)\n\
              exec {path} sample-service --name stand-in --listen \"$admin:15000\""
         );
-        let script = script(&text);
-        (folder, script)
+        script(&text)
     });
-    STAND_IN.1.clone()
+    STAND_IN.clone()
 }
 
 /// A shell script to run in a proxy's place.
-pub fn script(text: &str) -> PathBuf {
+pub(crate) fn script(text: &str) -> PathBuf {
     let folder = tempfile::tempdir().unwrap().keep();
     let path = folder.join("script");
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -225,21 +259,36 @@ pub fn script(text: &str) -> PathBuf {
 }
 
 /// Runs a printed line: whether it went well, and what it wrote.
-pub fn shell(line: &str) -> (bool, String) {
-    let output = Command::new("timeout").args(["10", "sh", "-c", line]).output().unwrap();
-    (output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned())
+pub(crate) fn shell(line: &str) -> (bool, String) {
+    let output = Command::new("timeout")
+        .args(["10", "sh", "-c", line])
+        .output()
+        .unwrap();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
 }
 
 /// Runs `up` on something that it does not start: exit code and standard error.
-pub fn refused(folder: &Path, proxy: &Path) -> (Option<i32>, String) {
+pub(crate) fn refused(folder: &Path, proxy: &Path) -> (Option<i32>, String) {
     let mut command = Command::new("timeout");
-    command.args(["30"]).arg(carbyne()).arg("up").arg(folder).arg("--proxy").arg(proxy);
+    command
+        .args(["30"])
+        .arg(carbyne())
+        .arg("up")
+        .arg(folder)
+        .arg("--proxy")
+        .arg(proxy);
     let output = command.stdin(Stdio::null()).output().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 /// Asks again until it is so; the last answer is shown if it never is.
-pub fn within(limit: Duration, mut ask: impl FnMut() -> Result<(), String>) {
+pub(crate) fn within(limit: Duration, mut ask: impl FnMut() -> Result<(), String>) {
     let end = Instant::now() + limit;
     loop {
         let Err(answer) = ask() else {
@@ -251,7 +300,7 @@ pub fn within(limit: Duration, mut ask: impl FnMut() -> Result<(), String>) {
 }
 
 /// Kills a process with SIGKILL.
-pub fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
