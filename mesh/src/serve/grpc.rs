@@ -4,7 +4,6 @@ use std::{
     convert::Infallible,
     future::Future,
     io,
-    marker::PhantomData,
     net::SocketAddr,
     path::{Path, PathBuf},
     pin::Pin,
@@ -14,7 +13,7 @@ use std::{
 use prost::Message;
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnixListenerStream};
@@ -29,7 +28,7 @@ use tonic_prost::ProstCodec;
 /// A running server; dropping it lets it run, [`Server::stop`] ends it.
 #[derive(Debug)]
 pub struct Server {
-    closing: watch::Sender<bool>,
+    stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
     address: Option<SocketAddr>,
     path: Option<PathBuf>,
@@ -44,7 +43,9 @@ impl Server {
 
     /// Closes the socket and all its streams, removes a Unix socket's file.
     pub async fn stop(self) {
-        self.closing.send_replace(true);
+        if self.stop.send(()).is_err() {
+            tracing::debug!("the server had already ended");
+        }
         self.task.abort();
         if let Err(error) = self.task.await
             && !error.is_cancelled()
@@ -72,22 +73,9 @@ pub(super) trait Methods: Clone + Send + Sync + 'static {
 /// A gRPC answer under way.
 pub(super) type BoxedResponse = Pin<Box<dyn Future<Output = http::Response<Body>> + Send>>;
 
-/// Turns true when the server stops; rides on each request to the task of its stream.
-#[derive(Clone)]
-struct Closing(watch::Receiver<bool>);
-
-impl Closing {
-    /// Waits for the end. A dropped [`Server`] is not an end: the server goes on.
-    async fn wait(mut self) {
-        if self.0.wait_for(|closing| *closing).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
 /// The tower service of [`Methods`].
 #[derive(Clone)]
-struct Routed<M>(M, Closing);
+struct Routed<M>(M);
 
 impl<M: Methods> NamedService for Routed<M> {
     const NAME: &'static str = M::NAME;
@@ -102,8 +90,7 @@ impl<M: Methods> Service<http::Request<Body>> for Routed<M> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        request.extensions_mut().insert(self.1.clone());
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let method = request
             .uri()
             .path()
@@ -126,19 +113,18 @@ where
     F: Future<Output = ()> + Send + 'static,
     H: FnOnce(Streaming<I>, mpsc::Sender<Result<O, Status>>) -> F + Send + 'static,
 {
-    let closing = request.extensions().get::<Closing>().cloned();
     Box::pin(async move {
         let mut grpc =
             Grpc::new(ProstCodec::<O, I>::default()).max_decoding_message_size(MAX_REQUEST);
         grpc.streaming(
-            Bidirectional(Some((handler, closing)), PhantomData),
+            Bidirectional(Some(handler), std::marker::PhantomData),
             request,
         )
         .await
     })
 }
 
-struct Bidirectional<I, O, H>(Option<(H, Option<Closing>)>, PhantomData<fn(I) -> O>);
+struct Bidirectional<I, O, H>(Option<H>, std::marker::PhantomData<fn(I) -> O>);
 
 impl<I, O, F, H> StreamingService<I> for Bidirectional<I, O, H>
 where
@@ -152,20 +138,11 @@ where
     type Future = std::future::Ready<Result<tonic::Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<I>>) -> Self::Future {
-        let Some((handler, closing)) = self.0.take() else {
+        let Some(handler) = self.0.take() else {
             return std::future::ready(Err(Status::internal("called twice")));
         };
         let (out, stream) = mpsc::channel(QUEUE);
-        let handled = handler(request.into_inner(), out);
-        tokio::spawn(async move {
-            match closing {
-                Some(closing) => tokio::select! {
-                    () = handled => {}
-                    () = closing.wait() => {}
-                },
-                None => handled.await,
-            }
-        });
+        tokio::spawn(handler(request.into_inner(), out));
         std::future::ready(Ok(tonic::Response::new(ReceiverStream::new(stream))))
     }
 }
@@ -180,13 +157,17 @@ pub(super) fn unix<M: Methods>(path: &Path, methods: M) -> io::Result<Server> {
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
-    let (closing, closed) = watch::channel(false);
-    let closed = Closing(closed);
+    let (stop, stopped) = oneshot::channel();
     let serving = tonic::transport::Server::builder()
-        .add_service(Routed(methods, closed.clone()))
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), closed.wait());
+        .add_service(Routed(methods))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async {
+            // Closed without a word: the handle was dropped, and the server goes on.
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        });
     Ok(Server {
-        closing,
+        stop,
         task: spawn(serving),
         address: None,
         path: Some(path.to_owned()),
@@ -197,13 +178,16 @@ pub(super) fn unix<M: Methods>(path: &Path, methods: M) -> io::Result<Server> {
 pub(super) async fn tcp<M: Methods>(address: SocketAddr, methods: M) -> io::Result<Server> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let (closing, closed) = watch::channel(false);
-    let closed = Closing(closed);
+    let (stop, stopped) = oneshot::channel();
     let serving = tonic::transport::Server::builder()
-        .add_service(Routed(methods, closed.clone()))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), closed.wait());
+        .add_service(Routed(methods))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        });
     Ok(Server {
-        closing,
+        stop,
         task: spawn(serving),
         address: Some(address),
         path: None,
