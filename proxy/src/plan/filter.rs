@@ -284,7 +284,7 @@ pub fn per_route(config: &Any, disabled: bool, scope: &Scope<'_>) -> FilterConfi
         type_name: Arc::from(name),
         bytes: Bytes::copy_from_slice(&config.value),
         disabled,
-        compiled: None,
+        compiled: crate::filter::http::compile_route(config, scope),
         refuse,
     }
 }

@@ -121,7 +121,7 @@ async fn connection(
     };
     let Some(chain) = listener.table.find(&facts).and_then(|index| listener.chains.get(index)) else {
         listener.stats.no_chain.increment();
-        listener.log.no_chain(&downstream);
+        listener.log.no_chain(&Rc::new(downstream));
         reset(&socket);
         return;
     };
@@ -139,7 +139,7 @@ async fn connection(
             }
             Err(error) => {
                 listener.stats.handshake_failures.increment();
-                listener.log.handshake_failed(&downstream, error.reason());
+                listener.log.handshake_failed(&Rc::new(downstream), error.reason());
                 return;
             }
         },

@@ -114,7 +114,7 @@ async fn serve(
 ) -> Result<(), RunError> {
     let worker = Worker::new(None);
     let environment = Environment::default();
-    let telling = Telling::new(&options, &message);
+    let telling = Telling::new(&options, environment.clone());
     let compiler = Compiler {
         environment: environment.clone(),
         telling: telling.clone(),

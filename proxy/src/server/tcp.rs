@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use carbyne_engine::cluster::settings::{Discovery, Transport};
 use carbyne_engine::cluster::outlier::LocalFailure;
@@ -22,92 +22,69 @@ use xxhash_rust::xxh64::xxh64;
 use super::connection::{remote_socket, reset};
 use super::listener::TcpProxy;
 use crate::live::clusters::LiveCluster;
+use crate::observe::facts::StreamRecord;
+use crate::observe::flags::Flags;
 
 /// What network filters found out about a stream.
 #[derive(Debug, Default)]
 pub struct StreamFacts {}
 
-/// Everything known about a stream, for logs and metrics.
-#[derive(Debug)]
-pub struct StreamRecord<'a> {
-    /// The client's connection.
-    pub downstream: &'a Downstream,
-    /// The cluster, if it exists.
-    pub cluster: Option<&'a Arc<LiveCluster>>,
-    /// The name of the cluster that was chosen.
-    pub cluster_name: Option<&'a Arc<str>>,
-    /// The host.
-    pub host: Option<&'a Arc<Host>>,
-    /// The connection to it.
-    pub upstream: Option<&'a ConnectionFacts>,
-    /// Workloads at both ends.
-    pub facts: &'a StreamFacts,
-    /// Bytes from the client.
-    pub received: u64,
-    /// Bytes to the client.
-    pub sent: u64,
-    /// How long it lasted.
-    pub duration: Duration,
-    /// What went wrong.
-    pub events: Events,
-    /// Why the connection to the host failed.
-    pub failure: Option<&'a str>,
-    /// Why it ended early (`%CONNECTION_TERMINATION_DETAILS%`).
-    pub details: Option<&'a str>,
-}
-
 /// Carries one stream.
 pub async fn proxy(
     worker: &Rc<Worker>,
     mut client: Stream,
-    downstream: &Downstream,
+    downstream: &Rc<Downstream>,
     proxy: &TcpProxy,
-    facts: StreamFacts,
+    _facts: StreamFacts,
 ) {
+    let mut record = StreamRecord::new(downstream.clone());
+    let mut events = Events::default();
     let slot = proxy.plan.pick(fastrand::u64(..));
     let live = slot.and_then(|slot| (*slot.load()).clone());
-    let mut events = Events::default();
-    let mut failure: Option<Cow<'static, str>> = None;
-    let progress = Progress::default();
-    let mut connected = None;
+    record.cluster = slot.map(|slot| slot.name().clone());
     match &live {
         None => events.insert(Event::NoCluster),
-        Some(live) => match connect(worker, live, downstream, proxy).await {
-            Err(error) => failure = note(&mut events, &error),
-            Ok(connection) => connected = Some(connection),
-        },
-    }
-    let mut details = None;
-    if let Some((host, stream, upstream)) = &mut connected {
-        proxy.log.opened(&record(
-            downstream, live.as_ref(), slot.map(|slot| slot.name()), Some(host), Some(upstream), &facts,
-        ));
-        match relay(&mut client, stream, proxy.limits, &progress).await {
-            End::Closed => {}
-            End::Idle => events.insert(Event::StreamIdle),
-            End::MaxDuration => {
-                events.insert(Event::DurationExceeded);
-                details = Some("max_downstream_connection_duration");
+        Some(live) => {
+            record.cluster_plan = Some(live.plan.clone());
+            match connect(worker, live, downstream, proxy).await {
+                Err(error) => record.upstream.failure = note(&mut events, &error),
+                Ok((host, mut stream, upstream)) => {
+                    record.upstream.cluster = Some(live.cluster.clone());
+                    record.upstream.host = Some(host);
+                    record.upstream.local.clone_from(&upstream.local);
+                    record.upstream.tls.clone_from(&upstream.tls);
+                    carry(&mut client, &mut stream, proxy, &mut record, &mut events).await;
+                }
             }
-            End::Client(_) => reset(stream.socket()),
-            End::Host(_) => reset(client.socket()),
         }
-    } else {
+    }
+    if record.upstream.host.is_none() {
         reset(client.socket());
     }
-    let (host, upstream) = match &connected {
-        Some((host, _, upstream)) => (Some(host), Some(&**upstream)),
-        None => (None, None),
-    };
-    proxy.log.ended(&StreamRecord {
-        received: progress.received.get(),
-        sent: progress.sent.get(),
-        duration: downstream.accepted.elapsed(),
-        events,
-        failure: failure.as_deref(),
-        details,
-        ..record(downstream, live.as_ref(), slot.map(|slot| slot.name()), host, upstream, &facts)
-    });
+    record.flags = Flags::of(events);
+    proxy.log.ended(record);
+}
+
+async fn carry(
+    client: &mut Stream,
+    host: &mut Stream,
+    proxy: &TcpProxy,
+    record: &mut StreamRecord,
+    events: &mut Events,
+) {
+    let progress = Progress::default();
+    match relay(client, host, proxy.limits, &progress).await {
+        End::Closed => {}
+        End::Idle => events.insert(Event::StreamIdle),
+        End::MaxDuration => {
+            events.insert(Event::DurationExceeded);
+            record.termination = "max_downstream_connection_duration".into();
+        }
+        End::Client(_) => reset(host.socket()),
+        End::Host(_) => reset(client.socket()),
+    }
+    record.counts.received = progress.received.get();
+    record.counts.sent = progress.sent.get();
 }
 
 async fn connect(
@@ -201,28 +178,4 @@ fn note(events: &mut Events, error: &Error) -> Option<Cow<'static, str>> {
         _ => events.insert(Event::ConnectFailed),
     }
     None
-}
-
-fn record<'a>(
-    downstream: &'a Downstream,
-    cluster: Option<&'a Arc<LiveCluster>>,
-    cluster_name: Option<&'a Arc<str>>,
-    host: Option<&'a Arc<Host>>,
-    upstream: Option<&'a ConnectionFacts>,
-    facts: &'a StreamFacts,
-) -> StreamRecord<'a> {
-    StreamRecord {
-        downstream,
-        cluster,
-        cluster_name,
-        host,
-        upstream,
-        facts,
-        received: 0,
-        sent: 0,
-        duration: Duration::ZERO,
-        events: Events::default(),
-        failure: None,
-        details: None,
-    }
 }

@@ -74,7 +74,10 @@ impl Handler for HttpHandler {
         }
         manager.choose(exchange);
         for index in 0..manager.filters.len() {
-            manager.filters.request(index, exchange).await?;
+            manager
+                .filters
+                .request(index, exchange, &manager.clusters)
+                .await?;
             if exchange.context.route_cleared {
                 exchange.context.route_cleared = false;
                 manager.choose(exchange);
