@@ -25,7 +25,8 @@ pub struct ChainPlan {
     pub filters: Vec<NetworkFilterPlan>,
     /// `filter_metadata` as JSON.
     pub metadata: Option<Arc<serde_json::Value>>,
-    /// Something that guards was not understood: connections are reset. HTTP refuses by itself, with 503.
+    /// Something that guards was not understood (a criterion, TLS, a network filter): connections are reset, those of HTTP too. What HTTP filters
+    /// and routes guard is refused by HTTP, with 503: [`super::http::HttpPlan::refuse`].
     pub refuse: Option<Arc<str>>,
 }
 

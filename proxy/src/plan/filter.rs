@@ -23,6 +23,11 @@ use super::http::HttpPlan;
 use super::scope::Scope;
 use super::tcp::TcpPlan;
 use super::undecoded::is_known;
+use crate::filter::fault::FaultFilter;
+use crate::filter::http::compile_route;
+use crate::filter::local_ratelimit::LocalRateLimitFilter;
+use crate::filter::planned::Planned;
+use crate::filter::rbac::RbacFilter;
 use crate::live::route::FilterConfig;
 
 /// A filter of an HTTP connection manager.
@@ -159,17 +164,33 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
     {
         return Some(HttpFilterKind::Refuse(doubt));
     }
+    // Read once here, so that what is wrong with them is refused by its place in the resource.
+    macro_rules! checked {
+        ($($message:ty => $variant:ident by $plan:path),* $(,)?) => {
+            $(if unwrapped.is::<$message>() {
+                let Some(message) = decode::<$message>(&unwrapped, &scope) else {
+                    return left_out(filter, &scope, "its message cannot be read");
+                };
+                return match $plan(&message, &scope)? {
+                    Planned::Serves(_) => Some(HttpFilterKind::$variant(message)),
+                    Planned::Refuses(refuse) => Some(HttpFilterKind::Refuse(refuse.reason)),
+                };
+            })*
+        };
+    }
+    checked!(
+        wire::fault::v3::HttpFault => Fault by FaultFilter::plan,
+        wire::local_ratelimit::v3::LocalRateLimit => LocalRateLimit by LocalRateLimitFilter::plan,
+        wire::rbac::v3::Rbac => Rbac by RbacFilter::plan,
+    );
     dispatch!(
         alpn::FilterConfig => Alpn,
         wire::compressor::v3::Compressor => Compressor,
         wire::cors::v3::Cors => Cors,
         wire::ext_authz::v3::ExtAuthz => ExtAuthz,
-        wire::fault::v3::HttpFault => Fault,
         wire::grpc_stats::v3::FilterConfig => GrpcStats,
         wire::jwt_authn::v3::JwtAuthentication => JwtAuthn,
-        wire::local_ratelimit::v3::LocalRateLimit => LocalRateLimit,
         peer_metadata::Config => PeerMetadata,
-        wire::rbac::v3::Rbac => Rbac,
         wire::router::v3::Router => Router,
         stats::PluginConfig => Stats,
     );
@@ -256,7 +277,13 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
         return decode(&unwrapped, &scope).map(NetworkFilterKind::MetadataExchange).or_else(|| refuse("its message cannot be read"));
     }
     if unwrapped.is::<network_rbac::Rbac>() {
-        return decode(&unwrapped, &scope).map(NetworkFilterKind::Rbac).or_else(|| refuse("its message cannot be read"));
+        let Some(message) = decode::<network_rbac::Rbac>(&unwrapped, &scope) else {
+            return refuse("its message cannot be read");
+        };
+        return match RbacFilter::plan_network(&message, &scope)? {
+            Planned::Serves(_) => Some(NetworkFilterKind::Rbac(message)),
+            Planned::Refuses(refuse) => Some(NetworkFilterKind::Refuse(refuse.reason)),
+        };
     }
     if unwrapped.is::<stats::PluginConfig>() {
         return decode(&unwrapped, &scope).map(NetworkFilterKind::Stats).or_else(|| refuse("its message cannot be read"));
@@ -273,18 +300,24 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
 pub fn per_route(config: &Any, disabled: bool, scope: &Scope<'_>) -> FilterConfig {
     let unwrapped = Unwrapped::of(config);
     let name = unwrapped.as_ref().map_or("", |unwrapped| unwrapped.type_name.as_str());
-    let refuse = if disabled || HARMLESS_ON_ROUTES.contains(&name) {
-        None
-    } else if is_guard(name) {
-        scope.doubt()
-    } else {
-        Some(scope.refuse(format!("{name} is not served on routes")))
+    let known = is_guard(name) || HARMLESS_ON_ROUTES.contains(&name);
+    let (compiled, refuse) = match (disabled, known) {
+        // What a filter is told that does not run does not matter.
+        (true, _) => (None, None),
+        (false, false) => (None, Some(scope.refuse(format!("{name} is not served on routes")))),
+        (false, true) => match scope.doubt().filter(|_| is_guard(name)) {
+            Some(doubt) => (None, Some(doubt)),
+            None => match compile_route(name, config, scope) {
+                Ok(compiled) => (compiled, None),
+                Err(reason) => (None, Some(reason)),
+            },
+        },
     };
     FilterConfig {
         type_name: Arc::from(name),
         bytes: Bytes::copy_from_slice(&config.value),
         disabled,
-        compiled: crate::filter::http::compile_route(config, scope),
+        compiled,
         refuse,
     }
 }

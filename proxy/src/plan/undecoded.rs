@@ -27,6 +27,7 @@ pub fn survey(full_name: &str, bytes: &[u8]) -> Result<Vec<Finding>, Fault> {
 }
 
 /// Walks a message and asks about every field that is set: `approve` gets the message's full name and the field's name.
+#[derive(Debug)]
 pub struct Walk<F> {
     found: Vec<Finding>,
     path: String,
