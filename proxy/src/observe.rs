@@ -6,6 +6,9 @@
 //! | [`flags`] | Envoy's response flags |
 //! | [`format`](mod@format) | Envoy's format strings, text and JSON, compiled |
 //! | [`access_log`] | who is told, and when |
+//! | [`istio`] | Istio's standard metrics |
+//! | [`cel`] | expressions of log filters and metric dimensions |
+//! | [`stats`] | all statistics by Envoy's names |
 //! | [`peer`] | workloads as metadata exchange describes them |
 
 pub mod access_log;
@@ -13,5 +16,7 @@ pub mod cel;
 pub mod facts;
 pub mod flags;
 pub mod format;
+pub mod istio;
 pub mod peer;
+pub mod stats;
 pub mod trace;
