@@ -9,6 +9,7 @@
 //! | [`istio`] | Istio's standard metrics |
 //! | [`cel`] | expressions of log filters and metric dimensions |
 //! | [`stats`] | all statistics by Envoy's names |
+//! | [`trace`], [`request_id`] | spans and how they are told on; `x-request-id` |
 //! | [`peer`] | workloads as metadata exchange describes them |
 
 pub mod access_log;
@@ -18,5 +19,6 @@ pub mod flags;
 pub mod format;
 pub mod istio;
 pub mod peer;
+pub mod request_id;
 pub mod stats;
 pub mod trace;
