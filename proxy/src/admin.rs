@@ -9,7 +9,7 @@
 //! | [`config_dump`], [`mask`] | `/config_dump` |
 //! | [`clusters`], [`listeners`], [`certs`] | `/clusters`, `/listeners`, `/certs` |
 //! | [`server`] | `/ready`, `/server_info`, `/memory`, `/runtime`, `/init_dump` |
-//! | [`logging`] | `/logging` |
+//! | [`logging`], [`loggers`] | `/logging`, and the levels behind it |
 //! | `json` | Envoy's layout of JSON |
 
 pub mod certs;
@@ -18,6 +18,7 @@ pub mod config_dump;
 pub mod histogram;
 mod json;
 pub mod listeners;
+pub mod loggers;
 pub mod logging;
 pub mod mask;
 pub mod prometheus;

@@ -12,7 +12,11 @@ use crate::wire::bootstrap::Source;
 
 /// What the command line says. Names and defaults are Envoy's.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "carbyne-proxy", disable_version_flag = true, disable_help_subcommand = true)]
+#[command(
+    name = "carbyne-proxy",
+    disable_version_flag = true,
+    disable_help_subcommand = true
+)]
 #[command(about = "Takes Envoy's place in Istio's sidecars and gateways.")]
 pub struct Options {
     /// Bootstrap file: JSON, YAML or encoded (.pb)
@@ -37,7 +41,13 @@ pub struct Options {
     #[arg(long, default_value_t = 900)]
     pub parent_shutdown_time_s: u32,
     /// trace, debug, info, warning, error, critical or off
-    #[arg(short = 'l', long, value_enum, ignore_case = true, default_value = "info")]
+    #[arg(
+        short = 'l',
+        long,
+        value_enum,
+        ignore_case = true,
+        default_value = "info"
+    )]
     pub log_level: LogLevel,
     /// Levels of single loggers, such as upstream:debug,config:trace
     #[arg(long, default_value = "")]
@@ -205,7 +215,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     };
     options.unknown = unknown;
     if options.version {
-        return Ok(Command::Print(format!("\ncarbyne-proxy  version: {}\n\n", version())));
+        return Ok(Command::Print(format!(
+            "\ncarbyne-proxy  version: {}\n\n",
+            version()
+        )));
     }
     if options.hot_restart_version {
         return Ok(Command::Print("disabled\n".to_owned()));
@@ -215,8 +228,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 
 /// Revision, version, state, build and TLS library: the five parts of Envoy's version text.
 pub fn version() -> String {
-    let build = if cfg!(debug_assertions) { "DEBUG" } else { "RELEASE" };
-    format!("carbyne/{}/Clean/{build}/aws-lc-rs", env!("CARGO_PKG_VERSION"))
+    let build = if cfg!(debug_assertions) {
+        "DEBUG"
+    } else {
+        "RELEASE"
+    };
+    format!(
+        "carbyne/{}/Clean/{build}/aws-lc-rs",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// Takes out flags that are not ours, with the values that follow them: Envoy has no positional arguments.
@@ -226,11 +246,22 @@ fn split(arguments: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, Vec<S
         if matches!(flag, "-h" | "--help") {
             return Some(false);
         }
-        let argument = command.get_arguments().find(|argument| match flag.strip_prefix("--") {
-            Some(long) => argument.get_long_and_visible_aliases().is_some_and(|names| names.contains(&long))
-                || argument.get_all_aliases().is_some_and(|names| names.contains(&long)),
-            None => flag.chars().nth(1).is_some_and(|short| argument.get_short() == Some(short)),
-        })?;
+        let argument = command
+            .get_arguments()
+            .find(|argument| match flag.strip_prefix("--") {
+                Some(long) => {
+                    argument
+                        .get_long_and_visible_aliases()
+                        .is_some_and(|names| names.contains(&long))
+                        || argument
+                            .get_all_aliases()
+                            .is_some_and(|names| names.contains(&long))
+                }
+                None => flag
+                    .chars()
+                    .nth(1)
+                    .is_some_and(|short| argument.get_short() == Some(short)),
+            })?;
         Some(argument.get_action().takes_values())
     };
     let mut arguments = arguments.into_iter();
@@ -288,7 +319,11 @@ impl Options {
 
     /// The same as `/server_info` prints it; `workers` is how many threads there are.
     pub fn to_message(&self, workers: u32) -> CommandLineOptions {
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let path = |path: &Option<PathBuf>| {
+            path.as_ref()
+                .map(|path| path.display().to_string())
+                .unwrap_or_default()
+        };
         let seconds = |seconds: u32| prost_duration(Duration::from_secs(seconds.into()));
         CommandLineOptions {
             base_id: self.base_id.into(),
@@ -333,7 +368,12 @@ impl Options {
             enable_mutex_tracing: self.enable_mutex_tracing,
             restart_epoch: self.restart_epoch,
             cpuset_threads: self.cpuset_threads,
-            disabled_extensions: self.disable_extensions.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            disabled_extensions: self
+                .disable_extensions
+                .split(',')
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
             enable_fine_grain_logging: self.enable_fine_grain_logging,
             log_stacktrace_single_entry: self.log_stacktrace_single_entry,
             socket_path: self.socket_path.clone(),
@@ -358,7 +398,9 @@ impl LogLevel {
 
     /// The level of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|level| level.name() == name || (name == "warn" && *level == Self::Warning))
+        Self::ALL
+            .into_iter()
+            .find(|level| level.name() == name || (name == "warn" && *level == Self::Warning))
     }
 
     /// Its name.
@@ -387,7 +429,8 @@ mod tests {
     use super::*;
 
     fn options(line: &str) -> Options {
-        let arguments = std::iter::once("envoy").chain(line.split(' ').filter(|part| !part.is_empty()));
+        let arguments =
+            std::iter::once("envoy").chain(line.split(' ').filter(|part| !part.is_empty()));
         match parse(arguments.map(OsString::from)) {
             Ok(Command::Run(options)) => *options,
             other => panic!("{line}: {other:?}"),
@@ -402,11 +445,18 @@ mod tests {
              --allow-unknown-static-fields -l warning --component-log-level misc:error --skip-deprecated-logs \
              --concurrency 1",
         );
-        assert_eq!(options.config_path, Some("etc/istio/proxy/envoy-rev.json".into()));
+        assert_eq!(
+            options.config_path,
+            Some("etc/istio/proxy/envoy-rev.json".into())
+        );
         assert_eq!(options.drain_time(), Duration::from_secs(45));
         assert_eq!(options.drain_strategy, DrainStrategy::Immediate);
         assert_eq!(options.file_flush_interval(), Duration::from_secs(1));
-        assert!(options.allow_unknown_static_fields && options.disable_hot_restart && options.skip_deprecated_logs);
+        assert!(
+            options.allow_unknown_static_fields
+                && options.disable_hot_restart
+                && options.skip_deprecated_logs
+        );
         assert_eq!(options.log_level, LogLevel::Warning);
         assert_eq!(options.component_log_level, "misc:error");
         assert_eq!(options.concurrency, Some(1));
@@ -418,7 +468,10 @@ mod tests {
         let cases: [(&str, &[&str]); 6] = [
             ("-c a --new-flag", &["--new-flag"]),
             ("--new-flag value -c a", &["--new-flag", "value"]),
-            ("--new=1 -c a --other 2 -l warn", &["--new=1", "--other", "2"]),
+            (
+                "--new=1 -c a --other 2 -l warn",
+                &["--new=1", "--other", "2"],
+            ),
             ("-c a -x -l warn", &["-x"]),
             ("-c a stray", &["stray"]),
             ("-c a --concurrency=2 -lwarn", &[]),
@@ -432,13 +485,23 @@ mod tests {
 
     #[test]
     fn values_may_begin_with_a_dash() {
-        assert_eq!(options("--config-yaml -x").config_yaml.as_deref(), Some("-x"));
+        assert_eq!(
+            options("--config-yaml -x").config_yaml.as_deref(),
+            Some("-x")
+        );
     }
 
     #[test]
     fn bad_values_are_refused_and_versions_printed() {
-        for line in ["--concurrency many", "--mode dance", "-l loud", "--drain-time-s"] {
-            let arguments = std::iter::once("envoy").chain(line.split(' ')).map(OsString::from);
+        for line in [
+            "--concurrency many",
+            "--mode dance",
+            "-l loud",
+            "--drain-time-s",
+        ] {
+            let arguments = std::iter::once("envoy")
+                .chain(line.split(' '))
+                .map(OsString::from);
             assert!(parse(arguments).is_err(), "{line}");
         }
         let print = |flag: &str| match parse([OsString::from("envoy"), OsString::from(flag)]) {
@@ -453,7 +516,11 @@ mod tests {
 
     #[test]
     fn modes_are_envoys() {
-        for (text, mode) in [("validate", Mode::Validate), ("serve", Mode::Serve), ("init_only", Mode::InitOnly)] {
+        for (text, mode) in [
+            ("validate", Mode::Validate),
+            ("serve", Mode::Serve),
+            ("init_only", Mode::InitOnly),
+        ] {
             assert_eq!(options(&format!("--mode {text}")).mode, mode);
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use smallvec::SmallVec;
 
+use crate::filter::addition::Addition;
 use crate::filter::grpc_stats::Messages;
 use crate::live::clusters::LiveCluster;
 use crate::live::route::RouteEntry;
@@ -50,6 +51,8 @@ pub struct Context {
     pub upstream_peer: Option<Arc<Peer>>,
     /// Whether the request carried peer metadata, so that the response must.
     pub peer_asked: bool,
+    /// Fields that filters of the request want in the response (ext_authz).
+    pub response_additions: Vec<Addition>,
     /// ALPN list that `istio.alpn` chose for the upstream connection.
     pub alpn: Option<Arc<carbyne_engine::tls::AlpnList>>,
     /// gRPC messages of the request and of the response, counted by grpc_stats while they pass.

@@ -8,7 +8,11 @@ use carbyne_proxy::server;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the terminal is where this is asked")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the terminal is where this is asked"
+)]
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
         Ok(Command::Print(text)) => {

@@ -23,7 +23,8 @@ pub(super) fn page(state: &impl State) -> Response {
 /// Describes the first certificate of a PEM text, as Envoy does (of a bundle it shows one); `path` is the file
 /// or `<inline>`. `None` where there is none that can be read.
 pub fn describe_pem(pem: &[u8], path: &str, now: SystemTime) -> Option<CertificateDetails> {
-    let first = Pem::iter_from_buffer(pem).find_map(|block| block.ok().filter(|block| block.label == "CERTIFICATE"))?;
+    let first = Pem::iter_from_buffer(pem)
+        .find_map(|block| block.ok().filter(|block| block.label == "CERTIFICATE"))?;
     describe_der(&first.contents, path, now)
 }
 
@@ -31,14 +32,27 @@ pub fn describe_pem(pem: &[u8], path: &str, now: SystemTime) -> Option<Certifica
 pub fn describe_der(der: &[u8], path: &str, now: SystemTime) -> Option<CertificateDetails> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let names = certificate.subject_alternative_name().ok().flatten();
-    let names = names.iter().flat_map(|extension| &extension.value.general_names);
+    let names = names
+        .iter()
+        .flat_map(|extension| &extension.value.general_names);
     let validity = certificate.validity();
     let expires = validity.not_after.timestamp();
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let left = u64::try_from(expires).unwrap_or_default().saturating_sub(now);
+    let now = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs();
+    let left = u64::try_from(expires)
+        .unwrap_or_default()
+        .saturating_sub(now);
     Some(CertificateDetails {
         path: path.to_owned(),
-        serial_number: certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect::<String>().trim_start_matches("00").to_owned(),
+        serial_number: certificate
+            .raw_serial()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+            .trim_start_matches("00")
+            .to_owned(),
         subject_alt_names: names.filter_map(alternate_name).collect(),
         days_until_expiration: left / DAY,
         valid_from: Some(timestamp(validity.not_before.timestamp())),

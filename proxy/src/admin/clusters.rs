@@ -1,7 +1,9 @@
 //! `/clusters`: text and JSON.
 
 use carbyne_protos::envoy::admin::v3::{ClusterStatus, Clusters, HostHealthStatus, HostStatus};
-use carbyne_protos::envoy::config::core::v3::{Address, HealthStatus, RoutingPriority, address, socket_address};
+use carbyne_protos::envoy::config::core::v3::{
+    Address, HealthStatus, RoutingPriority, address, socket_address,
+};
 use carbyne_protos::json;
 
 use super::{Query, Response, State};
@@ -13,7 +15,11 @@ pub(super) fn page(query: &Query, state: &impl State) -> Response {
         Err(response) => return response,
     };
     let mut clusters = state.clusters();
-    clusters.retain(|cluster| filter.as_ref().is_none_or(|filter| filter.is_match(&cluster.name)));
+    clusters.retain(|cluster| {
+        filter
+            .as_ref()
+            .is_none_or(|filter| filter.is_match(&cluster.name))
+    });
     if query.value("format") == Some("json") {
         let message = Clusters {
             cluster_statuses: clusters,
@@ -30,17 +36,30 @@ pub(super) fn page(query: &Query, state: &impl State) -> Response {
 fn put_cluster(cluster: &ClusterStatus, text: &mut String) {
     let name = &cluster.name;
     let mut line = |rest: String| text.push_str(&format!("{name}::{rest}\n"));
-    line(format!("observability_name::{}", cluster.observability_name));
-    let thresholds = cluster.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds);
+    line(format!(
+        "observability_name::{}",
+        cluster.observability_name
+    ));
+    let thresholds = cluster
+        .circuit_breakers
+        .iter()
+        .flat_map(|breakers| &breakers.thresholds);
     for threshold in thresholds {
-        let priority = if threshold.priority() == RoutingPriority::High { "high" } else { "default" };
+        let priority = if threshold.priority() == RoutingPriority::High {
+            "high"
+        } else {
+            "default"
+        };
         for (key, value) in [
             ("max_connections", threshold.max_connections),
             ("max_pending_requests", threshold.max_pending_requests),
             ("max_requests", threshold.max_requests),
             ("max_retries", threshold.max_retries),
         ] {
-            line(format!("{priority}_priority::{key}::{}", value.unwrap_or_default()));
+            line(format!(
+                "{priority}_priority::{key}::{}",
+                value.unwrap_or_default()
+            ));
         }
     }
     line(format!("added_via_api::{}", cluster.added_via_api));
@@ -61,9 +80,14 @@ fn put_host(host: &HostStatus, line: &mut impl FnMut(String)) {
         line(format!("{}::{}", stat.name, stat.value));
     }
     let locality = host.locality.clone().unwrap_or_default();
-    let rate = |rate: &Option<carbyne_protos::envoy::r#type::v3::Percent>| rate.as_ref().map_or(-1.0, |rate| rate.value);
+    let rate = |rate: &Option<carbyne_protos::envoy::r#type::v3::Percent>| {
+        rate.as_ref().map_or(-1.0, |rate| rate.value)
+    };
     line(format!("hostname::{}", host.hostname));
-    line(format!("health_flags::{}", health_flags(host.health_status.as_ref())));
+    line(format!(
+        "health_flags::{}",
+        health_flags(host.health_status.as_ref())
+    ));
     line(format!("weight::{}", host.weight));
     line(format!("region::{}", locality.region));
     line(format!("zone::{}", locality.zone));
@@ -71,7 +95,10 @@ fn put_host(host: &HostStatus, line: &mut impl FnMut(String)) {
     line("canary::false".to_owned());
     line(format!("priority::{}", host.priority));
     line(format!("success_rate::{}", rate(&host.success_rate)));
-    line(format!("local_origin_success_rate::{}", rate(&host.local_origin_success_rate)));
+    line(format!(
+        "local_origin_success_rate::{}",
+        rate(&host.local_origin_success_rate)
+    ));
 }
 
 /// Envoy's words: `healthy`, or everything that speaks against the host.
@@ -84,20 +111,37 @@ fn health_flags(health: Option<&HostHealthStatus>) -> String {
         (health.failed_active_health_check, "/failed_active_hc"),
         (health.failed_outlier_check, "/failed_outlier_check"),
         (
-            matches!(eds, HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout),
+            matches!(
+                eds,
+                HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout
+            ),
             "/failed_eds_health",
         ),
         (health.failed_active_degraded_check, "/degraded_active_hc"),
         (eds == HealthStatus::Degraded, "/degraded_eds_health"),
         (health.pending_dynamic_removal, "/pending_dynamic_removal"),
         (health.pending_active_hc, "/pending_active_hc"),
-        (health.excluded_via_immediate_hc_fail, "/excluded_via_immediate_hc_fail"),
+        (
+            health.excluded_via_immediate_hc_fail,
+            "/excluded_via_immediate_hc_fail",
+        ),
         (health.active_hc_timeout, "/active_hc_timeout"),
-        (health.failed_degraded_outlier_detection, "/degraded_outlier_detection"),
+        (
+            health.failed_degraded_outlier_detection,
+            "/degraded_outlier_detection",
+        ),
         (eds == HealthStatus::Draining, "/eds_status_draining"),
     ];
-    let text: String = flags.iter().filter(|flag| flag.0).map(|flag| flag.1).collect();
-    if text.is_empty() { "healthy".to_owned() } else { text }
+    let text: String = flags
+        .iter()
+        .filter(|flag| flag.0)
+        .map(|flag| flag.1)
+        .collect();
+    if text.is_empty() {
+        "healthy".to_owned()
+    } else {
+        text
+    }
 }
 
 /// An address as Envoy's text pages write it: `ip:port`, a path, or the name of an internal listener.
@@ -117,7 +161,11 @@ pub(super) fn address_text(address: &Address) -> String {
         }
         Some(address::Address::Pipe(pipe)) => pipe.path.clone(),
         Some(address::Address::EnvoyInternalAddress(internal)) => {
-            format!("envoy://{}/{}", internal_name(internal), internal.endpoint_id)
+            format!(
+                "envoy://{}/{}",
+                internal_name(internal),
+                internal.endpoint_id
+            )
         }
         None => String::new(),
     }

@@ -8,13 +8,17 @@ use std::time::SystemTime;
 use carbyne_protos::any::{TYPE_URL_HOST, pack, type_name};
 use carbyne_protos::envoy::admin::v3::clusters_config_dump::{DynamicCluster, StaticCluster};
 use carbyne_protos::envoy::admin::v3::ecds_config_dump::EcdsFilterConfig;
-use carbyne_protos::envoy::admin::v3::endpoints_config_dump::{DynamicEndpointConfig, StaticEndpointConfig};
-use carbyne_protos::envoy::admin::v3::listeners_config_dump::{DynamicListener, DynamicListenerState, StaticListener};
+use carbyne_protos::envoy::admin::v3::endpoints_config_dump::{
+    DynamicEndpointConfig, StaticEndpointConfig,
+};
+use carbyne_protos::envoy::admin::v3::listeners_config_dump::{
+    DynamicListener, DynamicListenerState, StaticListener,
+};
 use carbyne_protos::envoy::admin::v3::routes_config_dump::{DynamicRouteConfig, StaticRouteConfig};
 use carbyne_protos::envoy::admin::v3::secrets_config_dump::{DynamicSecret, StaticSecret};
 use carbyne_protos::envoy::admin::v3::{
-    BootstrapConfigDump, ClustersConfigDump, EcdsConfigDump, EndpointsConfigDump, ListenersConfigDump, RoutesConfigDump,
-    ScopedRoutesConfigDump, SecretsConfigDump,
+    BootstrapConfigDump, ClustersConfigDump, EcdsConfigDump, EndpointsConfigDump,
+    ListenersConfigDump, RoutesConfigDump, ScopedRoutesConfigDump, SecretsConfigDump,
 };
 use carbyne_protos::json::any_to_json_redacted;
 use carbyne_protos::prost_types::{Any, Timestamp};
@@ -39,7 +43,10 @@ pub(super) fn page(query: &Query, state: &impl State) -> Response {
     }
     let sections: Vec<Any> = sections(configuration, include_eds);
     let mask = query.value("mask").map(|text| (text, Mask::parse(text)));
-    let configs = match query.value("resource").filter(|resource| !resource.is_empty()) {
+    let configs = match query
+        .value("resource")
+        .filter(|resource| !resource.is_empty())
+    {
         Some(resource) => one_resource(resource, mask, &sections),
         None => masked(mask, &sections),
     };
@@ -64,16 +71,27 @@ fn masked(mask: Option<(&str, Mask)>, sections: &[Any]) -> Result<Vec<Value>, (u
     let Some((text, mask)) = mask else {
         return Ok(sections.iter().map(any_to_json_redacted).collect());
     };
-    let fitting = sections.iter().filter(|section| mask.fits(type_name(&section.type_url)));
-    let configs: Vec<Value> = fitting.map(|section| mask.apply(&any_to_json_redacted(section))).collect();
+    let fitting = sections
+        .iter()
+        .filter(|section| mask.fits(type_name(&section.type_url)));
+    let configs: Vec<Value> = fitting
+        .map(|section| mask.apply(&any_to_json_redacted(section)))
+        .collect();
     if configs.is_empty() {
-        return Err((400, format!("FieldMask {text} could not be successfully applied to any configs.")));
+        return Err((
+            400,
+            format!("FieldMask {text} could not be successfully applied to any configs."),
+        ));
     }
     Ok(configs)
 }
 
 /// The elements of the list called `resource`, each as if it were a section.
-fn one_resource(resource: &str, mask: Option<(&str, Mask)>, sections: &[Any]) -> Result<Vec<Value>, (u16, String)> {
+fn one_resource(
+    resource: &str,
+    mask: Option<(&str, Mask)>,
+    sections: &[Any],
+) -> Result<Vec<Value>, (u16, String)> {
     let found = sections.iter().find_map(|section| {
         let field = schema::message(type_name(&section.type_url))?.field_named(resource)?;
         Some((section, field))
@@ -81,12 +99,21 @@ fn one_resource(resource: &str, mask: Option<(&str, Mask)>, sections: &[Any]) ->
     let Some((section, field)) = found else {
         return Err((404, format!("{resource} not found in config dump")));
     };
-    let Some(element) = field.kind.message().filter(|_| field.label == Label::Repeated) else {
-        let reason = format!("{resource} is not a repeated field. Use ?mask={resource} to get only this field");
+    let Some(element) = field
+        .kind
+        .message()
+        .filter(|_| field.label == Label::Repeated)
+    else {
+        let reason = format!(
+            "{resource} is not a repeated field. Use ?mask={resource} to get only this field"
+        );
         return Err((400, reason));
     };
     if let Some((text, _)) = mask.as_ref().filter(|(_, mask)| !mask.fits(element.name)) {
-        return Err((400, format!("FieldMask {text} could not be successfully used.")));
+        return Err((
+            400,
+            format!("FieldMask {text} could not be successfully used."),
+        ));
     }
     let Value::Object(mut printed) = any_to_json_redacted(section) else {
         return Ok(Vec::new());
@@ -96,7 +123,10 @@ fn one_resource(resource: &str, mask: Option<(&str, Mask)>, sections: &[Any]) ->
     };
     let typed = elements.into_iter().map(|mut value| {
         if let Some(object) = value.as_object_mut() {
-            object.insert("@type".to_owned(), Value::from(format!("{TYPE_URL_HOST}{}", element.name)));
+            object.insert(
+                "@type".to_owned(),
+                Value::from(format!("{TYPE_URL_HOST}{}", element.name)),
+            );
         }
         match &mask {
             Some((_, mask)) => mask.apply(&value),
@@ -112,14 +142,20 @@ fn sections(configuration: Configuration, include_eds: bool) -> Vec<Any> {
             bootstrap: Some(Arc::unwrap_or_clone(configuration.bootstrap)),
             last_updated: configuration.bootstrap_time.map(timestamp),
         }),
-        pack(&clusters(configuration.clusters, &configuration.clusters_version)),
+        pack(&clusters(
+            configuration.clusters,
+            &configuration.clusters_version,
+        )),
         pack(&extensions(configuration.extensions)),
     ];
     if include_eds {
         sections.push(pack(&endpoints(configuration.endpoints)));
     }
     sections.extend([
-        pack(&listeners(configuration.listeners, &configuration.listeners_version)),
+        pack(&listeners(
+            configuration.listeners,
+            &configuration.listeners_version,
+        )),
         pack(&ScopedRoutesConfigDump::default()),
         pack(&routes(configuration.routes)),
         pack(&secrets(configuration.secrets)),
@@ -181,13 +217,16 @@ fn endpoints(entries: Vec<Entry>) -> EndpointsConfigDump {
 }
 
 fn extensions(entries: Vec<Entry>) -> EcdsConfigDump {
-    let filters = entries.into_iter().filter(|entry| entry.resource.is_some()).map(|entry| EcdsFilterConfig {
-        version_info: entry.version.to_string(),
-        ecds_filter: entry.resource,
-        last_updated: entry.time.map(timestamp),
-        error_state: entry.failure,
-        ..EcdsFilterConfig::default()
-    });
+    let filters = entries
+        .into_iter()
+        .filter(|entry| entry.resource.is_some())
+        .map(|entry| EcdsFilterConfig {
+            version_info: entry.version.to_string(),
+            ecds_filter: entry.resource,
+            last_updated: entry.time.map(timestamp),
+            error_state: entry.failure,
+            ..EcdsFilterConfig::default()
+        });
     EcdsConfigDump {
         ecds_filters: filters.collect(),
     }
@@ -306,7 +345,9 @@ impl Configuration {
 
 /// With milliseconds, as Envoy keeps times.
 fn timestamp(time: SystemTime) -> Timestamp {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp {
         seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(since.subsec_millis() * 1_000_000).unwrap_or_default(),

@@ -58,11 +58,19 @@ impl Distribution {
             return "No recorded values".to_owned();
         }
         let mut below = 0;
-        let buckets = self.buckets.iter().filter(|(bound, _)| bound.is_finite()).map(|&(bound, count)| {
-            let shown = if cumulative { count } else { count.saturating_sub(below) };
-            below = count;
-            format!("B{}(0,{shown})", short(bound))
-        });
+        let buckets = self
+            .buckets
+            .iter()
+            .filter(|(bound, _)| bound.is_finite())
+            .map(|&(bound, count)| {
+                let shown = if cumulative {
+                    count
+                } else {
+                    count.saturating_sub(below)
+                };
+                below = count;
+                format!("B{}(0,{shown})", short(bound))
+            });
         buckets.collect::<Vec<_>>().join(" ")
     }
 }
@@ -83,14 +91,26 @@ mod tests {
             sum: 120.0,
             count: 21,
         };
-        for (percent, low, high) in [(0.0, 1.0, 1.0), (25.0, 1.0, 5.0), (50.0, 5.0, 10.0), (100.0, 10.0, 10.0)] {
+        for (percent, low, high) in [
+            (0.0, 1.0, 1.0),
+            (25.0, 1.0, 5.0),
+            (50.0, 5.0, 10.0),
+            (100.0, 10.0, 10.0),
+        ] {
             let value = distribution.quantile(percent).unwrap();
             assert!((low..=high).contains(&value), "P{percent} = {value}");
         }
         assert_eq!(Distribution::default().quantile(50.0), None);
-        assert!(distribution.summary().starts_with("P0(nan,1) P25(nan,3.1) P50(nan,5.25)"));
+        assert!(
+            distribution
+                .summary()
+                .starts_with("P0(nan,1) P25(nan,3.1) P50(nan,5.25)")
+        );
         assert_eq!(distribution.bucket_line(true), "B1(0,0) B5(0,10) B10(0,20)");
-        assert_eq!(distribution.bucket_line(false), "B1(0,0) B5(0,10) B10(0,10)");
+        assert_eq!(
+            distribution.bucket_line(false),
+            "B1(0,0) B5(0,10) B10(0,10)"
+        );
         assert_eq!(Distribution::default().summary(), "No recorded values");
     }
 }

@@ -26,11 +26,19 @@ pub(super) fn add_defaults(full_name: &str, value: &mut Value) {
 
 fn fill(message: &Message, object: &mut Map<String, Value>) {
     for field in message.fields {
-        let inner = field.kind.message().filter(|inner| inner.shape == Shape::Plain);
+        let inner = field
+            .kind
+            .message()
+            .filter(|inner| inner.shape == Shape::Plain);
         match (object.get_mut(field.name), inner) {
-            (Some(Value::Object(value)), Some(inner)) if field.label != Label::Map => fill(inner, value),
+            (Some(Value::Object(value)), Some(inner)) if field.label != Label::Map => {
+                fill(inner, value)
+            }
             (Some(Value::Array(values)), Some(inner)) => {
-                values.iter_mut().filter_map(Value::as_object_mut).for_each(|value| fill(inner, value));
+                values
+                    .iter_mut()
+                    .filter_map(Value::as_object_mut)
+                    .for_each(|value| fill(inner, value));
             }
             (Some(_), _) => {}
             (None, _) => {
@@ -49,10 +57,13 @@ fn default(label: Label, kind: Kind) -> Option<Value> {
         (Label::Map, _) => Value::Object(Map::new()),
         (Label::Implicit, Kind::String | Kind::Bytes) => Value::String(String::new()),
         (Label::Implicit, Kind::Bool) => Value::Bool(false),
-        (Label::Implicit, Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64) => {
-            Value::String("0".to_owned())
+        (
+            Label::Implicit,
+            Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64,
+        ) => Value::String("0".to_owned()),
+        (Label::Implicit, Kind::Enum(_)) => {
+            Value::String(kind.enumeration()?.value_name(0)?.to_owned())
         }
-        (Label::Implicit, Kind::Enum(_)) => Value::String(kind.enumeration()?.value_name(0)?.to_owned()),
         (Label::Implicit, _) => Value::from(0),
     })
 }

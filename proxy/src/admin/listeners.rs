@@ -21,7 +21,11 @@ pub(super) fn page(query: &Query, state: &impl State) -> Response {
     }
     let mut text = String::new();
     for listener in &listeners {
-        for address in listener.local_address.iter().chain(&listener.additional_local_addresses) {
+        for address in listener
+            .local_address
+            .iter()
+            .chain(&listener.additional_local_addresses)
+        {
             text.push_str(&format!("{}::{}\n", listener.name, address_text(address)));
         }
     }

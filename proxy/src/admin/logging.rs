@@ -19,7 +19,9 @@ pub(super) fn page(query: &Query, state: &impl State) -> Response {
     if let Err(reason) = changes {
         text.push_str(&format!("error: {reason}\n\n"));
         text.push_str("usage: /logging?<name>=<level> (change single level)\n");
-        text.push_str("usage: /logging?paths=name1:level1,name2:level2,... (change multiple levels)\n");
+        text.push_str(
+            "usage: /logging?paths=name1:level1,name2:level2,... (change multiple levels)\n",
+        );
         text.push_str("usage: /logging?level=<level> (change all levels)\n");
         text.push_str("levels: ");
         for level in LogLevel::ALL {
@@ -36,7 +38,10 @@ pub(super) fn page(query: &Query, state: &impl State) -> Response {
 }
 
 /// What is to change: a logger, or all, and the level. Everything is checked before anything changes.
-fn changes(query: &Query, state: &impl State) -> Result<Vec<(Option<String>, LogLevel)>, &'static str> {
+fn changes(
+    query: &Query,
+    state: &impl State,
+) -> Result<Vec<(Option<String>, LogLevel)>, &'static str> {
     let mut parameters = query.iter();
     let Some((name, value)) = parameters.next() else {
         return Ok(Vec::new());
@@ -48,7 +53,11 @@ fn changes(query: &Query, state: &impl State) -> Result<Vec<(Option<String>, Log
     let known = state.loggers();
     let logger = |name: &str| {
         let known = known.iter().any(|(known, _)| *known == name);
-        if known { Ok(Some(name.to_owned())) } else { Err("unknown logger name") }
+        if known {
+            Ok(Some(name.to_owned()))
+        } else {
+            Err("unknown logger name")
+        }
     };
     match name {
         "level" => Ok(vec![(None, level(value)?)]),

@@ -12,16 +12,22 @@ pub struct Mask {
 impl Mask {
     /// Parses the text form, paths with commas between.
     pub fn parse(text: &str) -> Self {
-        let paths = text.split(',').map(str::trim).filter(|path| !path.is_empty());
+        let paths = text
+            .split(',')
+            .map(str::trim)
+            .filter(|path| !path.is_empty());
         Self {
-            paths: paths.map(|path| path.split('.').map(str::to_owned).collect()).collect(),
+            paths: paths
+                .map(|path| path.split('.').map(str::to_owned).collect())
+                .collect(),
         }
     }
 
     /// Whether every path is one of the message: all its fields exist, and only the last may be a list. What is
     /// below an `Any` depends on what it holds, so anything goes there.
     pub fn fits(&self, full_name: &str) -> bool {
-        schema::message(full_name).is_some_and(|message| self.paths.iter().all(|path| fits(message, path)))
+        schema::message(full_name)
+            .is_some_and(|message| self.paths.iter().all(|path| fits(message, path)))
     }
 
     /// Keeps what the paths name, and every `@type` on the way.
@@ -79,7 +85,10 @@ mod tests {
     fn keeps_named_paths_only() {
         let value = json!({"@type": "t", "a": {"b": 1, "c": {"d": 2, "e": 3}}, "f": [1], "g": 4});
         let mask = Mask::parse("a.c.d, f");
-        assert_eq!(mask.apply(&value), json!({"@type": "t", "a": {"c": {"d": 2}}, "f": [1]}));
+        assert_eq!(
+            mask.apply(&value),
+            json!({"@type": "t", "a": {"c": {"d": 2}}, "f": [1]})
+        );
     }
 
     #[test]
@@ -92,8 +101,14 @@ mod tests {
             ("bogus.xx", false),
             ("bootstrap.node.metadata.anything", true),
         ] {
-            assert_eq!(Mask::parse(text).fits("envoy.admin.v3.BootstrapConfigDump"), fits, "{text}");
+            assert_eq!(
+                Mask::parse(text).fits("envoy.admin.v3.BootstrapConfigDump"),
+                fits,
+                "{text}"
+            );
         }
-        assert!(Mask::parse("cluster.name").fits("envoy.admin.v3.ClustersConfigDump.StaticCluster"));
+        assert!(
+            Mask::parse("cluster.name").fits("envoy.admin.v3.ClustersConfigDump.StaticCluster")
+        );
     }
 }

@@ -17,7 +17,10 @@ pub(super) fn page(query: &Query, state: &impl State) -> Response {
     let texts = query.has("text_readouts");
     let mut families = Families::default();
     state.statistics(&mut |statistic: Statistic<'_>| {
-        let shown = (statistic.used || !used_only) && filter.as_ref().is_none_or(|filter| filter.is_match(statistic.name));
+        let shown = (statistic.used || !used_only)
+            && filter
+                .as_ref()
+                .is_none_or(|filter| filter.is_match(statistic.name));
         if shown {
             families.add(statistic, texts);
         }
@@ -39,10 +42,20 @@ impl Families {
         let mut labels = labels(statistic.tags);
         match statistic.value {
             StatisticValue::Counter(value) => {
-                *self.counters.entry(name).or_default().entry(labels).or_default() += value;
+                *self
+                    .counters
+                    .entry(name)
+                    .or_default()
+                    .entry(labels)
+                    .or_default() += value;
             }
             StatisticValue::Gauge(value) => {
-                *self.gauges.entry(name).or_default().entry(labels).or_default() += value;
+                *self
+                    .gauges
+                    .entry(name)
+                    .or_default()
+                    .entry(labels)
+                    .or_default() += value;
             }
             StatisticValue::Text(text) if texts => {
                 add_label(&mut labels, "text_value", text);
@@ -50,7 +63,10 @@ impl Families {
             }
             StatisticValue::Text(_) => {}
             StatisticValue::Histogram(distribution) => {
-                self.histograms.entry(name).or_default().insert(labels, distribution.clone());
+                self.histograms
+                    .entry(name)
+                    .or_default()
+                    .insert(labels, distribution.clone());
             }
         }
     }
@@ -69,14 +85,26 @@ impl Families {
             put(&mut text, format_args!("# TYPE {name} histogram\n"));
             for (labels, distribution) in series {
                 let comma = if labels.is_empty() { "" } else { "," };
-                let finite = distribution.buckets.iter().filter(|(bound, _)| bound.is_finite());
+                let finite = distribution
+                    .buckets
+                    .iter()
+                    .filter(|(bound, _)| bound.is_finite());
                 for (bound, count) in finite {
-                    put(&mut text, format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}\n"));
+                    put(
+                        &mut text,
+                        format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}\n"),
+                    );
                 }
                 let Distribution { sum, count, .. } = distribution;
-                put(&mut text, format_args!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}\n"));
+                put(
+                    &mut text,
+                    format_args!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}\n"),
+                );
                 put(&mut text, format_args!("{name}_sum{{{labels}}} {sum}\n"));
-                put(&mut text, format_args!("{name}_count{{{labels}}} {count}\n"));
+                put(
+                    &mut text,
+                    format_args!("{name}_count{{{labels}}} {count}\n"),
+                );
             }
         }
         text
@@ -100,8 +128,18 @@ fn metric_name(name: &str) -> String {
 
 fn sanitized(name: &str) -> String {
     let first_is_digit = name.starts_with(|first: char| first.is_ascii_digit());
-    let letters = name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '_' { letter } else { '_' });
-    first_is_digit.then_some('_').into_iter().chain(letters).collect()
+    let letters = name.chars().map(|letter| {
+        if letter.is_ascii_alphanumeric() || letter == '_' {
+            letter
+        } else {
+            '_'
+        }
+    });
+    first_is_digit
+        .then_some('_')
+        .into_iter()
+        .chain(letters)
+        .collect()
 }
 
 fn labels(tags: &[(&str, &str)]) -> String {

@@ -13,7 +13,11 @@ use crate::cli;
 /// Answers `/ready`.
 pub(super) fn ready(state: &impl State) -> Response {
     let state = state.server().state;
-    let status = if state == server_info::State::Live { 200 } else { 503 };
+    let status = if state == server_info::State::Live {
+        200
+    } else {
+        503
+    };
     Response::text(status, format!("{}\n", state.as_str_name()))
 }
 
@@ -42,7 +46,10 @@ pub(super) fn info(state: &impl State) -> Response {
 /// Answers `/memory`, as the kernel counts (`/proc/self/statm`): our allocator keeps no totals.
 pub(super) fn memory(_: &impl State) -> Response {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: Vec<u64> = pages.split_ascii_whitespace().map(|number| number.parse().unwrap_or_default()).collect();
+    let pages: Vec<u64> = pages
+        .split_ascii_whitespace()
+        .map(|number| number.parse().unwrap_or_default())
+        .collect();
     let bytes = |index: usize| pages.get(index).copied().unwrap_or_default() * PAGE;
     let (resident, shared, data) = (bytes(1), bytes(2), bytes(5));
     let message = Memory {
@@ -59,7 +66,11 @@ pub(super) fn memory(_: &impl State) -> Response {
 /// Answers `/runtime`: the static layers of the bootstrap, the last one on top.
 pub(super) fn runtime(state: &impl State) -> Response {
     let configuration = state.configuration(false);
-    let layers = configuration.bootstrap.layered_runtime.iter().flat_map(|runtime| &runtime.layers);
+    let layers = configuration
+        .bootstrap
+        .layered_runtime
+        .iter()
+        .flat_map(|runtime| &runtime.layers);
     let layers: Vec<(&str, Map<String, Value>)> = layers
         .map(|layer| {
             let mut values = Map::new();
@@ -77,7 +88,10 @@ pub(super) fn runtime(state: &impl State) -> Response {
             .collect();
         let last = values.iter().rev().find(|value| value.as_str() != Some(""));
         let last = last.cloned().unwrap_or_else(|| Value::from(""));
-        entries.insert(key.clone(), json!({"layer_values": values, "final_value": last}));
+        entries.insert(
+            key.clone(),
+            json!({"layer_values": values, "final_value": last}),
+        );
     }
     let names: Vec<&str> = layers.iter().map(|(name, _)| *name).collect();
     Response::json(&json!({"entries": entries, "layers": names}))
@@ -86,7 +100,10 @@ pub(super) fn runtime(state: &impl State) -> Response {
 /// Answers `/init_dump`.
 pub(super) fn init_dump(query: &Query, state: &impl State) -> Response {
     let kind = query.value("mask").unwrap_or_default();
-    let unready = state.unready().into_iter().filter(|unready| unready.name.starts_with(kind));
+    let unready = state
+        .unready()
+        .into_iter()
+        .filter(|unready| unready.name.starts_with(kind));
     let message = UnreadyTargetsDumps {
         unready_targets_dumps: unready
             .map(|unready| UnreadyTargetsDump {
@@ -103,7 +120,11 @@ fn flatten(prefix: &str, value: &Value, into: &mut Map<String, Value>) {
     match value {
         Value::Object(object) if !object.contains_key("numerator") => {
             for (name, value) in object {
-                let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                let name = if prefix.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{prefix}.{name}")
+                };
                 flatten(&name, value, into);
             }
         }

@@ -20,7 +20,10 @@ pub(super) fn page(query: &Query, state: &impl State) -> Response {
         Some("cumulative") => Buckets::Cumulative,
         Some("disjoint" | "detailed") => Buckets::Disjoint,
         Some(_) => {
-            return Response::text(400, "usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|summary)\n\n");
+            return Response::text(
+                400,
+                "usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|summary)\n\n",
+            );
         }
     };
     match query.value("format") {
@@ -100,20 +103,28 @@ impl Snapshot {
         state.statistics(&mut |statistic: Statistic<'_>| {
             let shown = (statistic.used || !used_only)
                 && kind.admits(statistic.value)
-                && filter.as_ref().is_none_or(|filter| filter.is_match(statistic.name));
+                && filter
+                    .as_ref()
+                    .is_none_or(|filter| filter.is_match(statistic.name));
             if !shown {
                 return;
             }
             let name = statistic.name.to_owned();
             match statistic.value {
-                StatisticValue::Counter(value) | StatisticValue::Gauge(value) => snapshot.numbers.push((name, value)),
+                StatisticValue::Counter(value) | StatisticValue::Gauge(value) => {
+                    snapshot.numbers.push((name, value))
+                }
                 StatisticValue::Text(text) => snapshot.texts.push((name, text.to_owned())),
-                StatisticValue::Histogram(distribution) => snapshot.histograms.push((name, distribution.clone())),
+                StatisticValue::Histogram(distribution) => {
+                    snapshot.histograms.push((name, distribution.clone()))
+                }
             }
         });
         snapshot.texts.sort();
         snapshot.numbers.sort();
-        snapshot.histograms.sort_by(|left, right| left.0.cmp(&right.0));
+        snapshot
+            .histograms
+            .sort_by(|left, right| left.0.cmp(&right.0));
         Ok(snapshot)
     }
 
@@ -139,8 +150,16 @@ impl Snapshot {
     }
 
     fn json(&self) -> Value {
-        let mut stats: Vec<Value> = self.texts.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
-        stats.extend(self.numbers.iter().map(|(name, value)| json!({"name": name, "value": value})));
+        let mut stats: Vec<Value> = self
+            .texts
+            .iter()
+            .map(|(name, value)| json!({"name": name, "value": value}))
+            .collect();
+        stats.extend(
+            self.numbers
+                .iter()
+                .map(|(name, value)| json!({"name": name, "value": value})),
+        );
         if !self.histograms.is_empty() {
             let computed: Vec<Value> = self
                 .histograms

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use carbyne_engine::cluster::dns::{NamedEndpoint, NamedLocality};
-use carbyne_engine::cluster::{Address, Assignment, Endpoint, EndpointHealth, Extension, Locality, LocalityEndpoints};
+use carbyne_engine::cluster::{Assignment, Endpoint, EndpointHealth, Extension, Locality, LocalityEndpoints};
+use carbyne_engine::net::Address;
 use carbyne_protos::envoy::config::core::v3 as core;
 use carbyne_protos::envoy::config::core::v3::HealthStatus;
 use carbyne_protos::envoy::config::core::v3::address::Address as WireAddress;
@@ -160,13 +161,13 @@ impl EndpointsPlan {
         let endpoint = |plan: &EndpointPlan| {
             let (host, port) = match &plan.address {
                 EndpointAddress::Name { host, port } => (Arc::clone(host), *port),
-                EndpointAddress::Socket(Address::Socket(socket)) => (Arc::from(socket.ip().to_string()), socket.port()),
+                EndpointAddress::Socket(Address::Tcp(socket)) => (Arc::from(socket.ip().to_string()), socket.port()),
                 EndpointAddress::Socket(Address::Unix(_)) => return None,
             };
             Some(NamedEndpoint {
                 host,
                 port,
-                template: plan.endpoint(Address::Socket(([0, 0, 0, 0], port).into()), transports, fallback),
+                template: plan.endpoint(Address::Tcp(([0, 0, 0, 0], port).into()), transports, fallback),
             })
         };
         let localities = self.localities.iter().map(|plan| NamedLocality {
@@ -189,6 +190,7 @@ impl EndpointPlan {
             health: self.health,
             transport: self.facts.transport(transports, fallback),
             hash_key: hash_key.map(Arc::from),
+            identity: None,
             extension: Some(Extension(Arc::<EndpointFacts>::clone(&self.facts))),
         }
     }
@@ -292,14 +294,14 @@ fn address(address: Option<&core::Address>, scope: &Scope<'_>) -> Option<Endpoin
                 scope.field("address").missing();
             }
             Some(match socket.address.parse() {
-                Ok(ip) => EndpointAddress::Socket(Address::Socket(std::net::SocketAddr::new(ip, port))),
+                Ok(ip) => EndpointAddress::Socket(Address::Tcp(std::net::SocketAddr::new(ip, port))),
                 Err(_) => EndpointAddress::Name {
                     host: Arc::from(socket.address.as_str()),
                     port,
                 },
             })
         }
-        Some(WireAddress::Pipe(pipe)) => Some(EndpointAddress::Socket(Address::Unix(Arc::from(std::path::Path::new(&pipe.path))))),
+        Some(WireAddress::Pipe(pipe)) => Some(EndpointAddress::Socket(Address::unix(&pipe.path))),
         Some(WireAddress::EnvoyInternalAddress(_)) => {
             scope.note("internal addresses are not served: the endpoint is left out");
             None

@@ -128,7 +128,8 @@ impl<F: FnMut(&'static str, &'static str) -> bool> Walk<F> {
                 self.enumerated(kind, *number as i32);
                 Ok(())
             }
-            (Kind::Enum(_), Value::Bytes(mut packed)) => {
+            (Kind::Enum(_), Value::Bytes(packed)) => {
+                let mut packed = *packed;
                 while !packed.is_empty() {
                     let number = decode_varint(&mut packed).map_err(|_| Malformed)?;
                     self.enumerated(kind, number as i32);

@@ -66,7 +66,9 @@ pub struct AdsSource {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Neither file nor `--config-yaml`.
-    #[error("no configuration: give a file with -c (--config-path), or the text itself with --config-yaml")]
+    #[error(
+        "no configuration: give a file with -c (--config-path), or the text itself with --config-yaml"
+    )]
     Missing,
     /// The file cannot be read.
     #[error("{}: cannot be read: {source}", path.display())]
@@ -126,13 +128,22 @@ pub fn load(source: &Source) -> Result<Loaded, LoadError> {
                 merge(&mut message, &decoded);
                 ignored.extend(unknown);
             }
-            Err(found) => problems.extend(found.into_iter().map(|problem| problem.of("--config-yaml"))),
+            Err(found) => {
+                problems.extend(found.into_iter().map(|problem| problem.of("--config-yaml")))
+            }
         }
     }
     if problems.is_empty() {
         apply_options(&mut message, source);
-        let origin = source.path.as_ref().map_or_else(|| "--config-yaml".to_owned(), |path| path.display().to_string());
-        problems.extend(check(&message).into_iter().map(|problem| problem.of(&origin)));
+        let origin = source.path.as_ref().map_or_else(
+            || "--config-yaml".to_owned(),
+            |path| path.display().to_string(),
+        );
+        problems.extend(
+            check(&message)
+                .into_iter()
+                .map(|problem| problem.of(&origin)),
+        );
     }
     if problems.is_empty() {
         Ok(Loaded { message, ignored })
@@ -161,16 +172,19 @@ pub fn ads_source(message: &Bootstrap) -> Option<AdsSource> {
 pub fn node(message: &Bootstrap) -> Node {
     let mut node = message.node.clone().unwrap_or_default();
     node.user_agent_name = "carbyne-proxy".to_owned();
-    let mut numbers = env!("CARGO_PKG_VERSION").split('.').map(|number| number.parse().unwrap_or_default());
+    let mut numbers = env!("CARGO_PKG_VERSION")
+        .split('.')
+        .map(|number| number.parse().unwrap_or_default());
     let mut next = || numbers.next().unwrap_or_default();
-    node.user_agent_version_type = Some(UserAgentVersionType::UserAgentBuildVersion(BuildVersion {
-        version: Some(SemanticVersion {
-            major_number: next(),
-            minor_number: next(),
-            patch: next(),
-        }),
-        metadata: None,
-    }));
+    node.user_agent_version_type =
+        Some(UserAgentVersionType::UserAgentBuildVersion(BuildVersion {
+            version: Some(SemanticVersion {
+                major_number: next(),
+                minor_number: next(),
+                patch: next(),
+            }),
+            metadata: None,
+        }));
     node
 }
 
@@ -191,12 +205,19 @@ enum Format {
 type Decoded = Result<(Bootstrap, Vec<String>), Vec<Problem>>;
 
 fn decode_file(path: &Path, bytes: &[u8], allow_unknown: bool) -> Decoded {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default();
     let format = match extension {
         "pb" => {
             return Bootstrap::decode(bytes)
                 .map(|message| (message, Vec::new()))
-                .map_err(|error| vec![Problem::whole(format!("is not an encoded Bootstrap: {error}"))]);
+                .map_err(|error| {
+                    vec![Problem::whole(format!(
+                        "is not an encoded Bootstrap: {error}"
+                    ))]
+                });
         }
         "pb_text" => {
             let mut problem = Problem::whole("text-format protobuf is not read".to_owned());
@@ -214,11 +235,17 @@ fn decode_file(path: &Path, bytes: &[u8], allow_unknown: bool) -> Decoded {
 
 fn decode_text(text: &str, format: Format, allow_unknown: bool) -> Decoded {
     let value: Value = match format {
-        Format::Json => serde_json::from_str(text).map_err(|error| vec![Problem::whole(format!("is not JSON: {error}"))])?,
-        Format::Yaml => serde_saphyr::from_str(text).map_err(|error| vec![Problem::whole(format!("is not YAML: {error}"))])?,
+        Format::Json => serde_json::from_str(text)
+            .map_err(|error| vec![Problem::whole(format!("is not JSON: {error}"))])?,
+        Format::Yaml => serde_saphyr::from_str(text)
+            .map_err(|error| vec![Problem::whole(format!("is not YAML: {error}"))])?,
     };
     // An empty YAML text is an empty message, as in Envoy.
-    let value = if value.is_null() { Value::Object(serde_json::Map::new()) } else { value };
+    let value = if value.is_null() {
+        Value::Object(serde_json::Map::new())
+    } else {
+        value
+    };
     let decoded = if allow_unknown {
         json::from_json_tolerant(&value)
     } else {
@@ -258,7 +285,10 @@ fn check(message: &Bootstrap) -> Vec<Problem> {
     let Some(dynamic) = &message.dynamic_resources else {
         return problems;
     };
-    for (name, source) in [("cds_config", &dynamic.cds_config), ("lds_config", &dynamic.lds_config)] {
+    for (name, source) in [
+        ("cds_config", &dynamic.cds_config),
+        ("lds_config", &dynamic.lds_config),
+    ] {
         let path = format!("dynamic_resources.{name}");
         match source.as_ref().map(|source| &source.config_source_specifier) {
             None => {}
@@ -275,7 +305,10 @@ fn check(message: &Bootstrap) -> Vec<Problem> {
         return problems;
     };
     let node = message.node.clone().unwrap_or_default();
-    for (name, value, option) in [("id", &node.id, "--service-node"), ("cluster", &node.cluster, "--service-cluster")] {
+    for (name, value, option) in [
+        ("id", &node.id, "--service-node"),
+        ("cluster", &node.cluster, "--service-cluster"),
+    ] {
         if value.is_empty() {
             problems.push(Problem::at(
                 format!("node.{name}"),
@@ -291,10 +324,18 @@ fn check(message: &Bootstrap) -> Vec<Problem> {
 fn check_ads(message: &Bootstrap, ads: &ApiConfigSource, problems: &mut Vec<Problem>) {
     let path = "dynamic_resources.ads_config";
     match ApiType::try_from(ads.api_type) {
-        Ok(ApiType::Grpc | ApiType::DeltaGrpc | ApiType::AggregatedGrpc | ApiType::AggregatedDeltaGrpc) => {}
+        Ok(
+            ApiType::Grpc
+            | ApiType::DeltaGrpc
+            | ApiType::AggregatedGrpc
+            | ApiType::AggregatedDeltaGrpc,
+        ) => {}
         found => problems.push(Problem::at(
             format!("{path}.api_type"),
-            &format!("expected GRPC or DELTA_GRPC, found {}", found.map_or("an unknown value", |found| found.as_str_name())),
+            &format!(
+                "expected GRPC or DELTA_GRPC, found {}",
+                found.map_or("an unknown value", |found| found.as_str_name())
+            ),
             "write GRPC or DELTA_GRPC",
         )),
     }
@@ -330,7 +371,11 @@ fn check_ads(message: &Bootstrap, ads: &ApiConfigSource, problems: &mut Vec<Prob
                     None => "add the cluster there".to_owned(),
                 },
             )),
-            None => problems.push(Problem::at(path, "only envoy_grpc is served", "write envoy_grpc: {cluster_name: …}")),
+            None => problems.push(Problem::at(
+                path,
+                "only envoy_grpc is served",
+                "write envoy_grpc: {cluster_name: …}",
+            )),
         }
     }
 }
@@ -343,7 +388,10 @@ fn cluster_of(service: &carbyne_protos::envoy::config::core::v3::GrpcService) ->
 }
 
 fn is_ads(source: &ConfigSource) -> bool {
-    matches!(source.config_source_specifier, Some(ConfigSourceSpecifier::Ads(_)))
+    matches!(
+        source.config_source_specifier,
+        Some(ConfigSourceSpecifier::Ads(_))
+    )
 }
 
 impl Problem {

@@ -107,7 +107,10 @@ impl Status {
                 .unwrap_or(UNKNOWN)
         });
         match code {
-            Some(code) => Self::new(code, percent_decoded(field("grpc-message").unwrap_or_default())),
+            Some(code) => Self::new(
+                code,
+                percent_decoded(field("grpc-message").unwrap_or_default()),
+            ),
             None if http_status == 200 => Self::new(UNKNOWN, "stream ended without grpc-status"),
             None => {
                 let code = match http_status {
@@ -125,7 +128,11 @@ impl Status {
 
     /// The code's name, such as `UNAVAILABLE`.
     pub fn name(&self) -> &'static str {
-        usize::try_from(self.code).ok().and_then(|code| NAMES.get(code)).copied().unwrap_or("UNKNOWN")
+        usize::try_from(self.code)
+            .ok()
+            .and_then(|code| NAMES.get(code))
+            .copied()
+            .unwrap_or("UNKNOWN")
     }
 }
 
@@ -145,7 +152,10 @@ fn percent_decoded(text: &[u8]) -> String {
     let mut rest = text;
     while let Some((&first, after)) = rest.split_first() {
         let hex = after.get(..2).and_then(|hex| str::from_utf8(hex).ok());
-        match hex.filter(|_| first == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+        match hex
+            .filter(|_| first == b'%')
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+        {
             Some(byte) => {
                 decoded.push(byte);
                 rest = &after[2..];
@@ -202,7 +212,13 @@ mod tests {
         assert_eq!(decoder.next_message(), Err(FramingError::Compressed));
         let mut decoder = Decoder::new(4);
         decoder.push(&[0, 0, 0, 0, 5]);
-        assert_eq!(decoder.next_message(), Err(FramingError::TooLong { length: 5, limit: 4 }));
+        assert_eq!(
+            decoder.next_message(),
+            Err(FramingError::TooLong {
+                length: 5,
+                limit: 4
+            })
+        );
         let mut decoder = Decoder::new(4);
         decoder.push(&[0, 0, 0, 0, 4, 1]);
         assert_eq!(decoder.next_message(), Ok(None));
@@ -211,10 +227,20 @@ mod tests {
 
     #[test]
     fn status_is_read_from_trailers_or_http() {
-        type Case = (u16, &'static [(&'static str, &'static str)], u32, &'static str);
+        type Case = (
+            u16,
+            &'static [(&'static str, &'static str)],
+            u32,
+            &'static str,
+        );
         let cases: [Case; 7] = [
             (200, &[("grpc-status", "0")], 0, "OK (0)"),
-            (200, &[("grpc-status", "14"), ("grpc-message", "no%20way%")], 14, "UNAVAILABLE (14): no way%"),
+            (
+                200,
+                &[("grpc-status", "14"), ("grpc-message", "no%20way%")],
+                14,
+                "UNAVAILABLE (14): no way%",
+            ),
             (200, &[("grpc-status", "x")], 2, "UNKNOWN (2)"),
             (200, &[("grpc-status", "99")], 99, "UNKNOWN (99)"),
             (200, &[], 2, "UNKNOWN (2): stream ended without grpc-status"),
@@ -223,7 +249,10 @@ mod tests {
         ];
         for (http, fields, code, text) in cases {
             let status = Status::from_fields(http, |name| {
-                fields.iter().find(|field| field.0 == name).map(|field| field.1.as_bytes())
+                fields
+                    .iter()
+                    .find(|field| field.0 == name)
+                    .map(|field| field.1.as_bytes())
             });
             assert_eq!(status.code, code, "{text}");
             assert_eq!(status.to_string(), text);

@@ -13,7 +13,9 @@ use carbyne_protos::envoy::extensions::transport_sockets::tls::v3::Secret;
 use prost::Message;
 
 use super::stream::{Client, Connect, Interests};
-use super::xds::{Ads, Apply, BackOff, Interest, Protocol, Rejected, Resource, ResourceType, Settings};
+use super::xds::{
+    Ads, Apply, BackOff, Interest, Protocol, Rejected, Resource, ResourceType, Settings,
+};
 
 /// The gRPC path of the service.
 pub const PATH: &str = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets";
@@ -27,7 +29,10 @@ pub trait TakeSecret {
 /// A machine that wants the secret `name` and nothing else.
 pub fn machine(name: &str, settings: Settings) -> Ads {
     let mut machine = Ads::new(Protocol::Sotw, settings);
-    machine.want(ResourceType::Secret, Interest::Names(BTreeSet::from([Arc::from(name)])));
+    machine.want(
+        ResourceType::Secret,
+        Interest::Names(BTreeSet::from([Arc::from(name)])),
+    );
     machine
 }
 
@@ -49,7 +54,12 @@ pub fn client<C: Connect, T: TakeSecret>(
 pub struct Deliver<T>(T);
 
 impl<T: TakeSecret> Apply for Deliver<T> {
-    async fn apply(&mut self, _: ResourceType, upserts: &[Arc<Resource>], _: &[Arc<str>]) -> Vec<Rejected> {
+    async fn apply(
+        &mut self,
+        _: ResourceType,
+        upserts: &[Arc<Resource>],
+        _: &[Arc<str>],
+    ) -> Vec<Rejected> {
         upserts
             .iter()
             .filter_map(|resource| {

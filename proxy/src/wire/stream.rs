@@ -31,7 +31,10 @@ pub trait Connect {
 
     /// Sends the head of a call to `path`. Need not wait for the response's head: istiod sends it with its
     /// first message.
-    fn connect(&mut self, path: &'static str) -> impl Future<Output = Result<Self::Stream, StreamError>>;
+    fn connect(
+        &mut self,
+        path: &'static str,
+    ) -> impl Future<Output = Result<Self::Stream, StreamError>>;
 }
 
 /// Why a stream ended.
@@ -83,7 +86,13 @@ impl Interests {
 impl<C: Connect, A: Apply> Client<C, A> {
     /// A client of the service at `path`. `machine` is shared with whoever shows its state; it is never
     /// borrowed across an await. The client ends when all [`Interests`] are dropped.
-    pub fn new(machine: Rc<RefCell<Ads>>, path: &'static str, connect: C, apply: A, back_off: BackOff) -> (Self, Interests) {
+    pub fn new(
+        machine: Rc<RefCell<Ads>>,
+        path: &'static str,
+        connect: C,
+        apply: A,
+        back_off: BackOff,
+    ) -> (Self, Interests) {
         let (sender, interests) = mpsc::unbounded_channel();
         let client = Self {
             machine,
@@ -142,7 +151,10 @@ impl<C: Connect, A: Apply> Client<C, A> {
                 stream.send(framed(&request)).await?;
             }
             if let Some(message) = decoder.next_message()? {
-                let update = self.machine.borrow_mut().receive(&message, SystemTime::now())?;
+                let update = self
+                    .machine
+                    .borrow_mut()
+                    .receive(&message, SystemTime::now())?;
                 // What is applied keeps its own copy.
                 drop(message);
                 if let Some(update) = update {
@@ -188,13 +200,14 @@ impl<C: Connect, A: Apply> Client<C, A> {
         for rejected in &rejected {
             tracing::warn!(type_url = update.resource_type.type_url(), name = %rejected.name, reason = rejected.reason, "rejected");
         }
-        self.machine.borrow_mut().applied(update, rejected, SystemTime::now());
+        self.machine
+            .borrow_mut()
+            .applied(update, rejected, SystemTime::now());
     }
 }
 
 /// istiod's answer to a big mesh is far above gRPC's usual 4 MiB; pilot-agent accepts 2 GiB.
 const MESSAGE_LIMIT: usize = 1 << 30;
-
 
 #[cfg(test)]
 mod tests;

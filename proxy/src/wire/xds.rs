@@ -168,7 +168,11 @@ impl Ads {
     }
 
     /// One gRPC message arrived. `None` where there is nothing to apply: a type that was not asked for.
-    pub fn receive(&mut self, message: &[u8], time: SystemTime) -> Result<Option<Update>, ReceiveError> {
+    pub fn receive(
+        &mut self,
+        message: &[u8],
+        time: SystemTime,
+    ) -> Result<Option<Update>, ReceiveError> {
         match self {
             Self::Sotw(machine) => machine.receive(message, time),
             Self::Delta(machine) => machine.receive(message, time),
@@ -197,8 +201,12 @@ impl Ads {
     /// The next message to send, encoded; `None` when all is said for now.
     pub fn next_request(&mut self, now: Duration) -> Option<Vec<u8>> {
         match self {
-            Self::Sotw(machine) => machine.next_request(now).map(|request| request.encode_to_vec()),
-            Self::Delta(machine) => machine.next_request(now).map(|request| request.encode_to_vec()),
+            Self::Sotw(machine) => machine
+                .next_request(now)
+                .map(|request| request.encode_to_vec()),
+            Self::Delta(machine) => machine
+                .next_request(now)
+                .map(|request| request.encode_to_vec()),
         }
     }
 
@@ -216,7 +224,10 @@ impl Ads {
     }
 
     /// The resources of a type whose newest version was refused, by name.
-    pub fn failures(&self, resource_type: ResourceType) -> impl Iterator<Item = (&Arc<str>, &Failure)> {
+    pub fn failures(
+        &self,
+        resource_type: ResourceType,
+    ) -> impl Iterator<Item = (&Arc<str>, &Failure)> {
         self.table(resource_type).failures()
     }
 
@@ -253,8 +264,12 @@ impl Protocol {
     /// The gRPC path of the aggregated discovery service in this protocol.
     pub fn path(self) -> &'static str {
         match self {
-            Self::Sotw => "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources",
-            Self::Delta => "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
+            Self::Sotw => {
+                "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
+            }
+            Self::Delta => {
+                "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+            }
         }
     }
 }
@@ -273,7 +288,9 @@ fn nack_message(resource_type: ResourceType, rejected: &[Rejected]) -> String {
         }
     }
     if message.len() > NACK_LIMIT {
-        let cut = (0..=NACK_LIMIT - NACK_CUT.len()).rev().find(|&at| message.is_char_boundary(at));
+        let cut = (0..=NACK_LIMIT - NACK_CUT.len())
+            .rev()
+            .find(|&at| message.is_char_boundary(at));
         message.truncate(cut.unwrap_or(0));
         message.push_str(NACK_CUT);
     }

@@ -111,7 +111,7 @@ impl RouteEntry {
     }
 
     /// The most specific configuration of a filter for this route.
-    pub fn filter(&self, name: &str, weighted: Option<&WeightedCluster>) -> Option<&FilterConfig> {
+    pub fn filter<'a>(&'a self, name: &str, weighted: Option<&'a WeightedCluster>) -> Option<&'a FilterConfig> {
         weighted
             .and_then(|weighted| weighted.filters.most_specific(name))
             .or_else(|| self.filters.most_specific(name))

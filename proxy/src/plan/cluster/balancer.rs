@@ -122,7 +122,8 @@ fn slow_start(config: Option<&wire::cluster::SlowStartConfig>, scope: &Scope<'_>
 /// A balancer that comes as an extension; nothing where it is not served.
 fn extension(config: &Any, plan: &mut ClusterPlan, scope: &Scope<'_>) -> Option<BalancerSettings> {
     let unwrapped = Unwrapped::of(config).ok()?;
-    let scope = scope.field("typed_extension_config").field("typed_config");
+    let scope = scope.field("typed_extension_config");
+    let scope = scope.field("typed_config");
     if unwrapped.is::<policies::round_robin::v3::RoundRobin>() {
         let config = decode::<policies::round_robin::v3::RoundRobin>(&unwrapped, &scope)?;
         return Some(BalancerSettings::RoundRobin {

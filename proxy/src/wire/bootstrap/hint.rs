@@ -7,7 +7,10 @@ use carbyne_protos::schema;
 pub(super) fn hint(error: &JsonError) -> Option<String> {
     let name = error.path.rsplit('.').next().unwrap_or_default();
     if let Some(message) = error.reason.strip_suffix(" has no such field") {
-        let fields = schema::message(message)?.fields.iter().map(|field| field.name);
+        let fields = schema::message(message)?
+            .fields
+            .iter()
+            .map(|field| field.name);
         return Some(match nearest(name, fields) {
             Some(near) => format!("write {near:?}, or start with --allow-unknown-static-fields"),
             None => "remove it, or start with --allow-unknown-static-fields".to_owned(),
@@ -15,25 +18,34 @@ pub(super) fn hint(error: &JsonError) -> Option<String> {
     }
     if let Some((name, value)) = error.reason.split_once(" has no value ") {
         let values = enum_values(name)?;
-        return Some(match nearest(value.trim_matches('"'), values.iter().copied()) {
-            Some(near) => format!("write {near}"),
-            None => format!("write one of {}", values.join(", ")),
-        });
+        return Some(
+            match nearest(value.trim_matches('"'), values.iter().copied()) {
+                Some(near) => format!("write {near}"),
+                None => format!("write one of {}", values.join(", ")),
+            },
+        );
     }
     if error.reason.ends_with("is not a message of this program") {
         return Some("correct the type, or start with --allow-unknown-static-fields".to_owned());
     }
     if error.reason == "\"@type\" is missing" {
-        return Some("write \"@type\": \"type.googleapis.com/…\" with the message's full name".to_owned());
+        return Some(
+            "write \"@type\": \"type.googleapis.com/…\" with the message's full name".to_owned(),
+        );
     }
-    if error.reason == "another member of the same oneof is given too" || error.reason == "given in both spellings" {
+    if error.reason == "another member of the same oneof is given too"
+        || error.reason == "given in both spellings"
+    {
         return Some("keep one of the two".to_owned());
     }
     None
 }
 
 /// The candidate that is at most a third of its letters away.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     let plain = |text: &str| text.replace(['_', '-'], "").to_ascii_lowercase();
     let wanted = plain(name);
     candidates
@@ -61,7 +73,9 @@ fn distance(left: &str, right: &str) -> usize {
         let mut diagonal = index;
         row[0] = index + 1;
         for (column, other) in right.iter().enumerate() {
-            let edit = (diagonal + usize::from(letter != *other)).min(row[column] + 1).min(row[column + 1] + 1);
+            let edit = (diagonal + usize::from(letter != *other))
+                .min(row[column] + 1)
+                .min(row[column + 1] + 1);
             diagonal = std::mem::replace(&mut row[column + 1], edit);
         }
     }

@@ -33,15 +33,25 @@ static_resources:
 
 #[test]
 fn recorded_bootstraps_load() {
-    let shared = std::env::var_os("CARBYNE_SHARED")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
+    let shared = std::env::var_os("CARBYNE_SHARED").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
+        PathBuf::from,
+    );
     let folder = shared.join("captures/istio-1.29/bootstrap");
     if !folder.is_dir() {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{} is missing", folder.display());
+        assert_ne!(
+            std::env::var("CI").as_deref(),
+            Ok("true"),
+            "{} is missing",
+            folder.display()
+        );
         println!("skipped: {} is missing", folder.display());
         return;
     }
-    for (name, protocol) in [("delta.json", Protocol::Delta), ("sotw.json", Protocol::Sotw)] {
+    for (name, protocol) in [
+        ("delta.json", Protocol::Delta),
+        ("sotw.json", Protocol::Sotw),
+    ] {
         for allow_unknown in [false, true] {
             let loaded = load(&Source {
                 path: Some(folder.join(name)),
@@ -93,15 +103,27 @@ fn overrides_merge_as_protobuf_does() {
     };
     let message = load(&source).unwrap().message;
     let node = message.node.unwrap();
-    assert_eq!((&*node.id, &*node.cluster, &*node.locality.unwrap().zone), ("c", "b", "z"));
-    let names: Vec<_> = message.static_resources.unwrap().clusters.into_iter().map(|cluster| cluster.name).collect();
+    assert_eq!(
+        (&*node.id, &*node.cluster, &*node.locality.unwrap().zone),
+        ("c", "b", "z")
+    );
+    let names: Vec<_> = message
+        .static_resources
+        .unwrap()
+        .clusters
+        .into_iter()
+        .map(|cluster| cluster.name)
+        .collect();
     assert_eq!(names, ["one", "two"], "lists grow");
     assert_eq!(message.admin.unwrap().profile_path, "p");
 
     source.node = Some("from-option".to_owned());
     source.zone = Some("zone".to_owned());
     let node = load(&source).unwrap().message.node.unwrap();
-    assert_eq!((&*node.id, &*node.locality.unwrap().zone), ("from-option", "zone"));
+    assert_eq!(
+        (&*node.id, &*node.locality.unwrap().zone),
+        ("from-option", "zone")
+    );
 }
 
 #[test]
@@ -125,7 +147,11 @@ fn all_errors_come_at_once_with_place_and_advice() {
     ] {
         assert!(all.contains(part), "{part}\n{all}");
     }
-    assert!(found.iter().all(|problem| problem.origin.ends_with("a.json")));
+    assert!(
+        found
+            .iter()
+            .all(|problem| problem.origin.ends_with("a.json"))
+    );
 
     let message = load_text("a.json", r#"{"static_resource": {}, "admin": {}}"#, true).unwrap();
     assert_eq!(message.ignored, ["static_resource"]);
@@ -149,8 +175,16 @@ fn texts_that_are_not_configuration_are_refused_by_place() {
         path: Some("/nonexistent/file".into()),
         ..Source::default()
     };
-    assert!(load(&missing).unwrap_err().to_string().contains("/nonexistent/file"));
-    assert!(load_text("a.yaml", "", false).is_ok(), "an empty text is an empty bootstrap");
+    assert!(
+        load(&missing)
+            .unwrap_err()
+            .to_string()
+            .contains("/nonexistent/file")
+    );
+    assert!(
+        load_text("a.yaml", "", false).is_ok(),
+        "an empty text is an empty bootstrap"
+    );
 }
 
 #[test]
@@ -170,6 +204,16 @@ fn the_control_plane_must_be_reachable_and_know_us() {
         ]
     );
     assert_eq!(found[4].hint.as_deref(), Some("write \"one\""));
-    let found = problems(load_text("a.yaml", "dynamic_resources: {lds_config: {ads: {}}}", false));
-    assert!(found[0].hint.as_deref().is_some_and(|hint| hint.starts_with("add ads_config")), "{found:?}");
+    let found = problems(load_text(
+        "a.yaml",
+        "dynamic_resources: {lds_config: {ads: {}}}",
+        false,
+    ));
+    assert!(
+        found[0]
+            .hint
+            .as_deref()
+            .is_some_and(|hint| hint.starts_with("add ads_config")),
+        "{found:?}"
+    );
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carbyne_protos::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource as Wrapper,
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+    Resource as Wrapper,
 };
 use carbyne_protos::prost_types::Any;
 use prost::Message;
@@ -23,18 +24,20 @@ enum Step {
     End(u32),
 }
 
+/// By connection: when it was opened and what the client sent.
+type Sent = Rc<RefCell<Vec<(Duration, Vec<u8>)>>>;
+
 /// One scripted connection after the other; after the last one nothing more happens.
 #[derive(Clone, Default)]
 struct Script {
     connections: Rc<RefCell<VecDeque<Vec<Step>>>>,
-    /// What the client sent, by connection, and when it opened that.
-    sent: Rc<RefCell<Vec<(Duration, Vec<u8>)>>>,
+    sent: Sent,
     start: Option<Instant>,
 }
 
 struct Scripted {
     steps: VecDeque<Step>,
-    sent: Rc<RefCell<Vec<(Duration, Vec<u8>)>>>,
+    sent: Sent,
     index: usize,
     code: u32,
 }
@@ -45,10 +48,8 @@ impl Connect for Script {
     async fn connect(&mut self, _: &'static str) -> Result<Scripted, StreamError> {
         let start = *self.start.get_or_insert_with(Instant::now);
         let steps = self.connections.borrow_mut().pop_front();
-        let mut sent = self.sent.borrow_mut();
-        sent.push((start.elapsed(), Vec::new()));
-        let index = sent.len() - 1;
-        drop(sent);
+        let index = self.sent.borrow().len();
+        self.sent.borrow_mut().push((start.elapsed(), Vec::new()));
         match steps {
             Some(steps) if steps.is_empty() => Err(StreamError::Connection("refused".to_owned())),
             Some(steps) => Ok(Scripted {
@@ -64,7 +65,9 @@ impl Connect for Script {
 
 impl GrpcStream for Scripted {
     async fn send(&mut self, bytes: Bytes) -> Result<(), StreamError> {
-        self.sent.borrow_mut()[self.index].1.extend_from_slice(&bytes);
+        self.sent.borrow_mut()[self.index]
+            .1
+            .extend_from_slice(&bytes);
         Ok(())
     }
 
@@ -95,12 +98,20 @@ struct Keep {
 }
 
 impl Apply for Keep {
-    async fn apply(&mut self, resource_type: ResourceType, upserts: &[Arc<Resource>], removed: &[Arc<str>]) -> Vec<Rejected> {
+    async fn apply(
+        &mut self,
+        resource_type: ResourceType,
+        upserts: &[Arc<Resource>],
+        removed: &[Arc<str>],
+    ) -> Vec<Rejected> {
         // Applying takes its time elsewhere.
         tokio::task::yield_now().await;
         let mut live = self.live.borrow_mut();
         for resource in upserts {
-            live.insert((resource_type, resource.name.to_string()), resource.bytes.clone());
+            live.insert(
+                (resource_type, resource.name.to_string()),
+                resource.bytes.clone(),
+            );
         }
         for name in removed {
             live.remove(&(resource_type, name.to_string()));
@@ -130,7 +141,12 @@ fn any(resource_type: ResourceType, name: &str) -> Any {
     }
 }
 
-fn response(protocol: Protocol, resource_type: ResourceType, names: &[&str], nonce: &str) -> Vec<u8> {
+fn response(
+    protocol: Protocol,
+    resource_type: ResourceType,
+    names: &[&str],
+    nonce: &str,
+) -> Vec<u8> {
     let message = match protocol {
         Protocol::Sotw => DiscoveryResponse {
             type_url: resource_type.type_url().to_owned(),
@@ -170,7 +186,11 @@ fn messages(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Runs a client over the script until it has applied `enough` updates.
-async fn run(protocol: Protocol, connections: Vec<Vec<Step>>, enough: usize) -> (Rc<RefCell<Ads>>, Keep, Script) {
+async fn run(
+    protocol: Protocol,
+    connections: Vec<Vec<Step>>,
+    enough: usize,
+) -> (Rc<RefCell<Ads>>, Keep, Script) {
     let mut ads = Ads::new(protocol, settings());
     ads.want(ResourceType::Cluster, Interest::All);
     let machine = Rc::new(RefCell::new(ads));
@@ -180,8 +200,13 @@ async fn run(protocol: Protocol, connections: Vec<Vec<Step>>, enough: usize) -> 
         enough,
         ..Keep::default()
     };
-    let (client, _interests) =
-        Client::new(machine.clone(), protocol.path(), script.clone(), keep.clone(), BackOff::new(1));
+    let (client, _interests) = Client::new(
+        machine.clone(),
+        protocol.path(),
+        script.clone(),
+        keep.clone(),
+        BackOff::new(1),
+    );
     tokio::select! {
         () = client.run() => panic!("the client ended"),
         () = keep.done.notified() => {}
@@ -200,15 +225,24 @@ async fn streams_may_be_cut_at_any_byte() {
         for cut in 0..=body.len() {
             for end in 0..2 {
                 let end = if end == 0 { Step::Reset } else { Step::End(14) };
-                let chunks = body[..cut].chunks(7).map(|chunk| Step::Chunk(chunk.to_vec()));
+                let chunks = body[..cut]
+                    .chunks(7)
+                    .map(|chunk| Step::Chunk(chunk.to_vec()));
                 let broken: Vec<_> = chunks.chain([end]).collect();
                 let whole = vec![Step::Chunk(second.clone())];
                 let before = usize::from(cut >= first.len()) + usize::from(cut == body.len());
                 let (machine, keep, script) = run(protocol, vec![broken, whole], before + 1).await;
-                let live: Vec<String> = keep.live.borrow().keys().map(|key| key.1.clone()).collect();
+                let live: Vec<String> =
+                    keep.live.borrow().keys().map(|key| key.1.clone()).collect();
                 assert_eq!(live, ["a", "b", "c"], "{protocol:?} cut at {cut}");
                 assert_eq!(script.sent.borrow().len(), 2);
-                assert_eq!(machine.borrow().statistics(ResourceType::Cluster).update_failure, 1);
+                assert_eq!(
+                    machine
+                        .borrow()
+                        .statistics(ResourceType::Cluster)
+                        .update_failure,
+                    1
+                );
             }
         }
     }
@@ -217,11 +251,21 @@ async fn streams_may_be_cut_at_any_byte() {
 #[tokio::test(start_paused = true)]
 async fn reconnects_wait_ever_longer_and_tell_what_is_held() {
     let mut connections = vec![vec![
-        Step::Chunk(response(Protocol::Delta, ResourceType::Cluster, &["a"], "1")),
+        Step::Chunk(response(
+            Protocol::Delta,
+            ResourceType::Cluster,
+            &["a"],
+            "1",
+        )),
         Step::End(14),
     ]];
     connections.extend((0..12).map(|_| vec![]));
-    connections.push(vec![Step::Chunk(response(Protocol::Delta, ResourceType::Cluster, &["a"], "1"))]);
+    connections.push(vec![Step::Chunk(response(
+        Protocol::Delta,
+        ResourceType::Cluster,
+        &["a"],
+        "1",
+    ))]);
     let (_, _, script) = run(Protocol::Delta, connections, 2).await;
     let sent = script.sent.borrow();
     assert_eq!(sent.len(), 14);
@@ -231,25 +275,48 @@ async fn reconnects_wait_ever_longer_and_tell_what_is_held() {
         assert!(*wait <= bound, "{waits:?}");
         bound = (bound * 2).min(Duration::from_millis(30_001));
     }
-    assert!(waits.iter().sum::<Duration>() > Duration::from_secs(30), "{waits:?}");
+    assert!(
+        waits.iter().sum::<Duration>() > Duration::from_secs(30),
+        "{waits:?}"
+    );
     let requests = messages(&sent[0].1);
     let request = DeltaDiscoveryRequest::decode(&*requests[1]).unwrap();
     assert_eq!(request.response_nonce, "1");
     let request = DeltaDiscoveryRequest::decode(&*messages(&sent[13].1)[0]).unwrap();
-    assert_eq!(request.initial_resource_versions.get("a").map(String::as_str), Some("1"));
+    assert_eq!(
+        request
+            .initial_resource_versions
+            .get("a")
+            .map(String::as_str),
+        Some("1")
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn bytes_that_are_no_messages_end_the_stream_and_change_nothing() {
     let good = response(Protocol::Sotw, ResourceType::Cluster, &["a"], "1");
-    for bad in [vec![1, 0, 0, 0, 0], vec![0, 255, 255, 255, 255], framed(&[0xff, 0xff]).to_vec()] {
-        let connections = vec![vec![Step::Chunk([good.clone(), bad].concat())], vec![Step::Chunk(good.clone())]];
+    for bad in [
+        vec![1, 0, 0, 0, 0],
+        vec![0, 255, 255, 255, 255],
+        framed(&[0xff, 0xff]).to_vec(),
+    ] {
+        let connections = vec![
+            vec![Step::Chunk([good.clone(), bad].concat())],
+            vec![Step::Chunk(good.clone())],
+        ];
         let (machine, keep, script) = run(Protocol::Sotw, connections, 2).await;
         assert_eq!(script.sent.borrow().len(), 2);
         assert_eq!(keep.live.borrow().len(), 1);
         let machine = machine.borrow();
         let statistics = machine.statistics(ResourceType::Cluster);
-        assert_eq!((statistics.update_success, statistics.update_rejected, statistics.config_reload), (2, 0, 1));
+        assert_eq!(
+            (
+                statistics.update_success,
+                statistics.update_rejected,
+                statistics.config_reload
+            ),
+            (2, 0, 1)
+        );
     }
 }
 
@@ -258,9 +325,17 @@ async fn what_applying_makes_wanted_is_asked_for_after_the_acknowledgement() {
     /// Wants the endpoints of every cluster.
     struct Depend(Rc<RefCell<Option<Interests>>>, Rc<Notify>, usize);
     impl Apply for Depend {
-        async fn apply(&mut self, resource_type: ResourceType, upserts: &[Arc<Resource>], _: &[Arc<str>]) -> Vec<Rejected> {
+        async fn apply(
+            &mut self,
+            resource_type: ResourceType,
+            upserts: &[Arc<Resource>],
+            _: &[Arc<str>],
+        ) -> Vec<Rejected> {
             if resource_type == ResourceType::Cluster {
-                let names: BTreeSet<Arc<str>> = upserts.iter().map(|resource| resource.name.clone()).collect();
+                let names: BTreeSet<Arc<str>> = upserts
+                    .iter()
+                    .map(|resource| resource.name.clone())
+                    .collect();
                 if let Some(interests) = &*self.0.borrow() {
                     interests.want(ResourceType::Endpoint, Interest::Names(names));
                 }
@@ -286,7 +361,13 @@ async fn what_applying_makes_wanted_is_asked_for_after_the_acknowledgement() {
     let (slot, done) = (Rc::new(RefCell::new(None)), Rc::new(Notify::new()));
     let apply = Depend(slot.clone(), done.clone(), 0);
     let machine = Rc::new(RefCell::new(ads));
-    let (client, interests) = Client::new(machine, protocol.path(), script.clone(), apply, BackOff::new(1));
+    let (client, interests) = Client::new(
+        machine,
+        protocol.path(),
+        script.clone(),
+        apply,
+        BackOff::new(1),
+    );
     *slot.borrow_mut() = Some(interests);
     let client = client.run();
     tokio::pin!(client);
@@ -295,16 +376,28 @@ async fn what_applying_makes_wanted_is_asked_for_after_the_acknowledgement() {
         () = done.notified() => {}
         () = tokio::time::sleep(Duration::from_secs(86_400)) => panic!("nothing happens any more"),
     }
-    let sent = script.sent.borrow();
-    let requests: Vec<(String, String)> = messages(&sent[0].1)
+    let requests: Vec<(String, String)> = messages(&script.sent.borrow()[0].1)
         .iter()
         .map(|bytes| DiscoveryRequest::decode(&**bytes).unwrap())
-        .map(|request| (request.type_url.rsplit('.').next().unwrap().to_owned(), request.response_nonce))
+        .map(|request| {
+            (
+                request.type_url.rsplit('.').next().unwrap().to_owned(),
+                request.response_nonce,
+            )
+        })
         .collect();
-    let expected = [("Cluster", ""), ("Cluster", "1"), ("ClusterLoadAssignment", ""), ("ClusterLoadAssignment", "2"), ("Listener", ""), ("ClusterLoadAssignment", "3")];
-    let expected: Vec<(String, String)> = expected.map(|(left, right)| (left.to_owned(), right.to_owned())).into();
+    let expected = [
+        ("Cluster", ""),
+        ("Cluster", "1"),
+        ("ClusterLoadAssignment", ""),
+        ("ClusterLoadAssignment", "2"),
+        ("Listener", ""),
+        ("ClusterLoadAssignment", "3"),
+    ];
+    let expected: Vec<(String, String)> = expected
+        .map(|(left, right)| (left.to_owned(), right.to_owned()))
+        .into();
     assert_eq!(requests, expected);
-    drop(sent);
     // Nobody wants anything any more: the client ends.
     slot.borrow_mut().take();
     client.await;
@@ -333,7 +426,11 @@ async fn secrets_come_rotate_and_survive_a_closed_stream() {
     let script = Script::default();
     script.connections.borrow_mut().extend([
         vec![Step::End(14)],
-        vec![Step::Chunk(secret("1", "default")), Step::Chunk(secret("2", "default")), Step::End(0)],
+        vec![
+            Step::Chunk(secret("1", "default")),
+            Step::Chunk(secret("2", "default")),
+            Step::End(0),
+        ],
         vec![Step::Chunk(secret("3", "default"))],
     ]);
     let taken = Rc::new(RefCell::new(Vec::new()));
@@ -341,14 +438,21 @@ async fn secrets_come_rotate_and_survive_a_closed_stream() {
     let take = {
         let (taken, done) = (taken.clone(), done.clone());
         move |secret: Secret, resource: &Arc<Resource>| {
-            taken.borrow_mut().push((secret.name, resource.version.to_string()));
+            taken
+                .borrow_mut()
+                .push((secret.name, resource.version.to_string()));
             if taken.borrow().len() == 3 {
                 done.notify_one();
             }
-            if &*resource.version == "2" { Err("key does not fit".to_owned()) } else { Ok(()) }
+            if &*resource.version == "2" {
+                Err("key does not fit".to_owned())
+            } else {
+                Ok(())
+            }
         }
     };
-    let (client, machine, _interests) = sds::client("default", settings(), script.clone(), take, BackOff::new(3));
+    let (client, machine, _interests) =
+        sds::client("default", settings(), script.clone(), take, BackOff::new(3));
     tokio::select! {
         () = client.run() => panic!("the client ended"),
         () = done.notified() => {}
@@ -357,16 +461,27 @@ async fn secrets_come_rotate_and_survive_a_closed_stream() {
     let versions: Vec<String> = taken.borrow().iter().map(|taken| taken.1.clone()).collect();
     assert_eq!(versions, ["1", "2", "3"]);
     let sent = script.sent.borrow();
-    let requests: Vec<DiscoveryRequest> =
-        messages(&sent[1].1).iter().map(|bytes| DiscoveryRequest::decode(&**bytes).unwrap()).collect();
+    let requests: Vec<DiscoveryRequest> = messages(&sent[1].1)
+        .iter()
+        .map(|bytes| DiscoveryRequest::decode(&**bytes).unwrap())
+        .collect();
     assert_eq!(requests[0].resource_names, ["default"]);
     assert!(requests[0].node.is_some());
-    assert_eq!((&*requests[1].version_info, &*requests[1].response_nonce), ("1", "1"));
+    assert_eq!(
+        (&*requests[1].version_info, &*requests[1].response_nonce),
+        ("1", "1")
+    );
     let refusal = requests[2].error_detail.as_ref().unwrap();
-    assert_eq!(refusal.message, "Error adding/updating secret(s) default: key does not fit");
+    assert_eq!(
+        refusal.message,
+        "Error adding/updating secret(s) default: key does not fit"
+    );
     assert_eq!(requests[2].version_info, "1");
     let request = DiscoveryRequest::decode(&*messages(&sent[2].1)[0]).unwrap();
-    assert_eq!((&*request.version_info, &*request.response_nonce), ("1", ""));
+    assert_eq!(
+        (&*request.version_info, &*request.response_nonce),
+        ("1", "")
+    );
     assert_eq!(machine.borrow().resources(ResourceType::Secret).count(), 1);
 }
 

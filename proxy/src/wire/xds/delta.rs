@@ -16,7 +16,9 @@ use prost::Message;
 
 use super::gate::Gate;
 use super::table::{Arrived, Interest, Table};
-use super::{NACK_CODE, Owed, ReceiveError, Rejected, ReplyTo, ResourceType, Settings, Update, nack_message};
+use super::{
+    NACK_CODE, Owed, ReceiveError, Rejected, ReplyTo, ResourceType, Settings, Update, nack_message,
+};
 
 /// The client's side of incremental xDS.
 #[derive(Debug)]
@@ -74,7 +76,11 @@ impl DeltaMachine {
     }
 
     /// See [`super::Ads::receive`].
-    pub fn receive(&mut self, message: &[u8], time: SystemTime) -> Result<Option<Update>, ReceiveError> {
+    pub fn receive(
+        &mut self,
+        message: &[u8],
+        time: SystemTime,
+    ) -> Result<Option<Update>, ReceiveError> {
         let response = DeltaDiscoveryResponse::decode(message)?;
         let Some(open) = &mut self.open else {
             return Err(ReceiveError::OutOfTurn);
@@ -88,7 +94,10 @@ impl DeltaMachine {
         let resource_type = ResourceType::from_type_url(&response.type_url)
             .filter(|resource_type| open.subscribed[resource_type.index()].is_some());
         let Some(resource_type) = resource_type else {
-            tracing::warn!(type_url = response.type_url, "ignoring a response of a type that was not asked for");
+            tracing::warn!(
+                type_url = response.type_url,
+                "ignoring a response of a type that was not asked for"
+            );
             return Ok(None);
         };
         let table = &self.tables[resource_type.index()];
@@ -116,7 +125,8 @@ impl DeltaMachine {
     pub fn applied(&mut self, mut update: Update, rejected: Vec<Rejected>, time: SystemTime) {
         let resource_type = update.resource_type;
         let reply = update.reply.take();
-        let rejected = self.tables[resource_type.index()].applied(update, rejected, reply.is_some(), time);
+        let rejected =
+            self.tables[resource_type.index()].applied(update, rejected, reply.is_some(), time);
         let Some(reply) = reply else { return };
         self.applying = false;
         if let Some(open) = &mut self.open
@@ -200,9 +210,13 @@ impl DeltaMachine {
             Interest::All => BTreeSet::from([Arc::from(WILDCARD)]),
             Interest::Names(names) => names.clone(),
         };
-        let slot = self.open.as_mut().map(|open| &mut open.subscribed[resource_type.index()]);
+        let slot = self
+            .open
+            .as_mut()
+            .map(|open| &mut open.subscribed[resource_type.index()]);
         let before = slot.and_then(|slot| slot.replace(wanted.clone()));
-        let strings = |names: Vec<&Arc<str>>| names.into_iter().map(|name| name.to_string()).collect();
+        let strings =
+            |names: Vec<&Arc<str>>| names.into_iter().map(|name| name.to_string()).collect();
         match before {
             None => DeltaDiscoveryRequest {
                 resource_names_subscribe: strings(wanted.iter().collect()),
@@ -221,7 +235,11 @@ impl DeltaMachine {
     }
 
     /// Adds what every request carries.
-    fn finish(&mut self, resource_type: ResourceType, mut request: DeltaDiscoveryRequest) -> DeltaDiscoveryRequest {
+    fn finish(
+        &mut self,
+        resource_type: ResourceType,
+        mut request: DeltaDiscoveryRequest,
+    ) -> DeltaDiscoveryRequest {
         resource_type.type_url().clone_into(&mut request.type_url);
         self.tables[resource_type.index()].statistics.update_attempt += 1;
         if let Some(open) = &mut self.open
@@ -241,7 +259,7 @@ fn unwrap(wrapper: Wrapper) -> Option<Arrived> {
         name: Some(wrapper.name),
         version: wrapper.version.into(),
         type_url: inner.type_url,
-        bytes: inner.value.into(),
+        bytes: inner.value,
     })
 }
 

@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn names_are_read_and_cut_messages_refused() {
-        let cases: [(&[u8], Result<&str, Option<&str>>); 8] = [
+        type Case = (&'static [u8], Result<&'static str, Option<&'static str>>);
+        let cases: [Case; 8] = [
             (b"", Ok("")),
             (b"\x0a\x02ab", Ok("ab")),
             (b"\x10\x05\x0a\x02ab\x1a\x01x", Ok("ab")),

@@ -31,7 +31,9 @@ impl ResourceType {
 
     /// The type whose URL this is.
     pub fn from_type_url(type_url: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.type_url() == type_url)
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.type_url() == type_url)
     }
 
     /// The URL that requests, responses and resources carry.
@@ -79,6 +81,9 @@ mod tests {
             assert_eq!(ResourceType::from_type_url(kind.type_url()), Some(kind));
             assert_eq!(kind.index(), index);
         }
-        assert_eq!(ResourceType::from_type_url("type.googleapis.com/istio.networking.nds.v1.NameTable"), None);
+        assert_eq!(
+            ResourceType::from_type_url("type.googleapis.com/istio.networking.nds.v1.NameTable"),
+            None
+        );
     }
 }

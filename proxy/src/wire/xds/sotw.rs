@@ -8,13 +8,16 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use carbyne_protos::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse, Resource as Wrapper};
+use carbyne_protos::envoy::service::discovery::v3::{
+    DiscoveryRequest, DiscoveryResponse, Resource as Wrapper,
+};
 use carbyne_protos::google::rpc::Status;
 use prost::Message;
 
 use super::table::{Arrived, Interest, Table};
 use super::{
-    NACK_CODE, Owed, ReceiveError, Rejected, ReplyTo, ResourceType, Settings, Update, gate::Gate, nack_message,
+    NACK_CODE, Owed, ReceiveError, Rejected, ReplyTo, ResourceType, Settings, Update, gate::Gate,
+    nack_message,
 };
 
 /// The client's side of state-of-the-world xDS.
@@ -83,7 +86,11 @@ impl SotwMachine {
     }
 
     /// See [`super::Ads::receive`].
-    pub fn receive(&mut self, message: &[u8], time: SystemTime) -> Result<Option<Update>, ReceiveError> {
+    pub fn receive(
+        &mut self,
+        message: &[u8],
+        time: SystemTime,
+    ) -> Result<Option<Update>, ReceiveError> {
         let response = DiscoveryResponse::decode(message)?;
         let Some(open) = &mut self.open else {
             return Err(ReceiveError::OutOfTurn);
@@ -95,18 +102,27 @@ impl SotwMachine {
             self.control_plane = control_plane.identifier;
         }
         let Some(resource_type) = ResourceType::from_type_url(&response.type_url) else {
-            tracing::warn!(type_url = response.type_url, "ignoring a response of a type that was not asked for");
+            tracing::warn!(
+                type_url = response.type_url,
+                "ignoring a response of a type that was not asked for"
+            );
             return Ok(None);
         };
         let asked = &mut open.types[resource_type.index()];
         if asked.names.is_none() {
-            tracing::warn!(type_url = response.type_url, "ignoring a response of a type that was not asked for");
+            tracing::warn!(
+                type_url = response.type_url,
+                "ignoring a response of a type that was not asked for"
+            );
             return Ok(None);
         }
         asked.nonce.clone_from(&response.nonce);
         let version: Arc<str> = response.version_info.into();
         let table = &self.tables[resource_type.index()];
-        let arrived = response.resources.into_iter().map(|any| unwrap(any, &version));
+        let arrived = response
+            .resources
+            .into_iter()
+            .map(|any| unwrap(any, &version));
         let mut update = table.sort(version.clone(), arrived, time);
         if resource_type.is_full_state() {
             update.removed = table.missing_from(&update);
@@ -123,7 +139,8 @@ impl SotwMachine {
     pub fn applied(&mut self, mut update: Update, rejected: Vec<Rejected>, time: SystemTime) {
         let resource_type = update.resource_type;
         let reply = update.reply.take();
-        let rejected = self.tables[resource_type.index()].applied(update, rejected, reply.is_some(), time);
+        let rejected =
+            self.tables[resource_type.index()].applied(update, rejected, reply.is_some(), time);
         let Some(reply) = reply else { return };
         self.applying = false;
         if let Some(open) = &mut self.open
@@ -202,10 +219,18 @@ impl SotwMachine {
     }
 
     /// A request for all that is wanted of a type, or the reply to its newest response.
-    fn request(&mut self, resource_type: ResourceType, reply: bool, error_detail: Option<Status>) -> DiscoveryRequest {
+    fn request(
+        &mut self,
+        resource_type: ResourceType,
+        reply: bool,
+        error_detail: Option<Status>,
+    ) -> DiscoveryRequest {
         let table = &mut self.tables[resource_type.index()];
         table.statistics.update_attempt += 1;
-        let asked = self.open.as_ref().and_then(|open| open.types[resource_type.index()].names.clone());
+        let asked = self
+            .open
+            .as_ref()
+            .and_then(|open| open.types[resource_type.index()].names.clone());
         let names = match (table.interest(), asked) {
             // A changed set follows in a request of its own. Where istiod took a request that dropped a name for
             // stale, an acknowledgement that has the name again would look to it as if nothing had happened,
@@ -249,14 +274,14 @@ fn unwrap(any: carbyne_protos::prost_types::Any, version: &Arc<str>) -> Arrived 
             name: Some(wrapper.name),
             version: version.clone(),
             type_url: inner.type_url,
-            bytes: inner.value.into(),
+            bytes: inner.value,
         };
     }
     Arrived {
         name: None,
         version: version.clone(),
         type_url: any.type_url,
-        bytes: any.value.into(),
+        bytes: any.value,
     }
 }
 

@@ -149,7 +149,12 @@ impl Table {
     }
 
     /// Sorts the resources of a response into new, equal and refused.
-    pub(super) fn sort(&self, version: Arc<str>, arrived: impl Iterator<Item = Arrived>, time: SystemTime) -> Update {
+    pub(super) fn sort(
+        &self,
+        version: Arc<str>,
+        arrived: impl Iterator<Item = Arrived>,
+        time: SystemTime,
+    ) -> Update {
         let mut update = Update {
             resource_type: self.resource_type,
             version,
@@ -163,13 +168,17 @@ impl Table {
         let mut seen = BTreeSet::new();
         for (index, arrived) in arrived.enumerate() {
             match self.look_at(index, arrived, time) {
-                Ok(Some(resource)) if !seen.insert(resource.name.clone()) => update.refused.push(Rejected {
-                    name: resource.name.clone(),
-                    reason: "named twice in one response".to_owned(),
-                }),
+                Ok(Some(resource)) if !seen.insert(resource.name.clone()) => {
+                    update.refused.push(Rejected {
+                        name: resource.name.clone(),
+                        reason: "named twice in one response".to_owned(),
+                    })
+                }
                 Ok(Some(resource)) => match self.accepted(&resource.name) {
                     Some(accepted) if accepted.bytes == resource.bytes => {
-                        update.unchanged.push((accepted.name.clone(), resource.version));
+                        update
+                            .unchanged
+                            .push((accepted.name.clone(), resource.version));
                     }
                     _ => update.upserts.push(Arc::new(resource)),
                 },
@@ -202,7 +211,13 @@ impl Table {
     }
 
     /// Takes over what was applied; returns all that was refused.
-    pub(super) fn applied(&mut self, update: Update, rejected: Vec<Rejected>, response: bool, time: SystemTime) -> Vec<Rejected> {
+    pub(super) fn applied(
+        &mut self,
+        update: Update,
+        rejected: Vec<Rejected>,
+        response: bool,
+        time: SystemTime,
+    ) -> Vec<Rejected> {
         let changed = !(update.upserts.is_empty() && update.removed.is_empty());
         for (name, version) in update.unchanged {
             if let Some(entry) = self.entries.get_mut(&name) {
@@ -216,7 +231,10 @@ impl Table {
             self.entries.remove(&name);
         }
         // A name in `refused` may also be among the upserts: what is named twice is applied once.
-        let failed: BTreeMap<&str, &Rejected> = rejected.iter().map(|rejected| (&*rejected.name, rejected)).collect();
+        let failed: BTreeMap<&str, &Rejected> = rejected
+            .iter()
+            .map(|rejected| (&*rejected.name, rejected))
+            .collect();
         for resource in update.upserts {
             if !self.wants(&resource.name) {
                 continue;
@@ -241,7 +259,10 @@ impl Table {
             if !self.wants(&refused.name) {
                 continue;
             }
-            self.entries.entry(refused.name.clone()).or_default().failure = Some(Failure {
+            self.entries
+                .entry(refused.name.clone())
+                .or_default()
+                .failure = Some(Failure {
                 reason: refused.reason.clone(),
                 version: update.version.clone(),
                 time,
@@ -278,11 +299,15 @@ impl Table {
     }
 
     pub(super) fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.entries.values().filter_map(|entry| Some(&entry.accepted.as_ref()?.resource))
+        self.entries
+            .values()
+            .filter_map(|entry| Some(&entry.accepted.as_ref()?.resource))
     }
 
     pub(super) fn failures(&self) -> impl Iterator<Item = (&Arc<str>, &Failure)> {
-        self.entries.iter().filter_map(|(name, entry)| Some((name, entry.failure.as_ref()?)))
+        self.entries
+            .iter()
+            .filter_map(|(name, entry)| Some((name, entry.failure.as_ref()?)))
     }
 
     fn accepted(&self, name: &str) -> Option<&Resource> {
@@ -290,17 +315,23 @@ impl Table {
     }
 
     /// Reads the name; `None` for what nobody wants.
-    fn look_at(&self, index: usize, arrived: Arrived, time: SystemTime) -> Result<Option<Resource>, Refused> {
-        let refuse = |name: Option<String>, reason: String| match name.filter(|name| !name.is_empty()) {
-            Some(name) => Refused::Named(Rejected {
-                name: name.into(),
-                reason,
-            }),
-            None => Refused::Nameless(Rejected {
-                name: format!("resources[{index}]").into(),
-                reason,
-            }),
-        };
+    fn look_at(
+        &self,
+        index: usize,
+        arrived: Arrived,
+        time: SystemTime,
+    ) -> Result<Option<Resource>, Refused> {
+        let refuse =
+            |name: Option<String>, reason: String| match name.filter(|name| !name.is_empty()) {
+                Some(name) => Refused::Named(Rejected {
+                    name: name.into(),
+                    reason,
+                }),
+                None => Refused::Nameless(Rejected {
+                    name: format!("resources[{index}]").into(),
+                    reason,
+                }),
+            };
         if arrived.type_url != self.resource_type.type_url() {
             let reason = format!(
                 "type URL {} embedded in an individual Any does not match the message-wide type URL {}",
@@ -311,9 +342,17 @@ impl Table {
         }
         let inner = match name_of(&arrived.bytes) {
             Ok(name) => name,
-            Err(malformed) => return Err(refuse(arrived.name.or(malformed.name), "does not decode".to_owned())),
+            Err(malformed) => {
+                return Err(refuse(
+                    arrived.name.or(malformed.name),
+                    "does not decode".to_owned(),
+                ));
+            }
         };
-        let name = arrived.name.filter(|name| !name.is_empty()).unwrap_or(inner);
+        let name = arrived
+            .name
+            .filter(|name| !name.is_empty())
+            .unwrap_or(inner);
         if name.is_empty() {
             return Err(refuse(None, "has no name".to_owned()));
         }

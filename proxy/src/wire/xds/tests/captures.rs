@@ -24,7 +24,12 @@ pub(super) fn captures() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{} is missing", folder.display());
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "{} is missing",
+        folder.display()
+    );
     println!("skipped: {} is missing", folder.display());
     None
 }
@@ -65,12 +70,22 @@ fn replay(node: &std::path::Path, protocol: Protocol) -> usize {
                 machine.want(resource_type, Interest::Names(names));
             }
             while machine.next_request(Duration::from_secs(60)).is_some() {}
-            let update = machine.receive(&bytes, SystemTime::UNIX_EPOCH).unwrap().unwrap();
-            assert_eq!(update.upserts.len(), if round == 0 { resources } else { 0 }, "{node:?} {file}");
+            let update = machine
+                .receive(&bytes, SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .unwrap();
+            assert_eq!(
+                update.upserts.len(),
+                if round == 0 { resources } else { 0 },
+                "{node:?} {file}"
+            );
             assert_eq!(update.removed.len(), 0);
             if resource_type == ResourceType::Cluster {
                 for resource in &update.upserts {
-                    assert_eq!(Cluster::decode(&*resource.bytes).unwrap().name, *resource.name);
+                    assert_eq!(
+                        Cluster::decode(&*resource.bytes).unwrap().name,
+                        *resource.name
+                    );
                 }
             }
             machine.applied(update, Vec::new(), SystemTime::UNIX_EPOCH);
@@ -83,18 +98,28 @@ fn replay(node: &std::path::Path, protocol: Protocol) -> usize {
     answers
 }
 
-fn read(bytes: &[u8], protocol: Protocol, resource_type: ResourceType) -> (usize, BTreeSet<Arc<str>>, String) {
+fn read(
+    bytes: &[u8],
+    protocol: Protocol,
+    resource_type: ResourceType,
+) -> (usize, BTreeSet<Arc<str>>, String) {
     match protocol {
         Protocol::Sotw => {
             let response = DiscoveryResponse::decode(bytes).unwrap();
             assert_eq!(response.type_url, resource_type.type_url());
-            let names = response.resources.iter().map(|any| super::super::resource::name_of(&any.value).unwrap().into());
+            let names = response
+                .resources
+                .iter()
+                .map(|any| super::super::resource::name_of(&any.value).unwrap().into());
             (response.resources.len(), names.collect(), response.nonce)
         }
         Protocol::Delta => {
             let response = DeltaDiscoveryResponse::decode(bytes).unwrap();
             assert_eq!(response.type_url, resource_type.type_url());
-            let names = response.resources.iter().map(|resource| Arc::from(&*resource.name));
+            let names = response
+                .resources
+                .iter()
+                .map(|resource| Arc::from(&*resource.name));
             (response.resources.len(), names.collect(), response.nonce)
         }
     }
@@ -105,11 +130,17 @@ fn accepted(request: &[u8], protocol: Protocol) -> Option<String> {
     match protocol {
         Protocol::Sotw => {
             let request = DiscoveryRequest::decode(request).unwrap();
-            request.error_detail.is_none().then_some(request.response_nonce)
+            request
+                .error_detail
+                .is_none()
+                .then_some(request.response_nonce)
         }
         Protocol::Delta => {
             let request = DeltaDiscoveryRequest::decode(request).unwrap();
-            request.error_detail.is_none().then_some(request.response_nonce)
+            request
+                .error_detail
+                .is_none()
+                .then_some(request.response_nonce)
         }
     }
 }

@@ -16,7 +16,12 @@ use super::{machine, message};
 const T: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn names(names: &[&str]) -> Interest {
-    Interest::Names(names.iter().map(|name| Arc::from(*name)).collect::<BTreeSet<_>>())
+    Interest::Names(
+        names
+            .iter()
+            .map(|name| Arc::from(*name))
+            .collect::<BTreeSet<_>>(),
+    )
 }
 
 fn any(resource_type: ResourceType, name: &str, number: u64) -> Any {
@@ -37,7 +42,12 @@ fn sotw(resource_type: ResourceType, version: &str, nonce: &str, resources: Vec<
     response.encode_to_vec()
 }
 
-fn delta(resource_type: ResourceType, nonce: &str, resources: &[(&str, &str, u64)], removed: &[&str]) -> Vec<u8> {
+fn delta(
+    resource_type: ResourceType,
+    nonce: &str,
+    resources: &[(&str, &str, u64)],
+    removed: &[&str],
+) -> Vec<u8> {
     let response = DeltaDiscoveryResponse {
         system_version_info: "system".to_owned(),
         type_url: resource_type.type_url().to_owned(),
@@ -58,17 +68,25 @@ fn delta(resource_type: ResourceType, nonce: &str, resources: &[(&str, &str, u64
 }
 
 fn next_sotw(machine: &mut Ads) -> Option<DiscoveryRequest> {
-    machine.next_request(Duration::ZERO).map(|bytes| DiscoveryRequest::decode(&*bytes).unwrap())
+    machine
+        .next_request(Duration::ZERO)
+        .map(|bytes| DiscoveryRequest::decode(&*bytes).unwrap())
 }
 
 fn next_delta(machine: &mut Ads) -> Option<DeltaDiscoveryRequest> {
-    machine.next_request(Duration::ZERO).map(|bytes| DeltaDiscoveryRequest::decode(&*bytes).unwrap())
+    machine
+        .next_request(Duration::ZERO)
+        .map(|bytes| DeltaDiscoveryRequest::decode(&*bytes).unwrap())
 }
 
 /// Receives and applies, rejecting `bad`; returns the names that were applied.
 fn take(machine: &mut Ads, response: &[u8], bad: &[&str]) -> (Vec<String>, Vec<String>) {
     let update = machine.receive(response, T).unwrap().unwrap();
-    let upserts = update.upserts.iter().map(|resource| resource.name.to_string()).collect();
+    let upserts = update
+        .upserts
+        .iter()
+        .map(|resource| resource.name.to_string())
+        .collect();
     let removed = update.removed.iter().map(|name| name.to_string()).collect();
     let rejected = bad.iter().map(|name| Rejected {
         name: Arc::from(*name),
@@ -89,24 +107,49 @@ fn sotw_asks_in_order_acknowledges_and_refuses_by_name() {
     machine.connected(Duration::ZERO);
 
     let request = next_sotw(&mut machine).unwrap();
-    assert_eq!((&*request.type_url, request.node.is_some()), (Cluster.type_url(), true));
+    assert_eq!(
+        (&*request.type_url, request.node.is_some()),
+        (Cluster.type_url(), true)
+    );
     assert_eq!(next_sotw(&mut machine), None, "listeners wait for clusters");
     assert_eq!(machine.wake_at(), Some(Duration::from_secs(15)));
 
-    let response = sotw(Cluster, "v1", "n1", vec![any(Cluster, "a", 1), any(Cluster, "b", 1)]);
+    let response = sotw(
+        Cluster,
+        "v1",
+        "n1",
+        vec![any(Cluster, "a", 1), any(Cluster, "b", 1)],
+    );
     assert_eq!(take(&mut machine, &response, &["b"]).0, ["a", "b"]);
     machine.want(Endpoint, names(&["a"]));
     let refusal = next_sotw(&mut machine).unwrap();
-    assert_eq!((&*refusal.version_info, &*refusal.response_nonce), ("", "n1"), "no version was applied whole");
-    assert_eq!(refusal.error_detail.unwrap().message, "Error adding/updating cluster(s) b: is bad");
+    assert_eq!(
+        (&*refusal.version_info, &*refusal.response_nonce),
+        ("", "n1"),
+        "no version was applied whole"
+    );
+    assert_eq!(
+        refusal.error_detail.unwrap().message,
+        "Error adding/updating cluster(s) b: is bad"
+    );
     assert!(refusal.node.is_none());
     let request = next_sotw(&mut machine).unwrap();
-    assert_eq!((&*request.type_url, &request.resource_names[..]), (Endpoint.type_url(), &["a".to_owned()][..]));
+    assert_eq!(
+        (&*request.type_url, &request.resource_names[..]),
+        (Endpoint.type_url(), &["a".to_owned()][..])
+    );
     assert_eq!(next_sotw(&mut machine), None);
 
-    take(&mut machine, &sotw(Endpoint, "v1", "n2", vec![any(Endpoint, "a", 1)]), &[]);
+    take(
+        &mut machine,
+        &sotw(Endpoint, "v1", "n2", vec![any(Endpoint, "a", 1)]),
+        &[],
+    );
     assert_eq!(next_sotw(&mut machine).unwrap().response_nonce, "n2");
-    assert_eq!(next_sotw(&mut machine).unwrap().type_url, Listener.type_url());
+    assert_eq!(
+        next_sotw(&mut machine).unwrap().type_url,
+        Listener.type_url()
+    );
     // The first answer counts though it is empty.
     take(&mut machine, &sotw(Listener, "v1", "n3", vec![]), &[]);
     assert_eq!(machine.statistics(Listener).update_success, 1);
@@ -114,28 +157,68 @@ fn sotw_asks_in_order_acknowledges_and_refuses_by_name() {
 
     // What was refused comes again, repaired; what did not change is not applied again; `a` is gone.
     let response = sotw(Cluster, "v2", "n4", vec![any(Cluster, "b", 2)]);
-    assert_eq!(take(&mut machine, &response, &[]), (vec!["b".to_owned()], vec!["a".to_owned()]));
+    assert_eq!(
+        take(&mut machine, &response, &[]),
+        (vec!["b".to_owned()], vec!["a".to_owned()])
+    );
     machine.want(Endpoint, names(&[]));
     machine.want(Route, names(&[]));
     let request = next_sotw(&mut machine).unwrap();
-    assert_eq!((&*request.version_info, &*request.response_nonce), ("v2", "n4"));
+    assert_eq!(
+        (&*request.version_info, &*request.response_nonce),
+        ("v2", "n4")
+    );
     let request = next_sotw(&mut machine).unwrap();
-    assert_eq!((&*request.type_url, request.resource_names.len()), (Endpoint.type_url(), 0), "unsubscribes");
-    assert_eq!(next_sotw(&mut machine), None, "what was never wanted is not asked for");
+    assert_eq!(
+        (&*request.type_url, request.resource_names.len()),
+        (Endpoint.type_url(), 0),
+        "unsubscribes"
+    );
+    assert_eq!(
+        next_sotw(&mut machine),
+        None,
+        "what was never wanted is not asked for"
+    );
 
     // An acknowledgement may be answered.
-    assert_eq!(take(&mut machine, &sotw(Cluster, "v2", "n5", vec![any(Cluster, "b", 2)]), &[]).0.len(), 0);
+    assert_eq!(
+        take(
+            &mut machine,
+            &sotw(Cluster, "v2", "n5", vec![any(Cluster, "b", 2)]),
+            &[]
+        )
+        .0
+        .len(),
+        0
+    );
     assert_eq!(next_sotw(&mut machine).unwrap().response_nonce, "n5");
     let statistics = machine.statistics(Cluster);
-    assert_eq!((statistics.update_success, statistics.update_rejected, statistics.config_reload), (2, 1, 1));
+    assert_eq!(
+        (
+            statistics.update_success,
+            statistics.update_rejected,
+            statistics.config_reload
+        ),
+        (2, 1, 1)
+    );
     assert_eq!(statistics.update_attempt, 4);
 
     machine.disconnected();
     assert_eq!(machine.resources(Cluster).count(), 1, "last good is kept");
     machine.connected(Duration::ZERO);
     let request = next_sotw(&mut machine).unwrap();
-    assert_eq!((&*request.version_info, &*request.response_nonce, request.node.is_some()), ("v2", "", true));
-    assert_eq!(next_sotw(&mut machine).unwrap().type_url, Listener.type_url());
+    assert_eq!(
+        (
+            &*request.version_info,
+            &*request.response_nonce,
+            request.node.is_some()
+        ),
+        ("v2", "", true)
+    );
+    assert_eq!(
+        next_sotw(&mut machine).unwrap().type_url,
+        Listener.type_url()
+    );
     assert_eq!(next_sotw(&mut machine), None);
 }
 
@@ -147,38 +230,88 @@ fn delta_changes_subscriptions_apart_and_tells_versions_on_reconnect() {
     machine.want(Listener, Interest::All);
     machine.connected(Duration::ZERO);
     let request = next_delta(&mut machine).unwrap();
-    assert_eq!((&*request.type_url, &request.resource_names_subscribe[..]), (Cluster.type_url(), &["*".to_owned()][..]));
+    assert_eq!(
+        (&*request.type_url, &request.resource_names_subscribe[..]),
+        (Cluster.type_url(), &["*".to_owned()][..])
+    );
     assert!(request.node.is_some() && request.initial_resource_versions.is_empty());
 
-    take(&mut machine, &delta(Cluster, "n1", &[("a", "1", 1), ("b", "1", 1)], &[]), &["b"]);
+    take(
+        &mut machine,
+        &delta(Cluster, "n1", &[("a", "1", 1), ("b", "1", 1)], &[]),
+        &["b"],
+    );
     machine.want(Endpoint, names(&["a", "b"]));
     let refusal = next_delta(&mut machine).unwrap();
-    assert_eq!(refusal.error_detail.unwrap().message, "Error adding/updating cluster(s) b: is bad");
+    assert_eq!(
+        refusal.error_detail.unwrap().message,
+        "Error adding/updating cluster(s) b: is bad"
+    );
     assert!(refusal.resource_names_subscribe.is_empty());
     let request = next_delta(&mut machine).unwrap();
     assert_eq!(request.resource_names_subscribe, ["a", "b"]);
     assert_eq!(request.response_nonce, "");
 
     // A name that does not exist comes back as removed and ends the wait.
-    let (upserts, removed) = take(&mut machine, &delta(Endpoint, "n2", &[("a", "1", 1), ("z", "1", 1)], &["b", "y"]), &[]);
-    assert_eq!((upserts, removed), (vec!["a".to_owned()], vec!["b".to_owned()]));
+    let (upserts, removed) = take(
+        &mut machine,
+        &delta(Endpoint, "n2", &[("a", "1", 1), ("z", "1", 1)], &["b", "y"]),
+        &[],
+    );
+    assert_eq!(
+        (upserts, removed),
+        (vec!["a".to_owned()], vec!["b".to_owned()])
+    );
     machine.want(Endpoint, names(&["a", "c"]));
     let acknowledgement = next_delta(&mut machine).unwrap();
-    assert_eq!((&*acknowledgement.response_nonce, acknowledgement.error_detail), ("n2", None));
+    assert_eq!(
+        (
+            &*acknowledgement.response_nonce,
+            acknowledgement.error_detail
+        ),
+        ("n2", None)
+    );
     assert!(acknowledgement.resource_names_subscribe.is_empty());
     let change = next_delta(&mut machine).unwrap();
-    assert_eq!((change.resource_names_subscribe, change.resource_names_unsubscribe), (vec!["c".to_owned()], vec!["b".to_owned()]));
-    assert_eq!(next_delta(&mut machine).unwrap().type_url, Listener.type_url());
+    assert_eq!(
+        (
+            change.resource_names_subscribe,
+            change.resource_names_unsubscribe
+        ),
+        (vec!["c".to_owned()], vec!["b".to_owned()])
+    );
+    assert_eq!(
+        next_delta(&mut machine).unwrap().type_url,
+        Listener.type_url()
+    );
 
     // Equal bytes under a new version: nothing to apply, but the version is told on reconnect.
-    assert!(take(&mut machine, &delta(Cluster, "n3", &[("a", "2", 1)], &[]), &[]).0.is_empty());
+    assert!(
+        take(
+            &mut machine,
+            &delta(Cluster, "n3", &[("a", "2", 1)], &[]),
+            &[]
+        )
+        .0
+        .is_empty()
+    );
     machine.disconnected();
     machine.connected(Duration::ZERO);
     let request = next_delta(&mut machine).unwrap();
-    let versions: Vec<_> = request.initial_resource_versions.iter().map(|(name, version)| (&**name, &**version)).collect();
+    let versions: Vec<_> = request
+        .initial_resource_versions
+        .iter()
+        .map(|(name, version)| (&**name, &**version))
+        .collect();
     assert_eq!(versions, [("a", "2")], "what was refused is not held");
     let request = next_delta(&mut machine).unwrap();
-    assert_eq!((request.resource_names_subscribe.len(), request.initial_resource_versions.len()), (2, 1));
+    assert_eq!(
+        (
+            request.resource_names_subscribe.len(),
+            request.initial_resource_versions.len()
+        ),
+        (2, 1)
+    );
     let (_, removed) = take(&mut machine, &delta(Cluster, "n1", &[], &["a"]), &[]);
     assert_eq!(removed, ["a"]);
 }
@@ -191,7 +324,12 @@ fn what_is_wanted_again_before_anybody_was_told_is_applied_from_what_is_held() {
         machine.connected(Duration::ZERO);
         assert!(machine.next_request(Duration::ZERO).is_some());
         let response = match protocol {
-            Protocol::Sotw => sotw(ResourceType::Route, "v1", "n1", vec![any(ResourceType::Route, "80", 1)]),
+            Protocol::Sotw => sotw(
+                ResourceType::Route,
+                "v1",
+                "n1",
+                vec![any(ResourceType::Route, "80", 1)],
+            ),
             Protocol::Delta => delta(ResourceType::Route, "n1", &[("80", "1", 1)], &[]),
         };
         take(&mut machine, &response, &[]);
@@ -200,8 +338,15 @@ fn what_is_wanted_again_before_anybody_was_told_is_applied_from_what_is_held() {
         let held = machine.want(ResourceType::Route, names(&["80"])).unwrap();
         assert_eq!(held.upserts.len(), 1);
         machine.applied(held, Vec::new(), T);
-        assert!(machine.next_request(Duration::ZERO).is_none(), "there is nothing to say");
-        assert_eq!(machine.statistics(ResourceType::Route).update_success, 1, "it was no response");
+        assert!(
+            machine.next_request(Duration::ZERO).is_none(),
+            "there is nothing to say"
+        );
+        assert_eq!(
+            machine.statistics(ResourceType::Route).update_success,
+            1,
+            "it was no response"
+        );
         // Once the control plane was told, it sends it again.
         machine.want(ResourceType::Route, names(&[]));
         assert!(machine.next_request(Duration::ZERO).is_some());
@@ -216,14 +361,32 @@ fn an_answer_to_a_stream_that_ended_is_not_sent_on_the_next() {
     machine.want(ResourceType::Cluster, Interest::All);
     machine.connected(Duration::ZERO);
     machine.next_request(Duration::ZERO);
-    let update = machine.receive(&delta(ResourceType::Cluster, "old", &[("a", "1", 1)], &[]), T).unwrap().unwrap();
-    assert!(machine.next_request(Duration::ZERO).is_none(), "nothing is sent while an update is applied");
-    assert!(matches!(machine.receive(&[], T), Err(ReceiveError::OutOfTurn)));
+    let update = machine
+        .receive(
+            &delta(ResourceType::Cluster, "old", &[("a", "1", 1)], &[]),
+            T,
+        )
+        .unwrap()
+        .unwrap();
+    assert!(
+        machine.next_request(Duration::ZERO).is_none(),
+        "nothing is sent while an update is applied"
+    );
+    assert!(matches!(
+        machine.receive(&[], T),
+        Err(ReceiveError::OutOfTurn)
+    ));
     machine.disconnected();
     machine.connected(Duration::ZERO);
     machine.applied(update, Vec::new(), T);
     let request = next_delta(&mut machine).unwrap();
-    assert_eq!((&*request.response_nonce, request.initial_resource_versions.len()), ("", 1));
+    assert_eq!(
+        (
+            &*request.response_nonce,
+            request.initial_resource_versions.len()
+        ),
+        ("", 1)
+    );
     assert!(next_delta(&mut machine).is_none());
 }
 
@@ -234,7 +397,11 @@ fn malformed_resources_are_refused_and_their_siblings_applied() {
     machine.want(Cluster, Interest::All);
     machine.connected(Duration::ZERO);
     machine.next_request(Duration::ZERO);
-    take(&mut machine, &sotw(Cluster, "v1", "n1", vec![any(Cluster, "cut", 1)]), &[]);
+    take(
+        &mut machine,
+        &sotw(Cluster, "v1", "n1", vec![any(Cluster, "cut", 1)]),
+        &[],
+    );
     machine.next_request(Duration::ZERO);
     let mut cut = any(Cluster, "cut", 2);
     cut.value.extend([0x1a, 0x09]);
@@ -247,7 +414,11 @@ fn malformed_resources_are_refused_and_their_siblings_applied() {
     ];
     let (upserts, removed) = take(&mut machine, &sotw(Cluster, "v2", "n2", resources), &[]);
     assert_eq!(upserts, ["good"]);
-    let text = next_sotw(&mut machine).unwrap().error_detail.unwrap().message;
+    let text = next_sotw(&mut machine)
+        .unwrap()
+        .error_detail
+        .unwrap()
+        .message;
     for part in [
         "cut: does not decode",
         "resources[2]: type URL type.googleapis.com/envoy.config.listener.v3.Listener embedded",
@@ -256,7 +427,10 @@ fn malformed_resources_are_refused_and_their_siblings_applied() {
     ] {
         assert!(text.contains(part), "{text}");
     }
-    assert!(removed.is_empty(), "what cannot be read may be what is held: {removed:?}");
+    assert!(
+        removed.is_empty(),
+        "what cannot be read may be what is held: {removed:?}"
+    );
     assert!(machine.receive(&[0xff], T).is_err());
 }
 

@@ -59,7 +59,12 @@ impl Istiod {
     }
 
     /// Pushes a watched type; `None` where it is not watched or nothing changed.
-    pub(super) fn push(&mut self, resource_type: ResourceType, world: &World, version: u64) -> Option<Vec<u8>> {
+    pub(super) fn push(
+        &mut self,
+        resource_type: ResourceType,
+        world: &World,
+        version: u64,
+    ) -> Option<Vec<u8>> {
         self.version = version;
         let watch = self.watches.get(&resource_type)?;
         if self.protocol == Protocol::Sotw {
@@ -69,18 +74,28 @@ impl Istiod {
             .filter(|(name, number)| watch.sent.get(*name) != Some(number))
             .map(|(name, _)| name.to_owned())
             .collect();
-        let gone = watch.sent.keys().any(|name| !world.contains_key(&(resource_type, name.clone())));
+        let gone = watch
+            .sent
+            .keys()
+            .any(|name| !world.contains_key(&(resource_type, name.clone())));
         (gone || !changed.is_empty()).then(|| self.answer(resource_type, world, Some(changed)))
     }
 
     fn sotw(&mut self, request: DiscoveryRequest, world: &World) -> Option<Vec<u8>> {
-        assert_eq!(request.node.is_some(), self.requests == 1, "the node is in the first request alone");
+        assert_eq!(
+            request.node.is_some(),
+            self.requests == 1,
+            "the node is in the first request alone"
+        );
         let resource_type = ResourceType::from_type_url(&request.type_url).unwrap();
         let names: BTreeSet<String> = request.resource_names.iter().cloned().collect();
         assert_eq!(names.len(), request.resource_names.len(), "every name once");
         if let Some(error) = request.error_detail {
             assert!(!error.message.is_empty());
-            let watch = self.watches.get_mut(&resource_type).expect("refusal of what was sent");
+            let watch = self
+                .watches
+                .get_mut(&resource_type)
+                .expect("refusal of what was sent");
             if request.response_nonce == watch.nonce_sent {
                 watch.nonce_refused = request.response_nonce;
             }
@@ -119,14 +134,26 @@ impl Istiod {
     }
 
     fn delta(&mut self, request: DeltaDiscoveryRequest, world: &World) -> Option<Vec<u8>> {
-        assert_eq!(request.node.is_some(), self.requests == 1, "the node is in the first request alone");
+        assert_eq!(
+            request.node.is_some(),
+            self.requests == 1,
+            "the node is in the first request alone"
+        );
         let resource_type = ResourceType::from_type_url(&request.type_url).unwrap();
-        let subscribe: BTreeSet<String> = request.resource_names_subscribe.iter().cloned().collect();
-        let unsubscribe: BTreeSet<String> = request.resource_names_unsubscribe.iter().cloned().collect();
+        let subscribe: BTreeSet<String> =
+            request.resource_names_subscribe.iter().cloned().collect();
+        let unsubscribe: BTreeSet<String> =
+            request.resource_names_unsubscribe.iter().cloned().collect();
         if !request.response_nonce.is_empty() {
-            assert!(subscribe.is_empty() && unsubscribe.is_empty(), "no subscriptions in an acknowledgement");
+            assert!(
+                subscribe.is_empty() && unsubscribe.is_empty(),
+                "no subscriptions in an acknowledgement"
+            );
             assert!(request.initial_resource_versions.is_empty());
-            let watch = self.watches.get_mut(&resource_type).expect("acknowledgement of what was sent");
+            let watch = self
+                .watches
+                .get_mut(&resource_type)
+                .expect("acknowledgement of what was sent");
             if request.response_nonce != watch.nonce_sent {
                 return None;
             }
@@ -140,7 +167,10 @@ impl Istiod {
         }
         assert!(request.error_detail.is_none());
         if let Some(watch) = self.watches.get_mut(&resource_type) {
-            assert!(request.initial_resource_versions.is_empty(), "only the first request tells versions");
+            assert!(
+                request.initial_resource_versions.is_empty(),
+                "only the first request tells versions"
+            );
             let added: BTreeSet<String> = subscribe.difference(&watch.names).cloned().collect();
             watch.names.extend(subscribe);
             watch.names.retain(|name| !unsubscribe.contains(name));
@@ -153,7 +183,11 @@ impl Istiod {
         let mut names = subscribe;
         names.extend(request.initial_resource_versions.keys().cloned());
         names.remove("*");
-        let sent = request.initial_resource_versions.keys().map(|name| (name.clone(), u64::MAX)).collect();
+        let sent = request
+            .initial_resource_versions
+            .keys()
+            .map(|name| (name.clone(), u64::MAX))
+            .collect();
         self.watches.insert(
             resource_type,
             Watch {
@@ -167,10 +201,18 @@ impl Istiod {
     }
 
     /// A response with `only` these names, or everything that is watched.
-    fn answer(&mut self, resource_type: ResourceType, world: &World, only: Option<BTreeSet<String>>) -> Vec<u8> {
+    fn answer(
+        &mut self,
+        resource_type: ResourceType,
+        world: &World,
+        only: Option<BTreeSet<String>>,
+    ) -> Vec<u8> {
         self.nonces += 1;
         let nonce = format!("nonce-{}", self.nonces);
-        let watch = self.watches.get_mut(&resource_type).expect("answers what is watched");
+        let watch = self
+            .watches
+            .get_mut(&resource_type)
+            .expect("answers what is watched");
         watch.nonce_sent.clone_from(&nonce);
         let generated: BTreeMap<String, u64> = existing(resource_type, watch, world)
             .filter(|(name, _)| only.as_ref().is_none_or(|only| only.contains(*name)))
@@ -184,21 +226,35 @@ impl Istiod {
             let response = DiscoveryResponse {
                 version_info: self.version.to_string(),
                 type_url: resource_type.type_url().to_owned(),
-                resources: generated.iter().map(|(name, number)| any(name, *number)).collect(),
+                resources: generated
+                    .iter()
+                    .map(|(name, number)| any(name, *number))
+                    .collect(),
                 nonce,
                 ..DiscoveryResponse::default()
             };
             return response.encode_to_vec();
         }
-        let looked_at = only.map(|only| only.into_iter().chain(watch.sent.keys().cloned()).collect());
-        let looked_at: BTreeSet<String> =
-            looked_at.unwrap_or_else(|| watch.names.iter().chain(watch.sent.keys()).cloned().collect());
+        let looked_at =
+            only.map(|only| only.into_iter().chain(watch.sent.keys().cloned()).collect());
+        let looked_at: BTreeSet<String> = looked_at.unwrap_or_else(|| {
+            watch
+                .names
+                .iter()
+                .chain(watch.sent.keys())
+                .cloned()
+                .collect()
+        });
         let removed: Vec<String> = looked_at
             .into_iter()
             .filter(|name| !world.contains_key(&(resource_type, name.clone())))
             .collect();
         watch.sent.retain(|name, _| !removed.contains(name));
-        watch.sent.extend(generated.iter().map(|(name, number)| (name.clone(), *number)));
+        watch.sent.extend(
+            generated
+                .iter()
+                .map(|(name, number)| (name.clone(), *number)),
+        );
         let response = DeltaDiscoveryResponse {
             system_version_info: self.version.to_string(),
             type_url: resource_type.type_url().to_owned(),
@@ -233,6 +289,8 @@ fn existing<'a>(
 ) -> impl Iterator<Item = (&'a str, &'a u64)> {
     world
         .iter()
-        .filter(move |((other, name), _)| *other == resource_type && (watch.wildcard || watch.names.contains(name)))
+        .filter(move |((other, name), _)| {
+            *other == resource_type && (watch.wildcard || watch.names.contains(name))
+        })
         .map(|((_, name), number)| (&**name, number))
 }

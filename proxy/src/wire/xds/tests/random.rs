@@ -18,6 +18,9 @@ struct Proxy {
     now: Duration,
 }
 
+/// The control plane's end, and the messages on their way to it and from it.
+type Stream = (Istiod, VecDeque<Vec<u8>>, VecDeque<Vec<u8>>);
+
 /// One run: proxy, control plane and what is on its way between them.
 struct Run {
     random: fastrand::Rng,
@@ -25,7 +28,7 @@ struct Run {
     proxy: Proxy,
     world: World,
     version: u64,
-    stream: Option<(Istiod, VecDeque<Vec<u8>>, VecDeque<Vec<u8>>)>,
+    stream: Option<Stream>,
 }
 
 #[test]
@@ -41,13 +44,18 @@ fn both_protocols_converge_whatever_happens() {
 
 /// A slice that differs from run to run; `CARBYNE_SEED` repeats one, `FULL=1` runs all.
 fn seeds() -> (u64, u64) {
-    if let Some(seed) = std::env::var("CARBYNE_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    if let Some(seed) = std::env::var("CARBYNE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
         return (seed, 1);
     }
     if std::env::var_os("FULL").is_some() {
         return (0, 5_000);
     }
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap();
     (since.as_secs() % 1_000_000, 150)
 }
 
@@ -78,7 +86,12 @@ impl Run {
             self.proxy.flush(&mut self.stream);
         }
         // The control plane comes back, repairs half of what was refused, and says everything once more.
-        let bad: Vec<_> = self.world.iter().filter(|(_, number)| *number % 5 == 0).map(|(key, _)| key.clone()).collect();
+        let bad: Vec<_> = self
+            .world
+            .iter()
+            .filter(|(_, number)| *number % 5 == 0)
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in bad {
             if self.random.bool() {
                 self.world.insert(key, 7);
@@ -165,7 +178,11 @@ impl Run {
             && self.proxy.applying.is_none()
             && let Some(response) = to_proxy.pop_front()
         {
-            self.proxy.applying = self.proxy.machine.receive(&response, SystemTime::UNIX_EPOCH).unwrap();
+            self.proxy.applying = self
+                .proxy
+                .machine
+                .receive(&response, SystemTime::UNIX_EPOCH)
+                .unwrap();
         }
     }
 
@@ -190,15 +207,25 @@ impl Run {
     fn judge(&self) {
         let (istiod, ..) = self.stream.as_ref().unwrap();
         for resource_type in [ResourceType::Cluster, ResourceType::Listener] {
-            assert!(istiod.watches.contains_key(&resource_type), "{resource_type:?} is not asked for");
+            assert!(
+                istiod.watches.contains_key(&resource_type),
+                "{resource_type:?} is not asked for"
+            );
         }
         for (resource_type, watch) in &istiod.watches {
             let answered = [&watch.nonce_acked, &watch.nonce_refused];
-            assert!(answered.contains(&&watch.nonce_sent), "{resource_type:?} is STALE: {watch:?}");
+            assert!(
+                answered.contains(&&watch.nonce_sent),
+                "{resource_type:?} is STALE: {watch:?}"
+            );
         }
         for ((resource_type, name), number) in &self.world {
             let wanted = resource_type.is_full_state()
-                || self.proxy.wanted.get(resource_type).is_some_and(|names| names.contains(&**name));
+                || self
+                    .proxy
+                    .wanted
+                    .get(resource_type)
+                    .is_some_and(|names| names.contains(&**name));
             let live = self.proxy.live.get(&(*resource_type, Arc::from(&**name)));
             if wanted && number % 5 != 0 {
                 assert_eq!(live, Some(number), "{resource_type:?} {name}");
@@ -206,18 +233,32 @@ impl Run {
         }
         for (resource_type, name) in self.proxy.live.keys() {
             let exists = self.world.contains_key(&(*resource_type, name.to_string()));
-            assert!(exists || !resource_type.is_full_state(), "{resource_type:?} {name} is gone and lives");
+            assert!(
+                exists || !resource_type.is_full_state(),
+                "{resource_type:?} {name} is gone and lives"
+            );
         }
         for resource_type in ResourceType::ALL {
-            let held: Vec<_> = self.proxy.machine.resources(resource_type).map(|resource| &resource.name).collect();
-            let live: Vec<_> = self.proxy.live.keys().filter(|key| key.0 == resource_type).map(|key| &key.1).collect();
+            let held: Vec<_> = self
+                .proxy
+                .machine
+                .resources(resource_type)
+                .map(|resource| &resource.name)
+                .collect();
+            let live: Vec<_> = self
+                .proxy
+                .live
+                .keys()
+                .filter(|key| key.0 == resource_type)
+                .map(|key| &key.1)
+                .collect();
             assert_eq!(held, live, "{resource_type:?}");
         }
     }
 }
 
 impl Proxy {
-    fn flush(&mut self, stream: &mut Option<(Istiod, VecDeque<Vec<u8>>, VecDeque<Vec<u8>>)>) {
+    fn flush(&mut self, stream: &mut Option<Stream>) {
         while let Some(request) = self.machine.next_request(self.now) {
             if let Some((_, to_istiod, _)) = stream {
                 to_istiod.push_back(request);
@@ -226,16 +267,24 @@ impl Proxy {
     }
 
     fn finish_applying(&mut self) {
-        let Some(update) = self.applying.take() else { return };
+        let Some(update) = self.applying.take() else {
+            return;
+        };
         let resource_type = update.resource_type;
         let rejected = self.apply(&update);
-        self.machine.applied(update, rejected, SystemTime::UNIX_EPOCH);
+        self.machine
+            .applied(update, rejected, SystemTime::UNIX_EPOCH);
         let depends = match resource_type {
             ResourceType::Cluster => ResourceType::Endpoint,
             ResourceType::Listener => ResourceType::Route,
             _ => return,
         };
-        let names = self.live.keys().filter(|key| key.0 == resource_type).map(|key| key.1.clone()).collect();
+        let names = self
+            .live
+            .keys()
+            .filter(|key| key.0 == resource_type)
+            .map(|key| key.1.clone())
+            .collect();
         self.want(depends, names);
     }
 
@@ -246,10 +295,17 @@ impl Proxy {
             let key = (update.resource_type, resource.name.clone());
             if number % 5 == 0 {
                 let reason = "divisible by five".to_owned();
-                rejected.push(Rejected { name: key.1, reason });
+                rejected.push(Rejected {
+                    name: key.1,
+                    reason,
+                });
                 continue;
             }
-            assert_ne!(self.live.get(&key), Some(&number), "{key:?}: equal bytes are applied again");
+            assert_ne!(
+                self.live.get(&key),
+                Some(&number),
+                "{key:?}: equal bytes are applied again"
+            );
             self.live.insert(key, number);
         }
         for name in &update.removed {
@@ -270,7 +326,8 @@ impl Proxy {
     }
 
     fn want(&mut self, resource_type: ResourceType, names: BTreeSet<Arc<str>>) {
-        self.live.retain(|(other, name), _| *other != resource_type || names.contains(name));
+        self.live
+            .retain(|(other, name), _| *other != resource_type || names.contains(name));
         self.wanted.insert(resource_type, names.clone());
         if let Some(held) = self.machine.want(resource_type, Interest::Names(names)) {
             let rejected = self.apply(&held);
