@@ -55,7 +55,7 @@ pub struct Context {
     pub response_additions: Vec<Addition>,
     /// ALPN list that `istio.alpn` chose for the upstream connection.
     pub alpn: Option<Arc<carbyne_engine::tls::AlpnList>>,
-    /// gRPC messages of the request and of the response, counted by grpc_stats.
+    /// gRPC messages of the request and of the response, counted by grpc_stats while they pass.
     pub grpc: Option<Rc<Messages>>,
     /// The span of the request, where it is traced.
     pub span: Option<Box<Span>>,
