@@ -219,6 +219,13 @@ async fn sotw_over_a_unix_socket() {
     assert_eq!(mesh.version(), before);
     server.stop().await;
     assert!(!socket.exists());
+    let end = tokio::time::timeout(PATIENCE, client.incoming.message())
+        .await
+        .unwrap();
+    assert!(
+        !matches!(end, Ok(Some(_))),
+        "stopping ends the streams: {end:?}"
+    );
 }
 
 #[tokio::test]

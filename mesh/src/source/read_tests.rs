@@ -136,3 +136,29 @@ spec:
     assert_eq!(spec.gateways, ["mesh"]);
     assert_eq!(snapshot.warnings.len(), 1, "{:?}", snapshot.warnings);
 }
+
+#[test]
+fn an_inserted_filter_must_be_a_filter() {
+    let filter = |value: &str| {
+        load(&format!(
+            "apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {{name: f, namespace: n}}
+spec:
+  configPatches:
+  - applyTo: HTTP_FILTER
+    patch:
+      operation: INSERT_FIRST
+      value: {{name: x, typed_config: {value}}}
+"
+        ))
+    };
+    let fault = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault";
+    assert!(filter(&format!("{{'@type': {fault}}}")).is_ok());
+    let errors = filter(&format!("{{'@type': {fault}, colour: red}}")).unwrap_err();
+    let said = said(&errors);
+    assert!(
+        said[0].starts_with("9:7: spec.configPatches[0].patch.value") && said[0].contains("colour"),
+        "{said:#?}"
+    );
+}

@@ -53,11 +53,6 @@ pub struct CorsPolicy {
 }
 
 impl CorsFilter {
-    /// Reads the filter's message, which has no field.
-    pub fn plan(_message: wire::Cors) -> Self {
-        Self::default()
-    }
-
     /// Answers a preflight; any other request passes.
     pub fn request(&self, exchange: &mut Exchange<Context>, per_route: Option<&CorsPolicy>) -> Result<(), Answer> {
         let Some(policy) = per_route else { return Ok(()) };

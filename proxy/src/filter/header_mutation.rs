@@ -13,9 +13,10 @@ use carbyne_protos::envoy::extensions::filters::http::header_mutation::v3 as wir
 use carbyne_protos::prost_types::value::Kind;
 use http::HeaderName;
 
+use super::addition::Addition;
 use super::planned::{Doubts, Planned};
 use super::query;
-use super::reading::{self, Addition};
+use super::reading;
 use crate::context::Context;
 use crate::live::matcher::StringMatcher;
 use crate::plan::error::Fault;

@@ -20,8 +20,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use rustc_hash::FxHashMap;
 
 use self::bucket::{Bucket, Rate};
+use super::addition::Addition;
 use super::planned::{Doubts, Planned};
-use super::reading::{self, Addition};
+use super::reading;
 use super::reply::GRPC_STATUS;
 use crate::context::Context;
 use crate::live::matcher::Fraction;
@@ -183,7 +184,8 @@ impl LocalRateLimitFilter {
         let headers = &mut response.headers;
         headers.insert(LIMIT, HeaderValue::from(limit.rate.most));
         headers.insert(REMAINING, HeaderValue::from(left));
-        headers.insert(RESET, HeaderValue::from(whole_seconds(wait)));
+        // Envoy: nobody has to wait while there are tokens.
+        headers.insert(RESET, HeaderValue::from(if left > 0 { 0 } else { whole_seconds(wait) }));
     }
 }
 

@@ -37,7 +37,9 @@ pub struct RbacFilter {
     shadow: Option<Rules>,
     shadow_policy_key: Box<str>,
     shadow_result_key: Box<str>,
-    enforced_keys: Option<(Box<str>, Box<str>)>,
+    enforced_keys: (Box<str>, Box<str>),
+    /// Whether it is told that enforced rules let pass.
+    tells_enforced: bool,
     /// Its counters; per-route configurations count in those of their filter.
     pub stats: Arc<RbacStats>,
 }
@@ -186,9 +188,13 @@ impl RbacFilter {
         written.insert(self.shadow_result_key.to_string(), Value::from(result));
     }
 
-    /// Envoy tells of enforced rules too; here only where a prefix asks for it, as istiod's never do: it costs every request.
+    /// Envoy tells of enforced rules too. Here it does of refusals, and of everything where a prefix shows that somebody reads it, which
+    /// istiod's never do: it would cost every request.
     fn note_enforced(&self, verdict: &Verdict, written: &mut Map<String, Value>) {
-        let Some((policy_key, result_key)) = &self.enforced_keys else { return };
+        if verdict.allowed && !self.tells_enforced {
+            return;
+        }
+        let (policy_key, result_key) = &self.enforced_keys;
         if let Some(policy) = &verdict.policy {
             written.insert(policy_key.to_string(), Value::from(&**policy));
         }

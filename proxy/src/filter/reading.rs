@@ -1,10 +1,8 @@
-//! Values that filters share: shares of requests, statuses, fields that are added.
+//! Values that filters share: shares of requests, statuses, names and values of fields.
 
 use std::sync::Arc;
 
-use carbyne_engine::http::Headers;
-use carbyne_protos::envoy::config::core::v3::header_value_option::HeaderAppendAction;
-use carbyne_protos::envoy::config::core::v3::{HeaderValue as WireValue, HeaderValueOption, RuntimeFractionalPercent};
+use carbyne_protos::envoy::config::core::v3::{HeaderValue as WireValue, RuntimeFractionalPercent};
 use carbyne_protos::envoy::r#type::matcher::v3::ListStringMatcher;
 use carbyne_protos::envoy::r#type::v3::HttpStatus;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -14,61 +12,6 @@ use crate::live::matcher::{Fraction, StringMatcher};
 use crate::plan::error::Fault;
 use crate::plan::scope::Scope;
 use crate::plan::{matcher, value};
-
-/// A field that a filter adds to a message.
-#[derive(Clone, Debug)]
-pub(super) struct Addition {
-    name: HeaderName,
-    value: HeaderValue,
-    action: HeaderAppendAction,
-}
-
-impl Addition {
-    /// Reads one. `default` is what happens to a field that is there already where the message does not say.
-    pub(super) fn read(message: &HeaderValueOption, default: HeaderAppendAction, scope: &Scope<'_>, doubts: &Doubts) -> Option<Self> {
-        let Some(header) = &message.header else {
-            scope.field("header").missing();
-            return None;
-        };
-        let (name, value) = header_value(header, &scope.field("header"), doubts)?;
-        let Ok(mut action) = HeaderAppendAction::try_from(message.append_action) else {
-            doubts.add(&scope.field("append_action"), "an action that is not known");
-            return None;
-        };
-        // The first action is the number 0, so it cannot be told from none; `append` is its older spelling.
-        if action == HeaderAppendAction::AppendIfExistsOrAdd {
-            action = match message.append {
-                Some(true) => HeaderAppendAction::AppendIfExistsOrAdd,
-                Some(false) => HeaderAppendAction::OverwriteIfExistsOrAdd,
-                None => default,
-            };
-        }
-        Some(Self { name, value, action })
-    }
-
-    /// Adds it.
-    pub(super) fn apply(&self, headers: &mut Headers) {
-        apply(headers, self.name.clone(), self.value.clone(), self.action);
-    }
-}
-
-/// Adds a field in one of the four ways.
-pub(super) fn apply(headers: &mut Headers, name: HeaderName, value: HeaderValue, action: HeaderAppendAction) {
-    match action {
-        HeaderAppendAction::AppendIfExistsOrAdd => headers.append(name, value),
-        HeaderAppendAction::AddIfAbsent => {
-            if !headers.contains(&name) {
-                headers.append(name, value);
-            }
-        }
-        HeaderAppendAction::OverwriteIfExistsOrAdd => headers.insert(name, value),
-        HeaderAppendAction::OverwriteIfExists => {
-            if headers.contains(&name) {
-                headers.insert(name, value);
-            }
-        }
-    }
-}
 
 /// A field whose value has no operators; `%%` stands for `%`.
 pub(super) fn header_value(message: &WireValue, scope: &Scope<'_>, doubts: &Doubts) -> Option<(HeaderName, HeaderValue)> {

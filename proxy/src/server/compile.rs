@@ -151,6 +151,9 @@ impl Compiler {
                 slot(name)
             }
         };
+        if let Some(reason) = &plan.refuse {
+            tracing::warn!(listener = %listener.name, %reason, "requests are refused: something that guards is not served");
+        }
         let suppress = plan.filters.iter().any(|filter| match &filter.kind {
             HttpFilterKind::Router(router) => router.suppress_envoy_headers,
             _ => false,

@@ -1,6 +1,6 @@
 //! What the admin port's pages read of the running proxy, and the levers that they pull.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use super::discovery::Discovery;
 use super::telemetry::Telling;
 use crate::admin::State;
+use crate::admin::loggers::Loggers;
 use crate::admin::state::{
     Configuration, Drain, Entry, Origin, Server, Statistic, StatisticValue, Unready,
 };
@@ -49,8 +50,8 @@ pub struct Running {
     pub draining: Cell<bool>,
     /// Told to exit.
     pub quit: Rc<Notify>,
-    /// The level of all loggers.
-    pub level: RefCell<LogLevel>,
+    /// Loggers and their levels.
+    pub loggers: Loggers,
 }
 
 impl Running {
@@ -311,11 +312,11 @@ impl State for Running {
     }
 
     fn loggers(&self) -> Vec<(&'static str, LogLevel)> {
-        LOGGERS.iter().map(|name| (*name, *self.level.borrow())).collect()
+        self.loggers.levels()
     }
 
-    fn set_log_level(&self, _logger: Option<&str>, level: LogLevel) {
-        *self.level.borrow_mut() = level;
+    fn set_log_level(&self, logger: Option<&str>, level: LogLevel) {
+        self.loggers.set(logger, level);
     }
 
     fn drain_listeners(&self, drain: Drain) {
@@ -418,8 +419,3 @@ fn host_status(host: &Arc<carbyne_engine::cluster::Host>) -> wire::HostStatus {
         ..wire::HostStatus::default()
     }
 }
-
-/// Names that `/logging` lists: the rooms of this program.
-const LOGGERS: [&str; 8] = [
-    "admin", "config", "connection", "filter", "http", "main", "pool", "upstream",
-];

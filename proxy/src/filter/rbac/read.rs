@@ -64,10 +64,11 @@ fn filter(enforced: Option<Rules>, shadow: Option<Rules>, shadow_prefix: &str, p
         shadow,
         shadow_policy_key: format!("{shadow_prefix}shadow_effective_policy_id").into(),
         shadow_result_key: format!("{shadow_prefix}shadow_engine_result").into(),
-        enforced_keys: (!prefix.is_empty()).then(|| {
-            let key = |name: &str| format!("{prefix}{name}").into();
-            (key("enforced_effective_policy_id"), key("enforced_engine_result"))
-        }),
+        enforced_keys: (
+            format!("{prefix}enforced_effective_policy_id").into(),
+            format!("{prefix}enforced_engine_result").into(),
+        ),
+        tells_enforced: !prefix.is_empty(),
         stats: Arc::new(RbacStats::default()),
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::TimeFormat;
 use super::value::{About, FieldValue, Holder, Moment, Portion, Side, Whose, number, put};
 use crate::live::matcher::HeaderField;
+use crate::observe::cel::Expression;
 use crate::observe::facts::Facts;
 use crate::observe::peer::Peer;
 
@@ -31,6 +32,7 @@ pub(super) enum Operator {
     GrpcStatus(GrpcForm),
     Metadata { source: Source, namespace: Box<str>, path: Box<[Box<str>]> },
     Peer { upstream: bool, form: PeerForm },
+    Cel(Box<Expression>),
 }
 
 /// Which path `PATH` means.
@@ -200,6 +202,7 @@ impl Operator {
                 };
                 (metadata(source, rest)?, true)
             }
+            "CEL" => (Expression::parse(text).map(|expression| Self::Cel(Box::new(expression))).map_err(|error| error.to_string())?, true),
             "FILTER_STATE" | "UPSTREAM_FILTER_STATE" => (filter_state(text)?, true),
             "RESPONSE_CODE_DETAILS" if matches!(text, "" | "ALLOW_WHITESPACES") => (Self::Fact(Fact::Details), false),
             "DOWNSTREAM_PEER_CERT_V_START" | "UPSTREAM_PEER_CERT_V_START" => (Self::Certificate(peer(name), About::NotBefore(time()?)), false),
@@ -253,6 +256,7 @@ impl Operator {
                 Metadata::Value(value) => serde_json::to_writer(&mut *out, value).is_ok(),
                 Metadata::Object(object) => serde_json::to_writer(&mut *out, object).is_ok(),
             },
+            Self::Cel(expression) => expression.write(facts, out),
             Self::Peer { upstream, form } => peer_of(facts, *upstream).is_some_and(|peer| match form {
                 PeerForm::Plain => {
                     peer.write_pairs(out);
