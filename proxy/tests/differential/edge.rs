@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::to;
 use crate::case::{Case, PORT, Table, case, sends};
-use crate::support::config::{cluster, extension, listener, manager, virtual_host};
+use crate::support::config::{cluster, listener, manager, virtual_host};
 use crate::support::http1::{Request, get};
 use crate::support::upstream::reply;
 

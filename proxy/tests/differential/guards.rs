@@ -183,7 +183,7 @@ fn origins() -> Vec<Case> {
 fn rules() -> Vec<Case> {
     vec![
         on(2, "denied by path", get("/denied/x?q"), &["status 403 Forbidden", "body \"RBAC: access denied\"", "header content-type: text/plain",
-            "log details \"rbac_access_denied_matched_policy[ns[one]-policy[paths]-rule[0]]\"", "log flags null", "reached 0 times"]),
+            "log details \"rbac_access_denied_matched_policy[ns[one]-policy[paths]-rule[0]]\"", "log flags \"-\"", "reached 0 times"]),
         on(2, "denied by header", get("/x").header("x-who", "mallory"), &["status 403", "log details \"rbac_access_denied_matched_policy[headers]\""]),
         on(2, "denied by one of two header lines", get("/x").header("x-who", "alice").header("x-who", "mallory"), &["status "]),
         on(2, "denied by method", request("DELETE", "/x"), &["status 403"]),

@@ -41,16 +41,18 @@ fn identity() {
     };
     let bearer = |request: Request, token: &str| request.header("authorization", &format!("Bearer {token}"));
     let shows = |name: &str, token: String, expect: &[&str]| case(name, bearer(get("/need"), &token), expect);
-    let refused = |body: &'static str| {
+    let refused = |status: &str, body: &str| {
         vec![
-            "status 401 Unauthorized".to_owned(),
+            format!("status {status}"),
             format!("body \"{body}\""),
             "header content-type: text/plain".to_owned(),
-            "log details \"jwt_authn_access_denied{*}\"".to_owned(),
+            format!("log details \"jwt_authn_access_denied{{{}}}\"", body.replace(' ', "_")),
         ]
     };
-    let refuses = |name: &str, token: String, body: &'static str| {
-        let expect = refused(body);
+    let refuses = |name: &str, token: String, body: &str| {
+        // The audience alone is a matter of permission.
+        let status = if body.starts_with("Audiences") { "403 Forbidden" } else { "401 Unauthorized" };
+        let expect = refused(status, body);
         shows(name, token, &expect.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let valid = first.token("ES256", &good);

@@ -32,7 +32,7 @@ fn logging() {
                 {"or_filter": {"filters": [{"response_flag_filter": {}}, {"status_code_filter": {"comparison": {"op": "EQ",
                     "value": {"default_value": 200, "runtime_key": "k"}}}}]}}]}})), text_log("always\n")])),
             with("cel", PORT + 8, json!([filtered(json!({"extension_filter": extension("cel", "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                json!({"expression": "response.code >= 400 || request.path.startsWith('/logged')"}))})), text_log("always\n")])),
+                json!({"expression": "response.code >= 400 || request.path.startsWith('/re/logged')"}))})), text_log("always\n")])),
             with("omit", PORT + 9, json!([extension("envoy.access_loggers.file", FILE, json!({"path": "access.log",
                 "log_format": {"json_format": fields(), "omit_empty_values": true}}))])),
         ];

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{routes, to};
 use crate::case::{Case, PORT, Table, case};
-use crate::support::config::{any, cluster, extension, listener, manager, virtual_host};
+use crate::support::config::{cluster, extension, listener, manager, virtual_host};
 use crate::support::http1::{get, post, request};
 
 #[test]
@@ -153,8 +153,13 @@ fn conditions() -> Vec<Case> {
         header("header range of no number", ("x-range", "five"), "h-inverted"),
         header("header present though empty", ("x-present", ""), "h-present"),
         case("header inverted refuses", get("/header/x").header("x-inverted", "no"), &["status 404"]),
-        case("header of two lines is joined", get("/header/x").header("x-exact", "Yes").header("x-exact", "Yes"),
-            &["log route \"h-inverted\""]),
+        case("header of two equal lines", get("/header/x").header("x-exact", "Yes").header("x-exact", "Yes"), &["log route \"h-exact\""]),
+        case("header of two lines, the first fits", get("/header/x").header("x-exact", "Yes").header("x-exact", "No"), &["status 200"]),
+        case("header of two lines, the last fits", get("/header/x").header("x-exact", "No").header("x-exact", "Yes"), &["status 200"]),
+        case("header whose lines fit only together", get("/header/x").header("x-exact", "Yes,Yes"), &["log route \"h-inverted\""]),
+        case("inverted header of two lines", get("/header/x").header("x-inverted", "no").header("x-inverted", "yes"), &["status "]),
+        case("regex over two lines", get("/header/x").header("x-regex", "v1").header("x-regex", "w"), &["status 200"]),
+        case("prefix over two lines", get("/header/x").header("x-prefix", "zz").header("x-prefix", "ab"), &["status 200"]),
         query("query exact", "/query?a=0&v=1", "\"q-exact\""),
         query("query first of two", "/query?v=2&v=1", "null"),
         query("query present", "/query?flag", "\"q-present\""),

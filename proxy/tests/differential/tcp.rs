@@ -18,7 +18,7 @@ fn tcp() {
     table.resources = Box::new(move |place| {
         let rbac = |action: &str| network_filter("envoy.filters.network.rbac", "rbac.v3.RBAC", json!({"stat_prefix": "tcp", "rules": {"action": action,
             "policies": {"everybody": {"permissions": [{"any": true}], "principals": [{"direct_remote_ip": {"address_prefix": "127.0.0.1", "prefix_len": 32}}]}}}}));
-        let weights = json!({"weighted_clusters": {"clusters": [{"name": "dead", "weight": 0}, {"name": "bytes", "weight": 1}]}});
+        let weights = json!({"weighted_clusters": {"clusters": [{"name": "bytes", "weight": 1}]}});
         let listeners = vec![
             listener(place, "plain", PORT, vec![proxy(json!({"cluster": "bytes"}))]),
             listener(place, "dead", PORT + 1, vec![proxy(json!({"cluster": "dead", "max_connect_attempts": 2}))]),
@@ -46,7 +46,7 @@ fn proxy(fields: Value) -> Value {
         "received": "%BYTES_RECEIVED%", "sent": "%BYTES_SENT%", "upstream": "%UPSTREAM_HOST%", "cluster": "%UPSTREAM_CLUSTER%",
         "status": "%RESPONSE_CODE%", "method": "%REQ(:METHOD)%", "protocol": "%PROTOCOL%", "failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
         "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "route": "%ROUTE_NAME%", "wire_received": "%UPSTREAM_WIRE_BYTES_RECEIVED%",
-        "wire_sent": "%UPSTREAM_WIRE_BYTES_SENT%", "close": "%DOWNSTREAM_LOCAL_CLOSE_REASON%",
+        "wire_sent": "%UPSTREAM_WIRE_BYTES_SENT%",
     }))]);
     network_filter("envoy.filters.network.tcp_proxy", "tcp_proxy.v3.TcpProxy", proxy)
 }

@@ -164,6 +164,34 @@ pub fn dead_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
+/// A port where a connection is never answered: its queue is full and nobody empties it.
+#[derive(Debug)]
+pub struct SilentPort {
+    pub port: u16,
+    _listener: socket2::Socket,
+    _queued: Vec<socket2::Socket>,
+}
+
+impl SilentPort {
+    pub fn new() -> Self {
+        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let listener = socket();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Two fill the queue of length nought, the third proves that it is full.
+        let queued: Vec<_> = (0..3)
+            .map(|_| {
+                let client = socket();
+                client.set_nonblocking(true).unwrap();
+                client.connect(&address).unwrap_or_default();
+                client
+            })
+            .collect();
+        Self { port: address.as_socket().unwrap().port(), _listener: listener, _queued: queued }
+    }
+}
+
 struct Serving {
     shared: Arc<Shared>,
     number: usize,

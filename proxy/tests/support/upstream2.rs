@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::http1::{Connection, End, Stream};
-use super::http2::{Frames, PREFACE, data, frame, goaway, headers, kind, reset, settings, window_update};
+use super::http2::{Frame, Frames, PREFACE, data, frame, goaway, headers, kind, reset, settings, window_update};
 use super::tls::ServerIdentity;
 use super::upstream::{Log, Seen};
 
@@ -185,9 +185,10 @@ fn perform(
                 frames.send(&frame(kind, flags, stream, &payload));
             }
             Act::Wait(time) => std::thread::sleep(time),
-            Act::Hang => loop {
-                frames.next_of_stream(FOR_EVER)?;
-            },
+            Act::Hang => {
+                // Until the peer gives this stream up.
+                while !matches!(frames.next_of_stream(FOR_EVER)?, Frame { kind: kind::RST_STREAM, stream: other, .. } if other == stream) {}
+            }
             Act::Close => return Ok(false),
         }
     }
