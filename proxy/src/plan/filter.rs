@@ -307,10 +307,7 @@ pub fn per_route(config: &Any, disabled: bool, scope: &Scope<'_>) -> FilterConfi
         (false, false) => (None, Some(scope.refuse(format!("{name} is not served on routes")))),
         (false, true) => match scope.doubt().filter(|_| is_guard(name)) {
             Some(doubt) => (None, Some(doubt)),
-            None => match compile_route(name, config, scope) {
-                Ok(compiled) => (compiled, None),
-                Err(reason) => (None, Some(reason)),
-            },
+            None => (compile_route(config, scope), None),
         },
     };
     FilterConfig {
