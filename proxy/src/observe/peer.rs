@@ -465,15 +465,18 @@ thread_local! {
     static CACHE: RefCell<FxHashMap<u64, Cache>> = RefCell::default();
 }
 
+/// A structure from JSON, for tests.
+#[cfg(test)]
+pub(crate) fn described(value: &serde_json::Value) -> Struct {
+    let node: Node = carbyne_protos::json::from_json(&serde_json::json!({"metadata": value})).unwrap();
+    node.metadata.unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn described(value: &serde_json::Value) -> Struct {
-        carbyne_protos::json::from_json(value).unwrap()
-    }
 
     fn node() -> Node {
         let metadata = described(&json!({

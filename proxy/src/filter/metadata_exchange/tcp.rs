@@ -131,7 +131,7 @@ mod tests {
         let metadata = json!({"NAME": "a-1", "NAMESPACE": "ns", "WORKLOAD_NAME": "a", "LABELS": {"app": "a"}});
         let node = Node {
             id: "sidecar~192.0.2.1~a-1.ns~x".to_owned(),
-            metadata: carbyne_protos::json::from_json(&metadata).ok(),
+            metadata: Some(crate::observe::peer::described(&metadata)),
             ..Node::default()
         };
         Arc::new(LocalNode::new(&node, &[]))

@@ -182,7 +182,7 @@ fn header_values_are_empty_for_what_is_missing() {
 }
 
 fn json_line(format: &serde_json::Value, omit_empty: bool, facts: &Facts<'_>) -> String {
-    let format = carbyne_protos::json::from_json(format).unwrap();
+    let format = crate::observe::peer::described(format);
     let mut out = Vec::new();
     JsonFormat::plan(&format, omit_empty).unwrap().render(facts, &mut out);
     String::from_utf8(out).unwrap()
@@ -222,7 +222,7 @@ fn every_byte_makes_valid_json() {
 
 #[test]
 fn json_faults_name_their_key() {
-    let format = carbyne_protos::json::from_json(&json!({"a": {"b": "%X%"}, "c": ["%Y%"]})).unwrap();
+    let format = crate::observe::peer::described(&json!({"a": {"b": "%X%"}, "c": ["%Y%"]}));
     let errors = JsonFormat::plan(&format, false).unwrap_err();
     let paths: Vec<&str> = errors.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(paths, ["a.b", "c[0]"]);

@@ -20,7 +20,7 @@ fn node() -> Arc<LocalNode> {
         "LABELS": {"app": "me", "version": "v2", "service.istio.io/canonical-name": "me-svc", "service.istio.io/canonical-revision": "v2"}
     });
     let node = Node {
-        metadata: carbyne_protos::json::from_json(&metadata).ok(),
+        metadata: Some(crate::observe::peer::described(&metadata)),
         ..Node::default()
     };
     Arc::new(LocalNode::new(&node, &[]))
