@@ -8,8 +8,11 @@ use carbyne_protos::any::Unwrapped;
 use carbyne_protos::prost_types::Any;
 use prost::{Message, Name};
 
+use super::alpn::AlpnFilter;
 use super::grpc_stats::GrpcStats;
+use super::metadata_exchange::MetadataExchangeFilter;
 use super::refuse::Refuse;
+use super::stats::StatsFilter;
 use super::upstream::ClusterLookup;
 use super::{HttpFilter, PerRoute};
 use crate::context::Context;
@@ -20,6 +23,7 @@ use crate::plan::error::Rejection;
 use crate::plan::filter::{HttpFilterKind, HttpFilterPlan};
 use crate::plan::scope::{Room, Scope};
 use crate::server::http::handler::share;
+use crate::server::telemetry::Telling;
 
 /// Compiled filters.
 #[derive(Debug)]
@@ -37,8 +41,14 @@ struct Entry {
 enum Filter {
     /// Decides about requests.
     Traffic(HttpFilter),
+    /// Offers Istio's ALPN names to hosts.
+    Alpn(AlpnFilter),
     /// Counts gRPC messages.
     GrpcStats(GrpcStats),
+    /// Exchanges workload metadata over headers.
+    PeerMetadata(MetadataExchangeFilter),
+    /// Istio's standard metrics.
+    Stats(StatsFilter),
 }
 
 /// Whether a filter runs on a route, and with what.
@@ -49,10 +59,15 @@ enum Configured {
 
 impl HttpFilters {
     /// Compiles the filters that the plan kept.
-    pub fn compile(plans: &[HttpFilterPlan], environment: &Environment) -> Result<Self, Rejection> {
+    pub fn compile(
+        plans: &[HttpFilterPlan],
+        environment: &Environment,
+        telling: &Telling,
+        inbound: bool,
+    ) -> Result<Self, Rejection> {
         let mut entries = Vec::with_capacity(plans.len());
         for plan in plans {
-            if let Some(filter) = compile(plan, environment)? {
+            if let Some(filter) = compile(plan, environment, telling, inbound)? {
                 entries.push(Entry {
                     name: plan.name.clone(),
                     filter,
@@ -90,10 +105,19 @@ impl HttpFilters {
                 let route = route.as_ref().and_then(|route| route.downcast_ref());
                 filter.request(exchange, route, clusters).await
             }
+            Filter::Alpn(filter) => {
+                filter.request(exchange);
+                Ok(())
+            }
             Filter::GrpcStats(filter) => {
                 filter.request(exchange);
                 Ok(())
             }
+            Filter::PeerMetadata(filter) => {
+                filter.request(exchange);
+                Ok(())
+            }
+            Filter::Stats(_) => Ok(()),
         }
     }
 
@@ -109,6 +133,17 @@ impl HttpFilters {
                     filter.response(exchange, route);
                 }
                 Filter::GrpcStats(filter) => filter.response(exchange),
+                Filter::PeerMetadata(filter) => filter.response(exchange),
+                Filter::Alpn(_) | Filter::Stats(_) => {}
+            }
+        }
+    }
+
+    /// A request is over.
+    pub fn log(&self, exchange: &Exchange<Context>) {
+        for entry in &self.0 {
+            if let Filter::Stats(filter) = &entry.filter {
+                filter.log(exchange);
             }
         }
     }
@@ -148,7 +183,13 @@ impl ClusterLookup for Clusters {
     }
 }
 
-fn compile(plan: &HttpFilterPlan, environment: &Environment) -> Result<Option<Filter>, Rejection> {
+fn compile(
+    plan: &HttpFilterPlan,
+    environment: &Environment,
+    telling: &Telling,
+    inbound: bool,
+) -> Result<Option<Filter>, Rejection> {
+    let room = Room::new(environment, Vec::new());
     let filter = match &plan.kind {
         HttpFilterKind::Cors(message) => traffic(&**message, environment)?,
         HttpFilterKind::ExtAuthz(message) => traffic(&**message, environment)?,
@@ -160,12 +201,21 @@ fn compile(plan: &HttpFilterPlan, environment: &Environment) -> Result<Option<Fi
             Filter::Traffic(HttpFilter::Refuse(Refuse::because(&plan.name, reason.clone())))
         }
         HttpFilterKind::GrpcStats(message) => Filter::GrpcStats(GrpcStats::plan(message).0),
-        // The router is the handler itself.
-        HttpFilterKind::Router(_)
-        | HttpFilterKind::Alpn(_)
-        | HttpFilterKind::Compressor(_)
-        | HttpFilterKind::PeerMetadata(_)
-        | HttpFilterKind::Stats(_) => return Ok(None),
+        HttpFilterKind::Alpn(message) => {
+            let planned = AlpnFilter::plan(message, &room.scope());
+            Filter::Alpn(room.finish(planned)?.plan)
+        }
+        HttpFilterKind::PeerMetadata(message) => {
+            let planned = MetadataExchangeFilter::plan(message, &telling.node, &room.scope());
+            Filter::PeerMetadata(planned)
+        }
+        HttpFilterKind::Stats(message) => {
+            let store = telling.registry.istio();
+            let planned = StatsFilter::plan(message, inbound, &telling.node, store, &room.scope());
+            Filter::Stats(planned)
+        }
+        // The router is the handler itself; compression is an offer that may be left out.
+        HttpFilterKind::Router(_) | HttpFilterKind::Compressor(_) => return Ok(None),
     };
     Ok(Some(filter))
 }

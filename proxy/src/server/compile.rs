@@ -116,9 +116,9 @@ impl Compiler {
                     terminal = Terminal::Http(Arc::new(manager), Arc::new(settings));
                 }
                 NetworkFilterKind::Tcp(plan) => {
-                    terminal = Terminal::Tcp(Arc::new(self.tcp(plan, inbound)?));
+                    terminal = Terminal::Tcp(Arc::new(self.tcp(plan, chain, inbound)?));
                 }
-                _ => filters.extend(NetworkFilter::compile(filter, &self.environment)?),
+                _ => filters.extend(NetworkFilter::compile(filter, &self.environment, &self.telling)?),
             }
         }
         // HTTP refuses by itself, request by request, with 503.
@@ -159,7 +159,12 @@ impl Compiler {
             _ => false,
         });
         let manager = HttpManager {
-            filters: HttpFilters::compile(&plan.filters, &self.environment)?,
+            filters: HttpFilters::compile(
+                &plan.filters,
+                &self.environment,
+                &self.telling,
+                inbound,
+            )?,
             routes: table,
             clusters: self.environment.clusters.clone(),
             telemetry: Telemetry::new(&self.telling, plan, inbound)?,
@@ -170,9 +175,15 @@ impl Compiler {
         Ok((manager, serve_settings(plan)))
     }
 
-    fn tcp(&self, plan: &Arc<TcpPlan>, inbound: bool) -> Result<TcpProxy, Rejection> {
-        let log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
+    fn tcp(&self, plan: &Arc<TcpPlan>, chain: &ChainPlan, inbound: bool) -> Result<TcpProxy, Rejection> {
+        let mut log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
+        for filter in &chain.filters {
+            if let NetworkFilterKind::Stats(message) = &filter.kind {
+                log.count(&self.telling, message, inbound);
+            }
+        }
         Ok(TcpProxy {
+            node: self.telling.node.clone(),
             limits: Limits {
                 idle: plan.idle_timeout,
                 max_duration: plan.max_duration,

@@ -114,7 +114,8 @@ async fn serve(
 ) -> Result<(), RunError> {
     let worker = Worker::new(None);
     let environment = Environment::default();
-    let telling = Telling::new(&options, environment.clone());
+    let telling = Telling::new(&options, &message, environment.clone())
+        .map_err(|error| RunError::Resources(vec![format!("stats_config.{error}")]))?;
     let compiler = Compiler {
         environment: environment.clone(),
         telling: telling.clone(),

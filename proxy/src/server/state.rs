@@ -19,10 +19,9 @@ use super::discovery::Discovery;
 use super::telemetry::Telling;
 use crate::admin::State;
 use crate::admin::loggers::Loggers;
-use crate::admin::state::{
-    Configuration, Drain, Entry, Origin, Server, Statistic, StatisticValue, Unready,
-};
+use crate::admin::state::{Configuration, Drain, Entry, Origin, Server, Statistic, Unready};
 use crate::cli::{LogLevel, Options};
+use crate::observe::stats::Reading;
 use crate::wire::xds::{Ads, ResourceType};
 
 /// The running proxy as the admin port sees it.
@@ -175,20 +174,20 @@ impl State for Running {
     }
 
     fn statistics(&self, show: &mut dyn FnMut(Statistic<'_>)) {
+        let registry = &self.telling.registry;
         self.counters(&mut |name, gauge, value| {
-            show(Statistic {
-                name,
-                tag_extracted_name: name,
-                tags: &[],
-                value: if gauge {
-                    StatisticValue::Gauge(value)
-                } else {
-                    StatisticValue::Counter(value)
-                },
+            let reading = if gauge {
+                Reading::Gauge(value)
+            } else {
+                Reading::Counter(value)
+            };
+            registry.show(name, reading, &mut |mut statistic| {
                 // A gauge that was set counts as used even at zero: pilot-agent asks for server.state 0.
-                used: gauge || value > 0,
+                statistic.used |= gauge;
+                show(statistic);
             });
         });
+        registry.visit(show);
     }
 
     fn clusters(&self) -> Vec<wire::ClusterStatus> {

@@ -10,6 +10,8 @@ use carbyne_engine::forward::{Downstream, Event, Events, Exchange};
 use carbyne_engine::observe::log::LogSettings;
 use carbyne_engine::observe::metrics::{Counter, Gauge};
 use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
+use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
+use carbyne_protos::stats::PluginConfig;
 
 use super::listener::ListenerStats;
 use crate::cli::Options;
@@ -17,6 +19,9 @@ use crate::observe::access_log::AccessLogs;
 use crate::observe::access_log::LogFiles;
 use crate::observe::facts::{Facts, StreamRecord};
 use crate::observe::flags::Flags;
+use crate::observe::istio::IstioStats;
+use crate::observe::peer::LocalNode;
+use crate::observe::stats::{Registry, StatsRules};
 use crate::plan::Environment;
 use crate::plan::scope::Room;
 use crate::context::Context;
@@ -28,6 +33,10 @@ use crate::plan::http::HttpPlan;
 pub struct Telling {
     environment: Environment,
     files: LogFiles,
+    /// Who we are.
+    pub node: Arc<LocalNode>,
+    /// Every statistic that the bootstrap lets show.
+    pub registry: Arc<Registry>,
     listeners: Mutex<BTreeMap<Arc<str>, Arc<ListenerStats>>>,
     managers: Mutex<BTreeMap<Arc<str>, Arc<ManagerStats>>>,
 }
@@ -56,22 +65,31 @@ pub struct ManagerStats {
 #[derive(Debug)]
 pub struct ConnectionLog {
     logs: AccessLogs,
+    /// Istio's metrics of streams, where the chain has them.
+    stats: Option<IstioStats>,
 }
 
 impl Telling {
     /// As the command line and the bootstrap say.
-    pub fn new(options: &Options, environment: Environment) -> Arc<Self> {
+    pub fn new(options: &Options, bootstrap: &Bootstrap, environment: Environment) -> Result<Arc<Self>, Rejection> {
+        let room = Room::new(&environment, Vec::new());
+        let rules = StatsRules::plan(bootstrap.stats_config.as_ref(), &room.scope());
+        let rules = room.finish(rules)?.plan;
+        let node = LocalNode::new(&bootstrap.node.clone().unwrap_or_default(), &[]);
+        let registry = Registry::new(rules, &node.istio_version);
         let settings = LogSettings {
             flush_interval: options.file_flush_interval(),
             flush_size: options.file_flush_min_size_kb as usize * 1024,
             ..LogSettings::default()
         };
-        Arc::new(Self {
+        Ok(Arc::new(Self {
+            node: Arc::new(node),
+            registry,
             environment,
             files: LogFiles::new(settings),
             listeners: Mutex::default(),
             managers: Mutex::default(),
-        })
+        }))
     }
 
     /// Opens log files anew.
@@ -170,7 +188,16 @@ impl ConnectionLog {
     pub fn new(telling: &Arc<Telling>, logs: &[AccessLog], _inbound: bool) -> Result<Self, Rejection> {
         Ok(Self {
             logs: telling.access_logs(logs)?,
+            stats: None,
         })
+    }
+
+    /// Counts streams in Istio's metrics.
+    pub fn count(&mut self, telling: &Telling, message: &PluginConfig, inbound: bool) {
+        let room = Room::new(&telling.environment, Vec::new());
+        let store = telling.registry.istio();
+        let stats = IstioStats::plan(message, inbound, &telling.node, store, &room.scope());
+        self.stats = Some(stats);
     }
 
     /// No chain wanted the connection.
@@ -200,6 +227,13 @@ impl ConnectionLog {
     /// A stream ended.
     pub fn ended(&self, mut record: StreamRecord) {
         record.end(Instant::now());
-        self.logs.log(&Facts::of_stream(&record));
+        let facts = Facts::of_stream(&record);
+        if let Some(stats) = &self.stats {
+            let series = stats.stream(&facts);
+            series.opened();
+            series.bytes(record.counts.received, record.counts.sent);
+            series.closed();
+        }
+        self.logs.log(&facts);
     }
 }

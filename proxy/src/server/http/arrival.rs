@@ -1,7 +1,6 @@
 //! What happens to a request's head on arrival: who sent it, by which way, and what he may say
 //! (Envoy: `ConnectionManagerUtility::mutateRequestHeaders`).
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use carbyne_engine::forward::Downstream;
@@ -10,10 +9,16 @@ use http::HeaderValue;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ForwardClientCertDetails as ClientCert;
 
 use super::names;
-use crate::plan::http::ClientRules;
+use crate::observe::request_id::{self, TraceReason};
+use crate::plan::http::{ClientRules, FieldRules};
 
-/// Settles the head; returns the client's address as far as it can be trusted.
-pub fn settle(request: &mut Request, downstream: &Downstream, options: &ClientRules) -> Option<IpAddr> {
+/// Settles the head; returns the client's address where a trusted field tells another than the connection's.
+pub fn settle(
+    request: &mut Request,
+    downstream: &Downstream,
+    options: &ClientRules,
+    fields: &FieldRules,
+) -> Option<IpAddr> {
     let trusted_hops = options.trusted_hops as usize;
     let direct = downstream.remote.socket().map(|address| address.ip());
     let secure = downstream.tls.is_some();
@@ -56,7 +61,23 @@ pub fn settle(request: &mut Request, downstream: &Downstream, options: &ClientRu
         set(request, names::EXTERNAL_ADDRESS, &client.to_string());
     }
     client_cert(request, downstream, options);
-    client
+    request_id(request, edge, fields);
+    client.filter(|client| Some(*client) != direct)
+}
+
+/// Makes up an id where there is none, and where a client from outside must not choose it.
+fn request_id(request: &mut Request, edge: bool, fields: &FieldRules) {
+    if !fields.generate_request_id {
+        return;
+    }
+    let keep = !edge || fields.preserve_external_request_id;
+    if keep && request.headers.contains(&names::REQUEST_ID) {
+        return;
+    }
+    let id = request_id::generate(TraceReason::NotTraceable);
+    if let Ok(value) = HeaderValue::from_bytes(&id) {
+        request.headers.insert(names::REQUEST_ID, value);
+    }
 }
 
 /// What `x-forwarded-for` says.
@@ -183,8 +204,10 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &ClientR
 
 fn push(element: &mut String, key: &str, value: &str) {
     let separator = if element.is_empty() { "" } else { ";" };
-    // Writing to a String cannot fail.
-    drop(write!(element, "{separator}{key}={value}"));
+    element.push_str(separator);
+    element.push_str(key);
+    element.push('=');
+    element.push_str(value);
 }
 
 #[cfg(test)]
@@ -257,7 +280,9 @@ mod tests {
                     .append(names::FORWARDED_FOR, HeaderValue::from_static(sent));
             }
             let settled = settle(&mut request, &downstream("9.9.9.9"), options);
-            assert_eq!(settled, Some(client.parse().unwrap()), "{sent:?}");
+            let client: IpAddr = client.parse().unwrap();
+            let other = Some(client).filter(|client| *client != IpAddr::from([9, 9, 9, 9]));
+            assert_eq!(settled, other, "{sent:?}");
             assert_eq!(request.headers.text(&names::FORWARDED_FOR), *forwarded, "{sent:?}");
         }
     }

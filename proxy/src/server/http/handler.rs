@@ -64,9 +64,13 @@ impl Handler for HttpHandler {
 
     async fn request(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
         let manager = &*self.manager;
-        let client = &manager.plan.client;
-        exchange.context.client =
-            arrival::settle(&mut exchange.request, &exchange.downstream, client);
+        let plan = &manager.plan;
+        exchange.context.client = arrival::settle(
+            &mut exchange.request,
+            &exchange.downstream,
+            &plan.client,
+            &plan.fields,
+        );
         manager.telemetry.arrived(exchange, &manager.plan);
         if let Some(reason) = &manager.plan.refuse {
             let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
@@ -159,6 +163,7 @@ impl Handler for HttpHandler {
     }
 
     fn log(&self, exchange: &Exchange<Context>) {
+        self.manager.filters.log(exchange);
         self.manager.telemetry.ended(exchange);
     }
 
@@ -480,7 +485,7 @@ fn evaluate_hash(
     }
     let facts = HashFacts {
         request,
-        remote: client,
+        remote: client.or_else(|| downstream.remote.socket().map(|address| address.ip())),
         connection: &downstream.id.to_ne_bytes(),
     };
     HashRule::evaluate(&forward.hash, &facts)
