@@ -74,7 +74,7 @@ fn request_id(request: &mut Request, edge: bool, fields: &FieldRules) {
     if keep && request.headers.contains(&names::REQUEST_ID) {
         return;
     }
-    let id = request_id::generate(TraceReason::NotTraceable);
+    let id = request_id::generate(TraceReason::None);
     if let Ok(value) = HeaderValue::from_bytes(&id) {
         request.headers.insert(names::REQUEST_ID, value);
     }
@@ -234,6 +234,23 @@ mod tests {
         }
     }
 
+    fn fields() -> FieldRules {
+        FieldRules {
+            server_name: HeaderValue::from_static("envoy"),
+            server: Default::default(),
+            via: None,
+            generate_request_id: false,
+            preserve_external_request_id: false,
+            request_id_in_response: false,
+            pack_trace_reason: true,
+            sample_by_request_id: true,
+            proxy_100_continue: false,
+            scheme: None,
+            scheme_of_upstream: false,
+            add_user_agent: false,
+        }
+    }
+
     fn edge(trusted_hops: u32) -> ClientRules {
         ClientRules {
             use_remote_address: true,
@@ -279,7 +296,7 @@ mod tests {
                     .headers
                     .append(names::FORWARDED_FOR, HeaderValue::from_static(sent));
             }
-            let settled = settle(&mut request, &downstream("9.9.9.9"), options);
+            let settled = settle(&mut request, &downstream("9.9.9.9"), options, &fields());
             let client: IpAddr = client.parse().unwrap();
             let other = Some(client).filter(|client| *client != IpAddr::from([9, 9, 9, 9]));
             assert_eq!(settled, other, "{sent:?}");
@@ -295,7 +312,7 @@ mod tests {
         }
         let kept = HeaderName::from_static("x-envoy-peer-metadata");
         request.headers.append(kept.clone(), HeaderValue::from_static("1"));
-        settle(&mut request, &downstream("10.0.0.1"), &edge(0));
+        settle(&mut request, &downstream("10.0.0.1"), &edge(0), &fields());
         let left: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
             left,
@@ -313,7 +330,7 @@ mod tests {
         request
             .headers
             .append(names::FORWARDED_CLIENT_CERT, HeaderValue::from_static("URI=x"));
-        settle(&mut request, &downstream("10.0.0.1"), &options);
+        settle(&mut request, &downstream("10.0.0.1"), &options, &fields());
         assert!(!request.headers.contains(&names::FORWARDED_CLIENT_CERT));
     }
 }
