@@ -197,9 +197,10 @@ fn compile(
         HttpFilterKind::JwtAuthn(message) => traffic(&**message, environment)?,
         HttpFilterKind::LocalRateLimit(message) => traffic(&**message, environment)?,
         HttpFilterKind::Rbac(message) => traffic(&**message, environment)?,
-        HttpFilterKind::Refuse(reason) => {
-            Filter::Traffic(HttpFilter::Refuse(Refuse::because(&plan.name, reason.clone())))
-        }
+        HttpFilterKind::Refuse(reason) => Filter::Traffic(HttpFilter::Refuse(Refuse::because(
+            &plan.name,
+            reason.clone(),
+        ))),
         HttpFilterKind::GrpcStats(message) => Filter::GrpcStats(GrpcStats::plan(message).0),
         HttpFilterKind::Alpn(message) => {
             let planned = AlpnFilter::plan(message, &room.scope());

@@ -36,7 +36,11 @@ pub enum Verdict {
 
 impl NetworkFilter {
     /// Compiles a filter; nothing where it has no part of its own here.
-    pub fn compile(plan: &NetworkFilterPlan, environment: &Environment, telling: &Telling) -> Result<Option<Self>, Rejection> {
+    pub fn compile(
+        plan: &NetworkFilterPlan,
+        environment: &Environment,
+        telling: &Telling,
+    ) -> Result<Option<Self>, Rejection> {
         Ok(match &plan.kind {
             NetworkFilterKind::Rbac(message) => {
                 let planned = environment.plan_message(&**message, RbacFilter::plan_network)?;
@@ -45,12 +49,12 @@ impl NetworkFilter {
                     Planned::Refuses(refuse) => Self::Refuse(refuse),
                 })
             }
-            NetworkFilterKind::Refuse(reason) => {
-                Some(Self::Refuse(super::refuse::Refuse::because(&plan.name, reason.clone())))
-            }
-            NetworkFilterKind::MetadataExchange(message) => {
-                Some(Self::MetadataExchange(TcpExchange::plan(message, &telling.node)))
-            }
+            NetworkFilterKind::Refuse(reason) => Some(Self::Refuse(
+                super::refuse::Refuse::because(&plan.name, reason.clone()),
+            )),
+            NetworkFilterKind::MetadataExchange(message) => Some(Self::MetadataExchange(
+                TcpExchange::plan(message, &telling.node),
+            )),
             NetworkFilterKind::Http(_)
             | NetworkFilterKind::Stats(_)
             | NetworkFilterKind::Tcp(_) => None,
@@ -69,7 +73,9 @@ impl NetworkFilter {
                 if exchange.applies(downstream.tls.as_deref()) {
                     // Ours goes out at once; the client's may come with its first byte, or only after the
                     // server spoke, so it is taken off while the stream flows.
-                    if stream.write_all(&exchange.frame()).await.is_err() || stream.flush().await.is_err() {
+                    if stream.write_all(&exchange.frame()).await.is_err()
+                        || stream.flush().await.is_err()
+                    {
                         return Verdict::Close(String::new());
                     }
                     facts.exchange = Some(exchange.clone());

@@ -17,8 +17,8 @@ use super::http::handler::HttpManager;
 use super::telemetry::ConnectionLog;
 use crate::filter::network::NetworkFilter;
 use crate::live::chain::ChainTable;
-use crate::plan::listener::Predicate;
 use crate::observe::peer::LocalNode;
+use crate::plan::listener::Predicate;
 use crate::plan::tcp::TcpPlan;
 
 /// A compiled listener, swapped as a whole.

@@ -165,7 +165,9 @@ async fn serve(
         let listener = TcpListener::bind(&address)
             .await
             .map_err(|source| RunError::Admin { address, source })?;
-        if let (Some(path), Ok(bound)) = (&running.options.admin_address_path, listener.local_addr()) {
+        if let (Some(path), Ok(bound)) =
+            (&running.options.admin_address_path, listener.local_addr())
+        {
             std::fs::write(path, bound.to_string())?;
         }
         tokio::task::spawn_local(admin::serve(listener, worker.clone(), running.clone()));

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use carbyne_engine::cluster::settings::{Discovery, Transport};
 use carbyne_engine::cluster::outlier::LocalFailure;
 use carbyne_engine::cluster::pool::{self, ConnectionFacts};
+use carbyne_engine::cluster::settings::{Discovery, Transport};
 use carbyne_engine::cluster::{Host, PickContext};
 use carbyne_engine::forward::tcp::{End, Head, Heads, Progress, Taken, relay};
 use carbyne_engine::forward::{
@@ -87,8 +87,15 @@ pub async fn proxy(
                         .map(|message| TcpExchange::plan(message, &proxy.node))
                         .filter(|exchange| exchange.applies(tls));
                     let exchanges = (facts.exchange, exchange);
-                    carry(&mut client, &mut stream, proxy, exchanges, &mut record, &mut events)
-                        .await;
+                    carry(
+                        &mut client,
+                        &mut stream,
+                        proxy,
+                        exchanges,
+                        &mut record,
+                        &mut events,
+                    )
+                    .await;
                 }
             }
         }
@@ -209,7 +216,9 @@ fn target(live: &LiveCluster, host: Arc<Host>) -> Target {
         _ => None,
     };
     let mut hasher = FxHasher::default();
-    tls.as_ref().map(|tls| Arc::as_ptr(&tls.client)).hash(&mut hasher);
+    tls.as_ref()
+        .map(|tls| Arc::as_ptr(&tls.client))
+        .hash(&mut hasher);
     Target {
         cluster: live.cluster.clone(),
         host,

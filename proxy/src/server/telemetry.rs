@@ -15,6 +15,7 @@ use carbyne_protos::stats::PluginConfig;
 
 use super::listener::ListenerStats;
 use crate::cli::Options;
+use crate::context::Context;
 use crate::observe::access_log::AccessLogs;
 use crate::observe::access_log::LogFiles;
 use crate::observe::facts::{Facts, StreamRecord};
@@ -23,10 +24,9 @@ use crate::observe::istio::IstioStats;
 use crate::observe::peer::LocalNode;
 use crate::observe::stats::{Registry, StatsRules};
 use crate::plan::Environment;
-use crate::plan::scope::Room;
-use crate::context::Context;
 use crate::plan::error::Rejection;
 use crate::plan::http::HttpPlan;
+use crate::plan::scope::Room;
 
 /// What all of it is made with.
 #[derive(Debug)]
@@ -71,7 +71,11 @@ pub struct ConnectionLog {
 
 impl Telling {
     /// As the command line and the bootstrap say.
-    pub fn new(options: &Options, bootstrap: &Bootstrap, environment: Environment) -> Result<Arc<Self>, Rejection> {
+    pub fn new(
+        options: &Options,
+        bootstrap: &Bootstrap,
+        environment: Environment,
+    ) -> Result<Arc<Self>, Rejection> {
         let room = Room::new(&environment, Vec::new());
         let rules = StatsRules::plan(bootstrap.stats_config.as_ref(), &room.scope());
         let rules = room.finish(rules)?.plan;
@@ -110,7 +114,10 @@ impl Telling {
 
     /// The counters of a listener; they outlive its updates.
     pub fn listener_stats(&self, name: &Arc<str>) -> Arc<ListenerStats> {
-        let mut held = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         held.entry(name.clone()).or_default().clone()
     }
 
@@ -122,7 +129,12 @@ impl Telling {
 
     /// Shows every counter and gauge by its name.
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
-        for (name, stats) in self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (name, stats) in self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             let counters = [
                 ("downstream_cx_total", &stats.connections),
                 ("no_filter_chain_match", &stats.no_chain),
@@ -134,10 +146,23 @@ impl Telling {
                 show(&format!("listener.{name}.{counter}"), false, value.value());
             }
             let active = u64::try_from(stats.active.value()).unwrap_or(0);
-            show(&format!("listener.{name}.downstream_cx_active"), true, active);
+            show(
+                &format!("listener.{name}.downstream_cx_active"),
+                true,
+                active,
+            );
         }
-        for (prefix, stats) in self.managers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            show(&format!("http.{prefix}.downstream_rq_total"), false, stats.requests.value());
+        for (prefix, stats) in self
+            .managers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            show(
+                &format!("http.{prefix}.downstream_rq_total"),
+                false,
+                stats.requests.value(),
+            );
             for (class, counter) in stats.by_class.iter().enumerate() {
                 let name = format!("http.{prefix}.downstream_rq_{}xx", class + 1);
                 show(&name, false, counter.value());
@@ -185,7 +210,11 @@ impl Telemetry {
 
 impl ConnectionLog {
     /// With these access logs.
-    pub fn new(telling: &Arc<Telling>, logs: &[AccessLog], _inbound: bool) -> Result<Self, Rejection> {
+    pub fn new(
+        telling: &Arc<Telling>,
+        logs: &[AccessLog],
+        _inbound: bool,
+    ) -> Result<Self, Rejection> {
         Ok(Self {
             logs: telling.access_logs(logs)?,
             stats: None,

@@ -36,7 +36,8 @@ impl Domains {
         if let Some(found) = self.exact.get(host) {
             return Some(*found);
         }
-        let longest = |held: &[(usize, FxHashMap<Box<[u8]>, u32>)], part: fn(&[u8], usize) -> &[u8]| {
+        let longest = |held: &[(usize, FxHashMap<Box<[u8]>, u32>)],
+                       part: fn(&[u8], usize) -> &[u8]| {
             held.iter()
                 .filter(|(length, _)| *length < host.len())
                 .find_map(|(length, held)| held.get(part(host, *length)).copied())
@@ -76,7 +77,19 @@ mod tests {
     #[test]
     fn the_most_specific_domain_wins() {
         let mut domains = Domains::default();
-        for (number, domain) in ["*", "a.Example.com", "*.example.com", "*-b.example.com", "a.*", "a.example.*", "*.com", "x:80"].iter().enumerate() {
+        for (number, domain) in [
+            "*",
+            "a.Example.com",
+            "*.example.com",
+            "*-b.example.com",
+            "a.*",
+            "a.example.*",
+            "*.com",
+            "x:80",
+        ]
+        .iter()
+        .enumerate()
+        {
             assert!(domains.insert(domain, number as u32), "{domain}");
         }
         assert!(!domains.insert("A.example.com", 9));

@@ -93,7 +93,10 @@ fn forwarded_for(request: &Request, hops: usize, edge: bool) -> Forwarded {
     for value in request.headers.all(&name) {
         // Bytes that are no text make the whole list worthless: nobody is trusted then.
         let Ok(text) = value.to_str() else {
-            return Forwarded { count: 0, client: None };
+            return Forwarded {
+                count: 0,
+                client: None,
+            };
         };
         addresses.extend(text.split(',').map(str::trim));
     }
@@ -146,7 +149,11 @@ fn set(request: &mut Request, name: http::HeaderName, value: &str) {
 /// Appends to a list field, joining it into one.
 fn append(request: &mut Request, name: &http::HeaderName, value: &str) {
     let mut joined = String::new();
-    for part in request.headers.all(name).filter_map(|value| value.to_str().ok()) {
+    for part in request
+        .headers
+        .all(name)
+        .filter_map(|value| value.to_str().ok())
+    {
         joined.push_str(part);
         joined.push_str(", ");
     }
@@ -177,11 +184,19 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &ClientR
     push(&mut element, "Hash", &peer.fingerprint);
     let wanted = options.certificate_details;
     if wanted.cert {
-        push(&mut element, "Cert", &format!("\"{}\"", peer.pem_url_encoded()));
+        push(
+            &mut element,
+            "Cert",
+            &format!("\"{}\"", peer.pem_url_encoded()),
+        );
     }
     if wanted.subject {
         // Quoted: a subject has commas.
-        push(&mut element, "Subject", &format!("\"{}\"", peer.subject.replace('"', "\\\"")));
+        push(
+            &mut element,
+            "Subject",
+            &format!("\"{}\"", peer.subject.replace('"', "\\\"")),
+        );
     }
     if wanted.uri {
         for uri in &peer.uri_sans {
@@ -284,10 +299,20 @@ mod tests {
         let cases: &[(ClientRules, Option<&str>, &str, Option<&str>)] = &[
             (edge(0), None, "9.9.9.9", Some("9.9.9.9")),
             (edge(0), Some("1.1.1.1"), "9.9.9.9", Some("1.1.1.1,9.9.9.9")),
-            (edge(1), Some("1.1.1.1, 2.2.2.2"), "2.2.2.2", Some("1.1.1.1,2.2.2.2,9.9.9.9")),
+            (
+                edge(1),
+                Some("1.1.1.1, 2.2.2.2"),
+                "2.2.2.2",
+                Some("1.1.1.1,2.2.2.2,9.9.9.9"),
+            ),
             (edge(5), Some("1.1.1.1"), "9.9.9.9", Some("1.1.1.1,9.9.9.9")),
             (sidecar(), None, "9.9.9.9", None),
-            (sidecar(), Some("1.1.1.1, 2.2.2.2"), "2.2.2.2", Some("1.1.1.1, 2.2.2.2")),
+            (
+                sidecar(),
+                Some("1.1.1.1, 2.2.2.2"),
+                "2.2.2.2",
+                Some("1.1.1.1, 2.2.2.2"),
+            ),
         ];
         for (options, sent, client, forwarded) in cases {
             let mut request = Request::get("h", "/");
@@ -300,7 +325,11 @@ mod tests {
             let client: IpAddr = client.parse().unwrap();
             let other = Some(client).filter(|client| *client != IpAddr::from([9, 9, 9, 9]));
             assert_eq!(settled, other, "{sent:?}");
-            assert_eq!(request.headers.text(&names::FORWARDED_FOR), *forwarded, "{sent:?}");
+            assert_eq!(
+                request.headers.text(&names::FORWARDED_FOR),
+                *forwarded,
+                "{sent:?}"
+            );
         }
     }
 
@@ -311,12 +340,23 @@ mod tests {
             request.headers.append(name, HeaderValue::from_static("1"));
         }
         let kept = HeaderName::from_static("x-envoy-peer-metadata");
-        request.headers.append(kept.clone(), HeaderValue::from_static("1"));
+        request
+            .headers
+            .append(kept.clone(), HeaderValue::from_static("1"));
         settle(&mut request, &downstream("10.0.0.1"), &edge(0), &fields());
-        let left: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let left: Vec<_> = request
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(
             left,
-            [kept.as_str(), "x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
+            [
+                kept.as_str(),
+                "x-forwarded-for",
+                "x-forwarded-proto",
+                "x-envoy-external-address"
+            ]
         );
     }
 
@@ -327,9 +367,10 @@ mod tests {
             forward_certificate: ClientCert::AppendForward,
             ..sidecar()
         };
-        request
-            .headers
-            .append(names::FORWARDED_CLIENT_CERT, HeaderValue::from_static("URI=x"));
+        request.headers.append(
+            names::FORWARDED_CLIENT_CERT,
+            HeaderValue::from_static("URI=x"),
+        );
         settle(&mut request, &downstream("10.0.0.1"), &options, &fields());
         assert!(!request.headers.contains(&names::FORWARDED_CLIENT_CERT));
     }
