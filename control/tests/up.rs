@@ -3,6 +3,12 @@
 //! The tests of the mesh itself start the real `carbyne-proxy` (`CARBYNE_PROXY`, else the folder `CARBYNE_BIN_DIR`, else beside
 //! `carbyne`). What is about processes and files alone starts a stand-in that only says that it is ready.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test, all of it; the configuration allows this only inside the test functions themselves"
+)]
+
 #[path = "up/running.rs"]
 mod running;
 
