@@ -96,7 +96,7 @@ fn the_printed_lines_show_what_they_promise() {
     up.expect_error("applied ");
 
     // A sidecar that dies is told, started again, and serves.
-    let pid = up.pid("billing", "carbyne-proxy");
+    let pid = up.pid("billing", "envoy-rev.json");
     running::kill(pid);
     up.expect_error("billing's sidecar ended (signal: 9");
     up.expect_error("billing's sidecar is ready");
