@@ -73,12 +73,9 @@ impl MetadataExchangeFilter {
         let told = |methods: &[PropagationMethod]| {
             methods
                 .iter()
-                .find_map(|method| match method.method_specifier {
-                    Some(Propagation::IstioHeaders(headers)) => Some(Upstream {
+                .find_map(|method| method.method_specifier.map(|Propagation::IstioHeaders(headers)| Upstream {
                         skip_external: headers.skip_external_clusters,
-                    }),
-                    None => None,
-                })
+                    }))
         };
         let labels: Arc<[Box<str>]> = message
             .additional_labels

@@ -231,7 +231,7 @@ fn serve_settings(plan: &HttpPlan) -> ServeSettings {
             connect_protocol: http2.allow_connect || !plan.upgrades.is_empty(),
             ..default
         },
-        policy: plan.canonical.clone(),
+        policy: plan.canonical,
         idle_timeout: plan.limits.idle,
         // Istio sets none in the sidecar; there the listener's own settings rule.
         head_timeout: plan.limits.request_headers,

@@ -77,11 +77,11 @@ fn port(address: &Address) -> Option<Value<'static>> {
         .map(|socket| Value::Int(i64::from(socket.port())))
 }
 
-fn peer<'a>(tls: Option<&'a Negotiated>) -> Option<&'a CertificateFacts> {
+fn peer(tls: Option<&Negotiated>) -> Option<&CertificateFacts> {
     tls?.peer.as_deref()
 }
 
-fn local<'a>(tls: Option<&'a Negotiated>) -> Option<&'a CertificateFacts> {
+fn local(tls: Option<&Negotiated>) -> Option<&CertificateFacts> {
     tls?.local.as_deref()
 }
 

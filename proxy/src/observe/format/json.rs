@@ -18,8 +18,8 @@ pub struct JsonFormat {
 #[derive(Clone, Debug)]
 enum Node {
     /// Each with its key as it is printed: quoted, with the colon.
-    Object(Box<[(Box<[u8]>, Node)]>),
-    List(Box<[Node]>),
+    Object(Box<[(Box<[u8]>, Self)]>),
+    List(Box<[Self]>),
     /// Printed as it stands.
     Literal(Box<[u8]>),
     Field(Field),

@@ -149,7 +149,7 @@ fn maglev(size: Option<u64>, use_hostname: bool, scope: &Scope<'_>) -> BalancerS
     let prime = table_size > 1
         && (2..)
             .take_while(|divisor| divisor * divisor <= table_size)
-            .all(|divisor| table_size % divisor != 0);
+            .all(|divisor| !table_size.is_multiple_of(divisor));
     if table_size > LARGEST_TABLE || !prime {
         scope
             .field("table_size")
