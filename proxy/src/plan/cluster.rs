@@ -236,7 +236,7 @@ fn dns(message: &wire::Cluster, mode: DnsMode, scope: &Scope<'_>) -> DnsSettings
     let failure = message.dns_failure_refresh_rate.as_ref().and_then(|rate| {
         let scope = scope.field("dns_failure_refresh_rate");
         let base = value::positive_duration(rate.base_interval.as_ref(), &scope.field("base_interval"))?;
-        let max = value::positive_duration(rate.max_interval.as_ref(), &scope.field("max_interval")).unwrap_or(base.saturating_mul(10));
+        let max = value::positive_duration(rate.max_interval.as_ref(), &scope.field("max_interval")).unwrap_or_else(|| base.saturating_mul(10));
         Some(FailureRefresh { base, max: max.max(base) })
     });
     let refresh = value::positive_duration(message.dns_refresh_rate.as_ref(), &scope.field("dns_refresh_rate"));

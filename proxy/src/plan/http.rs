@@ -266,7 +266,7 @@ pub fn plan(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> Option<
         fields: fields(message, scope)?,
         tracing: message.tracing.clone().map(Arc::new),
         access_log: message.access_log.as_slice().into(),
-        access_log_options: message.access_log_options.clone(),
+        access_log_options: message.access_log_options,
         upgrades: upgrades.map(|upgrade| (upgrade.upgrade_type.to_ascii_lowercase().into(), upgrade.enabled.unwrap_or(true))).collect(),
         local_reply: message.local_reply_config.clone().map(Arc::new),
         refuse,

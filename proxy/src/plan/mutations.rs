@@ -88,6 +88,7 @@ fn mutations() -> Vec<(Value, &'static str, Value, &'static str)> {
         (table(), "/virtual_hosts/0/routes/1/route/weighted_clusters/clusters/0/weight", json!(0), "virtual_hosts[0].routes[1].route.weighted_clusters.clusters"),
         (table(), "/virtual_hosts/0/routes/2/direct_response/status", json!(99), "virtual_hosts[0].routes[2].direct_response.status"),
         (table(), "/virtual_hosts/0/routes/2/response_headers_to_add/0/header/key", json!(":status"), "virtual_hosts[0].routes[2].response_headers_to_add[0].header.key"),
+        (table(), "/virtual_hosts/0/routes/2/response_headers_to_add/0/header/value", json!("%NO_SUCH%"), "virtual_hosts[0].routes[2].response_headers_to_add[0].header.value"),
         (table(), "/virtual_hosts/0/routes/0/match", json!(null), "virtual_hosts[0].routes[0].match"),
         (listener(), "/address/socket_address/address", json!("localhost"), "address.socket_address.address"),
         (listener(), "/filter_chains/1/filter_chain_match/destination_port", json!(1), "filter_chains"),

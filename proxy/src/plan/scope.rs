@@ -27,7 +27,7 @@ pub struct Scope<'a> {
 
 #[derive(Clone, Copy, Debug)]
 struct Path<'a> {
-    parent: Option<&'a Path<'a>>,
+    parent: Option<&'a Self>,
     step: Step<'a>,
 }
 

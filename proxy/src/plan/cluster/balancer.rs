@@ -97,7 +97,7 @@ fn ring(minimum: Option<u64>, maximum: Option<u64>, murmur: bool, use_hostname: 
 
 fn maglev(size: Option<u64>, use_hostname: bool, scope: &Scope<'_>) -> BalancerSettings {
     let table_size = size.unwrap_or(65_537);
-    let prime = table_size > 1 && (2..).take_while(|divisor| divisor * divisor <= table_size).all(|divisor| table_size % divisor != 0);
+    let prime = table_size > 1 && (2..).take_while(|divisor| divisor * divisor <= table_size).all(|divisor| !table_size.is_multiple_of(divisor));
     if table_size > LARGEST_TABLE || !prime {
         scope.field("table_size").out_of_range(table_size, "a prime up to 5000011");
     }

@@ -67,7 +67,7 @@ fn back_off(back_off: Option<&wire::retry_policy::RetryBackOff>, scope: &Scope<'
     let Some(base) = value::positive_duration(back_off.base_interval.as_ref(), &scope.field("base_interval")) else {
         return default;
     };
-    let max = value::positive_duration(back_off.max_interval.as_ref(), &scope.field("max_interval")).unwrap_or(base.saturating_mul(10));
+    let max = value::positive_duration(back_off.max_interval.as_ref(), &scope.field("max_interval")).unwrap_or_else(|| base.saturating_mul(10));
     if max < base {
         scope.field("max_interval").out_of_range(format_args!("{max:?}"), "at least base_interval");
     }
