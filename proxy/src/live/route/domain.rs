@@ -79,7 +79,19 @@ mod tests {
     #[test]
     fn the_most_specific_domain_wins() {
         let mut domains = Domains::default();
-        for (number, domain) in ["*", "a.Example.com", "*.example.com", "*-b.example.com", "a.*", "a.example.*", "*.com", "x:80"].iter().enumerate() {
+        for (number, domain) in [
+            "*",
+            "a.Example.com",
+            "*.example.com",
+            "*-b.example.com",
+            "a.*",
+            "a.example.*",
+            "*.com",
+            "x:80",
+        ]
+        .iter()
+        .enumerate()
+        {
             assert!(domains.insert(domain, number as u32), "{domain}");
         }
         assert!(!domains.insert("A.example.com", 9));
