@@ -27,3 +27,5 @@ pub mod run;
 pub mod state;
 pub mod tcp;
 pub mod telemetry;
+
+pub use self::run::run;

@@ -1,10 +1,8 @@
-//! Values that filters share: shares of requests, statuses, fields that are added.
+//! Values that filters share: shares of requests, statuses, names and values of fields.
 
 use std::sync::Arc;
 
-use carbyne_engine::http::Headers;
-use carbyne_protos::envoy::config::core::v3::header_value_option::HeaderAppendAction;
-use carbyne_protos::envoy::config::core::v3::{HeaderValue as WireValue, HeaderValueOption, RuntimeFractionalPercent};
+use carbyne_protos::envoy::config::core::v3::{HeaderValue as WireValue, RuntimeFractionalPercent};
 use carbyne_protos::envoy::r#type::matcher::v3::ListStringMatcher;
 use carbyne_protos::envoy::r#type::v3::HttpStatus;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -15,66 +13,19 @@ use crate::plan::error::Fault;
 use crate::plan::scope::Scope;
 use crate::plan::{matcher, value};
 
-/// A field that a filter adds to a message.
-#[derive(Clone, Debug)]
-pub(super) struct Addition {
-    name: HeaderName,
-    value: HeaderValue,
-    action: HeaderAppendAction,
-}
-
-impl Addition {
-    /// Reads one. `default` is what happens to a field that is there already where the message does not say.
-    pub(super) fn read(message: &HeaderValueOption, default: HeaderAppendAction, scope: &Scope<'_>, doubts: &Doubts) -> Option<Self> {
-        let Some(header) = &message.header else {
-            scope.field("header").missing();
-            return None;
-        };
-        let (name, value) = header_value(header, &scope.field("header"), doubts)?;
-        let Ok(mut action) = HeaderAppendAction::try_from(message.append_action) else {
-            doubts.add(&scope.field("append_action"), "an action that is not known");
-            return None;
-        };
-        // The first action is the number 0, so it cannot be told from none; `append` is its older spelling.
-        if action == HeaderAppendAction::AppendIfExistsOrAdd {
-            action = match message.append {
-                Some(true) => HeaderAppendAction::AppendIfExistsOrAdd,
-                Some(false) => HeaderAppendAction::OverwriteIfExistsOrAdd,
-                None => default,
-            };
-        }
-        Some(Self { name, value, action })
-    }
-
-    /// Adds it.
-    pub(super) fn apply(&self, headers: &mut Headers) {
-        apply(headers, self.name.clone(), self.value.clone(), self.action);
-    }
-}
-
-/// Adds a field in one of the four ways.
-pub(super) fn apply(headers: &mut Headers, name: HeaderName, value: HeaderValue, action: HeaderAppendAction) {
-    match action {
-        HeaderAppendAction::AppendIfExistsOrAdd => headers.append(name, value),
-        HeaderAppendAction::AddIfAbsent => {
-            if !headers.contains(&name) {
-                headers.append(name, value);
-            }
-        }
-        HeaderAppendAction::OverwriteIfExistsOrAdd => headers.insert(name, value),
-        HeaderAppendAction::OverwriteIfExists => {
-            if headers.contains(&name) {
-                headers.insert(name, value);
-            }
-        }
-    }
-}
-
 /// A field whose value has no operators; `%%` stands for `%`.
-pub(super) fn header_value(message: &WireValue, scope: &Scope<'_>, doubts: &Doubts) -> Option<(HeaderName, HeaderValue)> {
+pub(super) fn header_value(
+    message: &WireValue,
+    scope: &Scope<'_>,
+    doubts: &Doubts,
+) -> Option<(HeaderName, HeaderValue)> {
     let name = header_name(&message.key, &scope.field("key"))?;
     let scope = scope.field("value");
-    let text = if message.raw_value.is_empty() { message.value.as_bytes() } else { &message.raw_value };
+    let text = if message.raw_value.is_empty() {
+        message.value.as_bytes()
+    } else {
+        &message.raw_value
+    };
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = memchr::memchr(b'%', rest) {
@@ -103,7 +54,11 @@ pub(super) fn header_name(name: &str, scope: &Scope<'_>) -> Option<HeaderName> {
 }
 
 /// A share of requests, and `absent` where none is set. A message without a default is nothing in Envoy's eyes.
-pub(super) fn share(message: Option<&RuntimeFractionalPercent>, absent: Fraction, scope: &Scope<'_>) -> Option<Fraction> {
+pub(super) fn share(
+    message: Option<&RuntimeFractionalPercent>,
+    absent: Fraction,
+    scope: &Scope<'_>,
+) -> Option<Fraction> {
     match message {
         None => Some(absent),
         Some(message) if message.default_value.is_none() => {
@@ -115,7 +70,11 @@ pub(super) fn share(message: Option<&RuntimeFractionalPercent>, absent: Fraction
 }
 
 /// A status of an answer; `absent` where there is none.
-pub(super) fn status(message: Option<&HttpStatus>, absent: StatusCode, scope: &Scope<'_>) -> Option<StatusCode> {
+pub(super) fn status(
+    message: Option<&HttpStatus>,
+    absent: StatusCode,
+    scope: &Scope<'_>,
+) -> Option<StatusCode> {
     match message {
         None => Some(absent),
         Some(message) => status_code(i64::from(message.code), &scope.field("code")),
@@ -124,7 +83,9 @@ pub(super) fn status(message: Option<&HttpStatus>, absent: StatusCode, scope: &S
 
 /// A status of an answer.
 pub(super) fn status_code(code: i64, scope: &Scope<'_>) -> Option<StatusCode> {
-    let status = u16::try_from(code).ok().filter(|code| (200..600).contains(code));
+    let status = u16::try_from(code)
+        .ok()
+        .filter(|code| (200..600).contains(code));
     let status = status.and_then(|code| StatusCode::from_u16(code).ok());
     if status.is_none() {
         scope.out_of_range(code, "a status of an answer (200 to 599)");
@@ -133,7 +94,17 @@ pub(super) fn status_code(code: i64, scope: &Scope<'_>) -> Option<StatusCode> {
 }
 
 /// Text matchers, any of which may match; `None` where the message is missing.
-pub(super) fn string_list(message: Option<&ListStringMatcher>, scope: &Scope<'_>) -> Option<Arc<[StringMatcher]>> {
+pub(super) fn string_list(
+    message: Option<&ListStringMatcher>,
+    scope: &Scope<'_>,
+) -> Option<Arc<[StringMatcher]>> {
     let plan = |(index, pattern)| matcher::string(pattern, &scope.item("patterns", index));
-    Some(message?.patterns.iter().enumerate().filter_map(plan).collect())
+    Some(
+        message?
+            .patterns
+            .iter()
+            .enumerate()
+            .filter_map(plan)
+            .collect(),
+    )
 }

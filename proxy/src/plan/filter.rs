@@ -346,10 +346,7 @@ pub fn per_route(config: &Any, disabled: bool, scope: &Scope<'_>) -> FilterConfi
         ),
         (false, true) => match scope.doubt().filter(|_| is_guard(name)) {
             Some(doubt) => (None, Some(doubt)),
-            None => match compile_route(name, config, scope) {
-                Ok(compiled) => (compiled, None),
-                Err(reason) => (None, Some(reason)),
-            },
+            None => (compile_route(config, scope), None),
         },
     };
     FilterConfig {

@@ -1,6 +1,6 @@
 //! From the command line to the end of the process.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,6 +23,7 @@ use super::discovery::Discovery;
 use super::listeners::ListenerManager;
 use super::state::Running;
 use super::telemetry::Telling;
+use crate::admin::loggers::{LogError, Loggers};
 use crate::cli::{Mode, Options};
 use crate::plan::Environment;
 use crate::plan::error::Rejection;
@@ -45,6 +46,9 @@ pub enum RunError {
         /// The system's words.
         source: io::Error,
     },
+    /// The program's own log cannot be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// Threads or runtimes cannot be started.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -52,6 +56,7 @@ pub enum RunError {
 
 /// Runs the proxy until it is told to end.
 pub fn run(options: Options) -> Result<(), RunError> {
+    let loggers = Loggers::install(&options)?;
     for flag in &options.unknown {
         tracing::warn!(flag, "unknown flag ignored");
     }
@@ -72,7 +77,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
     let runtime: LocalRuntime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
-    runtime.block_on(serve(options, loaded.message, workers))
+    runtime.block_on(serve(options, loaded.message, workers, loggers))
 }
 
 /// Plans every resource of the bootstrap; all errors at once.
@@ -101,10 +106,16 @@ fn collect(errors: &mut Vec<String>, field: &str, index: usize, rejection: Optio
     }
 }
 
-async fn serve(options: Options, message: Bootstrap, workers: Arc<Workers>) -> Result<(), RunError> {
+async fn serve(
+    options: Options,
+    message: Bootstrap,
+    workers: Arc<Workers>,
+    loggers: Loggers,
+) -> Result<(), RunError> {
     let worker = Worker::new(None);
     let environment = Environment::default();
-    let telling = Telling::new(&options, &message);
+    let telling = Telling::new(&options, &message, environment.clone())
+        .map_err(|error| RunError::Resources(vec![format!("stats_config.{error}")]))?;
     let compiler = Compiler {
         environment: environment.clone(),
         telling: telling.clone(),
@@ -136,7 +147,6 @@ async fn serve(options: Options, message: Bootstrap, workers: Arc<Workers>) -> R
     let quit = Rc::new(Notify::new());
     let source = bootstrap::ads_source(&message);
     let admin_address = admin_address(&message);
-    let level = options.log_level;
     let running = Rc::new(Running {
         workers: u32::try_from(workers.count()).unwrap_or(u32::MAX),
         bootstrap: Arc::new(message),
@@ -148,14 +158,16 @@ async fn serve(options: Options, message: Bootstrap, workers: Arc<Workers>) -> R
         failing: Cell::new(false),
         draining: Cell::new(false),
         quit: quit.clone(),
-        level: RefCell::new(level),
+        loggers,
         options,
     });
     if let Some(address) = admin_address {
         let listener = TcpListener::bind(&address)
             .await
             .map_err(|source| RunError::Admin { address, source })?;
-        if let (Some(path), Ok(bound)) = (&running.options.admin_address_path, listener.local_addr()) {
+        if let (Some(path), Ok(bound)) =
+            (&running.options.admin_address_path, listener.local_addr())
+        {
             std::fs::write(path, bound.to_string())?;
         }
         tokio::task::spawn_local(admin::serve(listener, worker.clone(), running.clone()));
