@@ -6,7 +6,6 @@ use carbyne_engine::forward::{Answer, Exchange, Protocol, Target};
 use carbyne_engine::runtime::Worker;
 use carbyne_protos::any::Unwrapped;
 use carbyne_protos::prost_types::Any;
-use prost::{Message, Name};
 
 use super::alpn::AlpnFilter;
 use super::grpc_stats::GrpcStats;
@@ -40,7 +39,7 @@ struct Entry {
 #[derive(Debug)]
 enum Filter {
     /// Decides about requests.
-    Traffic(HttpFilter),
+    Traffic(Arc<HttpFilter>),
     /// Offers Istio's ALPN names to hosts.
     Alpn(AlpnFilter),
     /// Counts gRPC messages.
@@ -191,15 +190,9 @@ fn compile(
 ) -> Result<Option<Filter>, Rejection> {
     let room = Room::new(environment, Vec::new());
     let filter = match &plan.kind {
-        HttpFilterKind::Cors(message) => traffic(&**message, environment)?,
-        HttpFilterKind::ExtAuthz(message) => traffic(&**message, environment)?,
-        HttpFilterKind::Fault(message) => traffic(&**message, environment)?,
-        HttpFilterKind::JwtAuthn(message) => traffic(&**message, environment)?,
-        HttpFilterKind::LocalRateLimit(message) => traffic(&**message, environment)?,
-        HttpFilterKind::Rbac(message) => traffic(&**message, environment)?,
-        HttpFilterKind::Refuse(reason) => Filter::Traffic(HttpFilter::Refuse(Refuse::because(
-            &plan.name,
-            reason.clone(),
+        HttpFilterKind::Traffic(filter) => Filter::Traffic(filter.clone()),
+        HttpFilterKind::Refuse(reason) => Filter::Traffic(Arc::new(HttpFilter::Refuse(
+            Refuse::because(&plan.name, reason.clone()),
         ))),
         HttpFilterKind::GrpcStats(message) => Filter::GrpcStats(GrpcStats::plan(message).0),
         HttpFilterKind::Alpn(message) => {
@@ -219,19 +212,6 @@ fn compile(
         HttpFilterKind::Router(_) | HttpFilterKind::Compressor(_) => return Ok(None),
     };
     Ok(Some(filter))
-}
-
-fn traffic<M: Message + Name>(message: &M, environment: &Environment) -> Result<Filter, Rejection> {
-    let any = Any {
-        type_url: M::type_url(),
-        value: message.encode_to_vec(),
-    };
-    let room = Room::new(environment, Vec::new());
-    let filter = match Unwrapped::of(&any) {
-        Ok(unwrapped) => HttpFilter::plan(&unwrapped, &room.scope()).ok().flatten(),
-        Err(_) => None,
-    };
-    Ok(Filter::Traffic(room.finish(filter)?.plan))
 }
 
 /// Compiles a filter's configuration for a route; nothing where no filter here has such a message.

@@ -162,7 +162,7 @@ impl ChainTable {
                 }
             }
         };
-        side.or(typed(SourceType::Any))?
+        side.or_else(|| typed(SourceType::Any))?
             .find(address(facts.remote))?
             .find(remote.map(|remote| remote.port()).as_ref())?
             .0

@@ -31,7 +31,7 @@ pub use self::forward::{
     UpgradeRule, WeightedCluster,
 };
 pub use self::hash::{CookieRule, HashFacts, HashOutcome, HashRule, HashSource};
-pub use self::headers::{AppendAction, HeaderAddition, HeaderOperations, HeaderText};
+pub use self::headers::{AppendAction, HeaderAddition, HeaderFormat, HeaderOperations, HeaderText};
 pub use self::redirect::Redirect;
 pub use self::table::{
     Choice, RouteFacts, RouteMatch, RouteTable, TlsMatch, TlsRequirement, VirtualHost,

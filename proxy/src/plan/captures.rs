@@ -141,14 +141,10 @@ fn nothing_recorded_is_refused() {
                     NetworkFilterKind::Http(http) => {
                         assert_eq!(http.refuse, None, "{origin} {}", chain.name);
                         *counts.entry("http").or_default() += 1;
-                        let guards = http.filters.iter().filter(|filter| {
-                            matches!(
-                                filter.kind,
-                                HttpFilterKind::Rbac(_)
-                                    | HttpFilterKind::JwtAuthn(_)
-                                    | HttpFilterKind::ExtAuthz(_)
-                            )
-                        });
+                        let guards = http
+                            .filters
+                            .iter()
+                            .filter(|filter| matches!(filter.kind, HttpFilterKind::Traffic(_)));
                         *counts.entry("guards").or_default() += guards.count();
                     }
                     NetworkFilterKind::Tcp(_) => *counts.entry("tcp").or_default() += 1,

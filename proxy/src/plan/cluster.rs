@@ -2,18 +2,19 @@
 //!
 //! | file | what it plans |
 //! |---|---|
-//! | here | discovery, limits, transports, facts |
+//! | here | discovery, limits, facts |
 //! | [`balancer`] | how hosts are picked |
 //! | [`protocol`] | what is spoken to hosts |
+//! | [`transport`] | how bytes travel to hosts |
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use carbyne_engine::cluster::Settings;
 use carbyne_engine::cluster::settings::{
     AddressFamily, Discovery, DnsMode, DnsSettings, FailureRefresh, RetryBudget, TcpKeepalive,
     Thresholds,
 };
-use carbyne_engine::cluster::{Settings, Transport};
 use carbyne_engine::tls::ClientTls;
 use carbyne_protos::any::Unwrapped;
 use carbyne_protos::envoy::config::cluster::v3 as wire;
@@ -30,11 +31,12 @@ use super::error::Fault;
 use super::filter::decode;
 use super::health;
 use super::scope::Scope;
-use super::tls::{self, Upstream};
+use super::tls::Upstream;
 use super::value::{self, ResourceSource};
 
 pub mod balancer;
 pub mod protocol;
+mod transport;
 
 /// A planned cluster.
 #[derive(Debug)]
@@ -158,7 +160,7 @@ pub fn plan(message: &wire::Cluster, scope: &Scope<'_>) -> Option<ClusterPlan> {
         refuse = refuse.or(Some(reason));
     }
     limits(message, &mut plan, scope);
-    let transported = transports(message, &mut plan, scope);
+    let transported = transport::plan(message, &mut plan, scope);
     plan.alt_stat_name = Arc::from(message.alt_stat_name.as_str());
     plan.metadata = value::metadata(message.metadata.as_ref());
     plan.istio = istio_facts(plan.metadata.as_deref());
@@ -288,7 +290,7 @@ fn dns(message: &wire::Cluster, mode: DnsMode, scope: &Scope<'_>) -> DnsSettings
             value::positive_duration(rate.base_interval.as_ref(), &scope.field("base_interval"))?;
         let max =
             value::positive_duration(rate.max_interval.as_ref(), &scope.field("max_interval"))
-                .unwrap_or(base.saturating_mul(10));
+                .unwrap_or_else(|| base.saturating_mul(10));
         Some(FailureRefresh {
             base,
             max: max.max(base),
@@ -399,70 +401,6 @@ fn planned_thresholds(
         }),
         track_remaining: wanted.track_remaining,
     }
-}
-
-/// How bytes travel: first those that are chosen by endpoint, last the one for all others. False where one is broken.
-fn transports(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>) -> bool {
-    let mut planned = Vec::new();
-    let mut complete = true;
-    for (index, wanted) in message.transport_socket_matches.iter().enumerate() {
-        let scope = scope.item("transport_socket_matches", index);
-        if wanted.name.is_empty() {
-            scope.field("name").missing();
-        }
-        let kind = match &wanted.transport_socket {
-            Some(socket) => tls::upstream(socket, &scope.field("transport_socket")),
-            None => Some(Upstream::Raw),
-        };
-        // A criterion that is not understood must not send anything in the clear.
-        let kind = match scope.field("match").doubt() {
-            Some(reason) => Some(Upstream::Refuse(reason)),
-            None => kind,
-        };
-        match kind {
-            Some(kind) => {
-                planned.push(TransportPlan {
-                    name: Arc::from(wanted.name.as_str()),
-                    kind,
-                });
-                plan.matches
-                    .push(endpoint::criteria(wanted.r#match.as_ref()));
-            }
-            None => complete = false,
-        }
-    }
-    let fallback = match (&message.transport_socket, &message.transport_socket_matcher) {
-        (_, Some(_)) => Some(Upstream::Refuse(
-            scope
-                .field("transport_socket_matcher")
-                .refuse("matcher trees are not served"),
-        )),
-        (Some(socket), None) => tls::upstream(socket, &scope.field("transport_socket")),
-        (None, None) => Some(Upstream::Raw),
-    };
-    let Some(fallback) = fallback else {
-        return false;
-    };
-    planned.push(TransportPlan {
-        name: Arc::from(""),
-        kind: fallback,
-    });
-    let Ok(number) = u16::try_from(planned.len() - 1) else {
-        let found = planned.len();
-        scope
-            .field("transport_socket_matches")
-            .out_of_range(found, "65534 at most");
-        return false;
-    };
-    plan.fallback = number;
-    let engine = planned.iter().map(|transport| match &transport.kind {
-        Upstream::Tls(tls) => Arc::new(Transport::Tls(Arc::clone(tls))),
-        // Whoever connects looks at the plan first, and makes no connection over a transport that refuses.
-        Upstream::Raw | Upstream::Refuse(_) => Arc::new(Transport::Raw),
-    });
-    plan.settings.transports = engine.collect();
-    plan.transports = planned;
-    complete
 }
 
 /// Filters of connections to hosts: only metadata exchange is served, the rest is noted.

@@ -23,11 +23,10 @@ use super::http::HttpPlan;
 use super::scope::Scope;
 use super::tcp::TcpPlan;
 use super::undecoded::is_known;
-use crate::filter::fault::FaultFilter;
 use crate::filter::http::compile_route;
-use crate::filter::local_ratelimit::LocalRateLimitFilter;
 use crate::filter::planned::Planned;
 use crate::filter::rbac::RbacFilter;
+use crate::filter::{HttpFilter, UnknownFilter};
 use crate::live::route::FilterConfig;
 
 /// A filter of an HTTP connection manager.
@@ -48,28 +47,18 @@ pub enum HttpFilterKind {
     Alpn(Arc<alpn::FilterConfig>),
     /// Compression of responses.
     Compressor(Arc<wire::compressor::v3::Compressor>),
-    /// Cross-origin requests.
-    Cors(Arc<wire::cors::v3::Cors>),
-    /// Asks an external service.
-    ExtAuthz(Arc<wire::ext_authz::v3::ExtAuthz>),
-    /// Delays and aborts.
-    Fault(Arc<wire::fault::v3::HttpFault>),
     /// Counts gRPC messages.
     GrpcStats(Arc<wire::grpc_stats::v3::FilterConfig>),
-    /// Verifies JSON Web Tokens.
-    JwtAuthn(Arc<wire::jwt_authn::v3::JwtAuthentication>),
-    /// A rate limit of this process.
-    LocalRateLimit(Arc<wire::local_ratelimit::v3::LocalRateLimit>),
     /// Metadata exchange over headers.
     PeerMetadata(Arc<peer_metadata::Config>),
-    /// Access rules.
-    Rbac(Arc<wire::rbac::v3::Rbac>),
     /// It guards or may guard, and is not served or not understood: 503, with the reason in the log.
     Refuse(Arc<str>),
     /// Forwards; the last one.
     Router(Arc<wire::router::v3::Router>),
     /// Istio's standard metrics.
     Stats(Arc<stats::PluginConfig>),
+    /// Judges, changes, delays or refuses requests: access rules, tokens, limits, faults, …
+    Traffic(Arc<HttpFilter>),
 }
 
 /// A filter of a filter chain.
@@ -176,32 +165,15 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
     {
         return Some(HttpFilterKind::Refuse(doubt));
     }
-    // Read once here, so that what is wrong with them is refused by its place in the resource.
-    macro_rules! checked {
-        ($($message:ty => $variant:ident by $plan:path),* $(,)?) => {
-            $(if unwrapped.is::<$message>() {
-                let Some(message) = decode::<$message>(&unwrapped, &scope) else {
-                    return left_out(filter, &scope, "its message cannot be read");
-                };
-                return match $plan(&message, &scope)? {
-                    Planned::Serves(_) => Some(HttpFilterKind::$variant(message)),
-                    Planned::Refuses(refuse) => Some(HttpFilterKind::Refuse(refuse.reason)),
-                };
-            })*
-        };
+    match HttpFilter::plan(&unwrapped, &scope) {
+        Ok(Some(HttpFilter::Refuse(refuse))) => return Some(HttpFilterKind::Refuse(refuse.reason)),
+        Ok(planned) => return planned.map(Arc::new).map(HttpFilterKind::Traffic),
+        Err(UnknownFilter) => {}
     }
-    checked!(
-        wire::fault::v3::HttpFault => Fault by FaultFilter::plan,
-        wire::local_ratelimit::v3::LocalRateLimit => LocalRateLimit by LocalRateLimitFilter::plan,
-        wire::rbac::v3::Rbac => Rbac by RbacFilter::plan,
-    );
     dispatch!(
         alpn::FilterConfig => Alpn,
         wire::compressor::v3::Compressor => Compressor,
-        wire::cors::v3::Cors => Cors,
-        wire::ext_authz::v3::ExtAuthz => ExtAuthz,
         wire::grpc_stats::v3::FilterConfig => GrpcStats,
-        wire::jwt_authn::v3::JwtAuthentication => JwtAuthn,
         peer_metadata::Config => PeerMetadata,
         wire::router::v3::Router => Router,
         stats::PluginConfig => Stats,
@@ -386,9 +358,13 @@ pub fn is_harmless(config: &Any) -> bool {
 }
 
 /// Guards that are served, with what they are told on routes.
-pub const GUARDS: [&str; 9] = [
+pub const GUARDS: [&str; 13] = [
+    "envoy.extensions.filters.http.buffer.v3.Buffer",
+    "envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
     "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
     "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+    "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+    "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute",
     "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
     "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
     "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",

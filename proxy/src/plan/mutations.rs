@@ -135,6 +135,12 @@ fn mutations() -> Vec<(Value, &'static str, Value, &'static str)> {
         ),
         (
             table(),
+            "/virtual_hosts/0/routes/2/response_headers_to_add/0/header/value",
+            json!("%NO_SUCH%"),
+            "virtual_hosts[0].routes[2].response_headers_to_add[0].header.value",
+        ),
+        (
+            table(),
             "/virtual_hosts/0/routes/0/match",
             json!(null),
             "virtual_hosts[0].routes[0].match",

@@ -109,10 +109,6 @@ pub fn identity(certificate: &wire::TlsCertificate, scope: &Scope<'_>) -> Option
 }
 
 /// The roots of a validation context; nothing where it has none. `None` outside says that they are broken.
-#[expect(
-    clippy::option_option,
-    reason = "no roots and broken roots are different things"
-)]
 pub fn trust(
     context: &wire::CertificateValidationContext,
     scope: &Scope<'_>,

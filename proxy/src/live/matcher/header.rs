@@ -239,13 +239,9 @@ mod tests {
     fn presence_inversion_and_absence() {
         const RANGE: HeaderRule = HeaderRule::Range { start: 0, end: 10 };
         // Rule, inverted, missing is empty, fields, expected: the examples of Envoy's reference are among them.
-        let cases: &[(
-            HeaderRule,
-            bool,
-            bool,
-            &[(&'static str, &'static str)],
-            bool,
-        )] = &[
+        type Fields = &'static [(&'static str, &'static str)];
+        type Case = (HeaderRule, bool, bool, Fields, bool);
+        let cases: &[Case] = &[
             (HeaderRule::Present(true), false, false, &[("x", "")], true),
             (HeaderRule::Present(true), false, false, &[], false),
             (HeaderRule::Present(true), true, false, &[], true),

@@ -1,10 +1,13 @@
 //! Fields that routes add and remove.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use carbyne_engine::http::Headers;
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
+
+use crate::observe::format::Format;
 
 /// Operations of one level: a weighted cluster, a route, a virtual host or a table. Removals come first (Envoy's `HeaderParser`).
 #[derive(Clone, Debug, Default)]
@@ -34,7 +37,16 @@ pub enum HeaderText {
     /// Known at plan time.
     Literal(HeaderValue),
     /// Text with operators such as `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`, worded for each request.
-    Format(Arc<str>),
+    Format(Arc<HeaderFormat>),
+}
+
+/// A text with operators.
+#[derive(Clone, Debug)]
+pub struct HeaderFormat {
+    /// As it came.
+    pub raw: Box<str>,
+    /// Compiled.
+    pub format: Format,
 }
 
 /// What happens where a field is there already.
@@ -49,6 +61,15 @@ pub enum AppendAction {
     Overwrite,
     /// It is replaced; where it is not there, nothing is added.
     OverwriteIfExists,
+}
+
+/// The text as it came.
+impl Deref for HeaderFormat {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.raw
+    }
 }
 
 impl HeaderOperations {
@@ -154,7 +175,10 @@ mod tests {
             remove: [HeaderName::from_static("x")].into(),
             add: [HeaderAddition {
                 name: HeaderName::from_static("x"),
-                text: HeaderText::Format(Arc::from("%A%")),
+                text: HeaderText::Format(Arc::new(HeaderFormat {
+                    raw: "%PROTOCOL%".into(),
+                    format: Format::header("%PROTOCOL%").unwrap(),
+                })),
                 action: AppendAction::AddIfAbsent,
                 keep_empty: false,
             }]

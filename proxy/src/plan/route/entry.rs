@@ -80,12 +80,14 @@ pub fn plan(
         attempt_count_in_response: inherited.message.include_attempt_count_in_response,
         buffer_limit: route
             .request_body_buffer_limit
-            .or(route.per_request_buffer_limit_bytes.map(u64::from))
+            .or_else(|| route.per_request_buffer_limit_bytes.map(u64::from))
             .or(inherited.message.request_body_buffer_limit)
-            .or(inherited
-                .message
-                .per_request_buffer_limit_bytes
-                .map(u64::from)),
+            .or_else(|| {
+                inherited
+                    .message
+                    .per_request_buffer_limit_bytes
+                    .map(u64::from)
+            }),
     };
     Some((wanted, Arc::new(entry)))
 }

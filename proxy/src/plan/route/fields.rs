@@ -6,7 +6,10 @@ use carbyne_protos::envoy::config::core::v3 as core;
 use carbyne_protos::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use http::{HeaderName, HeaderValue};
 
-use crate::live::route::{AppendAction, HeaderAddition, HeaderOperations, HeaderText};
+use crate::live::route::{
+    AppendAction, HeaderAddition, HeaderFormat, HeaderOperations, HeaderText,
+};
+use crate::observe::format::Format;
 use crate::plan::error::Fault;
 use crate::plan::scope::Scope;
 
@@ -100,17 +103,14 @@ fn text(value: &[u8], scope: &Scope<'_>) -> Option<HeaderText> {
         scope.reject(Fault::Words("is not UTF-8"));
         return None;
     };
-    let plain = text.replace("%%", "");
-    if !plain.contains('%') {
-        return literal(text.replace("%%", "%").as_bytes());
+    let format = scope.take(Format::header(text))?;
+    match format.literal() {
+        Some(text) => literal(text),
+        None => Some(HeaderText::Format(Arc::new(HeaderFormat {
+            raw: text.into(),
+            format,
+        }))),
     }
-    if plain.matches('%').count() % 2 == 1 {
-        scope.reject(Fault::Words(
-            "has a % without its partner; write %% for a percent sign",
-        ));
-        return None;
-    }
-    Some(HeaderText::Format(Arc::from(text)))
 }
 
 /// A field that may be changed: `host` and pseudo-headers may not.

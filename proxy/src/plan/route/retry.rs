@@ -101,7 +101,7 @@ fn back_off(back_off: Option<&wire::retry_policy::RetryBackOff>, scope: &Scope<'
     };
     let max =
         value::positive_duration(back_off.max_interval.as_ref(), &scope.field("max_interval"))
-            .unwrap_or(base.saturating_mul(10));
+            .unwrap_or_else(|| base.saturating_mul(10));
     if max < base {
         scope
             .field("max_interval")
