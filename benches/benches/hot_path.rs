@@ -50,7 +50,10 @@ fn heads(criterion: &mut Criterion) {
             .unwrap();
         });
     });
-    for (name, path) in [("plain", "/api/v1/products/42"), ("dots", "/api/../v1/./%7Ep//x")] {
+    for (name, path) in [
+        ("plain", "/api/v1/products/42"),
+        ("dots", "/api/../v1/./%7Ep//x"),
+    ] {
         let mut request = parsed.request.clone();
         request.path = Bytes::from_static(path.as_bytes());
         criterion.bench_function(&format!("canonical/{name}"), |bencher| {

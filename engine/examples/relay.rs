@@ -1,6 +1,3 @@
-
-
-
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -195,5 +192,7 @@ fn main() {
     let target: SocketAddr = std::env::args().nth(1).unwrap().parse().unwrap();
     let running = gateway(&[target], Protocol::Http1);
     println!("{}", running.address);
-    std::thread::sleep(Duration::from_secs(std::env::args().nth(2).unwrap().parse().unwrap()));
+    std::thread::sleep(Duration::from_secs(
+        std::env::args().nth(2).unwrap().parse().unwrap(),
+    ));
 }

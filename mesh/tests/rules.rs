@@ -87,7 +87,8 @@ fn inbound_chains_by_mode_and_protocol() {
     const ALL: &str = "istio,istio-peer-exchange,istio-http/1.0,istio-http/1.1,istio-h2";
     const TCP: &str = "istio-peer-exchange,istio";
     // Mode, protocol → rows of transport, application protocols, terminated here, HTTP (table 3.1 of istio.md).
-    let cases: [(&str, &str, &[(&str, &str, bool, bool)]); 9] = [
+    type Row = (&'static str, &'static str, bool, bool);
+    let cases: [(&str, &str, &[Row]); 9] = [
         (
             "PERMISSIVE",
             "",

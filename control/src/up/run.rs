@@ -292,6 +292,10 @@ impl Life {
         for warning in warnings.difference(&self.warned) {
             terminal::warning(warning);
         }
+        if self.found.workloads.is_empty() {
+            let error = UpError::NoWorkloads(self.folder.clone());
+            terminal::warning(&format!("{error}: nothing runs until it does"));
+        }
         self.warned = warnings;
     }
 

@@ -2,12 +2,12 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Read},
-    os::unix::fs::PermissionsExt,
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         LazyLock,
+        atomic::{AtomicU32, Ordering},
         mpsc::{self, Receiver},
     },
     thread,
@@ -251,10 +251,22 @@ pub(crate) fn stand_in() -> PathBuf {
 
 /// A shell script to run in a proxy's place.
 pub(crate) fn script(text: &str) -> PathBuf {
-    let folder = tempfile::tempdir().unwrap().keep();
-    let path = folder.join("script");
-    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("proxy-{}-{number}", std::process::id());
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // Written by another process: a file that this one has open for writing could be inherited by a child that another test
+    // starts at that moment, and would then be too busy to be run.
+    let mut install = Command::new("install");
+    install
+        .args(["-m", "755", "/dev/stdin"])
+        .arg(&path)
+        .stdin(Stdio::piped());
+    let mut install = install.spawn().unwrap();
+    let mut input = install.stdin.take().unwrap();
+    writeln!(input, "#!/bin/sh\n{text}").unwrap();
+    drop(input);
+    assert!(install.wait().unwrap().success());
     path
 }
 

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::Future,
     io,
+    marker::PhantomData,
     net::SocketAddr,
     path::{Path, PathBuf},
     pin::Pin,
@@ -13,7 +14,7 @@ use std::{
 use prost::Message;
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnixListenerStream};
@@ -28,7 +29,7 @@ use tonic_prost::ProstCodec;
 /// A running server; dropping it lets it run, [`Server::stop`] ends it.
 #[derive(Debug)]
 pub struct Server {
-    stop: oneshot::Sender<()>,
+    closing: watch::Sender<bool>,
     task: JoinHandle<()>,
     address: Option<SocketAddr>,
     path: Option<PathBuf>,
@@ -43,9 +44,7 @@ impl Server {
 
     /// Closes the socket and all its streams, removes a Unix socket's file.
     pub async fn stop(self) {
-        if self.stop.send(()).is_err() {
-            tracing::debug!("the server had already ended");
-        }
+        self.closing.send_replace(true);
         self.task.abort();
         if let Err(error) = self.task.await
             && !error.is_cancelled()
@@ -73,9 +72,22 @@ pub(super) trait Methods: Clone + Send + Sync + 'static {
 /// A gRPC answer under way.
 pub(super) type BoxedResponse = Pin<Box<dyn Future<Output = http::Response<Body>> + Send>>;
 
+/// Turns true when the server stops; rides on each request to the task of its stream.
+#[derive(Clone)]
+struct Closing(watch::Receiver<bool>);
+
+impl Closing {
+    /// Waits for the end. A dropped [`Server`] is not an end: the server goes on.
+    async fn wait(mut self) {
+        if self.0.wait_for(|closing| *closing).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// The tower service of [`Methods`].
 #[derive(Clone)]
-struct Routed<M>(M);
+struct Routed<M>(M, Closing);
 
 impl<M: Methods> NamedService for Routed<M> {
     const NAME: &'static str = M::NAME;
@@ -90,7 +102,8 @@ impl<M: Methods> Service<http::Request<Body>> for Routed<M> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        request.extensions_mut().insert(self.1.clone());
         let method = request
             .uri()
             .path()
@@ -113,18 +126,19 @@ where
     F: Future<Output = ()> + Send + 'static,
     H: FnOnce(Streaming<I>, mpsc::Sender<Result<O, Status>>) -> F + Send + 'static,
 {
+    let closing = request.extensions().get::<Closing>().cloned();
     Box::pin(async move {
         let mut grpc =
             Grpc::new(ProstCodec::<O, I>::default()).max_decoding_message_size(MAX_REQUEST);
         grpc.streaming(
-            Bidirectional(Some(handler), std::marker::PhantomData),
+            Bidirectional(Some((handler, closing)), PhantomData),
             request,
         )
         .await
     })
 }
 
-struct Bidirectional<I, O, H>(Option<H>, std::marker::PhantomData<fn(I) -> O>);
+struct Bidirectional<I, O, H>(Option<(H, Option<Closing>)>, PhantomData<fn(I) -> O>);
 
 impl<I, O, F, H> StreamingService<I> for Bidirectional<I, O, H>
 where
@@ -138,11 +152,20 @@ where
     type Future = std::future::Ready<Result<tonic::Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<I>>) -> Self::Future {
-        let Some(handler) = self.0.take() else {
+        let Some((handler, closing)) = self.0.take() else {
             return std::future::ready(Err(Status::internal("called twice")));
         };
         let (out, stream) = mpsc::channel(QUEUE);
-        tokio::spawn(handler(request.into_inner(), out));
+        let handled = handler(request.into_inner(), out);
+        tokio::spawn(async move {
+            match closing {
+                Some(closing) => tokio::select! {
+                    () = handled => {}
+                    () = closing.wait() => {}
+                },
+                None => handled.await,
+            }
+        });
         std::future::ready(Ok(tonic::Response::new(ReceiverStream::new(stream))))
     }
 }
@@ -157,17 +180,13 @@ pub(super) fn unix<M: Methods>(path: &Path, methods: M) -> io::Result<Server> {
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
-    let (stop, stopped) = oneshot::channel();
+    let (closing, closed) = watch::channel(false);
+    let closed = Closing(closed);
     let serving = tonic::transport::Server::builder()
-        .add_service(Routed(methods))
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async {
-            // Closed without a word: the handle was dropped, and the server goes on.
-            if stopped.await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        });
+        .add_service(Routed(methods, closed.clone()))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), closed.wait());
     Ok(Server {
-        stop,
+        closing,
         task: spawn(serving),
         address: None,
         path: Some(path.to_owned()),
@@ -178,16 +197,13 @@ pub(super) fn unix<M: Methods>(path: &Path, methods: M) -> io::Result<Server> {
 pub(super) async fn tcp<M: Methods>(address: SocketAddr, methods: M) -> io::Result<Server> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let (stop, stopped) = oneshot::channel();
+    let (closing, closed) = watch::channel(false);
+    let closed = Closing(closed);
     let serving = tonic::transport::Server::builder()
-        .add_service(Routed(methods))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
-            if stopped.await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        });
+        .add_service(Routed(methods, closed.clone()))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), closed.wait());
     Ok(Server {
-        stop,
+        closing,
         task: spawn(serving),
         address: Some(address),
         path: None,

@@ -1,26 +1,29 @@
 //! The HTTP filters of a connection manager, in order.
 
-use std::any::Any;
 use std::sync::Arc;
 
-use carbyne_engine::forward::{Answer, Exchange};
-use carbyne_protos::envoy::extensions::filters::http as wire;
-use carbyne_protos::prost_types;
+use carbyne_engine::forward::{Answer, Exchange, Protocol, Target};
+use carbyne_engine::runtime::Worker;
+use carbyne_protos::any::Unwrapped;
+use carbyne_protos::prost_types::Any;
 use prost::{Message, Name};
 
-use super::cors::{CorsFilter, CorsPolicy};
-use super::fault::{FaultFilter, Faults};
-use super::local_ratelimit::LocalRateLimitFilter;
-use super::planned::Planned;
-use super::rbac::{RbacFilter, RbacRoute};
+use super::alpn::AlpnFilter;
+use super::grpc_stats::GrpcStats;
+use super::metadata_exchange::MetadataExchangeFilter;
 use super::refuse::Refuse;
+use super::stats::StatsFilter;
+use super::upstream::ClusterLookup;
+use super::{HttpFilter, PerRoute};
 use crate::context::Context;
+use crate::live::clusters::Clusters;
 use crate::live::route::FilterConfig;
 use crate::plan::Environment;
 use crate::plan::error::Rejection;
 use crate::plan::filter::{HttpFilterKind, HttpFilterPlan};
-use crate::plan::scope::Scope;
+use crate::plan::scope::{Room, Scope};
 use crate::server::http::handler::share;
+use crate::server::telemetry::Telling;
 
 /// Compiled filters.
 #[derive(Debug)]
@@ -29,27 +32,42 @@ pub struct HttpFilters(Vec<Entry>);
 #[derive(Debug)]
 struct Entry {
     name: Arc<str>,
-    filter: HttpFilter,
+    filter: Filter,
     /// It runs only on routes that say so.
     disabled: bool,
 }
 
-/// One compiled filter.
 #[derive(Debug)]
-enum HttpFilter {
-    Cors(CorsFilter),
-    Fault(FaultFilter),
-    LocalRateLimit(LocalRateLimitFilter),
-    Rbac(RbacFilter),
-    Refuse(Refuse),
+enum Filter {
+    /// Decides about requests.
+    Traffic(HttpFilter),
+    /// Offers Istio's ALPN names to hosts.
+    Alpn(AlpnFilter),
+    /// Counts gRPC messages.
+    GrpcStats(GrpcStats),
+    /// Exchanges workload metadata over headers.
+    PeerMetadata(MetadataExchangeFilter),
+    /// Istio's standard metrics.
+    Stats(StatsFilter),
+}
+
+/// Whether a filter runs on a route, and with what.
+enum Configured {
+    Off,
+    On(Option<Arc<dyn std::any::Any + Send + Sync>>),
 }
 
 impl HttpFilters {
     /// Compiles the filters that the plan kept.
-    pub fn compile(plans: &[HttpFilterPlan], environment: &Environment) -> Result<Self, Rejection> {
+    pub fn compile(
+        plans: &[HttpFilterPlan],
+        environment: &Environment,
+        telling: &Telling,
+        inbound: bool,
+    ) -> Result<Self, Rejection> {
         let mut entries = Vec::with_capacity(plans.len());
         for plan in plans {
-            if let Some(filter) = compile(plan, environment)? {
+            if let Some(filter) = compile(plan, environment, telling, inbound)? {
                 entries.push(Entry {
                     name: plan.name.clone(),
                     filter,
@@ -71,18 +89,35 @@ impl HttpFilters {
     }
 
     /// Runs filter `index` on a request.
-    pub async fn request(&self, index: usize, exchange: &mut Exchange<Context>) -> Result<(), Answer> {
+    pub async fn request(
+        &self,
+        index: usize,
+        exchange: &mut Exchange<Context>,
+        clusters: &Clusters,
+    ) -> Result<(), Answer> {
         let entry = &self.0[index];
         let route = match entry.route(exchange)? {
             Configured::Off => return Ok(()),
             Configured::On(route) => route,
         };
         match &entry.filter {
-            HttpFilter::Cors(filter) => filter.request(exchange, of(route.as_ref())),
-            HttpFilter::Fault(filter) => filter.request(exchange, of::<Faults>(route.as_ref())).await,
-            HttpFilter::LocalRateLimit(filter) => filter.request(exchange, of(route.as_ref())),
-            HttpFilter::Rbac(filter) => filter.request(exchange, of::<RbacRoute>(route.as_ref())),
-            HttpFilter::Refuse(filter) => filter.request(exchange),
+            Filter::Traffic(filter) => {
+                let route = route.as_ref().and_then(|route| route.downcast_ref());
+                filter.request(exchange, route, clusters).await
+            }
+            Filter::Alpn(filter) => {
+                filter.request(exchange);
+                Ok(())
+            }
+            Filter::GrpcStats(filter) => {
+                filter.request(exchange);
+                Ok(())
+            }
+            Filter::PeerMetadata(filter) => {
+                filter.request(exchange);
+                Ok(())
+            }
+            Filter::Stats(_) => Ok(()),
         }
     }
 
@@ -93,18 +128,25 @@ impl HttpFilters {
                 continue;
             };
             match &entry.filter {
-                HttpFilter::Cors(filter) => filter.response(exchange, of::<CorsPolicy>(route.as_ref())),
-                HttpFilter::LocalRateLimit(filter) => filter.response(exchange, of(route.as_ref())),
-                HttpFilter::Fault(_) | HttpFilter::Rbac(_) | HttpFilter::Refuse(_) => {}
+                Filter::Traffic(filter) => {
+                    let route = route.as_ref().and_then(|route| route.downcast_ref());
+                    filter.response(exchange, route);
+                }
+                Filter::GrpcStats(filter) => filter.response(exchange),
+                Filter::PeerMetadata(filter) => filter.response(exchange),
+                Filter::Alpn(_) | Filter::Stats(_) => {}
             }
         }
     }
-}
 
-/// Whether a filter runs on a route, and with what.
-enum Configured {
-    Off,
-    On(Option<Arc<dyn Any + Send + Sync>>),
+    /// A request is over.
+    pub fn log(&self, exchange: &Exchange<Context>) {
+        for entry in &self.0 {
+            if let Filter::Stats(filter) = &entry.filter {
+                filter.log(exchange);
+            }
+        }
+    }
 }
 
 impl Entry {
@@ -118,9 +160,10 @@ impl Entry {
         });
         match config {
             Some(config) if config.disabled => Ok(Configured::Off),
-            Some(FilterConfig { refuse: Some(reason), .. }) => {
-                Err(Refuse::because(&self.name, reason.clone()).answer())
-            }
+            Some(FilterConfig {
+                refuse: Some(reason),
+                ..
+            }) => Err(Refuse::because(&self.name, reason.clone()).answer()),
             Some(config) => Ok(Configured::On(config.compiled.clone())),
             None if self.disabled => Ok(Configured::Off),
             None => Ok(Configured::On(None)),
@@ -128,90 +171,75 @@ impl Entry {
     }
 }
 
-/// What a filter compiled for a route.
-fn of<T: Any>(compiled: Option<&Arc<dyn Any + Send + Sync>>) -> Option<&T> {
-    compiled.and_then(|compiled| compiled.downcast_ref())
-}
-
-fn compile(plan: &HttpFilterPlan, environment: &Environment) -> Result<Option<HttpFilter>, Rejection> {
-    Ok(Some(match &plan.kind {
-        HttpFilterKind::Cors(message) => HttpFilter::Cors(CorsFilter::plan((**message).clone())),
-        HttpFilterKind::Fault(message) => planned(&**message, environment, FaultFilter::plan, HttpFilter::Fault)?,
-        HttpFilterKind::LocalRateLimit(message) => {
-            planned(&**message, environment, LocalRateLimitFilter::plan, HttpFilter::LocalRateLimit)?
-        }
-        HttpFilterKind::Rbac(message) => planned(&**message, environment, RbacFilter::plan, HttpFilter::Rbac)?,
-        HttpFilterKind::Refuse(reason) => HttpFilter::Refuse(Refuse::because(&plan.name, reason.clone())),
-        HttpFilterKind::Router(_) => return Ok(None),
-        // Guards whose room is not furnished yet: their traffic is refused, never let through.
-        HttpFilterKind::ExtAuthz(_) | HttpFilterKind::JwtAuthn(_) => {
-            HttpFilter::Refuse(Refuse::because(&plan.name, "not served"))
-        }
-        HttpFilterKind::Alpn(_)
-        | HttpFilterKind::Compressor(_)
-        | HttpFilterKind::GrpcStats(_)
-        | HttpFilterKind::PeerMetadata(_)
-        | HttpFilterKind::Stats(_) => return Ok(None),
-    }))
-}
-
-fn planned<M, F>(
-    message: &M,
-    environment: &Environment,
-    plan: impl FnOnce(&M, &Scope<'_>) -> Option<Planned<F>>,
-    wrap: impl FnOnce(F) -> HttpFilter,
-) -> Result<HttpFilter, Rejection>
-where
-    M: Message + Name,
-{
-    let planned = environment.plan_message(message, plan)?;
-    Ok(match planned.plan {
-        Planned::Serves(filter) => wrap(filter),
-        Planned::Refuses(refuse) => HttpFilter::Refuse(refuse),
-    })
-}
-
-/// Compiles a filter's configuration for a route; `Err` is the mark to refuse the route's requests.
-pub fn compile_route(
-    type_name: &str,
-    config: &prost_types::Any,
-    scope: &Scope<'_>,
-) -> Result<Option<Arc<dyn Any + Send + Sync>>, Arc<str>> {
-    fn read<M, F>(
-        config: &prost_types::Any,
-        scope: &Scope<'_>,
-        plan: impl FnOnce(&M, &Scope<'_>) -> Option<Planned<F>>,
-    ) -> Result<Option<Arc<dyn Any + Send + Sync>>, Arc<str>>
-    where
-        M: Message + Name + Default,
-        F: Any + Send + Sync,
-    {
-        let message: M = match carbyne_protos::any::decode_config(config) {
-            Ok(message) => message,
-            Err(error) => {
-                scope.reject(crate::plan::error::Fault::Malformed(error.to_string()));
-                return Ok(None);
-            }
+impl ClusterLookup for Clusters {
+    fn target(&self, cluster: &str, worker: &Worker) -> Option<Target> {
+        let slot = self.find(cluster.as_bytes())?;
+        let live = (*slot.load()).clone()?;
+        let protocol = match live.cluster.settings().protocol {
+            carbyne_engine::cluster::settings::Protocol::Http1 => Protocol::Http1,
+            _ => Protocol::Http2,
         };
-        match plan(&message, scope) {
-            None => Ok(None),
-            Some(Planned::Serves(filter)) => Ok(Some(Arc::new(filter))),
-            Some(Planned::Refuses(refuse)) => Err(refuse.reason),
-        }
+        crate::server::call::target(worker, &live, protocol)
     }
-    match type_name {
-        "envoy.extensions.filters.http.cors.v3.CorsPolicy" => {
-            read::<wire::cors::v3::CorsPolicy, _>(config, scope, CorsPolicy::plan)
+}
+
+fn compile(
+    plan: &HttpFilterPlan,
+    environment: &Environment,
+    telling: &Telling,
+    inbound: bool,
+) -> Result<Option<Filter>, Rejection> {
+    let room = Room::new(environment, Vec::new());
+    let filter = match &plan.kind {
+        HttpFilterKind::Cors(message) => traffic(&**message, environment)?,
+        HttpFilterKind::ExtAuthz(message) => traffic(&**message, environment)?,
+        HttpFilterKind::Fault(message) => traffic(&**message, environment)?,
+        HttpFilterKind::JwtAuthn(message) => traffic(&**message, environment)?,
+        HttpFilterKind::LocalRateLimit(message) => traffic(&**message, environment)?,
+        HttpFilterKind::Rbac(message) => traffic(&**message, environment)?,
+        HttpFilterKind::Refuse(reason) => Filter::Traffic(HttpFilter::Refuse(Refuse::because(
+            &plan.name,
+            reason.clone(),
+        ))),
+        HttpFilterKind::GrpcStats(message) => Filter::GrpcStats(GrpcStats::plan(message).0),
+        HttpFilterKind::Alpn(message) => {
+            let planned = AlpnFilter::plan(message, &room.scope());
+            Filter::Alpn(room.finish(planned)?.plan)
         }
-        "envoy.extensions.filters.http.fault.v3.HTTPFault" => {
-            read::<wire::fault::v3::HttpFault, _>(config, scope, Faults::plan)
+        HttpFilterKind::PeerMetadata(message) => {
+            let planned = MetadataExchangeFilter::plan(message, &telling.node, &room.scope());
+            Filter::PeerMetadata(planned)
         }
-        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit" => {
-            read::<wire::local_ratelimit::v3::LocalRateLimit, _>(config, scope, LocalRateLimitFilter::plan_route)
+        HttpFilterKind::Stats(message) => {
+            let store = telling.registry.istio();
+            let planned = StatsFilter::plan(message, inbound, &telling.node, store, &room.scope());
+            Filter::Stats(planned)
         }
-        "envoy.extensions.filters.http.rbac.v3.RBACPerRoute" => {
-            read::<wire::rbac::v3::RbacPerRoute, _>(config, scope, RbacRoute::plan)
-        }
-        _ => Ok(None),
-    }
+        // The router is the handler itself; compression is an offer that may be left out.
+        HttpFilterKind::Router(_) | HttpFilterKind::Compressor(_) => return Ok(None),
+    };
+    Ok(Some(filter))
+}
+
+fn traffic<M: Message + Name>(message: &M, environment: &Environment) -> Result<Filter, Rejection> {
+    let any = Any {
+        type_url: M::type_url(),
+        value: message.encode_to_vec(),
+    };
+    let room = Room::new(environment, Vec::new());
+    let filter = match Unwrapped::of(&any) {
+        Ok(unwrapped) => HttpFilter::plan(&unwrapped, &room.scope()).ok().flatten(),
+        Err(_) => None,
+    };
+    Ok(Filter::Traffic(room.finish(filter)?.plan))
+}
+
+/// Compiles a filter's configuration for a route; nothing where no filter here has such a message.
+pub fn compile_route(
+    config: &Any,
+    scope: &Scope<'_>,
+) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+    let unwrapped = Unwrapped::of(config).ok()?;
+    let planned: PerRoute = PerRoute::plan(&unwrapped, scope).ok()??;
+    Some(Arc::new(planned))
 }

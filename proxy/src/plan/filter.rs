@@ -23,6 +23,11 @@ use super::http::HttpPlan;
 use super::scope::Scope;
 use super::tcp::TcpPlan;
 use super::undecoded::is_known;
+use crate::filter::fault::FaultFilter;
+use crate::filter::http::compile_route;
+use crate::filter::local_ratelimit::LocalRateLimitFilter;
+use crate::filter::planned::Planned;
+use crate::filter::rbac::RbacFilter;
 use crate::live::route::FilterConfig;
 
 /// A filter of an HTTP connection manager.
@@ -102,7 +107,9 @@ pub fn http_filters(filters: &[manager::HttpFilter], scope: &Scope<'_>) -> Vec<H
             scope.field("name").missing();
         }
         if planned.iter().any(|held| *held.name == *filter.name) && is_terminal(filter) {
-            scope.field("name").reject(Fault::Duplicate(filter.name.clone()));
+            scope
+                .field("name")
+                .reject(Fault::Duplicate(filter.name.clone()));
         }
         if let Some(kind) = http_filter(filter, &scope) {
             planned.push(HttpFilterPlan {
@@ -114,11 +121,15 @@ pub fn http_filters(filters: &[manager::HttpFilter], scope: &Scope<'_>) -> Vec<H
     }
     match filters.last() {
         None => scope.field("http_filters").missing(),
-        Some(last) if !is_terminal(last) => scope.item("http_filters", filters.len() - 1).reject(Fault::Words("the last filter has to be the router")),
+        Some(last) if !is_terminal(last) => scope
+            .item("http_filters", filters.len() - 1)
+            .reject(Fault::Words("the last filter has to be the router")),
         Some(_) => {}
     }
     if let Some(early) = filters.iter().rev().skip(1).rev().position(is_terminal) {
-        scope.item("http_filters", early).reject(Fault::Words("the router has to be the last filter"));
+        scope
+            .item("http_filters", early)
+            .reject(Fault::Words("the router has to be the last filter"));
     }
     planned
 }
@@ -134,9 +145,15 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
     let config = match &filter.config_type {
         Some(manager::http_filter::ConfigType::TypedConfig(config)) => config,
         Some(manager::http_filter::ConfigType::ConfigDiscovery(_)) => {
-            return left_out(filter, &scope.field("config_discovery"), "filters by discovery are not served");
+            return left_out(
+                filter,
+                &scope.field("config_discovery"),
+                "filters by discovery are not served",
+            );
         }
-        None if filter.name == "envoy.filters.http.router" => return Some(HttpFilterKind::Router(Arc::default())),
+        None if filter.name == "envoy.filters.http.router" => {
+            return Some(HttpFilterKind::Router(Arc::default()));
+        }
         None => {
             scope.field("typed_config").missing();
             return left_out(filter, scope, "its message was not decoded");
@@ -159,17 +176,33 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
     {
         return Some(HttpFilterKind::Refuse(doubt));
     }
+    // Read once here, so that what is wrong with them is refused by its place in the resource.
+    macro_rules! checked {
+        ($($message:ty => $variant:ident by $plan:path),* $(,)?) => {
+            $(if unwrapped.is::<$message>() {
+                let Some(message) = decode::<$message>(&unwrapped, &scope) else {
+                    return left_out(filter, &scope, "its message cannot be read");
+                };
+                return match $plan(&message, &scope)? {
+                    Planned::Serves(_) => Some(HttpFilterKind::$variant(message)),
+                    Planned::Refuses(refuse) => Some(HttpFilterKind::Refuse(refuse.reason)),
+                };
+            })*
+        };
+    }
+    checked!(
+        wire::fault::v3::HttpFault => Fault by FaultFilter::plan,
+        wire::local_ratelimit::v3::LocalRateLimit => LocalRateLimit by LocalRateLimitFilter::plan,
+        wire::rbac::v3::Rbac => Rbac by RbacFilter::plan,
+    );
     dispatch!(
         alpn::FilterConfig => Alpn,
         wire::compressor::v3::Compressor => Compressor,
         wire::cors::v3::Cors => Cors,
         wire::ext_authz::v3::ExtAuthz => ExtAuthz,
-        wire::fault::v3::HttpFault => Fault,
         wire::grpc_stats::v3::FilterConfig => GrpcStats,
         wire::jwt_authn::v3::JwtAuthentication => JwtAuthn,
-        wire::local_ratelimit::v3::LocalRateLimit => LocalRateLimit,
         peer_metadata::Config => PeerMetadata,
-        wire::rbac::v3::Rbac => Rbac,
         wire::router::v3::Router => Router,
         stats::PluginConfig => Stats,
     );
@@ -177,9 +210,15 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
 }
 
 /// A filter that is not served: nothing where it guards nothing, else the mark to refuse.
-fn left_out(filter: &manager::HttpFilter, scope: &Scope<'_>, words: &str) -> Option<HttpFilterKind> {
+fn left_out(
+    filter: &manager::HttpFilter,
+    scope: &Scope<'_>,
+    words: &str,
+) -> Option<HttpFilterKind> {
     let harmless = match &filter.config_type {
-        Some(manager::http_filter::ConfigType::TypedConfig(config)) => HARMLESS.contains(&type_name(&config.type_url)),
+        Some(manager::http_filter::ConfigType::TypedConfig(config)) => {
+            HARMLESS.contains(&type_name(&config.type_url))
+        }
         _ => false,
     };
     // Optional filters are ones that their author can do without; disabled ones run only where a route says so, which is looked at there.
@@ -206,7 +245,9 @@ pub fn network_filters(filters: &[listener::Filter], scope: &Scope<'_>) -> Vec<N
     let last = filters.len().saturating_sub(1);
     for (index, filter) in filters.iter().enumerate() {
         if is_terminal_network(filter) && index != last {
-            scope.item("filters", index).reject(Fault::Words("it has to be the last filter"));
+            scope
+                .item("filters", index)
+                .reject(Fault::Words("it has to be the last filter"));
         }
     }
     planned
@@ -226,11 +267,17 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
     let config = match &filter.config_type {
         Some(listener::filter::ConfigType::TypedConfig(config)) => config,
         Some(listener::filter::ConfigType::ConfigDiscovery(_)) => {
-            return Some(NetworkFilterKind::Refuse(scope.field("config_discovery").refuse("filters by discovery are not served")));
+            return Some(NetworkFilterKind::Refuse(
+                scope
+                    .field("config_discovery")
+                    .refuse("filters by discovery are not served"),
+            ));
         }
         None => {
             scope.field("typed_config").missing();
-            return Some(NetworkFilterKind::Refuse(scope.refuse("its message was not decoded")));
+            return Some(NetworkFilterKind::Refuse(
+                scope.refuse("its message was not decoded"),
+            ));
         }
     };
     let scope = scope.field("typed_config");
@@ -246,20 +293,34 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
     }
     if unwrapped.is::<HttpConnectionManager>() {
         let message = decode::<HttpConnectionManager>(&unwrapped, &scope)?;
-        return super::http::plan(&message, &scope).map(Arc::new).map(NetworkFilterKind::Http);
+        return super::http::plan(&message, &scope)
+            .map(Arc::new)
+            .map(NetworkFilterKind::Http);
     }
     if unwrapped.is::<TcpProxy>() {
         let message = decode::<TcpProxy>(&unwrapped, &scope)?;
-        return super::tcp::plan(&message, &scope).map(Arc::new).map(NetworkFilterKind::Tcp);
+        return super::tcp::plan(&message, &scope)
+            .map(Arc::new)
+            .map(NetworkFilterKind::Tcp);
     }
     if unwrapped.is::<MetadataExchange>() {
-        return decode(&unwrapped, &scope).map(NetworkFilterKind::MetadataExchange).or_else(|| refuse("its message cannot be read"));
+        return decode(&unwrapped, &scope)
+            .map(NetworkFilterKind::MetadataExchange)
+            .or_else(|| refuse("its message cannot be read"));
     }
     if unwrapped.is::<network_rbac::Rbac>() {
-        return decode(&unwrapped, &scope).map(NetworkFilterKind::Rbac).or_else(|| refuse("its message cannot be read"));
+        let Some(message) = decode::<network_rbac::Rbac>(&unwrapped, &scope) else {
+            return refuse("its message cannot be read");
+        };
+        return match RbacFilter::plan_network(&message, &scope)? {
+            Planned::Serves(_) => Some(NetworkFilterKind::Rbac(message)),
+            Planned::Refuses(refuse) => Some(NetworkFilterKind::Refuse(refuse.reason)),
+        };
     }
     if unwrapped.is::<stats::PluginConfig>() {
-        return decode(&unwrapped, &scope).map(NetworkFilterKind::Stats).or_else(|| refuse("its message cannot be read"));
+        return decode(&unwrapped, &scope)
+            .map(NetworkFilterKind::Stats)
+            .or_else(|| refuse("its message cannot be read"));
     }
     let words = format!("{name} is not served");
     if HARMLESS.contains(&name) {
@@ -272,25 +333,36 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
 /// A filter's configuration for a route, a virtual host, a table or a weighted cluster.
 pub fn per_route(config: &Any, disabled: bool, scope: &Scope<'_>) -> FilterConfig {
     let unwrapped = Unwrapped::of(config);
-    let name = unwrapped.as_ref().map_or("", |unwrapped| unwrapped.type_name.as_str());
-    let refuse = if disabled || HARMLESS_ON_ROUTES.contains(&name) {
-        None
-    } else if is_guard(name) {
-        scope.doubt()
-    } else {
-        Some(scope.refuse(format!("{name} is not served on routes")))
+    let name = unwrapped
+        .as_ref()
+        .map_or("", |unwrapped| unwrapped.type_name.as_str());
+    let known = is_guard(name) || HARMLESS_ON_ROUTES.contains(&name);
+    let (compiled, refuse) = match (disabled, known) {
+        // What a filter is told that does not run does not matter.
+        (true, _) => (None, None),
+        (false, false) => (
+            None,
+            Some(scope.refuse(format!("{name} is not served on routes"))),
+        ),
+        (false, true) => match scope.doubt().filter(|_| is_guard(name)) {
+            Some(doubt) => (None, Some(doubt)),
+            None => (compile_route(config, scope), None),
+        },
     };
     FilterConfig {
         type_name: Arc::from(name),
         bytes: Bytes::copy_from_slice(&config.value),
         disabled,
-        compiled: None,
+        compiled,
         refuse,
     }
 }
 
 /// Decodes a message. One that its type's own bytes do not fit is refused; a `TypedStruct` that does not fit is nothing, and has a finding.
-pub fn decode<M: Message + Name + Default>(unwrapped: &Unwrapped<'_>, scope: &Scope<'_>) -> Option<Arc<M>> {
+pub fn decode<M: Message + Name + Default>(
+    unwrapped: &Unwrapped<'_>,
+    scope: &Scope<'_>,
+) -> Option<Arc<M>> {
     match unwrapped.decode::<M>() {
         Ok(message) => Some(Arc::new(message)),
         Err(carbyne_protos::any::AnyError::Struct { .. }) => None,
@@ -308,7 +380,9 @@ fn is_guard(name: &str) -> bool {
 
 /// Whether a filter of this type may be left out.
 pub fn is_harmless(config: &Any) -> bool {
-    Unwrapped::of(config).is_ok_and(|unwrapped| HARMLESS.contains(&unwrapped.type_name.as_str()) && is_known(&unwrapped.type_name))
+    Unwrapped::of(config).is_ok_and(|unwrapped| {
+        HARMLESS.contains(&unwrapped.type_name.as_str()) && is_known(&unwrapped.type_name)
+    })
 }
 
 /// Guards that are served, with what they are told on routes.

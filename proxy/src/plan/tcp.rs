@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
 use carbyne_protos::envoy::extensions::filters::network::tcp_proxy::v3 as wire;
 use carbyne_protos::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy::ClusterSpecifier;
 use carbyne_protos::envoy::r#type::v3::hash_policy::PolicySpecifier;
 
 use super::scope::Scope;
-use super::{route, value};
+use super::value;
 use crate::live::clusters::ClusterSlot;
-use crate::live::route::HeaderOperations;
 
 /// A planned TCP proxy.
 #[derive(Debug)]
@@ -33,21 +31,8 @@ pub struct TcpPlan {
     pub hash_source_address: bool,
     /// What is logged.
     pub access_log: Arc<[AccessLog]>,
-    /// Send the stream inside an HTTP request.
-    pub tunnel: Option<Tunnel>,
     /// A part of the messages was not understood where it matters: reset.
     pub refuse: Option<Arc<str>>,
-}
-
-/// A stream inside an HTTP request.
-#[derive(Debug)]
-pub struct Tunnel {
-    /// `:authority`, and the host with its port that shall be reached.
-    pub host: Bytes,
-    /// POST to this path instead of CONNECT.
-    pub post_path: Option<Bytes>,
-    /// Fields added.
-    pub headers: Option<Arc<HeaderOperations>>,
 }
 
 impl TcpPlan {
@@ -85,10 +70,17 @@ pub fn plan(message: &wire::TcpProxy, scope: &Scope<'_>) -> Option<TcpPlan> {
             }
             for (index, share) in weighted.clusters.iter().enumerate() {
                 if share.weight == 0 {
-                    scope.item("clusters", index).field("weight").out_of_range(0, "1 or more");
+                    scope
+                        .item("clusters", index)
+                        .field("weight")
+                        .out_of_range(0, "1 or more");
                 }
             }
-            weighted.clusters.iter().map(|share| (slot(&share.name), share.weight)).collect()
+            weighted
+                .clusters
+                .iter()
+                .map(|share| (slot(&share.name), share.weight))
+                .collect()
         }
         None => {
             scope.field("cluster").missing();
@@ -96,26 +88,41 @@ pub fn plan(message: &wire::TcpProxy, scope: &Scope<'_>) -> Option<TcpPlan> {
             Box::default()
         }
     };
-    let tunnel = match &message.tunneling_config {
-        Some(tunnel) => Some(Tunnel {
-            host: Bytes::copy_from_slice(tunnel.hostname.as_bytes()),
-            post_path: tunnel.use_post.then(|| Bytes::copy_from_slice(if tunnel.post_path.is_empty() { "/" } else { &tunnel.post_path }.as_bytes())),
-            headers: route::fields::plan_shared(&tunnel.headers_to_add, &[], "request_headers", &scope.field("tunneling_config")),
-        }),
-        None => None,
+    if message.tunneling_config.is_some() {
+        // Without it the bytes would go to the proxy that was to carry them on.
+        refuse = Some(
+            scope
+                .field("tunneling_config")
+                .refuse("tunnels are not served"),
+        );
+    }
+    let connect_attempts = value::within(
+        message.max_connect_attempts,
+        1..=u32::MAX,
+        "1 or more",
+        1,
+        &scope.field("max_connect_attempts"),
+    );
+    let source_ip = |policy: &carbyne_protos::envoy::r#type::v3::HashPolicy| {
+        matches!(policy.policy_specifier, Some(PolicySpecifier::SourceIp(_)))
     };
-    let connect_attempts = value::within(message.max_connect_attempts, 1..=u32::MAX, "1 or more", 1, &scope.field("max_connect_attempts"));
-    let source_ip = |policy: &carbyne_protos::envoy::r#type::v3::HashPolicy| matches!(policy.policy_specifier, Some(PolicySpecifier::SourceIp(_)));
     Some(TcpPlan {
         stat_prefix: Arc::from(message.stat_prefix.as_str()),
         total_weight: clusters.iter().map(|(_, weight)| u64::from(*weight)).sum(),
         clusters,
-        idle_timeout: value::limit(message.idle_timeout.as_ref(), Some(HOUR), &scope.field("idle_timeout")),
-        max_duration: value::limit(message.max_downstream_connection_duration.as_ref(), None, &scope.field("max_downstream_connection_duration")),
+        idle_timeout: value::limit(
+            message.idle_timeout.as_ref(),
+            Some(HOUR),
+            &scope.field("idle_timeout"),
+        ),
+        max_duration: value::limit(
+            message.max_downstream_connection_duration.as_ref(),
+            None,
+            &scope.field("max_downstream_connection_duration"),
+        ),
         connect_attempts,
         hash_source_address: message.hash_policy.iter().any(source_ip),
         access_log: message.access_log.as_slice().into(),
-        tunnel,
         refuse,
     })
 }

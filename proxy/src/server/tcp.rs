@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use carbyne_engine::cluster::settings::{Discovery, Transport};
 use carbyne_engine::cluster::outlier::LocalFailure;
 use carbyne_engine::cluster::pool::{self, ConnectionFacts};
+use carbyne_engine::cluster::settings::{Discovery, Transport};
 use carbyne_engine::cluster::{Host, PickContext};
-use carbyne_engine::forward::tcp::{End, Progress, relay};
+use carbyne_engine::forward::tcp::{End, Head, Heads, Progress, Taken, relay};
 use carbyne_engine::forward::{
     Downstream, Error, Event, Events, Priority, Protocol, Target, TlsTarget,
 };
@@ -21,93 +21,130 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::connection::{remote_socket, reset};
 use super::listener::TcpProxy;
+use crate::filter::metadata_exchange::tcp::{Decoded, TcpExchange};
 use crate::live::clusters::LiveCluster;
+use crate::observe::facts::StreamRecord;
+use crate::observe::flags::Flags;
+use crate::observe::peer::Peer;
+use tokio::io::AsyncWriteExt;
 
 /// What network filters found out about a stream.
 #[derive(Debug, Default)]
-pub struct StreamFacts {}
+pub struct StreamFacts {
+    /// The client's metadata come in a frame before its first byte.
+    pub exchange: Option<TcpExchange>,
+}
 
-/// Everything known about a stream, for logs and metrics.
-#[derive(Debug)]
-pub struct StreamRecord<'a> {
-    /// The client's connection.
-    pub downstream: &'a Downstream,
-    /// The cluster, if it exists.
-    pub cluster: Option<&'a Arc<LiveCluster>>,
-    /// The name of the cluster that was chosen.
-    pub cluster_name: Option<&'a Arc<str>>,
-    /// The host.
-    pub host: Option<&'a Arc<Host>>,
-    /// The connection to it.
-    pub upstream: Option<&'a ConnectionFacts>,
-    /// Workloads at both ends.
-    pub facts: &'a StreamFacts,
-    /// Bytes from the client.
-    pub received: u64,
-    /// Bytes to the client.
-    pub sent: u64,
-    /// How long it lasted.
-    pub duration: Duration,
-    /// What went wrong.
-    pub events: Events,
-    /// Why the connection to the host failed.
-    pub failure: Option<&'a str>,
-    /// Why it ended early (`%CONNECTION_TERMINATION_DETAILS%`).
-    pub details: Option<&'a str>,
+/// Takes a peer's metadata off the head of a stream.
+struct PeerFrame {
+    exchange: TcpExchange,
+    peer: Option<Arc<Peer>>,
+}
+
+impl Head for PeerFrame {
+    fn take(&mut self, arrived: &[u8], end: bool) -> Taken {
+        match self.exchange.decode(arrived, end) {
+            Decoded::More => Taken::More,
+            Decoded::Frame { length, peer } => {
+                self.peer = peer;
+                Taken::Off(length)
+            }
+            Decoded::NoFrame => Taken::Off(0),
+            Decoded::TooLarge => Taken::Refuse,
+        }
+    }
 }
 
 /// Carries one stream.
 pub async fn proxy(
     worker: &Rc<Worker>,
     mut client: Stream,
-    downstream: &Downstream,
+    downstream: &Rc<Downstream>,
     proxy: &TcpProxy,
     facts: StreamFacts,
 ) {
+    let mut record = StreamRecord::new(downstream.clone());
+    let mut events = Events::default();
     let slot = proxy.plan.pick(fastrand::u64(..));
     let live = slot.and_then(|slot| (*slot.load()).clone());
-    let mut events = Events::default();
-    let mut failure: Option<Cow<'static, str>> = None;
-    let progress = Progress::default();
-    let mut connected = None;
+    record.cluster = slot.map(|slot| slot.name().clone());
     match &live {
         None => events.insert(Event::NoCluster),
-        Some(live) => match connect(worker, live, downstream, proxy).await {
-            Err(error) => failure = note(&mut events, &error),
-            Ok(connection) => connected = Some(connection),
-        },
-    }
-    let mut details = None;
-    if let Some((host, stream, upstream)) = &mut connected {
-        proxy.log.opened(&record(
-            downstream, live.as_ref(), slot.map(|slot| slot.name()), Some(host), Some(upstream), &facts,
-        ));
-        match relay(&mut client, stream, proxy.limits, &progress).await {
-            End::Closed => {}
-            End::Idle => events.insert(Event::StreamIdle),
-            End::MaxDuration => {
-                events.insert(Event::DurationExceeded);
-                details = Some("max_downstream_connection_duration");
+        Some(live) => {
+            record.cluster_plan = Some(live.plan.clone());
+            match connect(worker, live, downstream, proxy).await {
+                Err(error) => record.upstream.failure = note(&mut events, &error),
+                Ok((host, mut stream, upstream)) => {
+                    record.upstream.cluster = Some(live.cluster.clone());
+                    record.upstream.host = Some(host);
+                    record.upstream.local.clone_from(&upstream.local);
+                    record.upstream.tls.clone_from(&upstream.tls);
+                    let tls = upstream.tls.as_deref();
+                    let exchange = live
+                        .plan
+                        .metadata_exchange
+                        .as_ref()
+                        .map(|message| TcpExchange::plan(message, &proxy.node))
+                        .filter(|exchange| exchange.applies(tls));
+                    let exchanges = (facts.exchange, exchange);
+                    carry(
+                        &mut client,
+                        &mut stream,
+                        proxy,
+                        exchanges,
+                        &mut record,
+                        &mut events,
+                    )
+                    .await;
+                }
             }
-            End::Client(_) => reset(stream.socket()),
-            End::Host(_) => reset(client.socket()),
         }
-    } else {
+    }
+    if record.upstream.host.is_none() {
         reset(client.socket());
     }
-    let (host, upstream) = match &connected {
-        Some((host, _, upstream)) => (Some(host), Some(&**upstream)),
-        None => (None, None),
+    record.flags = Flags::of(events);
+    proxy.log.ended(record);
+}
+
+async fn carry(
+    client: &mut Stream,
+    host: &mut Stream,
+    proxy: &TcpProxy,
+    (from_client, from_host): (Option<TcpExchange>, Option<TcpExchange>),
+    record: &mut StreamRecord,
+    events: &mut Events,
+) {
+    let progress = Progress::default();
+    if let Some(exchange) = &from_host {
+        // Fails only where the host is gone, which reading finds out.
+        drop(host.write_all(&exchange.frame()).await);
+    }
+    let frame = |exchange| PeerFrame {
+        exchange,
+        peer: None,
     };
-    proxy.log.ended(&StreamRecord {
-        received: progress.received.get(),
-        sent: progress.sent.get(),
-        duration: downstream.accepted.elapsed(),
-        events,
-        failure: failure.as_deref(),
-        details,
-        ..record(downstream, live.as_ref(), slot.map(|slot| slot.name()), host, upstream, &facts)
-    });
+    let mut from_client = from_client.map(frame);
+    let mut from_host = from_host.map(frame);
+    let heads = Heads {
+        client: from_client.as_mut().map(|frame| frame as &mut dyn Head),
+        host: from_host.as_mut().map(|frame| frame as &mut dyn Head),
+    };
+    let end = relay(client, host, proxy.limits, &progress, heads).await;
+    record.downstream_peer = from_client.and_then(|frame| frame.peer);
+    record.upstream_peer = from_host.and_then(|frame| frame.peer);
+    match end {
+        End::Closed => {}
+        End::Idle => events.insert(Event::StreamIdle),
+        End::MaxDuration => {
+            events.insert(Event::DurationExceeded);
+            record.termination = "max_downstream_connection_duration".into();
+        }
+        End::Client(_) => reset(host.socket()),
+        End::Host(_) => reset(client.socket()),
+    }
+    record.counts.received = progress.received.get();
+    record.counts.sent = progress.sent.get();
 }
 
 async fn connect(
@@ -179,7 +216,9 @@ fn target(live: &LiveCluster, host: Arc<Host>) -> Target {
         _ => None,
     };
     let mut hasher = FxHasher::default();
-    tls.as_ref().map(|tls| Arc::as_ptr(&tls.client)).hash(&mut hasher);
+    tls.as_ref()
+        .map(|tls| Arc::as_ptr(&tls.client))
+        .hash(&mut hasher);
     Target {
         cluster: live.cluster.clone(),
         host,
@@ -201,28 +240,4 @@ fn note(events: &mut Events, error: &Error) -> Option<Cow<'static, str>> {
         _ => events.insert(Event::ConnectFailed),
     }
     None
-}
-
-fn record<'a>(
-    downstream: &'a Downstream,
-    cluster: Option<&'a Arc<LiveCluster>>,
-    cluster_name: Option<&'a Arc<str>>,
-    host: Option<&'a Arc<Host>>,
-    upstream: Option<&'a ConnectionFacts>,
-    facts: &'a StreamFacts,
-) -> StreamRecord<'a> {
-    StreamRecord {
-        downstream,
-        cluster,
-        cluster_name,
-        host,
-        upstream,
-        facts,
-        received: 0,
-        sent: 0,
-        duration: Duration::ZERO,
-        events: Events::default(),
-        failure: None,
-        details: None,
-    }
 }

@@ -1,22 +1,42 @@
 //! What is told about requests, streams and refused connections: logs and counters.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use carbyne_engine::forward::serve::Refusal;
-use carbyne_engine::forward::{Downstream, Exchange};
+use carbyne_engine::forward::{Downstream, Event, Events, Exchange};
+use carbyne_engine::observe::log::LogSettings;
 use carbyne_engine::observe::metrics::{Counter, Gauge};
 use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
+use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
+use carbyne_protos::stats::PluginConfig;
 
 use super::listener::ListenerStats;
-use super::tcp::StreamRecord;
+use crate::cli::Options;
 use crate::context::Context;
+use crate::observe::access_log::AccessLogs;
+use crate::observe::access_log::LogFiles;
+use crate::observe::facts::{Facts, StreamRecord};
+use crate::observe::flags::Flags;
+use crate::observe::istio::IstioStats;
+use crate::observe::peer::LocalNode;
+use crate::observe::stats::{Registry, StatsRules};
+use crate::plan::Environment;
 use crate::plan::error::Rejection;
 use crate::plan::http::HttpPlan;
+use crate::plan::scope::Room;
 
 /// What all of it is made with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Telling {
+    environment: Environment,
+    files: LogFiles,
+    /// Who we are.
+    pub node: Arc<LocalNode>,
+    /// Every statistic that the bootstrap lets show.
+    pub registry: Arc<Registry>,
     listeners: Mutex<BTreeMap<Arc<str>, Arc<ListenerStats>>>,
     managers: Mutex<BTreeMap<Arc<str>, Arc<ManagerStats>>>,
 }
@@ -25,6 +45,7 @@ pub struct Telling {
 #[derive(Debug)]
 pub struct Telemetry {
     stats: Arc<ManagerStats>,
+    logs: AccessLogs,
 }
 
 /// What a connection manager counts, by Envoy's names.
@@ -42,23 +63,61 @@ pub struct ManagerStats {
 
 /// What is told about connections and streams.
 #[derive(Debug)]
-pub struct ConnectionLog {}
+pub struct ConnectionLog {
+    logs: AccessLogs,
+    /// Istio's metrics of streams, where the chain has them.
+    stats: Option<IstioStats>,
+}
 
 impl Telling {
     /// As the command line and the bootstrap say.
-    pub fn new(_options: &crate::cli::Options, _bootstrap: &carbyne_protos::envoy::config::bootstrap::v3::Bootstrap) -> Arc<Self> {
-        Arc::default()
+    pub fn new(
+        options: &Options,
+        bootstrap: &Bootstrap,
+        environment: Environment,
+    ) -> Result<Arc<Self>, Rejection> {
+        let room = Room::new(&environment, Vec::new());
+        let rules = StatsRules::plan(bootstrap.stats_config.as_ref(), &room.scope());
+        let rules = room.finish(rules)?.plan;
+        let node = LocalNode::new(&bootstrap.node.clone().unwrap_or_default(), &[]);
+        let registry = Registry::new(rules, &node.istio_version);
+        let settings = LogSettings {
+            flush_interval: options.file_flush_interval(),
+            flush_size: options.file_flush_min_size_kb as usize * 1024,
+            ..LogSettings::default()
+        };
+        Ok(Arc::new(Self {
+            node: Arc::new(node),
+            registry,
+            environment,
+            files: LogFiles::new(settings),
+            listeners: Mutex::default(),
+            managers: Mutex::default(),
+        }))
     }
 
     /// Opens log files anew.
-    pub fn reopen_logs(&self) {}
+    pub fn reopen_logs(&self) {
+        self.files.reopen();
+    }
 
     /// Writes out what is buffered.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        self.files.close();
+    }
+
+    fn access_logs(&self, loggers: &[AccessLog]) -> Result<AccessLogs, Rejection> {
+        let room = Room::new(&self.environment, Vec::new());
+        let logs = AccessLogs::plan(loggers, &room.scope(), &self.files);
+        Ok(room.finish(Some(logs))?.plan)
+    }
 
     /// The counters of a listener; they outlive its updates.
     pub fn listener_stats(&self, name: &Arc<str>) -> Arc<ListenerStats> {
-        let mut held = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         held.entry(name.clone()).or_default().clone()
     }
 
@@ -70,7 +129,12 @@ impl Telling {
 
     /// Shows every counter and gauge by its name.
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
-        for (name, stats) in self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (name, stats) in self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             let counters = [
                 ("downstream_cx_total", &stats.connections),
                 ("no_filter_chain_match", &stats.no_chain),
@@ -82,10 +146,23 @@ impl Telling {
                 show(&format!("listener.{name}.{counter}"), false, value.value());
             }
             let active = u64::try_from(stats.active.value()).unwrap_or(0);
-            show(&format!("listener.{name}.downstream_cx_active"), true, active);
+            show(
+                &format!("listener.{name}.downstream_cx_active"),
+                true,
+                active,
+            );
         }
-        for (prefix, stats) in self.managers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            show(&format!("http.{prefix}.downstream_rq_total"), false, stats.requests.value());
+        for (prefix, stats) in self
+            .managers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            show(
+                &format!("http.{prefix}.downstream_rq_total"),
+                false,
+                stats.requests.value(),
+            );
             for (class, counter) in stats.by_class.iter().enumerate() {
                 let name = format!("http.{prefix}.downstream_rq_{}xx", class + 1);
                 show(&name, false, counter.value());
@@ -101,6 +178,7 @@ impl Telemetry {
     pub fn new(telling: &Arc<Telling>, plan: &HttpPlan, _inbound: bool) -> Result<Self, Rejection> {
         Ok(Self {
             stats: telling.manager_stats(&plan.stat_prefix),
+            logs: telling.access_logs(&plan.access_log)?,
         })
     }
 
@@ -113,6 +191,7 @@ impl Telemetry {
     /// A request ended.
     pub fn ended(&self, exchange: &Exchange<Context>) {
         self.stats.active.decrement();
+        self.logs.log(&Facts::of(exchange));
         if let Some(response) = &exchange.response
             && let Some(counter) = self
                 .stats
@@ -131,22 +210,59 @@ impl Telemetry {
 
 impl ConnectionLog {
     /// With these access logs.
-    pub fn new(_telling: &Arc<Telling>, _logs: &[AccessLog], _inbound: bool) -> Result<Self, Rejection> {
-        Ok(Self {})
+    pub fn new(
+        telling: &Arc<Telling>,
+        logs: &[AccessLog],
+        _inbound: bool,
+    ) -> Result<Self, Rejection> {
+        Ok(Self {
+            logs: telling.access_logs(logs)?,
+            stats: None,
+        })
+    }
+
+    /// Counts streams in Istio's metrics.
+    pub fn count(&mut self, telling: &Telling, message: &PluginConfig, inbound: bool) {
+        let room = Room::new(&telling.environment, Vec::new());
+        let store = telling.registry.istio();
+        let stats = IstioStats::plan(message, inbound, &telling.node, store, &room.scope());
+        self.stats = Some(stats);
     }
 
     /// No chain wanted the connection.
-    pub fn no_chain(&self, _downstream: &Downstream) {}
+    pub fn no_chain(&self, downstream: &Rc<Downstream>) {
+        let mut record = StreamRecord::new(downstream.clone());
+        let mut events = Events::default();
+        events.insert(Event::NoRoute);
+        record.flags = Flags::of(events);
+        record.details = "filter_chain_not_found".into();
+        self.ended(record);
+    }
 
     /// The TLS handshake failed.
-    pub fn handshake_failed(&self, _downstream: &Downstream, _reason: &str) {}
+    pub fn handshake_failed(&self, downstream: &Rc<Downstream>, reason: &'static str) {
+        let mut record = StreamRecord::new(downstream.clone());
+        record.termination = reason.into();
+        self.ended(record);
+    }
 
     /// A filter closed the connection.
-    pub fn refused(&self, _downstream: &Downstream, _details: &str) {}
-
-    /// A stream began.
-    pub fn opened(&self, _record: &StreamRecord<'_>) {}
+    pub fn refused(&self, downstream: &Rc<Downstream>, details: &str) {
+        let mut record = StreamRecord::new(downstream.clone());
+        record.termination = details.to_owned().into();
+        self.ended(record);
+    }
 
     /// A stream ended.
-    pub fn ended(&self, _record: &StreamRecord<'_>) {}
+    pub fn ended(&self, mut record: StreamRecord) {
+        record.end(Instant::now());
+        let facts = Facts::of_stream(&record);
+        if let Some(stats) = &self.stats {
+            let series = stats.stream(&facts);
+            series.opened();
+            series.bytes(record.counts.received, record.counts.sent);
+            series.closed();
+        }
+        self.logs.log(&facts);
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
+
 use super::Report;
 use crate::model::{
     DestinationRule, EnvoyFilter, Gateway, ServiceEntry, Sidecar, VirtualService,
@@ -460,6 +462,13 @@ pub(in crate::source) fn envoy_filter(spec: &EnvoyFilter, report: &mut Report<'_
             report.error(
                 &format!("{pointer}/patch"),
                 "the filter in `value` needs a `name`",
+            );
+        }
+        let filter = carbyne_protos::json::from_json::<HttpFilter>(&patch.patch.value);
+        if let Err(error) = filter {
+            report.error(
+                &format!("{pointer}/patch/value"),
+                format!("this is not an HTTP filter that is known: {error}"),
             );
         }
     }
