@@ -22,7 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use carbyne_engine::cluster::Host;
 use carbyne_engine::observe::metrics::{Counter, Histogram};
+use carbyne_engine::tls::{CertificateFacts, Negotiated};
 use carbyne_protos::stats::{PluginConfig, Reporter as WireReporter};
 use rustc_hash::FxHashMap;
 
@@ -32,7 +34,9 @@ pub use self::series::{Series, SeriesValue, Store};
 use self::labels::Labels;
 use self::overrides::{Metric, Overrides};
 use super::facts::Facts;
-use super::peer::LocalNode;
+use super::peer::{LocalNode, Peer};
+use crate::live::clusters::LiveCluster;
+use crate::live::route::RouteEntry;
 use crate::plan::scope::Scope;
 use crate::plan::value;
 
@@ -85,8 +89,10 @@ struct HttpSeries {
 struct Key {
     filter: u64,
     cluster: usize,
+    /// The cluster's name, where the cluster itself is not at hand: streams, and routes to clusters that do not exist.
+    cluster_name: Box<[u8]>,
     route: usize,
-    peer: usize,
+    peers: [usize; 2],
     endpoint: usize,
     certificates: [usize; 2],
     status: u16,
@@ -110,13 +116,15 @@ struct Remembered<S> {
     owners: Owners,
 }
 
-type Owners = (
-    Option<Arc<crate::live::clusters::LiveCluster>>,
-    Option<Arc<crate::live::route::RouteEntry>>,
-    Option<Arc<super::peer::Peer>>,
-    Option<Arc<carbyne_engine::cluster::Host>>,
-    [Option<Arc<carbyne_engine::tls::CertificateFacts>>; 2],
-);
+/// The objects whose addresses stand in a key.
+#[derive(Debug)]
+struct Owners {
+    cluster: Option<Arc<LiveCluster>>,
+    route: Option<Arc<RouteEntry>>,
+    peers: [Option<Arc<Peer>>; 2],
+    host: Option<Arc<Host>>,
+    certificates: [Option<Arc<CertificateFacts>>; 2],
+}
 
 impl Reporter {
     /// As in the label.
@@ -243,7 +251,7 @@ impl IstioStats {
     }
 
     fn key(&self, facts: &Facts<'_>) -> Key {
-        let (cluster, route, peer, host, certificates) = owners(facts);
+        let owners = owners(facts);
         let tls = facts.downstream_tls();
         let named = facts
             .cluster_plan
@@ -259,11 +267,16 @@ impl IstioStats {
         };
         Key {
             filter: self.id,
-            cluster: pointer(cluster.as_ref()),
-            route: pointer(route.as_ref()),
-            peer: pointer(peer.as_ref()),
-            endpoint: pointer(host.as_ref()),
-            certificates: certificates
+            cluster: pointer(owners.cluster.as_ref()),
+            cluster_name: match (&owners.cluster, facts.cluster) {
+                (None, Some(name)) => name.as_bytes().into(),
+                _ => Box::default(),
+            },
+            route: pointer(owners.route.as_ref()),
+            peers: owners.peers.each_ref().map(|peer| pointer(peer.as_ref())),
+            endpoint: pointer(owners.host.as_ref()),
+            certificates: owners
+                .certificates
                 .each_ref()
                 .map(|certificate| pointer(certificate.as_ref())),
             status: facts.status(),
@@ -305,18 +318,17 @@ impl TcpSeries {
 
 /// The objects whose addresses stand in a key.
 fn owners(facts: &Facts<'_>) -> Owners {
-    let certificate =
-        |tls: Option<&carbyne_engine::tls::Negotiated>| tls.and_then(|tls| tls.peer.clone());
-    (
-        facts.context.and_then(|context| context.cluster.clone()),
-        facts.context.and_then(|context| context.route.clone()),
-        facts.downstream_peer.or(facts.upstream_peer).cloned(),
-        facts.upstream.and_then(|upstream| upstream.host.clone()),
-        [
+    let certificate = |tls: Option<&Negotiated>| tls.and_then(|tls| tls.peer.clone());
+    Owners {
+        cluster: facts.context.and_then(|context| context.cluster.clone()),
+        route: facts.context.and_then(|context| context.route.clone()),
+        peers: [facts.downstream_peer.cloned(), facts.upstream_peer.cloned()],
+        host: facts.upstream.and_then(|upstream| upstream.host.clone()),
+        certificates: [
             certificate(facts.downstream_tls()),
             certificate(facts.upstream_tls()),
         ],
-    )
+    }
 }
 
 fn pointer<T>(object: Option<&Arc<T>>) -> usize {
