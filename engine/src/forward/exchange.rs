@@ -177,6 +177,9 @@ impl<C> Exchange<C> {
     /// Reads the whole body into memory and puts it back, so that filters may look at it. A body above
     /// `limit` is an error, and what was read of it stays in place.
     pub async fn buffer_body(&mut self, limit: usize) -> Result<Bytes, Error> {
+        if self.body.is_end() {
+            return Ok(Bytes::new());
+        }
         if self
             .body
             .exact_length()
