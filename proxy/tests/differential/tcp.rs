@@ -115,6 +115,6 @@ fn cases() -> Vec<Case> {
             let mut connection = side.connect();
             connection.send(&get("/").bytes());
             transcript.response(&connection.response(false));
-        }).script(0, vec![vec![raw("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), Act::Close]]),
+        }).script(0, vec![vec![Act::Expect(get("/").bytes().len()), raw("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), Act::Close]]),
     ]
 }
