@@ -1,15 +1,19 @@
 //! What filters keep about one request, beside what the engine's exchange holds.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use smallvec::SmallVec;
 
+use crate::filter::addition::Addition;
+use crate::filter::grpc_stats::Messages;
 use crate::live::clusters::LiveCluster;
 use crate::live::route::RouteEntry;
 use crate::observe::peer::Peer;
+use crate::observe::trace::Span;
 
 /// Per-request state of the HTTP filters; `Exchange<Context>` is what every filter gets.
 #[derive(Debug, Default)]
@@ -47,12 +51,23 @@ pub struct Context {
     pub upstream_peer: Option<Arc<Peer>>,
     /// Whether the request carried peer metadata, so that the response must.
     pub peer_asked: bool,
+    /// Fields that filters of the request want in the response (ext_authz).
+    pub response_additions: Vec<Addition>,
     /// ALPN list that `istio.alpn` chose for the upstream connection.
     pub alpn: Option<Arc<carbyne_engine::tls::AlpnList>>,
-    /// gRPC messages of the request and of the response, counted by grpc_stats.
-    pub grpc_messages: (u64, u64),
+    /// gRPC messages of the request and of the response, counted by grpc_stats while they pass.
+    pub grpc: Option<Rc<Messages>>,
+    /// The span of the request, where it is traced.
+    pub span: Option<Box<Span>>,
     /// Policy and rule that denied the request, for the access log.
     pub denied_by: Option<Arc<str>>,
+}
+
+impl Context {
+    /// gRPC messages of the request and of the response so far.
+    pub fn grpc_messages(&self) -> (u64, u64) {
+        self.grpc.as_ref().map_or((0, 0), |messages| messages.counts())
+    }
 }
 
 /// Dynamic metadata: a few namespaces, each a JSON object.

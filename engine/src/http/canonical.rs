@@ -8,8 +8,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`authority`] | what an authority may be, and the host in it |
-//! | [`path`] | the path, byte by byte |
+//! | `authority` | what an authority may be, and the host in it |
+//! | `path` | the path, byte by byte |
 
 mod authority;
 mod path;

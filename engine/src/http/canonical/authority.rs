@@ -38,22 +38,18 @@ impl Authority {
 /// Where a DNS name or IPv4 address ends, and whether it has upper-case letters. Labels are not empty; one trailing dot
 /// may stand.
 fn name_end(text: &[u8]) -> Option<(usize, bool)> {
-    let mut has_upper_case = false;
-    // As if a dot stood before the name: neither may it start with one.
-    let mut previous = b'.';
-    let mut end = 0;
-    for byte in text {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {}
-            b'A'..=b'Z' => has_upper_case = true,
-            b'.' if previous != b'.' => {}
-            b':' => break,
-            _ => return None,
-        }
-        previous = *byte;
-        end += 1;
+    let end = memchr::memchr(b':', text).unwrap_or(text.len());
+    let mut found = 0;
+    // As if a dot stood before the name: it may not start with one.
+    let mut after_dot = EMPTY_LABEL;
+    for byte in &text[..end] {
+        let class = CLASSES[usize::from(*byte)];
+        let dot = class & DOT;
+        found |= class | (dot << 1 & after_dot);
+        after_dot = dot << 1;
     }
-    (end != 0 && end <= MAX_NAME).then_some((end, has_upper_case))
+    let good = found & (BAD | EMPTY_LABEL) == 0 && end != 0 && end <= MAX_NAME;
+    good.then_some((end, found & UPPER != 0))
 }
 
 /// Where an IPv6 literal ends. A zone (`%25eth0`) names an interface of the sender, not of ours.
@@ -88,6 +84,27 @@ fn parse_port(digits: &[u8]) -> Option<u16> {
 const MAX_NAME: usize = 254;
 /// Brackets and the longest text of an IPv6 address (with an embedded IPv4 address).
 const MAX_LITERAL: usize = 47;
+
+const BAD: u8 = 1;
+const UPPER: u8 = 1 << 1;
+const DOT: u8 = 1 << 2;
+/// One bit above [`DOT`]: [`name_end`] shifts it there where a dot follows another.
+const EMPTY_LABEL: u8 = DOT << 1;
+
+const CLASSES: [u8; 256] = {
+    let mut classes = [BAD; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => 0,
+            b'A'..=b'Z' => UPPER,
+            b'.' => DOT,
+            _ => BAD,
+        };
+        byte += 1;
+    }
+    classes
+};
 
 #[cfg(test)]
 mod tests {

@@ -20,26 +20,19 @@ pub(super) struct Scan {
 
 /// Looks at a path with its query once.
 pub(super) fn scan(path: &[u8], policy: &Policy) -> Scan {
+    let query = memchr::memchr(b'?', path).unwrap_or(path.len());
+    let (path, query) = path.split_at(query);
     let mut found = 0_u8;
-    let mut query = path.len();
-    let mut previous = 0;
-    for (index, byte) in path.iter().enumerate() {
+    // What may be said after a slash only: a dot segment, another slash. Without branches, for this runs over every path.
+    let mut keep = !AFTER_SLASH;
+    for byte in path {
         let class = CLASSES[usize::from(*byte)];
-        // A slash or dot says something only behind a slash.
-        let keep = if class & AFTER_SLASH != 0 && previous != b'/' {
-            !AFTER_SLASH
-        } else {
-            0xff
-        };
         found |= class & keep;
-        previous = *byte;
-        if *byte == b'?' {
-            query = index;
-            break;
-        }
+        let slash = class & SLASH;
+        keep = !AFTER_SLASH | slash | (slash >> 1);
     }
     let mut later = 0_u8;
-    for byte in &path[query..] {
+    for byte in query {
         later |= CLASSES[usize::from(*byte)];
     }
     let mut relevant = 0;
@@ -221,7 +214,8 @@ const ENCODE: u8 = 1 << 2;
 const BACKSLASH: u8 = 1 << 3;
 const PERCENT: u8 = 1 << 4;
 const DOT: u8 = 1 << 5;
-const SLASH: u8 = 1 << 6;
+/// One bit above [`DOT`]: [`scan`] shifts it there.
+const SLASH: u8 = DOT << 1;
 const AFTER_SLASH: u8 = DOT | SLASH;
 
 const CLASSES: [u8; 256] = {

@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::HeadError;
 use super::framing::Announced;
+use super::names::frequent;
+use super::scan::{HeadScan, Lines};
+use super::words::{equals, find_colon};
 use crate::http::Headers;
 
 /// What the fields said that are no longer in the list: they speak to this hop or about it.
@@ -40,13 +42,13 @@ impl Hop {
             if option.is_empty() {
                 continue;
             }
-            if option.eq_ignore_ascii_case(b"keep-alive") {
+            if equals(option, b"keep-alive") {
                 self.keep_alive = true;
-            } else if option.eq_ignore_ascii_case(b"close") {
+            } else if equals(option, b"close") {
                 self.close = true;
-            } else if option.eq_ignore_ascii_case(b"upgrade") {
+            } else if equals(option, b"upgrade") {
                 self.connection_upgrade = true;
-            } else if !option.eq_ignore_ascii_case(b"te") {
+            } else if !equals(option, b"te") {
                 let name = HeaderName::from_bytes(option).map_err(|_| HeadError::Connection)?;
                 if is_protected(&name) {
                     match side {
@@ -71,26 +73,15 @@ pub(super) enum Side {
     Response,
 }
 
-/// Where the line that starts at `start` ends (before its CRLF), and where the next one starts.
-pub(super) fn line(head: &[u8], start: usize) -> Result<(usize, usize), HeadError> {
-    let rest = head.get(start..).ok_or(HeadError::Incomplete)?;
-    let line_feed = start + memchr(b'\n', rest).ok_or(HeadError::Incomplete)?;
-    if line_feed == start || head[line_feed - 1] != b'\r' {
-        return Err(HeadError::BareLineFeed);
-    }
-    Ok((line_feed - 1, line_feed + 1))
-}
-
-/// Reads the fields from `start` to the empty line that ends `head`: end-to-end fields go into the list, the rest into `Hop`.
+/// Reads the field lines of `head`: end-to-end fields go into the list, the rest into `Hop`.
 pub(super) fn read_fields(
     head: &Bytes,
-    start: usize,
-    limit: usize,
+    lines: Lines<'_>,
     side: Side,
 ) -> Result<(Headers, Hop), HeadError> {
-    let mut headers = Headers::with_capacity(USUAL_FIELDS);
+    let mut headers = Headers::with_capacity(lines.ends.len() + SPARE_FIELDS);
     let mut hop = Hop::default();
-    each_field(head, start, limit, |name, value| {
+    each_field(head, lines, |name, value| {
         let bytes = &head[value.clone()];
         let kept = match known(name) {
             Known::EndToEnd => true,
@@ -134,8 +125,7 @@ pub(super) fn read_fields(
             Known::HopOnly => false,
         };
         if kept {
-            let (name, value) = field(name, head.slice(value))?;
-            headers.append(name, value);
+            headers.append(field_name(name)?, checked(head.slice(value))?);
         }
         Ok(())
     })?;
@@ -149,8 +139,11 @@ pub(super) fn read_fields(
 /// the content is read is dropped (RFC 9110 §6.5.1).
 pub(super) fn read_trailers(section: &Bytes, limit: usize) -> Result<Headers, HeadError> {
     let mut trailers = Headers::new();
-    each_field(section, 0, limit, |name, value| {
-        let (name, value) = field(name, section.slice(value))?;
+    // A section has no start line.
+    let scan = HeadScan::of_whole(section, limit.saturating_sub(1))?;
+    each_field(section, scan.lines(), |name, value| {
+        let name = field_name(name)?;
+        let value = checked(section.slice(value))?;
         if may_trail(&name) {
             trailers.append(name, value);
         }
@@ -193,50 +186,57 @@ fn lists(value: &[u8], token: &[u8]) -> bool {
 
 fn each_field(
     head: &[u8],
-    mut start: usize,
-    limit: usize,
+    lines: Lines<'_>,
     mut visit: impl FnMut(&[u8], Range<usize>) -> Result<(), HeadError>,
 ) -> Result<(), HeadError> {
-    let mut count = 0;
-    loop {
-        let (end, next) = line(head, start)?;
-        if start == end {
-            return if next == head.len() {
-                Ok(())
-            } else {
-                Err(HeadError::Incomplete)
-            };
-        }
-        count += 1;
-        if count > limit {
-            return Err(HeadError::TooManyFields);
-        }
+    let mut start = lines.start;
+    for end in lines.ends {
+        let end = *end as usize;
         let text = &head[start..end];
-        if matches!(text[0], b' ' | b'\t') {
+        if matches!(text.first(), Some(b' ' | b'\t')) {
             return Err(HeadError::Folded);
         }
-        let colon = text
-            .iter()
-            .position(|byte| *byte == b':')
-            .ok_or(HeadError::FieldName)?;
-        let mut from = start + colon + 1;
-        let mut to = end;
-        while from < to && matches!(head[from], b' ' | b'\t') {
-            from += 1;
-        }
-        while from < to && matches!(head[to - 1], b' ' | b'\t') {
-            to -= 1;
-        }
-        visit(&text[..colon], from..to)?;
-        start = next;
+        let colon = find_colon(text).ok_or(HeadError::FieldName)?;
+        let (name, value) = text.split_at(colon);
+        visit(name, trim(value, start + colon))?;
+        start = end + 2;
+    }
+    Ok(())
+}
+
+/// Where a value is without its colon and the whitespace around it; `text` starts at `start` with the colon.
+fn trim(text: &[u8], start: usize) -> Range<usize> {
+    // As nearly everybody writes it.
+    if let [_, b' ', first, ..] = text
+        && *first > b' '
+        && text.last().is_some_and(|last| *last > b' ')
+    {
+        return start + 2..start + text.len();
+    }
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let mut left = &text[1..];
+    let mut skipped = 1;
+    while is_space(left.first()) {
+        left = &left[1..];
+        skipped += 1;
+    }
+    while is_space(left.last()) {
+        left = &left[..left.len() - 1];
+    }
+    start + skipped..start + skipped + left.len()
+}
+
+/// The type checks its bytes: token characters only.
+fn field_name(name: &[u8]) -> Result<HeaderName, HeadError> {
+    match frequent(name) {
+        Some(name) => Ok(name.clone()),
+        None => HeaderName::from_bytes(name).map_err(|_| HeadError::FieldName),
     }
 }
 
-/// Both types check their bytes: token characters in the name, no control bytes in the value.
-fn field(name: &[u8], value: Bytes) -> Result<(HeaderName, HeaderValue), HeadError> {
-    let name = HeaderName::from_bytes(name).map_err(|_| HeadError::FieldName)?;
-    let value = HeaderValue::from_maybe_shared(value).map_err(|_| HeadError::FieldValue)?;
-    Ok((name, value))
+/// The type checks its bytes: no control bytes.
+fn checked(value: Bytes) -> Result<HeaderValue, HeadError> {
+    HeaderValue::from_maybe_shared(value).map_err(|_| HeadError::FieldValue)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,7 +267,7 @@ fn known(name: &[u8]) -> Known {
         17 => (b"transfer-encoding", Known::TransferEncoding),
         _ => return Known::EndToEnd,
     };
-    if name.eq_ignore_ascii_case(text) {
+    if equals(name, text) {
         kind
     } else {
         Known::EndToEnd
@@ -303,8 +303,8 @@ fn without_h2c(value: Bytes) -> Option<Bytes> {
     (!rest.is_empty()).then(|| Bytes::from(rest))
 }
 
-/// Room for the fields of a usual message without growing.
-const USUAL_FIELDS: usize = 14;
+/// Room for what filters add, so that the list seldom grows.
+const SPARE_FIELDS: usize = 4;
 
 /// Names that one message may nominate in `Connection`; Envoy stops at ten.
 const MAX_NOMINATED: usize = 10;

@@ -1,8 +1,14 @@
 //! Finds the end of a head while its bytes arrive.
 
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::Method;
 use memchr::memchr;
+use smallvec::SmallVec;
 
 use super::HeadError;
+use super::head::{RequestHead, ResponseHead, read_request, read_response};
 
 /// What a head may cost before it is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +41,10 @@ pub struct HeadScan {
     searched: usize,
     /// Where the line begins that is not complete yet.
     line_start: usize,
-    /// Complete lines so far, without a leading empty one.
-    lines: usize,
+    /// Where the first line starts: behind an empty one, if there is one.
+    start: usize,
+    /// Where the complete lines so far end, before their CRLF.
+    ends: SmallVec<[u32; USUAL_LINES]>,
 }
 
 impl HeadScan {
@@ -58,7 +66,7 @@ impl HeadScan {
                 return Err(HeadError::BareLineFeed);
             }
             let length = line_feed - 1 - self.line_start;
-            let first = self.lines == 0;
+            let first = self.ends.is_empty();
             if length == 0 {
                 if !first {
                     return self.complete(limits);
@@ -66,27 +74,74 @@ impl HeadScan {
                 if self.line_start != 0 {
                     return Err(HeadError::LeadingLines);
                 }
+                self.start = self.searched;
             } else {
                 if first && length > limits.request_line_bytes {
                     return Err(HeadError::RequestLineTooLong);
                 }
-                self.lines += 1;
-                if self.lines > limits.fields + 1 {
+                if self.ends.len() > limits.fields {
                     return Err(HeadError::TooManyFields);
                 }
+                let end = u32::try_from(line_feed - 1).map_err(|_| HeadError::HeadTooLarge)?;
+                self.ends.push(end);
             }
             self.line_start = self.searched;
         }
         self.searched = buffer.len();
         // One byte of slack for a CR whose LF has not arrived.
         let open_line = buffer.len() - self.line_start;
-        if self.lines == 0 && open_line > limits.request_line_bytes.saturating_add(1) {
+        if self.ends.is_empty() && open_line > limits.request_line_bytes.saturating_add(1) {
             return Err(HeadError::RequestLineTooLong);
         }
         if buffer.len() > limits.head_bytes {
             return Err(HeadError::HeadTooLarge);
         }
         Ok(None)
+    }
+
+    /// Parses the request head whose end was found; `head` is cut there. Values are slices of it.
+    pub fn request(&self, head: Bytes, limits: &Limits) -> Result<RequestHead, HeadError> {
+        self.check(&head)?;
+        read_request(&head, self.lines(), limits)
+    }
+
+    /// Parses the response head whose end was found, to a request with `method`. Values are slices of `head`.
+    pub fn response(&self, head: Bytes, method: &Method) -> Result<ResponseHead, HeadError> {
+        self.check(&head)?;
+        read_response(&head, self.lines(), method)
+    }
+
+    /// The lines of a head, or of a trailer section, that is there as a whole; only `fields` limits it.
+    pub(super) fn of_whole(bytes: &[u8], fields: usize) -> Result<Self, HeadError> {
+        let limits = Limits {
+            head_bytes: usize::MAX,
+            fields,
+            request_line_bytes: usize::MAX,
+            non_ascii_target: true,
+        };
+        let mut scan = Self::default();
+        scan.find_end(bytes, &limits)?;
+        scan.check(bytes)?;
+        Ok(scan)
+    }
+
+    pub(super) fn lines(&self) -> Lines<'_> {
+        Lines {
+            start: self.start,
+            ends: &self.ends,
+        }
+    }
+
+    /// Whether these are as many bytes as the complete head has.
+    fn check(&self, head: &[u8]) -> Result<(), HeadError> {
+        let complete = self.line_start != self.start
+            && self.searched == self.line_start + 2
+            && self.searched == head.len();
+        if complete {
+            Ok(())
+        } else {
+            Err(HeadError::Incomplete)
+        }
     }
 
     fn complete(&self, limits: &Limits) -> Result<Option<usize>, HeadError> {
@@ -96,6 +151,33 @@ impl HeadScan {
         Ok(Some(self.searched))
     }
 }
+
+/// The lines of a complete head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lines<'a> {
+    /// Where the first line starts.
+    pub(super) start: usize,
+    /// Where each line ends, before its CRLF.
+    pub(super) ends: &'a [u32],
+}
+
+impl Lines<'_> {
+    /// Where the first line is, and the lines behind it.
+    pub(super) fn split_first(self) -> Result<(Range<usize>, Self), HeadError> {
+        let (end, ends) = self.ends.split_first().ok_or(HeadError::Incomplete)?;
+        let end = *end as usize;
+        Ok((
+            self.start..end,
+            Self {
+                start: end + 2,
+                ends,
+            },
+        ))
+    }
+}
+
+/// Lines of a usual head; further ones go to the heap.
+const USUAL_LINES: usize = 24;
 
 #[cfg(test)]
 mod tests {
@@ -220,6 +302,31 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn a_pipelined_head_is_cut_where_the_scan_says() {
+        let limits = Limits::default();
+        let mut buffer =
+            Bytes::from_static(b"\r\nGET /a HTTP/1.1\r\nhost: b\r\n\r\nGET /c HTTP/1.1\r\n");
+        let mut scan = HeadScan::default();
+        let end = scan
+            .find_end(&buffer, &limits)
+            .expect("good")
+            .expect("complete");
+        let too_much = scan.request(buffer.clone(), &limits).map(|_| ());
+        assert_eq!(too_much, Err(HeadError::Incomplete));
+        let head = scan.request(buffer.split_to(end), &limits).expect("good");
+        assert_eq!(
+            (head.request.authority, head.request.path),
+            ("b".into(), "/a".into())
+        );
+        let mut next = HeadScan::default();
+        assert_eq!(next.find_end(&buffer, &limits), Ok(None));
+        assert_eq!(
+            next.request(buffer, &limits).map(|_| ()),
+            Err(HeadError::Incomplete)
+        );
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use super::chunked::{CHUNK_END, ChunkHead, LAST_CHUNK, encode_end};
 use super::connection::{Connection, Incoming, Shared};
 use super::encode::{self, Asked, EncodeError, encode_response};
 use super::framing::Framing;
-use super::head::{RequestHead, parse_request};
+use super::head::RequestHead;
 use super::{HeadError, HeadScan, Limits};
 use crate::http::{Body, Headers, Response};
 use crate::net::Stream;
@@ -82,7 +82,7 @@ impl ServerConnection {
         // A whole head is nearly always here by now: no timer for it then.
         let mut scan = HeadScan::default();
         match self.scan(&mut scan) {
-            Ok(Some(end)) => self.parse(end),
+            Ok(Some(end)) => self.parse(scan, end),
             Err(error) => Next::Refused(error),
             Ok(None) => match within(timeouts.head, self.complete(scan)).await {
                 Some(next) => next,
@@ -187,16 +187,16 @@ impl ServerConnection {
                 return Next::Closed;
             }
             match self.scan(&mut scan) {
-                Ok(Some(end)) => return self.parse(end),
+                Ok(Some(end)) => return self.parse(scan, end),
                 Ok(None) => {}
                 Err(error) => return Next::Refused(error),
             }
         }
     }
 
-    fn parse(&self, end: usize) -> Next {
+    fn parse(&self, scan: HeadScan, end: usize) -> Next {
         let mut connection = self.connection.borrow_mut();
-        let head = match parse_request(connection.take(end), &self.limits) {
+        let head = match scan.request(connection.take(end), &self.limits) {
             Ok(head) => head,
             Err(error) => return Next::Refused(error),
         };

@@ -146,7 +146,7 @@ impl HeaderMatcher {
 
     /// Whether a response's or trailer's fields meet it; of the pseudo-headers only `:status` is known.
     pub fn matches_fields(&self, status: Option<http::StatusCode>, headers: &Headers) -> bool {
-        self.decide(Quantifier::Any, |mut each| match &self.field {
+        self.decide(Quantifier::Any, |each| match &self.field {
             HeaderField::Name(name) => visit(headers, name, each),
             HeaderField::Status => match &status {
                 Some(status) => (true, each(status.as_str().as_bytes())),

@@ -91,6 +91,8 @@ pub struct FilterConfig {
     pub disabled: bool,
     /// What the filter compiled of the message.
     pub compiled: Option<Arc<dyn Any + Send + Sync>>,
+    /// The filter is a guard, and something of the message was not understood: routes with it refuse.
+    pub refuse: Option<Arc<str>>,
 }
 
 /// Configurations of filters by name, least specific first.
@@ -109,7 +111,7 @@ impl RouteEntry {
     }
 
     /// The most specific configuration of a filter for this route.
-    pub fn filter(&self, name: &str, weighted: Option<&WeightedCluster>) -> Option<&FilterConfig> {
+    pub fn filter<'a>(&'a self, name: &str, weighted: Option<&'a WeightedCluster>) -> Option<&'a FilterConfig> {
         weighted
             .and_then(|weighted| weighted.filters.most_specific(name))
             .or_else(|| self.filters.most_specific(name))

@@ -88,6 +88,8 @@ pub struct WeightedCluster {
     pub host_rewrite: Option<Bytes>,
     /// Configurations of filters.
     pub filters: FilterConfigs,
+    /// One of them guards, and something of it was not understood: 503.
+    pub refuse: Option<Arc<str>>,
 }
 
 /// The cluster of a share.

@@ -7,16 +7,18 @@ use std::net::IpAddr;
 use carbyne_engine::forward::Downstream;
 use carbyne_engine::http::Request;
 use http::HeaderValue;
+use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ForwardClientCertDetails as ClientCert;
 
 use super::names;
-use super::options::{ClientCert, HttpOptions};
+use crate::plan::http::ClientRules;
 
 /// Settles the head; returns the client's address as far as it can be trusted.
-pub fn settle(request: &mut Request, downstream: &Downstream, options: &HttpOptions) -> Option<IpAddr> {
+pub fn settle(request: &mut Request, downstream: &Downstream, options: &ClientRules) -> Option<IpAddr> {
+    let trusted_hops = options.trusted_hops as usize;
     let direct = downstream.remote.socket().map(|address| address.ip());
     let secure = downstream.tls.is_some();
-    let forwarded = forwarded_for(request, options.trusted_hops, options.use_remote_address);
-    let client = if options.use_remote_address && options.trusted_hops == 0 {
+    let forwarded = forwarded_for(request, trusted_hops, options.use_remote_address);
+    let client = if options.use_remote_address && trusted_hops == 0 {
         direct
     } else {
         forwarded.client.or(direct)
@@ -34,7 +36,7 @@ pub fn settle(request: &mut Request, downstream: &Downstream, options: &HttpOpti
         {
             append(request, &names::FORWARDED_FOR, &direct.to_string());
         }
-        if options.trusted_hops == 0 || !request.headers.contains(&names::FORWARDED_PROTO) {
+        if trusted_hops == 0 || !request.headers.contains(&names::FORWARDED_PROTO) {
             set_proto(request, secure);
         }
     } else if !request.headers.contains(&names::FORWARDED_PROTO) {
@@ -66,7 +68,8 @@ struct Forwarded {
 /// The address that the last of `hops` trusted proxies saw; without trusted ones the last address.
 fn forwarded_for(request: &Request, hops: usize, edge: bool) -> Forwarded {
     let mut addresses = Vec::new();
-    for value in request.headers.all(&names::FORWARDED_FOR) {
+    let name = names::FORWARDED_FOR;
+    for value in request.headers.all(&name) {
         // Bytes that are no text make the whole list worthless: nobody is trusted then.
         let Ok(text) = value.to_str() else {
             return Forwarded { count: 0, client: None };
@@ -75,10 +78,11 @@ fn forwarded_for(request: &Request, hops: usize, edge: bool) -> Forwarded {
     }
     // At an edge the connection's own address counts as the first hop.
     let back = if edge { hops } else { hops + 1 };
-    let client = back
-        .checked_sub(0)
-        .filter(|back| *back > 0 && *back <= addresses.len())
-        .and_then(|back| addresses[addresses.len() - back].parse().ok());
+    let client = addresses
+        .len()
+        .checked_sub(back)
+        .and_then(|index| addresses.get(index))
+        .and_then(|address| address.parse().ok());
     Forwarded {
         count: addresses.len(),
         client,
@@ -132,16 +136,16 @@ fn append(request: &mut Request, name: &http::HeaderName, value: &str) {
 }
 
 /// Envoy: `mutateXfccRequestHeader`.
-fn client_cert(request: &mut Request, downstream: &Downstream, options: &HttpOptions) {
-    if options.client_cert == ClientCert::AlwaysForwardOnly {
+fn client_cert(request: &mut Request, downstream: &Downstream, options: &ClientRules) {
+    if options.forward_certificate == ClientCert::AlwaysForwardOnly {
         return;
     }
     let peer = downstream.tls.as_ref().filter(|tls| tls.peer.is_some());
-    let Some(tls) = peer.filter(|_| options.client_cert != ClientCert::Sanitize) else {
+    let Some(tls) = peer.filter(|_| options.forward_certificate != ClientCert::Sanitize) else {
         request.headers.remove(&names::FORWARDED_CLIENT_CERT);
         return;
     };
-    if options.client_cert == ClientCert::ForwardOnly {
+    if options.forward_certificate == ClientCert::ForwardOnly {
         return;
     }
     let Some(peer) = &tls.peer else { return };
@@ -150,7 +154,7 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &HttpOpt
         push(&mut element, "By", uri);
     }
     push(&mut element, "Hash", &peer.fingerprint);
-    let wanted = options.client_cert_details;
+    let wanted = options.certificate_details;
     if wanted.cert {
         push(&mut element, "Cert", &format!("\"{}\"", peer.pem_url_encoded()));
     }
@@ -171,7 +175,7 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &HttpOpt
             push(&mut element, "DNS", name);
         }
     }
-    match options.client_cert {
+    match options.forward_certificate {
         ClientCert::AppendForward => append(request, &names::FORWARDED_CLIENT_CERT, &element),
         _ => set(request, names::FORWARDED_CLIENT_CERT, &element),
     }
@@ -192,6 +196,7 @@ mod tests {
     use http::HeaderName;
 
     use super::*;
+    use crate::plan::http::CertificateDetails;
 
     fn downstream(remote: &str) -> Downstream {
         let remote = Address::Tcp(SocketAddr::new(remote.parse().unwrap(), 5000));
@@ -206,23 +211,43 @@ mod tests {
         }
     }
 
-    fn edge(trusted_hops: usize) -> HttpOptions {
-        HttpOptions {
+    fn edge(trusted_hops: u32) -> ClientRules {
+        ClientRules {
             use_remote_address: true,
             trusted_hops,
-            ..HttpOptions::default()
+            ..sidecar()
+        }
+    }
+
+    fn sidecar() -> ClientRules {
+        ClientRules {
+            use_remote_address: false,
+            trusted_hops: 0,
+            skip_forwarded_for: false,
+            internal: [].into(),
+            internal_unix: false,
+            forward_certificate: ClientCert::Sanitize,
+            certificate_details: CertificateDetails {
+                subject: true,
+                cert: false,
+                chain: false,
+                dns: true,
+                uri: true,
+            },
+            append_forwarded_port: false,
+            ipv4_as_ipv6: false,
         }
     }
 
     #[test]
     fn forwarded_for_and_the_client() {
-        let cases: &[(HttpOptions, Option<&str>, &str, Option<&str>)] = &[
+        let cases: &[(ClientRules, Option<&str>, &str, Option<&str>)] = &[
             (edge(0), None, "9.9.9.9", Some("9.9.9.9")),
             (edge(0), Some("1.1.1.1"), "9.9.9.9", Some("1.1.1.1,9.9.9.9")),
             (edge(1), Some("1.1.1.1, 2.2.2.2"), "2.2.2.2", Some("1.1.1.1,2.2.2.2,9.9.9.9")),
             (edge(5), Some("1.1.1.1"), "9.9.9.9", Some("1.1.1.1,9.9.9.9")),
-            (HttpOptions::default(), None, "9.9.9.9", None),
-            (HttpOptions::default(), Some("1.1.1.1, 2.2.2.2"), "2.2.2.2", Some("1.1.1.1, 2.2.2.2")),
+            (sidecar(), None, "9.9.9.9", None),
+            (sidecar(), Some("1.1.1.1, 2.2.2.2"), "2.2.2.2", Some("1.1.1.1, 2.2.2.2")),
         ];
         for (options, sent, client, forwarded) in cases {
             let mut request = Request::get("h", "/");
@@ -256,9 +281,9 @@ mod tests {
     #[test]
     fn a_client_certificate_that_nobody_showed_is_not_told() {
         let mut request = Request::get("h", "/");
-        let options = HttpOptions {
-            client_cert: ClientCert::AppendForward,
-            ..HttpOptions::default()
+        let options = ClientRules {
+            forward_certificate: ClientCert::AppendForward,
+            ..sidecar()
         };
         request
             .headers

@@ -1,0 +1,72 @@
+//! The network filters of a chain: what every connection passes before its last filter.
+
+use carbyne_engine::forward::Downstream;
+use carbyne_engine::net::Stream;
+
+use super::planned::Planned;
+use super::rbac::{Decision, Facts, RbacFilter};
+use crate::context::Metadata;
+use crate::plan::Environment;
+use crate::plan::error::Rejection;
+use crate::plan::filter::{NetworkFilterKind, NetworkFilterPlan};
+use crate::server::tcp::StreamFacts;
+
+/// One compiled filter.
+#[derive(Debug)]
+pub enum NetworkFilter {
+    /// Access rules.
+    Rbac(Box<RbacFilter>),
+    /// Nothing passes.
+    Refuse(super::refuse::Refuse),
+}
+
+/// What becomes of a connection.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It goes on.
+    Pass,
+    /// It is closed, for this reason (`%CONNECTION_TERMINATION_DETAILS%`).
+    Close(String),
+}
+
+impl NetworkFilter {
+    /// Compiles a filter; nothing where it has no part of its own here.
+    pub fn compile(plan: &NetworkFilterPlan, environment: &Environment) -> Result<Option<Self>, Rejection> {
+        Ok(match &plan.kind {
+            NetworkFilterKind::Rbac(message) => {
+                let planned = environment.plan_message(&**message, RbacFilter::plan_network)?;
+                Some(match planned.plan {
+                    Planned::Serves(filter) => Self::Rbac(Box::new(filter)),
+                    Planned::Refuses(refuse) => Self::Refuse(refuse),
+                })
+            }
+            NetworkFilterKind::Refuse(reason) => {
+                Some(Self::Refuse(super::refuse::Refuse::because(&plan.name, reason.clone())))
+            }
+            NetworkFilterKind::Http(_)
+            | NetworkFilterKind::MetadataExchange(_)
+            | NetworkFilterKind::Stats(_)
+            | NetworkFilterKind::Tcp(_) => None,
+        })
+    }
+
+    /// Passes a new connection.
+    pub async fn connect(
+        &self,
+        _stream: &mut Stream,
+        downstream: &Downstream,
+        _facts: &mut StreamFacts,
+    ) -> Verdict {
+        match self {
+            Self::Rbac(filter) => {
+                let known = Metadata::default();
+                let facts = Facts::connection(downstream, &known);
+                match filter.check_connection(&facts, &mut Metadata::default()) {
+                    Decision::Allow => Verdict::Pass,
+                    Decision::Deny(denial) => Verdict::Close(denial.details()),
+                }
+            }
+            Self::Refuse(refuse) => Verdict::Close(refuse.details().to_owned()),
+        }
+    }
+}
