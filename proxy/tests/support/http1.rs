@@ -79,6 +79,8 @@ impl Connection {
 
     /// Over a stream that somebody else opened; `socket` is the TCP connection under it.
     pub fn over(stream: Box<dyn Stream>, socket: TcpStream) -> Self {
+        // A peer that no longer reads must not hold the suite.
+        socket.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
         Self { stream, socket, buffer: Vec::new(), ended: false }
     }
 

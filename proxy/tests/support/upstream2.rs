@@ -37,19 +37,25 @@ struct Shared {
     log: Log,
     scripts: Mutex<VecDeque<Vec<Act>>>,
     identity: Option<ServerIdentity>,
+    /// Answers with the method and the target that it was asked for, not with its name.
+    telling: bool,
 }
 
 impl Upstream2 {
     /// A server that answers 200 with its name as the body, unless a script says otherwise.
     pub fn plain(name: &str, log: &Log) -> Self {
-        Self::bind(name, log, None)
+        Self::bind(name, log, None, false)
+    }
+
+    pub fn telling(name: &str, log: &Log) -> Self {
+        Self::bind(name, log, None, true)
     }
 
     pub fn tls(name: &str, log: &Log, identity: ServerIdentity) -> Self {
-        Self::bind(name, log, Some(identity))
+        Self::bind(name, log, Some(identity), false)
     }
 
-    fn bind(name: &str, log: &Log, identity: Option<ServerIdentity>) -> Self {
+    fn bind(name: &str, log: &Log, identity: Option<ServerIdentity>, telling: bool) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -57,6 +63,7 @@ impl Upstream2 {
             log: Arc::clone(log),
             scripts: Mutex::default(),
             identity,
+            telling,
         });
         let inside = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -143,10 +150,10 @@ fn serve(shared: &Shared, number: usize, socket: TcpStream) -> Result<(), End> {
             continue;
         }
         let Some(seen) = open.remove(&found.stream) else { continue };
-        let is_head = seen.line.starts_with("HEAD ");
+        let line = seen.line.clone();
         shared.log.lock().unwrap().push(seen);
         let script = shared.scripts.lock().unwrap().pop_front();
-        if !perform(shared, &mut frames, found.stream, script, is_head)? {
+        if !perform(shared, &mut frames, found.stream, script, &line)? {
             return Ok(());
         }
     }
@@ -158,12 +165,15 @@ fn perform(
     frames: &mut Frames,
     stream: u32,
     script: Option<Vec<Act>>,
-    is_head: bool,
+    line: &str,
 ) -> Result<bool, End> {
     let Some(script) = script else {
+        let is_head = line.starts_with("HEAD ");
+        let told = line.rsplit_once(' ').map_or(line, |(front, _)| front);
+        let body = if shared.telling { told } else { &shared.name };
         frames.send(&headers(stream, is_head, &[(":status", "200"), ("content-type", "text/plain")]));
         if !is_head {
-            frames.send(&data(stream, true, shared.name.as_bytes()));
+            frames.send(&data(stream, true, body.as_bytes()));
         }
         return Ok(true);
     };
