@@ -90,6 +90,8 @@ pub fn manager(name: &str, virtual_hosts: Value, filters: Vec<Value>, fields: Va
     http_filters.push(router());
     let mut manager = json!({
         "stat_prefix": name,
+        // A second for the peer to close first, on each of a hundred errors, is a long time.
+        "delayed_close_timeout": "0.02s",
         "route_config": {"name": name, "virtual_hosts": virtual_hosts, "validate_clusters": false},
         "http_filters": http_filters,
         "access_log": [json_log(log_fields())],

@@ -90,7 +90,7 @@ impl Transcript {
     }
 
     /// Headers by name; values of one name stay in their order.
-    fn headers(&mut self, prefix: &str, headers: &[(String, String)]) {
+    pub fn headers(&mut self, prefix: &str, headers: &[(String, String)]) {
         let mut sorted: Vec<_> = headers.iter().collect();
         sorted.sort_by(|left, right| left.0.cmp(&right.0));
         for (name, value) in sorted {
@@ -137,7 +137,10 @@ fn steady(name: &str, value: &str) -> String {
         "date" => "(date)".to_owned(),
         "x-request-id" if is_uuid(value) => "(uuid)".to_owned(),
         "x-envoy-upstream-service-time" if digits => "(milliseconds)".to_owned(),
-        "sec-websocket-key" => "(key)".to_owned(),
+        // What is left of the time of all tries, up to 50 ms less than at the beginning.
+        "x-envoy-expected-rq-timeout-ms" if digits => {
+            value.parse::<u64>().map_or_else(|_| value.to_owned(), |left| (left.div_ceil(50) * 50).to_string())
+        }
         _ => value.to_owned(),
     }
 }

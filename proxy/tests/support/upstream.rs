@@ -75,26 +75,42 @@ struct Shared {
     bytes: Mutex<Vec<u8>>,
     connections: Mutex<usize>,
     identity: Option<ServerIdentity>,
-    plain: bool,
+    kind: Kind,
+}
+
+/// What an upstream does without a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Answers with its name.
+    Named,
+    /// Answers with the request line's method and target.
+    Telling,
+    /// Speaks no HTTP: echoes bytes.
+    Bytes,
 }
 
 impl Upstream {
     /// A server that answers 200 with its name as the body, unless a script says otherwise.
     pub fn http(name: &str, log: &Log) -> Self {
-        Self::bind(name, log, None, false)
+        Self::bind(name, log, None, Kind::Named)
+    }
+
+    /// A server that answers with the method and the target that it was asked for.
+    pub fn telling(name: &str, log: &Log) -> Self {
+        Self::bind(name, log, None, Kind::Telling)
     }
 
     /// The same behind TLS.
     pub fn https(name: &str, log: &Log, identity: ServerIdentity) -> Self {
-        Self::bind(name, log, Some(identity), false)
+        Self::bind(name, log, Some(identity), Kind::Named)
     }
 
     /// A server of plain bytes: the script runs once a connection; without one it echoes.
     pub fn tcp(name: &str, log: &Log) -> Self {
-        Self::bind(name, log, None, true)
+        Self::bind(name, log, None, Kind::Bytes)
     }
 
-    fn bind(name: &str, log: &Log, identity: Option<ServerIdentity>, plain: bool) -> Self {
+    fn bind(name: &str, log: &Log, identity: Option<ServerIdentity>, kind: Kind) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -104,7 +120,7 @@ impl Upstream {
             bytes: Mutex::default(),
             connections: Mutex::default(),
             identity,
-            plain,
+            kind,
         });
         let inside = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -241,7 +257,7 @@ impl Serving {
     }
 
     fn run(mut self) {
-        if self.shared.plain {
+        if self.shared.kind == Kind::Bytes {
             let script = self.next_script().unwrap_or_else(|| vec![Act::Echo]);
             self.perform(&script).map(drop).unwrap_or_default();
             return;
@@ -274,7 +290,10 @@ impl Serving {
     }
 
     fn usual(&self, seen: &Seen) -> Vec<Act> {
-        let body = &self.shared.name;
+        let body = match self.shared.kind {
+            Kind::Telling => seen.line.rsplit_once(' ').map_or(seen.line.as_str(), |(front, _)| front),
+            _ => &self.shared.name,
+        };
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
         let body = if seen.line.starts_with("HEAD ") {
             ""

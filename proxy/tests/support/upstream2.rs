@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::http1::{Connection, End, Stream};
-use super::http2::{
-    Frame, Frames, PREFACE, data, frame, goaway, headers, kind, reset, settings, window_update,
-};
+use super::http2::{Frame, Frames, PREFACE, data, frame, goaway, headers, kind, reset, settings, window_update};
 use super::tls::ServerIdentity;
 use super::upstream::{Log, Seen};
 
@@ -20,11 +18,7 @@ pub enum Act {
     Reset(u32),
     GoAway(u32),
     /// A frame that is none of the above, on the stream of the request.
-    Frame {
-        kind: u8,
-        flags: u8,
-        payload: Vec<u8>,
-    },
+    Frame { kind: u8, flags: u8, payload: Vec<u8> },
     Wait(Duration),
     Hang,
     Close,
@@ -43,19 +37,25 @@ struct Shared {
     log: Log,
     scripts: Mutex<VecDeque<Vec<Act>>>,
     identity: Option<ServerIdentity>,
+    /// Answers with the method and the target that it was asked for, not with its name.
+    telling: bool,
 }
 
 impl Upstream2 {
     /// A server that answers 200 with its name as the body, unless a script says otherwise.
     pub fn plain(name: &str, log: &Log) -> Self {
-        Self::bind(name, log, None)
+        Self::bind(name, log, None, false)
+    }
+
+    pub fn telling(name: &str, log: &Log) -> Self {
+        Self::bind(name, log, None, true)
     }
 
     pub fn tls(name: &str, log: &Log, identity: ServerIdentity) -> Self {
-        Self::bind(name, log, Some(identity))
+        Self::bind(name, log, Some(identity), false)
     }
 
-    fn bind(name: &str, log: &Log, identity: Option<ServerIdentity>) -> Self {
+    fn bind(name: &str, log: &Log, identity: Option<ServerIdentity>, telling: bool) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -63,6 +63,7 @@ impl Upstream2 {
             log: Arc::clone(log),
             scripts: Mutex::default(),
             identity,
+            telling,
         });
         let inside = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -99,9 +100,7 @@ fn serve(shared: &Shared, number: usize, socket: TcpStream) -> Result<(), End> {
     let stream: Box<dyn Stream> = match &shared.identity {
         None => Box::new(socket.try_clone().map_err(gone)?),
         Some(identity) => {
-            let (stream, text) = identity
-                .accept(socket.try_clone().map_err(gone)?)
-                .map_err(gone)?;
+            let (stream, text) = identity.accept(socket.try_clone().map_err(gone)?).map_err(gone)?;
             description = Some(text);
             Box::new(stream)
         }
@@ -150,13 +149,11 @@ fn serve(shared: &Shared, number: usize, socket: TcpStream) -> Result<(), End> {
         if !found.ends_stream() {
             continue;
         }
-        let Some(seen) = open.remove(&found.stream) else {
-            continue;
-        };
-        let is_head = seen.line.starts_with("HEAD ");
+        let Some(seen) = open.remove(&found.stream) else { continue };
+        let line = seen.line.clone();
         shared.log.lock().unwrap().push(seen);
         let script = shared.scripts.lock().unwrap().pop_front();
-        if !perform(shared, &mut frames, found.stream, script, is_head)? {
+        if !perform(shared, &mut frames, found.stream, script, &line)? {
             return Ok(());
         }
     }
@@ -168,16 +165,15 @@ fn perform(
     frames: &mut Frames,
     stream: u32,
     script: Option<Vec<Act>>,
-    is_head: bool,
+    line: &str,
 ) -> Result<bool, End> {
     let Some(script) = script else {
-        frames.send(&headers(
-            stream,
-            is_head,
-            &[(":status", "200"), ("content-type", "text/plain")],
-        ));
+        let is_head = line.starts_with("HEAD ");
+        let told = line.rsplit_once(' ').map_or(line, |(front, _)| front);
+        let body = if shared.telling { told } else { &shared.name };
+        frames.send(&headers(stream, is_head, &[(":status", "200"), ("content-type", "text/plain")]));
         if !is_head {
-            frames.send(&data(stream, true, shared.name.as_bytes()));
+            frames.send(&data(stream, true, body.as_bytes()));
         }
         return Ok(true);
     };
@@ -195,19 +191,13 @@ fn perform(
             Act::GoAway(code) => {
                 frames.send(&goaway(stream, code));
             }
-            Act::Frame {
-                kind,
-                flags,
-                payload,
-            } => {
+            Act::Frame { kind, flags, payload } => {
                 frames.send(&frame(kind, flags, stream, &payload));
             }
             Act::Wait(time) => std::thread::sleep(time),
             Act::Hang => {
                 // Until the peer gives this stream up.
-                while !matches!(frames.next_of_stream(FOR_EVER)?, Frame { kind: kind::RST_STREAM, stream: other, .. } if other == stream)
-                {
-                }
+                while !matches!(frames.next_of_stream(FOR_EVER)?, Frame { kind: kind::RST_STREAM, stream: other, .. } if other == stream) {}
             }
             Act::Close => return Ok(false),
         }
@@ -216,11 +206,6 @@ fn perform(
 }
 
 fn request_line(fields: &[(String, String)]) -> String {
-    let of = |name: &str| {
-        fields
-            .iter()
-            .find(|(other, _)| other == name)
-            .map_or("", |(_, value)| value)
-    };
+    let of = |name: &str| fields.iter().find(|(other, _)| other == name).map_or("", |(_, value)| value);
     format!("{} {} HTTP/2", of(":method"), of(":path"))
 }

@@ -1,0 +1,71 @@
+//! The corpus and how it runs.
+
+mod frames;
+mod http1;
+mod http2;
+mod matrix;
+mod peer;
+mod row;
+mod upstreams;
+
+use std::time::Instant;
+
+use crate::support::report_cases;
+use matrix::{Column, Matrix};
+use peer::{Kind, Peer};
+use row::{Pair, Row, Verdict};
+
+/// All rows of a pair.
+fn rows(pair: Pair) -> Vec<Row> {
+    let mut rows = if pair.speaks_http2() { [http2::rows(), frames::rows()].concat() } else { http1::rows() };
+    rows.extend(upstreams::rows(pair));
+    rows
+}
+
+#[test]
+fn every_peer_meets_the_corpus() {
+    let peers_only = std::env::var("CARBYNE_ATTACKS").is_ok_and(|value| value == "peers-only");
+    let wanted = std::env::var("CARBYNE_CASE").unwrap_or_default();
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !(peers_only && *kind == Kind::Carbyne)).collect();
+    let threads: Vec<_> = kinds
+        .iter()
+        .map(|kind| {
+            let (kind, wanted) = (*kind, wanted.clone());
+            std::thread::spawn(move || column(kind, &wanted))
+        })
+        .collect();
+    let columns: Vec<Column> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let matrix = Matrix::new(Pair::ALL.map(|pair| (pair, rows(pair))).into(), columns);
+    let ran = matrix.ran(&wanted);
+    report_cases("attacks", ran, matrix.all());
+    println!("{}", matrix.summary());
+    let bad = matrix.failures(Kind::Carbyne);
+    assert!(bad.is_empty(), "{} of {ran} attacks are not withstood:\n{}", bad.len(), bad.join("\n"));
+    if wanted.is_empty() && !peers_only {
+        matrix.keep_page();
+    }
+}
+
+/// Every row through one peer.
+fn column(kind: Kind, wanted: &str) -> Column {
+    let started = Instant::now();
+    let mut peer = Peer::start(kind);
+    let mut cells = Vec::new();
+    for pair in Pair::ALL {
+        for row in rows(pair).iter().filter(|row| row.name.contains(wanted)) {
+            let outcome = peer.meet(pair, row);
+            let verdict = row.judge(&outcome);
+            if std::env::var("CARBYNE_SHOW").is_ok() {
+                println!("{kind:?} {pair} {}: {outcome} {verdict:?}", row.name);
+            }
+            cells.push(((pair, row.title()), (outcome, verdict)));
+            if !peer.is_running() {
+                let last = cells.last_mut().unwrap();
+                last.1.1 = Verdict::Bad("the process ended".to_owned());
+                peer = Peer::start(kind);
+            }
+        }
+    }
+    println!("{kind:?}: {:.1} s", started.elapsed().as_secs_f32());
+    Column { kind, cells }
+}

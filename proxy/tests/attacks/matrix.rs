@@ -1,0 +1,144 @@
+//! What every peer did with every row, and the page that shows it.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use super::peer::Kind;
+use super::row::{Outcome, Pair, Row, Verdict};
+
+/// What one peer did.
+pub struct Column {
+    pub kind: Kind,
+    pub cells: Vec<((Pair, String), (Outcome, Verdict))>,
+}
+
+pub struct Matrix {
+    tables: Vec<(Pair, Vec<Row>)>,
+    columns: Vec<Column>,
+}
+
+const BEGIN: &str = "<!-- attacks:begin (written by proxy/tests/attacks.rs; CARBYNE_WRITE_DOCS=1 writes it anew) -->";
+const END: &str = "<!-- attacks:end -->";
+
+impl Matrix {
+    pub fn new(tables: Vec<(Pair, Vec<Row>)>, columns: Vec<Column>) -> Self {
+        for (pair, rows) in &tables {
+            for (number, row) in rows.iter().enumerate() {
+                let twice = rows[..number].iter().any(|other| other.family == row.family && other.name == row.name);
+                assert!(!twice, "{pair}: two rows are named {:?}", row.name);
+            }
+        }
+        Self { tables, columns }
+    }
+
+    pub fn all(&self) -> usize {
+        self.tables.iter().map(|(_, rows)| rows.len()).sum()
+    }
+
+    pub fn ran(&self, wanted: &str) -> usize {
+        self.tables.iter().flat_map(|(_, rows)| rows).filter(|row| row.name.contains(wanted)).count()
+    }
+
+    /// How many rows each peer withstands.
+    pub fn summary(&self) -> String {
+        let mut text = String::new();
+        for column in &self.columns {
+            let count = |good: bool| {
+                column.cells.iter().filter(|(_, (_, verdict))| if good { *verdict == Verdict::Good } else { matches!(verdict, Verdict::Bad(_)) }).count()
+            };
+            writeln!(text, "{:?}: {} withstood, {} not", column.kind, count(true), count(false)).unwrap();
+        }
+        text
+    }
+
+    /// The rows that a peer does not withstand.
+    pub fn failures(&self, kind: Kind) -> Vec<String> {
+        let columns = self.columns.iter().filter(|column| column.kind == kind);
+        columns
+            .flat_map(|column| &column.cells)
+            .filter_map(|((pair, name), (outcome, verdict))| match verdict {
+                Verdict::Bad(fault) => Some(format!("{pair} · {name}: {outcome}: {fault}")),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Compares our column of the page with this run, or writes the page.
+    pub fn keep_page(&self) {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/security.md");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("docs/security.md: {error}"));
+        let (front, old, back) = match (text.find(BEGIN), text.find(END)) {
+            (Some(begin), Some(end)) => (&text[..begin], &text[begin + BEGIN.len()..end], &text[end + END.len()..]),
+            _ => (text.as_str(), "", "\n"),
+        };
+        if std::env::var("CARBYNE_WRITE_DOCS").is_ok_and(|value| value == "1") {
+            let separator = if old.is_empty() { "\n" } else { "" };
+            let page = format!("{front}{separator}{BEGIN}\n{}{END}{back}", self.page());
+            std::fs::write(&path, page).unwrap();
+            return;
+        }
+        let (old, new) = (ours(old), ours(&self.page()));
+        let stale: Vec<&String> = new.iter().filter(|row| !old.contains(row)).collect();
+        let gone: Vec<&String> = old.iter().filter(|row| !new.contains(row)).collect();
+        assert!(
+            stale.is_empty() && gone.is_empty(),
+            "docs/security.md is not current: run this suite with CARBYNE_WRITE_DOCS=1\nnow: {stale:#?}\non the page: {gone:#?}"
+        );
+    }
+
+    /// The part between the marks.
+    fn page(&self) -> String {
+        let mut text = String::from(
+            "\n## What is sent, and what comes back\n\n\
+             Each row went through all four programs in one run, each with the same limits (a second for a head, a body or an idle\n\
+             connection). `400` an error, `close` without an answer, `RST` of the stream, `GOAWAY` of the connection, `waits` nothing within\n\
+             the time, `cut` an answer that breaks off, — the program does not speak this pair. **✗** marks what must not be: a bad request\n\
+             that was served, a request at the upstream that can be read in two ways, a connection that goes on where it must end.\n",
+        );
+        for (pair, rows) in &self.tables {
+            write!(text, "\n### {pair}\n\n| family | what | Carbyne | Envoy | nginx | HAProxy |\n|---|---|---|---|---|---|\n").unwrap();
+            for row in rows {
+                write!(text, "| {} | {} |", row.family, escaped(&row.name)).unwrap();
+                for kind in Kind::ALL {
+                    write!(text, " {} |", self.cell(kind, *pair, row)).unwrap();
+                }
+                text.push('\n');
+            }
+        }
+        text.push('\n');
+        text
+    }
+
+    fn cell(&self, kind: Kind, pair: Pair, row: &Row) -> String {
+        let column = self.columns.iter().find(|column| column.kind == kind);
+        let Some((_, (outcome, verdict))) =
+            column.and_then(|column| column.cells.iter().find(|((other, name), _)| *other == pair && *name == row.title()))
+        else {
+            return "?".to_owned();
+        };
+        match verdict {
+            Verdict::Bad(_) => format!("{outcome} **✗**"),
+            Verdict::Good | Verdict::None => outcome.to_string(),
+        }
+    }
+}
+
+/// Pair, row and our cell of every line of the page.
+fn ours(page: &str) -> Vec<String> {
+    let mut pair = "";
+    let mut rows = Vec::new();
+    for line in page.lines() {
+        if let Some(name) = line.strip_prefix("### ") {
+            pair = name;
+        }
+        let cells: Vec<&str> = line.split(" | ").collect();
+        if cells.len() == 6 && !line.starts_with("| family") {
+            rows.push(format!("{pair} {} · {}: {}", cells[0], cells[1], cells[2]));
+        }
+    }
+    rows
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('|', "\\|")
+}
