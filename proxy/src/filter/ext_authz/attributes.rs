@@ -177,7 +177,7 @@ fn joined(fields: &[(&str, &[u8])]) -> BTreeMap<String, String> {
 /// What the client asked for, as `x-forwarded-proto` or the connection tells.
 fn scheme(exchange: &Exchange<Context>) -> &'static str {
     let told = exchange.request.headers.get(&FORWARDED_PROTO).map(http::HeaderValue::as_bytes);
-    let secure = told.map_or(exchange.downstream.tls.is_some(), |told| told == b"https");
+    let secure = told.map_or_else(|| exchange.downstream.tls.is_some(), |told| told == b"https");
     if secure { "https" } else { "http" }
 }
 

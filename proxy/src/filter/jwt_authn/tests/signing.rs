@@ -1,9 +1,9 @@
 //! Keys of every kind, made for each run, and tokens signed with them.
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaPublicKeyComponents};
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ pub(super) struct Signer {
     key: Secret,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a handful of keys in a test")]
 enum Secret {
     Ec(EcdsaKeyPair),
     Ed(Ed25519KeyPair),
