@@ -23,9 +23,15 @@ fn issuer(status: &'static str, body: String) -> (SocketAddr, Arc<AtomicUsize>) 
             let mut buffer = [0; 2048];
             while let Ok(length @ 1..) = stream.read(&mut buffer) {
                 let head = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                assert!(head.starts_with("GET /keys?a HTTP/1.1\r\nhost: issuer.example\r\n"), "{head}");
+                assert!(
+                    head.starts_with("GET /keys?a HTTP/1.1\r\nhost: issuer.example\r\n"),
+                    "{head}"
+                );
                 count.fetch_add(1, Ordering::SeqCst);
-                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
                 if stream.write_all(answer.as_bytes()).is_err() {
                     break;
                 }
@@ -55,11 +61,21 @@ fn keys_are_fetched_once_and_only_for_tokens() {
     let token = signer.token(&json!({"iss": "A"}));
     run(async {
         let mut missing = exchange(request("GET", "/", &[]));
-        assert_eq!(details(filter.request(&mut missing, None, &clusters).await), "jwt_authn_access_denied{Jwt_is_missing}");
+        assert_eq!(
+            details(filter.request(&mut missing, None, &clusters).await),
+            "jwt_authn_access_denied{Jwt_is_missing}"
+        );
         assert_eq!(asked.load(Ordering::SeqCst), 0);
         for _ in 0..3 {
-            let mut good = exchange(request("GET", "/", &[("authorization", &format!("Bearer {token}"))]));
-            assert_eq!(details(filter.request(&mut good, None, &clusters).await), "ok");
+            let mut good = exchange(request(
+                "GET",
+                "/",
+                &[("authorization", &format!("Bearer {token}"))],
+            ));
+            assert_eq!(
+                details(filter.request(&mut good, None, &clusters).await),
+                "ok"
+            );
         }
         assert_eq!(asked.load(Ordering::SeqCst), 1);
         let keys = filter.remote_keys().next().unwrap();
@@ -74,7 +90,11 @@ fn without_keys_every_token_is_refused() {
     let token = signer.token(&json!({"iss": "A"}));
     let refused = "jwt_authn_access_denied{Jwks_remote_fetch_is_failed}";
     let ask = |filter: &JwtAuthnFilter, clusters: &OneHost| {
-        let mut exchange = exchange(request("GET", "/", &[("authorization", &format!("Bearer {token}"))]));
+        let mut exchange = exchange(request(
+            "GET",
+            "/",
+            &[("authorization", &format!("Bearer {token}"))],
+        ));
         details(run(filter.request(&mut exchange, None, clusters)))
     };
     let good = set(&[signer.jwk(&[])]);
@@ -83,16 +103,34 @@ fn without_keys_every_token_is_refused() {
         ("302 Found", good.clone(), refused),
         ("200 OK", "nonsense".to_owned(), refused),
         ("200 OK", "x".repeat((1 << 20) + 1), refused),
-        ("200 OK", set(&[]), "jwt_authn_access_denied{Jwks_doesn't_have_any_valid_public_key}"),
+        (
+            "200 OK",
+            set(&[]),
+            "jwt_authn_access_denied{Jwks_doesn't_have_any_valid_public_key}",
+        ),
         ("200 OK", good.clone(), "ok"),
     ] {
         let (address, _) = issuer(status, body);
-        assert_eq!(ask(&filter("service"), &OneHost::at(address, Protocol::Http1)), expected, "{status}");
+        assert_eq!(
+            ask(&filter("service"), &OneHost::at(address, Protocol::Http1)),
+            expected,
+            "{status}"
+        );
     }
     let (address, _) = issuer("200 OK", good);
-    assert_eq!(ask(&filter("another"), &OneHost::at(address, Protocol::Http1)), refused);
-    let mut exchange = exchange(request("GET", "/", &[("authorization", &format!("Bearer {token}"))]));
-    assert_eq!(details(run(filter("service").request(&mut exchange, None, &Nobody))), refused);
+    assert_eq!(
+        ask(&filter("another"), &OneHost::at(address, Protocol::Http1)),
+        refused
+    );
+    let mut exchange = exchange(request(
+        "GET",
+        "/",
+        &[("authorization", &format!("Bearer {token}"))],
+    ));
+    assert_eq!(
+        details(run(filter("service").request(&mut exchange, None, &Nobody))),
+        refused
+    );
 }
 
 #[test]
@@ -105,7 +143,15 @@ fn who_waits_for_a_failing_fetch_shares_its_failure() {
         let worker = exchange(request("GET", "/", &[])).worker;
         let ask = || keys.ensure(&clusters, &worker);
         let results = tokio::join!(ask(), ask(), ask(), ask());
-        assert_eq!(results, (Err(Failure::Fetch), Err(Failure::Fetch), Err(Failure::Fetch), Err(Failure::Fetch)));
+        assert_eq!(
+            results,
+            (
+                Err(Failure::Fetch),
+                Err(Failure::Fetch),
+                Err(Failure::Fetch),
+                Err(Failure::Fetch)
+            )
+        );
     });
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }

@@ -3,7 +3,9 @@
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaPublicKeyComponents};
+use aws_lc_rs::signature::{
+    self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaPublicKeyComponents,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -35,7 +37,10 @@ impl Signer {
                 };
                 let mut secret = [0; 64];
                 aws_lc_rs::rand::fill(&mut secret).unwrap();
-                (json!({"kty": "oct", "k": encode(&secret)}), Secret::Hmac(hmac::Key::new(hash, &secret)))
+                (
+                    json!({"kty": "oct", "k": encode(&secret)}),
+                    Secret::Hmac(hmac::Key::new(hash, &secret)),
+                )
             }
             "ES256" | "ES384" | "ES512" => {
                 let (signing, curve) = match algorithm {
@@ -47,12 +52,18 @@ impl Signer {
                 let pair = EcdsaKeyPair::from_pkcs8(signing, document.as_ref()).unwrap();
                 let point = pair.public_key().as_ref()[1..].to_vec();
                 let (x, y) = point.split_at(point.len() / 2);
-                (json!({"kty": "EC", "crv": curve, "x": encode(x), "y": encode(y)}), Secret::Ec(pair))
+                (
+                    json!({"kty": "EC", "crv": curve, "x": encode(x), "y": encode(y)}),
+                    Secret::Ec(pair),
+                )
             }
             "EdDSA" => {
                 let document = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
                 let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
-                (json!({"kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref())}), Secret::Ed(pair))
+                (
+                    json!({"kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref())}),
+                    Secret::Ed(pair),
+                )
             }
             _ => {
                 let encoding: &'static dyn RsaEncoding = match algorithm {
@@ -65,10 +76,17 @@ impl Signer {
                 };
                 let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
                 let public: RsaPublicKeyComponents<Vec<u8>> = pair.public_key().into();
-                (json!({"kty": "RSA", "n": encode(&public.n), "e": encode(&public.e)}), Secret::Rsa(pair, encoding))
+                (
+                    json!({"kty": "RSA", "n": encode(&public.n), "e": encode(&public.e)}),
+                    Secret::Rsa(pair, encoding),
+                )
             }
         };
-        Self { algorithm, jwk, key }
+        Self {
+            algorithm,
+            jwk,
+            key,
+        }
     }
 
     /// The key as a set has it, with these further members.
@@ -87,7 +105,11 @@ impl Signer {
 
     /// A token of this header and payload, signed whatever the header says.
     pub(super) fn token_with(&self, header: &Value, payload: &Value) -> String {
-        let signed = format!("{}.{}", encode(header.to_string().as_bytes()), encode(payload.to_string().as_bytes()));
+        let signed = format!(
+            "{}.{}",
+            encode(header.to_string().as_bytes()),
+            encode(payload.to_string().as_bytes())
+        );
         let signature = self.sign(signed.as_bytes());
         format!("{signed}.{}", encode(&signature))
     }
@@ -100,7 +122,8 @@ impl Signer {
             Secret::Hmac(key) => hmac::sign(key, message).as_ref().to_vec(),
             Secret::Rsa(pair, encoding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(*encoding, &random, message, &mut signature).unwrap();
+                pair.sign(*encoding, &random, message, &mut signature)
+                    .unwrap();
                 signature
             }
         }
