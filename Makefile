@@ -12,7 +12,9 @@ CARGO_TARGET_DIR ?= $(CARBYNE_CACHE)/target
 CARGO ?= cargo
 PLATFORM ?= deploy/examples/platform
 # What the side-by-side run is given, e.g. make bench BENCH='--scenario h1-keepalive --quick'.
-BENCH ?=
+BENCH ?= --callgrind=ours
+# Only the suites whose name contains one of these words.
+SUITES ?=
 # 1: every case of the long suites instead of a seeded slice.
 FULL ?=
 
@@ -34,7 +36,7 @@ up: ## run the platform on this machine: control plane, three services and their
 
 test: ## all suites, with their times and counts (root: network namespaces); FULL=1 runs every case
 	@.ci/setup test
-	@.ci/suites
+	@.ci/suites $(SUITES)
 
 bench: ## the side-by-side run against Envoy, nginx, HAProxy and pingora-proxy; BENCH='…' passes options
 	@.ci/setup bench

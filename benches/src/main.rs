@@ -33,9 +33,16 @@ struct Arguments {
     /// Turns of each peer.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Also count user instructions under valgrind (minutes).
-    #[arg(long)]
-    callgrind: bool,
+    /// Also count user instructions under valgrind (minutes): of all peers, or `--callgrind=ours,envoy`.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        num_args = 0..,
+        require_equals = true,
+        default_missing_values = ["ours", "envoy", "nginx", "haproxy", "pingora"]
+    )]
+    callgrind: Vec<Peer>,
     /// Do not count system calls.
     #[arg(long)]
     no_syscalls: bool,
@@ -98,7 +105,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
         peers,
         rounds: arguments.rounds.max(1),
         quick: arguments.quick,
-        callgrind: arguments.callgrind,
+        callgrind: arguments.callgrind.clone(),
         syscalls: !arguments.no_syscalls,
         installation,
         folder: folder.clone(),
@@ -235,12 +242,16 @@ fn absolute(path: &Path) -> Result<PathBuf, BenchError> {
 
 fn command_line(scenario: &Scenario, arguments: &Arguments) -> String {
     let mut options = format!("--scenario {} --rounds {}", scenario.name, arguments.rounds);
-    if !arguments.peers.is_empty() {
-        let names: Vec<&str> = arguments.peers.iter().map(|peer| peer.name()).collect();
-        options += &format!(" --peers {}", names.join(","));
+    for (peers, option) in [
+        (&arguments.peers, "--peers"),
+        (&arguments.callgrind, "--callgrind"),
+    ] {
+        if !peers.is_empty() {
+            let names: Vec<&str> = peers.iter().map(|peer| peer.name()).collect();
+            options += &format!(" {option}={}", names.join(","));
+        }
     }
     for (given, option) in [
-        (arguments.callgrind, " --callgrind"),
         (arguments.no_syscalls, " --no-syscalls"),
         (arguments.quick, " --quick"),
     ] {

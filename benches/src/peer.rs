@@ -118,15 +118,10 @@ impl Peer {
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
         let line = text.lines().find(|line| !line.trim().is_empty());
-        // Envoy prints the path of its binary before the version.
-        line.map(|line| {
-            line.rsplit("version:")
-                .next()
-                .unwrap_or(line)
-                .trim()
-                .to_owned()
-        })
-        .unwrap_or_default()
+        // Envoy prints its path before the version, HAProxy an address after it.
+        line.map(|line| line.rsplit("version:").next().unwrap_or(line))
+            .map(|line| line.split(" - ").next().unwrap_or(line).trim().to_owned())
+            .unwrap_or_default()
     }
 
     fn configuration(self) -> (&'static str, &'static str) {

@@ -25,8 +25,8 @@ pub struct Options {
     pub rounds: usize,
     /// A tenth of the load: shows that all works, is no measurement.
     pub quick: bool,
-    /// Also count user instructions under valgrind.
-    pub callgrind: bool,
+    /// Whose user instructions to count under valgrind.
+    pub callgrind: Vec<Peer>,
     /// Also count system calls.
     pub syscalls: bool,
     /// Where the programs are.
@@ -127,7 +127,7 @@ impl Turn<'_> {
         if Counters::exist() {
             self.counters(traffic, self.share(requests), report).await?;
         }
-        if self.options.callgrind {
+        if self.options.callgrind.contains(&self.peer) {
             self.callgrind(traffic, instrumented, report).await?;
         }
         Ok(())

@@ -1,1 +1,130 @@
-//! Placeholder map, replaced when the room is furnished.
+//! `carbyne`, the tool: one file a verb.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | [`up`] | `carbyne up`: control plane, sample services and sidecars on this machine, from one folder of Istio YAML |
+//! | [`sample_service`] | hidden verb: the small service that `up` starts |
+//! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
+//! | [`terminal`] | what is printed: notes, errors with hints, colours only where somebody looks |
+//! | [`fetch`] | one HTTP request to a known address |
+
+pub mod fetch;
+pub mod sample_service;
+pub mod terminal;
+pub mod tethered;
+pub mod up;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "carbyne",
+    version,
+    about = "Runs and looks after the Carbyne data plane."
+)]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What `carbyne` can do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a folder of Istio YAML on this machine: control plane, sample services, sidecars with mTLS
+    Up(up::Arguments),
+    /// The service that `up` starts behind each sidecar
+    #[command(hide = true)]
+    SampleService(sample_service::Arguments),
+    /// Run a program that ends when the process that started it ends
+    #[command(hide = true)]
+    Tethered(tethered::Arguments),
+}
+
+/// Reads the command line (the first argument is the program), does it, and says how it went:
+/// 0 done, 1 failed, 2 not understood.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nobody can be told when the terminal itself is gone.
+            error.print().ok();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match arguments.verb {
+        Verb::Up(arguments) => up::main(&arguments),
+        Verb::SampleService(arguments) => sample_service::main(&arguments),
+        Verb::Tethered(arguments) => tethered::main(&arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_shows_the_verbs_that_people_use() {
+        let help = Arguments::command().render_long_help().to_string();
+        assert!(help.contains("  up "), "{help}");
+        assert!(
+            !help.contains("sample-service") && !help.contains("tethered"),
+            "{help}"
+        );
+    }
+
+    #[test]
+    fn up_reads_its_arguments() {
+        let line = [
+            "carbyne",
+            "up",
+            "mesh",
+            "--proxy",
+            "/opt/proxy",
+            "--base-dir",
+            "/run/x",
+            "--wait",
+            "3",
+        ];
+        let Verb::Up(up) = Arguments::try_parse_from(line).unwrap().verb else {
+            panic!("another verb");
+        };
+        assert_eq!(up.folder.to_str(), Some("mesh"));
+        assert_eq!(
+            up.proxy.as_deref().and_then(std::path::Path::to_str),
+            Some("/opt/proxy")
+        );
+        assert_eq!(
+            up.base_dir.as_deref().and_then(std::path::Path::to_str),
+            Some("/run/x")
+        );
+        assert_eq!(up.wait, 3);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in [
+            &["carbyne"][..],
+            &["carbyne", "down"],
+            &["carbyne", "up", "a", "b"],
+            &["carbyne", "up", "--wait", "soon"],
+        ] {
+            assert!(Arguments::try_parse_from(line).is_err(), "{line:?}");
+        }
+    }
+}

@@ -18,6 +18,6 @@ pub mod h2_guard;
 pub mod headers;
 pub mod message;
 
-pub use self::body::{Body, BodyError, Frame};
+pub use self::body::{Body, BodyError, Frame, FrameSource};
 pub use self::headers::Headers;
 pub use self::message::{Request, Response};

@@ -1,183 +1,16 @@
-//! The seam `forward::Handler`, proved by a handler of Kong's shape: the target chosen for every try, the
-//! body read by a filter, the error worded by the handler.
+//! The seam `forward::Handler`, proved over HTTP/1 by a handler of Kong's shape.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use carbyne_engine::cluster::{Assignment, Cluster, Endpoint, LocalityEndpoints, Settings};
-use carbyne_engine::forward::retry::{Conditions, RetryPolicy};
-use carbyne_engine::forward::serve::{Refusal, Serve, ServeSettings};
-use carbyne_engine::forward::{
-    Answer, Downstream, Error, Exchange, Handler, Protocol, Route, Target,
-};
-use carbyne_engine::net::Address;
-use carbyne_engine::net::listen::ListenOptions;
-use carbyne_engine::runtime::{Accept, Accepted, Drain, Worker, Workers};
-use http::{HeaderName, HeaderValue, StatusCode};
+use carbyne_engine::forward::Protocol;
 
-/// Tries its targets in order, one a try, as Kong's balancer hands out one target after another.
-#[derive(Debug)]
-struct Gateway {
-    cluster: Arc<Cluster>,
-    log: Sender<String>,
-}
+use self::gateway::gateway;
 
-impl Handler for Gateway {
-    type Context = usize;
-
-    fn context(&self) -> usize {
-        0
-    }
-
-    async fn request(&self, exchange: &mut Exchange<usize>) -> Result<Route, Answer> {
-        let body = exchange
-            .buffer_body(1024)
-            .await
-            .map_err(|_| Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "too large", "body_limit"))?;
-        exchange.context = body.len();
-        let mut retry = RetryPolicy {
-            retries: 3,
-            ..RetryPolicy::default()
-        };
-        retry.on = Conditions::parse("connect-failure,gateway-error").0;
-        Ok(Route {
-            timeout: Some(Duration::from_secs(10)),
-            retry: Some(Arc::new(retry)),
-            upgrade: true,
-            buffer_limit: 64 * 1024,
-            ..Route::default()
-        })
-    }
-
-    async fn attempt(&self, _exchange: &mut Exchange<usize>, number: u32) -> Result<Target, Error> {
-        let set = self.cluster.endpoints();
-        let host = set
-            .hosts()
-            .nth(number as usize)
-            .ok_or(Error::NoHealthyHost)?;
-        Ok(Target {
-            cluster: self.cluster.clone(),
-            host: host.clone(),
-            tls: None,
-            protocol: Protocol::Http1,
-            timeout: None,
-            variant: 0,
-        })
-    }
-
-    async fn response(&self, exchange: &mut Exchange<usize>) -> Result<(), Answer> {
-        let length = exchange.context;
-        if let Some(response) = &mut exchange.response {
-            let name = HeaderName::from_static("x-request-length");
-            response.headers.insert(name, HeaderValue::from(length));
-        }
-        Ok(())
-    }
-
-    fn error(&self, _exchange: &mut Exchange<usize>, error: &Error) -> Answer {
-        let body = format!("{{\"message\":\"{error}\"}}");
-        Answer::text(StatusCode::SERVICE_UNAVAILABLE, body, "upstream")
-    }
-
-    fn answered(&self, _exchange: &mut Exchange<usize>) {}
-
-    fn log(&self, exchange: &Exchange<usize>) {
-        let status = exchange
-            .response
-            .as_ref()
-            .map(|response| response.status.as_u16());
-        let line = format!("{status:?} {} tries", exchange.attempts);
-        // The test may be over already.
-        drop(self.log.send(line));
-    }
-
-    fn refused(&self, _downstream: &Downstream, refusal: &Refusal) -> Answer {
-        let status = match refusal {
-            Refusal::Head(error) => error.status(),
-            Refusal::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
-        };
-        Answer::text(status, "", "refused")
-    }
-}
-
-#[derive(Debug)]
-struct Listener {
-    cluster: Arc<Cluster>,
-    log: Sender<String>,
-    drain: Drain,
-}
-
-impl Accept for Listener {
-    fn serve(
-        self: Arc<Self>,
-        worker: Rc<Worker>,
-        accepted: Accepted,
-    ) -> Pin<Box<dyn Future<Output = ()>>> {
-        Box::pin(async move {
-            let downstream = Downstream {
-                id: 1,
-                local: accepted.local,
-                remote: accepted.remote.clone(),
-                direct_remote: accepted.remote,
-                server_name: None,
-                tls: None,
-                accepted: Instant::now(),
-            };
-            let serve = Serve {
-                worker,
-                handler: Rc::new(Gateway {
-                    cluster: self.cluster.clone(),
-                    log: self.log.clone(),
-                }),
-                settings: Arc::new(ServeSettings::default()),
-                downstream: Rc::new(downstream),
-                drain: self.drain.signal(),
-            };
-            serve.run(accepted.socket.into()).await;
-        })
-    }
-}
-
-struct Running {
-    address: SocketAddr,
-    log: Receiver<String>,
-    _workers: Workers,
-    _listening: carbyne_engine::runtime::Listening,
-}
-
-/// A gateway in front of `targets`.
-fn gateway(targets: &[SocketAddr]) -> Running {
-    let cluster = Cluster::new(Settings::named("targets"), Instant::now());
-    let endpoints = targets.iter().copied().map(Endpoint::at).collect();
-    let locality = LocalityEndpoints {
-        endpoints,
-        weight: 1,
-        ..LocalityEndpoints::default()
-    };
-    cluster.update_endpoints(Assignment::of(vec![locality]), Instant::now());
-    let workers = Workers::start(1).unwrap();
-    let (sender, log) = channel();
-    let listener = Listener {
-        cluster,
-        log: sender,
-        drain: Drain::new(),
-    };
-    let address = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let listening = workers
-        .listen(&address, ListenOptions::default(), Arc::new(listener))
-        .unwrap();
-    Running {
-        address: listening.address().socket().unwrap(),
-        log,
-        _workers: workers,
-        _listening: listening,
-    }
-}
+#[path = "support/gateway.rs"]
+mod gateway;
 
 /// A host that answers every connection's requests with `answer`, and what it was sent.
 fn host(answer: &'static str) -> (SocketAddr, Arc<Mutex<String>>) {
@@ -237,7 +70,7 @@ const BAD_GATEWAY: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n
 #[test]
 fn a_request_goes_through_and_comes_back() {
     let (target, seen) = host(HELLO);
-    let running = gateway(&[target]);
+    let running = gateway(&[target], Protocol::Http1);
     let answer = ask(
         running.address,
         "GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -256,7 +89,7 @@ fn a_request_goes_through_and_comes_back() {
 #[test]
 fn chunks_come_through_as_chunks() {
     let (target, _) = host(CHUNKS);
-    let running = gateway(&[target]);
+    let running = gateway(&[target], Protocol::Http1);
     let answer = ask(
         running.address,
         "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -273,7 +106,7 @@ fn chunks_come_through_as_chunks() {
 fn the_next_target_is_tried_and_the_body_sent_again() {
     let (bad, _) = host(BAD_GATEWAY);
     let (good, seen) = host(HELLO);
-    let running = gateway(&[nobody(), bad, good]);
+    let running = gateway(&[nobody(), bad, good], Protocol::Http1);
     let request = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody";
     let answer = ask(running.address, request, "hello");
     assert!(answer.contains("x-request-length: 4\r\n"), "{answer}");
@@ -284,7 +117,7 @@ fn the_next_target_is_tried_and_the_body_sent_again() {
 
 #[test]
 fn the_handler_words_the_error() {
-    let running = gateway(&[nobody()]);
+    let running = gateway(&[nobody()], Protocol::Http1);
     let answer = ask(running.address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "}");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(
@@ -296,7 +129,7 @@ fn the_handler_words_the_error() {
 #[test]
 fn a_filter_answers_a_body_above_its_limit_and_the_connection_closes() {
     let (target, seen) = host(HELLO);
-    let running = gateway(&[target]);
+    let running = gateway(&[target], Protocol::Http1);
     let request = format!(
         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n{}",
         "x".repeat(2000)
@@ -310,7 +143,7 @@ fn a_filter_answers_a_body_above_its_limit_and_the_connection_closes() {
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let (target, _) = host(HELLO);
-    let running = gateway(&[target]);
+    let running = gateway(&[target], Protocol::Http1);
     let request = "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3);
     let mut stream = TcpStream::connect(running.address).unwrap();
     stream
@@ -329,7 +162,7 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn what_is_no_request_is_refused_and_closed() {
     let (target, seen) = host(HELLO);
-    let running = gateway(&[target]);
+    let running = gateway(&[target], Protocol::Http1);
     let answer = ask(
         running.address,
         "GET / HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n",
@@ -360,7 +193,7 @@ fn an_upgrade_becomes_a_tunnel() {
         stream.write_all(b"pong").unwrap();
         String::from_utf8(head).unwrap()
     });
-    let running = gateway(&[target]);
+    let running = gateway(&[target], Protocol::Http1);
     let mut stream = TcpStream::connect(running.address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))

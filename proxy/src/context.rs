@@ -1,6 +1,7 @@
 //! What filters keep about one request, beside what the engine's exchange holds.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,11 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 
 use crate::filter::addition::Addition;
+use crate::filter::grpc_stats::Messages;
 use crate::live::clusters::LiveCluster;
 use crate::live::route::RouteEntry;
 use crate::observe::peer::Peer;
+use crate::observe::trace::Span;
 
 /// Per-request state of the HTTP filters; `Exchange<Context>` is what every filter gets.
 #[derive(Debug, Default)]
@@ -52,10 +55,21 @@ pub struct Context {
     pub response_additions: Vec<Addition>,
     /// ALPN list that `istio.alpn` chose for the upstream connection.
     pub alpn: Option<Arc<carbyne_engine::tls::AlpnList>>,
-    /// gRPC messages of the request and of the response, counted by grpc_stats.
-    pub grpc_messages: (u64, u64),
+    /// gRPC messages of the request and of the response, counted by grpc_stats while they pass.
+    pub grpc: Option<Rc<Messages>>,
+    /// The span of the request, where it is traced.
+    pub span: Option<Box<Span>>,
     /// Policy and rule that denied the request, for the access log.
     pub denied_by: Option<Arc<str>>,
+}
+
+impl Context {
+    /// gRPC messages of the request and of the response so far.
+    pub fn grpc_messages(&self) -> (u64, u64) {
+        self.grpc
+            .as_ref()
+            .map_or((0, 0), |messages| messages.counts())
+    }
 }
 
 /// Dynamic metadata: a few namespaces, each a JSON object.
@@ -66,14 +80,21 @@ pub struct Metadata {
 
 impl Metadata {
     /// The object of `namespace`, if a filter wrote it.
-    pub fn namespace(&self, namespace: &str) -> Option<&serde_json::Map<String, serde_json::Value>> {
+    pub fn namespace(
+        &self,
+        namespace: &str,
+    ) -> Option<&serde_json::Map<String, serde_json::Value>> {
         self.namespaces
             .iter()
             .find_map(|(name, object)| (**name == *namespace).then_some(object))
     }
 
     /// The value at `path` below `namespace`.
-    pub fn value<'a>(&self, namespace: &str, mut path: impl Iterator<Item = &'a str>) -> Option<&serde_json::Value> {
+    pub fn value<'a>(
+        &self,
+        namespace: &str,
+        mut path: impl Iterator<Item = &'a str>,
+    ) -> Option<&serde_json::Value> {
         let mut value = self.namespace(namespace)?.get(path.next()?)?;
         for key in path {
             value = value.as_object()?.get(key)?;
@@ -83,14 +104,22 @@ impl Metadata {
 
     /// Merges `object` into `namespace`: keys that exist are replaced.
     pub fn merge(&mut self, namespace: &str, object: serde_json::Map<String, serde_json::Value>) {
-        match self.namespaces.iter_mut().find(|(name, _)| **name == *namespace) {
+        match self
+            .namespaces
+            .iter_mut()
+            .find(|(name, _)| **name == *namespace)
+        {
             Some((_, existing)) => existing.extend(object),
             None => self.namespaces.push((Arc::from(namespace), object)),
         }
     }
 
     /// All namespaces.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &serde_json::Map<String, serde_json::Value>)> {
-        self.namespaces.iter().map(|(name, object)| (&**name, object))
+    pub fn iter(
+        &self,
+    ) -> impl Iterator<Item = (&str, &serde_json::Map<String, serde_json::Value>)> {
+        self.namespaces
+            .iter()
+            .map(|(name, object)| (&**name, object))
     }
 }

@@ -17,20 +17,26 @@
 //! order of the chain, and as `response` in reverse. An answer of a filter is worded for HTTP; [`reply::for_grpc`] turns it.
 
 pub mod addition;
+pub mod alpn;
 mod body;
 pub mod buffer;
 pub mod cors;
 pub mod ext_authz;
 pub mod fault;
+pub mod grpc_stats;
 pub mod header_mutation;
+pub mod http;
 pub mod jwt_authn;
 pub mod local_ratelimit;
+pub mod metadata_exchange;
+pub mod network;
 pub mod planned;
 mod query;
 pub mod rbac;
 mod reading;
 pub mod refuse;
 pub mod reply;
+pub mod stats;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -12,9 +12,11 @@
 //! | [`context`] | what filters keep about one request |
 
 pub mod admin;
+pub mod cli;
 pub mod context;
 pub mod filter;
 pub mod live;
 pub mod observe;
 pub mod plan;
+pub mod server;
 pub mod wire;

@@ -6,8 +6,10 @@
 //! | [`chain`] | which filter chain serves a connection |
 //! | [`route`] | which route serves a request, and what it does to it |
 //! | [`clusters`] | clusters by name, in handles that outlive their updates |
+//! | [`secrets`] | secrets by name and source, in slots that rotate |
 
 pub mod chain;
 pub mod clusters;
 pub mod matcher;
 pub mod route;
+pub mod secrets;

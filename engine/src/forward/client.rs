@@ -1,11 +1,9 @@
 //! Requests that the programs send themselves: ext_authz, JWKS, health checks, exporters, mirrors. They go
 //! through the same clusters, limits and pools as forwarded ones.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::rc::Rc;
 
-use super::attempt::{Replay, Writer, send_head};
+use super::attempt::{Progress, Replay, Writer, send_head};
 use super::error::Error;
 use super::{Priority, Target};
 use crate::cluster::pool::Lease;
@@ -32,11 +30,9 @@ pub async fn send(
     request: Request,
     body: Body,
 ) -> Result<Reply, Error> {
-    let mut lease = worker
-        .pools
-        .acquire(target, Priority::Default)
-        .await?;
-    let mut replay = Replay::new(body, 0, Rc::new(Cell::new(0)));
+    let mut lease = worker.pools.acquire(target, Priority::Default).await?;
+    let progress = Progress::default();
+    let mut replay = Replay::new(body, 0, &progress);
     let limits = h1::Limits::default();
     let (mut writer, mut reader) = send_head(&mut lease, &request, None, &replay, limits)?;
     target.cluster.stats().upstream_rq_total.add(1);
@@ -73,5 +69,75 @@ impl Reply {
         if keep_alive {
             worker.pools.release(target, lease);
         }
+    }
+}
+
+/// A call whose two directions are independent, such as a gRPC stream; HTTP/2 only.
+#[derive(Debug)]
+pub struct Duplex {
+    writer: crate::http::h2::stream::Outgoing,
+    reader: crate::http::h2::client::ResponseReader,
+    response: Option<Response>,
+    body: Body,
+    trailers: Option<crate::http::Headers>,
+    /// Keeps the connection counted while the call lasts.
+    _lease: Lease,
+}
+
+impl Duplex {
+    /// Opens a call; its response is not waited for.
+    pub async fn open(worker: &Worker, target: &Target, request: &Request) -> Result<Self, Error> {
+        let mut lease = worker.pools.acquire(target, Priority::Default).await?;
+        let secure = lease.facts.tls.is_some();
+        let crate::cluster::pool::Session::H2(connection) = &mut lease.session else {
+            return Err(Error::RequestEncoding("http2.required"));
+        };
+        target.cluster.stats().upstream_rq_total.add(1);
+        let (writer, reader) =
+            connection
+                .send(request, secure, false)
+                .map_err(|_| Error::UpstreamReset {
+                    reason: "connection termination".into(),
+                    unprocessed: true,
+                })?;
+        Ok(Self {
+            writer,
+            reader,
+            response: None,
+            body: Body::empty(),
+            trailers: None,
+            _lease: lease,
+        })
+    }
+
+    /// Sends a piece of the request.
+    pub async fn send(&mut self, bytes: bytes::Bytes) -> Result<(), ::h2::Error> {
+        self.writer.data(bytes).await
+    }
+
+    /// The next piece of the response; `None` at its end. Nothing is lost where the future is dropped.
+    pub async fn receive(&mut self) -> Result<Option<bytes::Bytes>, crate::http::BodyError> {
+        if self.response.is_none() {
+            let (response, body) = self.reader.head().await?;
+            self.response = Some(response);
+            self.body = body;
+        }
+        while let Some(frame) = self.body.frame().await {
+            match frame? {
+                crate::http::Frame::Data(bytes) => return Ok(Some(bytes)),
+                crate::http::Frame::Trailers(fields) => self.trailers = Some(fields),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The response's head, once it came.
+    pub const fn response(&self) -> Option<&Response> {
+        self.response.as_ref()
+    }
+
+    /// The response's trailers, once they came.
+    pub const fn trailers(&self) -> Option<&crate::http::Headers> {
+        self.trailers.as_ref()
     }
 }

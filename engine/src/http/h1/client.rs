@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use super::connection::{Connection, Incoming, Shared};
 use super::encode::{self, EncodeError, encode_request};
 use super::framing::Framing;
-use super::head::{ResponseHead, parse_response};
+use super::head::ResponseHead;
 use super::server::{poll_room, write_data, write_end};
 use super::{HeadError, HeadScan, Limits};
 use crate::http::{Body, Headers, Request};
@@ -179,7 +179,7 @@ impl ResponseReader {
                 }
             };
             let mut connection = self.connection.borrow_mut();
-            let head = parse_response(connection.take(end), method, &self.limits)?;
+            let head = scan.response(connection.take(end), method)?;
             if head.response.status == StatusCode::CONTINUE {
                 // We answered `Expect: 100-continue` ourselves.
                 continue;

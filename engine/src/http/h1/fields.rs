@@ -254,6 +254,7 @@ enum Known {
 }
 
 /// Length first: most names are told apart without looking at them.
+#[inline]
 fn known(name: &[u8]) -> Known {
     let (text, kind): (&[u8], Known) = match name.len() {
         2 => (b"te", Known::Te),
@@ -267,7 +268,8 @@ fn known(name: &[u8]) -> Known {
         17 => (b"transfer-encoding", Known::TransferEncoding),
         _ => return Known::EndToEnd,
     };
-    if equals(name, text) {
+    // Most other names of that length are told apart by their first letter.
+    if name[0] | 0x20 == text[0] && equals(name, text) {
         kind
     } else {
         Known::EndToEnd

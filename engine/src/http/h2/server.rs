@@ -63,13 +63,14 @@ impl ServerConnection {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(Request, Body, Responder)>> {
-        match self.connection.poll_accept(cx) {
-            Poll::Pending => {
-                if self.alarm.violation().is_some() {
-                    self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                }
-                Poll::Pending
-            }
+        let accepted = self.connection.poll_accept(cx);
+        if self.alarm.violation().is_some() {
+            // The GOAWAY has to get out before the connection is dropped.
+            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            return self.connection.poll_closed(cx).map(|_| None);
+        }
+        match accepted {
+            Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok((request, send)))) => {
                 let (parts, stream) = request.into_parts();
                 let request = request_head(parts);

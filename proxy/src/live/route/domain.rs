@@ -1,5 +1,7 @@
 //! Domains of virtual hosts: exact names, else the longest `*.suffix`, else the longest `prefix.*`, else `*`.
 
+use std::collections::hash_map::Entry;
+
 use rustc_hash::FxHashMap;
 
 /// Numbers of virtual hosts by domain.
@@ -18,7 +20,7 @@ impl Domains {
     pub fn insert(&mut self, domain: &str, host: u32) -> bool {
         let domain = domain.to_ascii_lowercase();
         if domain == "*" {
-            return self.any.replace(host).is_none();
+            return self.any.is_none() && self.any.insert(host) == &host;
         }
         if let Some(suffix) = domain.strip_prefix('*') {
             return insert(&mut self.suffixes, suffix, host);
@@ -26,7 +28,7 @@ impl Domains {
         if let Some(prefix) = domain.strip_suffix('*') {
             return insert(&mut self.prefixes, prefix, host);
         }
-        self.exact.insert(domain.into_bytes().into(), host).is_none()
+        first(&mut self.exact, &domain, host)
     }
 
     /// The virtual host of a lower-case host. A wildcard stands for at least one character.
@@ -34,7 +36,8 @@ impl Domains {
         if let Some(found) = self.exact.get(host) {
             return Some(*found);
         }
-        let longest = |held: &[(usize, FxHashMap<Box<[u8]>, u32>)], part: fn(&[u8], usize) -> &[u8]| {
+        let longest = |held: &[(usize, FxHashMap<Box<[u8]>, u32>)],
+                       part: fn(&[u8], usize) -> &[u8]| {
             held.iter()
                 .filter(|(length, _)| *length < host.len())
                 .find_map(|(length, held)| held.get(part(host, *length)).copied())
@@ -53,7 +56,18 @@ fn insert(held: &mut Vec<(usize, FxHashMap<Box<[u8]>, u32>)>, part: &str, host: 
             index
         }
     };
-    held[index].1.insert(part.as_bytes().into(), host).is_none()
+    first(&mut held[index].1, part, host)
+}
+
+/// Whoever comes first keeps the domain.
+fn first(held: &mut FxHashMap<Box<[u8]>, u32>, part: &str, host: u32) -> bool {
+    match held.entry(part.as_bytes().into()) {
+        Entry::Occupied(_) => false,
+        Entry::Vacant(place) => {
+            place.insert(host);
+            true
+        }
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +77,19 @@ mod tests {
     #[test]
     fn the_most_specific_domain_wins() {
         let mut domains = Domains::default();
-        for (number, domain) in ["*", "a.Example.com", "*.example.com", "*-b.example.com", "a.*", "a.example.*", "*.com", "x:80"].iter().enumerate() {
+        for (number, domain) in [
+            "*",
+            "a.Example.com",
+            "*.example.com",
+            "*-b.example.com",
+            "a.*",
+            "a.example.*",
+            "*.com",
+            "x:80",
+        ]
+        .iter()
+        .enumerate()
+        {
             assert!(domains.insert(domain, number as u32), "{domain}");
         }
         assert!(!domains.insert("A.example.com", 9));

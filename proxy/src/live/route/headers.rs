@@ -58,7 +58,10 @@ impl HeaderOperations {
     }
 
     /// The values to be added, each `None` where it is left out.
-    pub fn values(&self, mut resolve: impl FnMut(&HeaderText, &mut Vec<u8>)) -> SmallVec<[Option<HeaderValue>; 4]> {
+    pub fn values(
+        &self,
+        mut resolve: impl FnMut(&HeaderText, &mut Vec<u8>),
+    ) -> SmallVec<[Option<HeaderValue>; 4]> {
         let mut buffer = Vec::new();
         self.add
             .iter()
@@ -137,7 +140,10 @@ mod tests {
             }
             let values = operations.values(|_, _| panic!("nothing to word"));
             operations.apply(&mut headers, values);
-            let all: Vec<_> = headers.iter().map(|(_, value)| value.to_str().unwrap()).collect();
+            let all: Vec<_> = headers
+                .iter()
+                .map(|(_, value)| value.to_str().unwrap())
+                .collect();
             assert_eq!(all.join(","), *expected, "{action:?}");
         }
     }
@@ -155,7 +161,10 @@ mod tests {
             .into(),
         };
         let mut headers = Headers::new();
-        headers.append(HeaderName::from_static("x"), HeaderValue::from_static("old"));
+        headers.append(
+            HeaderName::from_static("x"),
+            HeaderValue::from_static("old"),
+        );
         let values = operations.values(|_, buffer| buffer.extend_from_slice(b"new"));
         operations.apply(&mut headers, values);
         assert_eq!(headers.text(&HeaderName::from_static("x")), Some("new"));

@@ -1,22 +1,29 @@
 //! What happens to a request's head on arrival: who sent it, by which way, and what he may say
 //! (Envoy: `ConnectionManagerUtility::mutateRequestHeaders`).
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use carbyne_engine::forward::Downstream;
 use carbyne_engine::http::Request;
 use http::HeaderValue;
+use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ForwardClientCertDetails as ClientCert;
 
 use super::names;
-use super::options::{ClientCert, HttpOptions};
+use crate::observe::request_id::{self, TraceReason};
+use crate::plan::http::{ClientRules, FieldRules};
 
-/// Settles the head; returns the client's address as far as it can be trusted.
-pub fn settle(request: &mut Request, downstream: &Downstream, options: &HttpOptions) -> Option<IpAddr> {
+/// Settles the head; returns the client's address where a trusted field tells another than the connection's.
+pub fn settle(
+    request: &mut Request,
+    downstream: &Downstream,
+    options: &ClientRules,
+    fields: &FieldRules,
+) -> Option<IpAddr> {
+    let trusted_hops = options.trusted_hops as usize;
     let direct = downstream.remote.socket().map(|address| address.ip());
     let secure = downstream.tls.is_some();
-    let forwarded = forwarded_for(request, options.trusted_hops, options.use_remote_address);
-    let client = if options.use_remote_address && options.trusted_hops == 0 {
+    let forwarded = forwarded_for(request, trusted_hops, options.use_remote_address);
+    let client = if options.use_remote_address && trusted_hops == 0 {
         direct
     } else {
         forwarded.client.or(direct)
@@ -34,7 +41,7 @@ pub fn settle(request: &mut Request, downstream: &Downstream, options: &HttpOpti
         {
             append(request, &names::FORWARDED_FOR, &direct.to_string());
         }
-        if options.trusted_hops == 0 || !request.headers.contains(&names::FORWARDED_PROTO) {
+        if trusted_hops == 0 || !request.headers.contains(&names::FORWARDED_PROTO) {
             set_proto(request, secure);
         }
     } else if !request.headers.contains(&names::FORWARDED_PROTO) {
@@ -54,7 +61,23 @@ pub fn settle(request: &mut Request, downstream: &Downstream, options: &HttpOpti
         set(request, names::EXTERNAL_ADDRESS, &client.to_string());
     }
     client_cert(request, downstream, options);
-    client
+    request_id(request, edge, fields);
+    client.filter(|client| Some(*client) != direct)
+}
+
+/// Makes up an id where there is none, and where a client from outside must not choose it.
+fn request_id(request: &mut Request, edge: bool, fields: &FieldRules) {
+    if !fields.generate_request_id {
+        return;
+    }
+    let keep = !edge || fields.preserve_external_request_id;
+    if keep && request.headers.contains(&names::REQUEST_ID) {
+        return;
+    }
+    let id = request_id::generate(TraceReason::None);
+    if let Ok(value) = HeaderValue::from_bytes(&id) {
+        request.headers.insert(names::REQUEST_ID, value);
+    }
 }
 
 /// What `x-forwarded-for` says.
@@ -66,19 +89,24 @@ struct Forwarded {
 /// The address that the last of `hops` trusted proxies saw; without trusted ones the last address.
 fn forwarded_for(request: &Request, hops: usize, edge: bool) -> Forwarded {
     let mut addresses = Vec::new();
-    for value in request.headers.all(&names::FORWARDED_FOR) {
+    let name = names::FORWARDED_FOR;
+    for value in request.headers.all(&name) {
         // Bytes that are no text make the whole list worthless: nobody is trusted then.
         let Ok(text) = value.to_str() else {
-            return Forwarded { count: 0, client: None };
+            return Forwarded {
+                count: 0,
+                client: None,
+            };
         };
         addresses.extend(text.split(',').map(str::trim));
     }
     // At an edge the connection's own address counts as the first hop.
     let back = if edge { hops } else { hops + 1 };
-    let client = back
-        .checked_sub(0)
-        .filter(|back| *back > 0 && *back <= addresses.len())
-        .and_then(|back| addresses[addresses.len() - back].parse().ok());
+    let client = addresses
+        .len()
+        .checked_sub(back)
+        .and_then(|index| addresses.get(index))
+        .and_then(|address| address.parse().ok());
     Forwarded {
         count: addresses.len(),
         client,
@@ -121,7 +149,11 @@ fn set(request: &mut Request, name: http::HeaderName, value: &str) {
 /// Appends to a list field, joining it into one.
 fn append(request: &mut Request, name: &http::HeaderName, value: &str) {
     let mut joined = String::new();
-    for part in request.headers.all(name).filter_map(|value| value.to_str().ok()) {
+    for part in request
+        .headers
+        .all(name)
+        .filter_map(|value| value.to_str().ok())
+    {
         joined.push_str(part);
         joined.push_str(", ");
     }
@@ -132,16 +164,16 @@ fn append(request: &mut Request, name: &http::HeaderName, value: &str) {
 }
 
 /// Envoy: `mutateXfccRequestHeader`.
-fn client_cert(request: &mut Request, downstream: &Downstream, options: &HttpOptions) {
-    if options.client_cert == ClientCert::AlwaysForwardOnly {
+fn client_cert(request: &mut Request, downstream: &Downstream, options: &ClientRules) {
+    if options.forward_certificate == ClientCert::AlwaysForwardOnly {
         return;
     }
     let peer = downstream.tls.as_ref().filter(|tls| tls.peer.is_some());
-    let Some(tls) = peer.filter(|_| options.client_cert != ClientCert::Sanitize) else {
+    let Some(tls) = peer.filter(|_| options.forward_certificate != ClientCert::Sanitize) else {
         request.headers.remove(&names::FORWARDED_CLIENT_CERT);
         return;
     };
-    if options.client_cert == ClientCert::ForwardOnly {
+    if options.forward_certificate == ClientCert::ForwardOnly {
         return;
     }
     let Some(peer) = &tls.peer else { return };
@@ -150,13 +182,21 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &HttpOpt
         push(&mut element, "By", uri);
     }
     push(&mut element, "Hash", &peer.fingerprint);
-    let wanted = options.client_cert_details;
+    let wanted = options.certificate_details;
     if wanted.cert {
-        push(&mut element, "Cert", &format!("\"{}\"", peer.pem_url_encoded()));
+        push(
+            &mut element,
+            "Cert",
+            &format!("\"{}\"", peer.pem_url_encoded()),
+        );
     }
     if wanted.subject {
         // Quoted: a subject has commas.
-        push(&mut element, "Subject", &format!("\"{}\"", peer.subject.replace('"', "\\\"")));
+        push(
+            &mut element,
+            "Subject",
+            &format!("\"{}\"", peer.subject.replace('"', "\\\"")),
+        );
     }
     if wanted.uri {
         for uri in &peer.uri_sans {
@@ -171,7 +211,7 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &HttpOpt
             push(&mut element, "DNS", name);
         }
     }
-    match options.client_cert {
+    match options.forward_certificate {
         ClientCert::AppendForward => append(request, &names::FORWARDED_CLIENT_CERT, &element),
         _ => set(request, names::FORWARDED_CLIENT_CERT, &element),
     }
@@ -179,8 +219,10 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &HttpOpt
 
 fn push(element: &mut String, key: &str, value: &str) {
     let separator = if element.is_empty() { "" } else { ";" };
-    // Writing to a String cannot fail.
-    drop(write!(element, "{separator}{key}={value}"));
+    element.push_str(separator);
+    element.push_str(key);
+    element.push('=');
+    element.push_str(value);
 }
 
 #[cfg(test)]
@@ -192,6 +234,7 @@ mod tests {
     use http::HeaderName;
 
     use super::*;
+    use crate::plan::http::CertificateDetails;
 
     fn downstream(remote: &str) -> Downstream {
         let remote = Address::Tcp(SocketAddr::new(remote.parse().unwrap(), 5000));
@@ -206,23 +249,70 @@ mod tests {
         }
     }
 
-    fn edge(trusted_hops: usize) -> HttpOptions {
-        HttpOptions {
+    fn fields() -> FieldRules {
+        FieldRules {
+            server_name: HeaderValue::from_static("envoy"),
+            server: Default::default(),
+            via: None,
+            generate_request_id: false,
+            preserve_external_request_id: false,
+            request_id_in_response: false,
+            pack_trace_reason: true,
+            sample_by_request_id: true,
+            proxy_100_continue: false,
+            scheme: None,
+            scheme_of_upstream: false,
+            add_user_agent: false,
+        }
+    }
+
+    fn edge(trusted_hops: u32) -> ClientRules {
+        ClientRules {
             use_remote_address: true,
             trusted_hops,
-            ..HttpOptions::default()
+            ..sidecar()
+        }
+    }
+
+    fn sidecar() -> ClientRules {
+        ClientRules {
+            use_remote_address: false,
+            trusted_hops: 0,
+            skip_forwarded_for: false,
+            internal: [].into(),
+            internal_unix: false,
+            forward_certificate: ClientCert::Sanitize,
+            certificate_details: CertificateDetails {
+                subject: true,
+                cert: false,
+                chain: false,
+                dns: true,
+                uri: true,
+            },
+            append_forwarded_port: false,
+            ipv4_as_ipv6: false,
         }
     }
 
     #[test]
     fn forwarded_for_and_the_client() {
-        let cases: &[(HttpOptions, Option<&str>, &str, Option<&str>)] = &[
+        let cases: &[(ClientRules, Option<&str>, &str, Option<&str>)] = &[
             (edge(0), None, "9.9.9.9", Some("9.9.9.9")),
             (edge(0), Some("1.1.1.1"), "9.9.9.9", Some("1.1.1.1,9.9.9.9")),
-            (edge(1), Some("1.1.1.1, 2.2.2.2"), "2.2.2.2", Some("1.1.1.1,2.2.2.2,9.9.9.9")),
+            (
+                edge(1),
+                Some("1.1.1.1, 2.2.2.2"),
+                "2.2.2.2",
+                Some("1.1.1.1,2.2.2.2,9.9.9.9"),
+            ),
             (edge(5), Some("1.1.1.1"), "9.9.9.9", Some("1.1.1.1,9.9.9.9")),
-            (HttpOptions::default(), None, "9.9.9.9", None),
-            (HttpOptions::default(), Some("1.1.1.1, 2.2.2.2"), "2.2.2.2", Some("1.1.1.1, 2.2.2.2")),
+            (sidecar(), None, "9.9.9.9", None),
+            (
+                sidecar(),
+                Some("1.1.1.1, 2.2.2.2"),
+                "2.2.2.2",
+                Some("1.1.1.1, 2.2.2.2"),
+            ),
         ];
         for (options, sent, client, forwarded) in cases {
             let mut request = Request::get("h", "/");
@@ -231,9 +321,15 @@ mod tests {
                     .headers
                     .append(names::FORWARDED_FOR, HeaderValue::from_static(sent));
             }
-            let settled = settle(&mut request, &downstream("9.9.9.9"), options);
-            assert_eq!(settled, Some(client.parse().unwrap()), "{sent:?}");
-            assert_eq!(request.headers.text(&names::FORWARDED_FOR), *forwarded, "{sent:?}");
+            let settled = settle(&mut request, &downstream("9.9.9.9"), options, &fields());
+            let client: IpAddr = client.parse().unwrap();
+            let other = Some(client).filter(|client| *client != IpAddr::from([9, 9, 9, 9]));
+            assert_eq!(settled, other, "{sent:?}");
+            assert_eq!(
+                request.headers.text(&names::FORWARDED_FOR),
+                *forwarded,
+                "{sent:?}"
+            );
         }
     }
 
@@ -244,26 +340,38 @@ mod tests {
             request.headers.append(name, HeaderValue::from_static("1"));
         }
         let kept = HeaderName::from_static("x-envoy-peer-metadata");
-        request.headers.append(kept.clone(), HeaderValue::from_static("1"));
-        settle(&mut request, &downstream("10.0.0.1"), &edge(0));
-        let left: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
+        request
+            .headers
+            .append(kept.clone(), HeaderValue::from_static("1"));
+        settle(&mut request, &downstream("10.0.0.1"), &edge(0), &fields());
+        let left: Vec<_> = request
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(
             left,
-            [kept.as_str(), "x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
+            [
+                kept.as_str(),
+                "x-forwarded-for",
+                "x-forwarded-proto",
+                "x-envoy-external-address"
+            ]
         );
     }
 
     #[test]
     fn a_client_certificate_that_nobody_showed_is_not_told() {
         let mut request = Request::get("h", "/");
-        let options = HttpOptions {
-            client_cert: ClientCert::AppendForward,
-            ..HttpOptions::default()
+        let options = ClientRules {
+            forward_certificate: ClientCert::AppendForward,
+            ..sidecar()
         };
-        request
-            .headers
-            .append(names::FORWARDED_CLIENT_CERT, HeaderValue::from_static("URI=x"));
-        settle(&mut request, &downstream("10.0.0.1"), &options);
+        request.headers.append(
+            names::FORWARDED_CLIENT_CERT,
+            HeaderValue::from_static("URI=x"),
+        );
+        settle(&mut request, &downstream("10.0.0.1"), &options, &fields());
         assert!(!request.headers.contains(&names::FORWARDED_CLIENT_CERT));
     }
 }

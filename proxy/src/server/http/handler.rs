@@ -8,35 +8,43 @@ use carbyne_engine::cluster::settings::{Discovery, Protocol as Wanted, Transport
 use carbyne_engine::cluster::{Host, PickContext};
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{
-    Answer, Downstream, Error, Event, Exchange, Handler, Mirror, Protocol, Route, Target, TlsTarget,
+    Answer, Downstream, Error, Event, Exchange, Handler, Mirror, Protocol, RetryPolicy, Route, Target, TlsTarget,
 };
 use carbyne_engine::http::Request;
+use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ServerHeaderTransformation;
 use http::{HeaderValue, StatusCode, Version, header};
 use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
-use super::options::{HttpOptions, ServerHeader};
 use super::{arrival, local_reply, names};
 use crate::context::Context;
-use crate::filter::HttpFilter;
+use crate::filter::http::HttpFilters;
 use crate::live::clusters::{Clusters, LiveCluster};
 use crate::live::route::hash::{HashFacts, HashRule};
 use crate::live::route::table::TlsRequirement;
-use crate::live::route::{Choice, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable};
+use crate::live::route::{
+    Choice, ClusterTarget, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable,
+    WeightedCluster,
+};
+use crate::plan::http::HttpPlan;
 
 /// A compiled connection manager, shared by all workers.
 #[derive(Debug)]
 pub struct HttpManager {
-    /// What changes heads.
-    pub options: HttpOptions,
+    /// What it was told.
+    pub plan: Arc<HttpPlan>,
+    /// No `x-envoy-*` fields of the router (`suppress_envoy_headers`).
+    pub suppress_envoy_headers: bool,
+    /// Bytes of a request kept for further tries (`per_connection_buffer_limit_bytes`).
+    pub buffer_limit: usize,
     /// Where requests go; empty until the route configuration came.
     pub routes: Arc<ArcSwapOption<RouteTable>>,
     /// The filters, in order.
-    pub filters: Vec<HttpFilter>,
+    pub filters: HttpFilters,
     /// Clusters by name.
     pub clusters: Arc<Clusters>,
     /// What is told about requests that ended.
-    pub telemetry: super::telemetry::Telemetry,
+    pub telemetry: crate::server::telemetry::Telemetry,
 }
 
 /// A manager on one connection.
@@ -58,13 +66,24 @@ impl Handler for HttpHandler {
 
     async fn request(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
         let manager = &*self.manager;
-        let options = &manager.options;
-        exchange.context.client =
-            arrival::settle(&mut exchange.request, &exchange.downstream, options);
-        manager.telemetry.arrived(exchange, options);
+        let plan = &manager.plan;
+        exchange.context.client = arrival::settle(
+            &mut exchange.request,
+            &exchange.downstream,
+            &plan.client,
+            &plan.fields,
+        );
+        manager.telemetry.arrived(exchange, &manager.plan);
+        if let Some(reason) = &manager.plan.refuse {
+            let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
+            return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
+        }
         manager.choose(exchange);
-        for filter in &manager.filters {
-            filter.request(exchange).await?;
+        for index in 0..manager.filters.len() {
+            manager
+                .filters
+                .request(index, exchange, &manager.clusters)
+                .await?;
             if exchange.context.route_cleared {
                 exchange.context.route_cleared = false;
                 manager.choose(exchange);
@@ -104,8 +123,11 @@ impl Handler for HttpHandler {
     async fn response(&self, exchange: &mut Exchange<Context>) -> Result<(), Answer> {
         let manager = &*self.manager;
         exchange.details = "via_upstream".into();
-        if !manager.options.suppress_envoy_headers
-            && let Some(sent) = exchange.timing.upstream_end.or(exchange.timing.upstream_start)
+        if !manager.suppress_envoy_headers
+            && let Some(sent) = exchange
+                .timing
+                .upstream_end
+                .or(exchange.timing.upstream_start)
             && let Some(arrived) = exchange.timing.response_start
             && let Some(response) = &mut exchange.response
         {
@@ -113,14 +135,10 @@ impl Handler for HttpHandler {
             let start = exchange.timing.upstream_start.unwrap_or(sent);
             let elapsed = arrived.saturating_sub(start).as_millis();
             let value = HeaderValue::from(u64::try_from(elapsed).unwrap_or(u64::MAX));
-            response
-                .headers
-                .insert(names::UPSTREAM_SERVICE_TIME, value);
+            response.headers.insert(names::UPSTREAM_SERVICE_TIME, value);
         }
         manager.depart(exchange, true);
-        for filter in manager.filters.iter().rev() {
-            filter.response(exchange);
-        }
+        manager.filters.response(exchange);
         Ok(())
     }
 
@@ -148,6 +166,7 @@ impl Handler for HttpHandler {
     }
 
     fn log(&self, exchange: &Exchange<Context>) {
+        self.manager.filters.log(exchange);
         self.manager.telemetry.ended(exchange);
     }
 
@@ -157,7 +176,7 @@ impl Handler for HttpHandler {
         answer
             .response
             .headers
-            .insert(header::SERVER, self.manager.options.server_name.clone());
+            .insert(header::SERVER, self.manager.plan.fields.server_name.clone());
         answer
     }
 }
@@ -165,9 +184,7 @@ impl Handler for HttpHandler {
 impl HttpHandler {
     fn finish_local(&self, exchange: &mut Exchange<Context>) {
         self.manager.depart(exchange, false);
-        for filter in self.manager.filters.iter().rev() {
-            filter.response(exchange);
-        }
+        self.manager.filters.response(exchange);
     }
 }
 
@@ -206,7 +223,12 @@ impl HttpManager {
         };
         context.virtual_host = Some(route.virtual_host.clone());
         if let Some(forward) = route.forward() {
-            let hash = evaluate_hash(forward, &exchange.request, &exchange.downstream, context.client);
+            let hash = evaluate_hash(
+                forward,
+                &exchange.request,
+                &exchange.downstream,
+                context.client,
+            );
             context.hash = hash.hash;
             context.set_cookies = hash.set_cookies;
             let pick = forward.pick(&self.clusters, &exchange.request, context.random, hash.hash);
@@ -221,7 +243,7 @@ impl HttpManager {
 
     /// What the router filter does before the first try.
     fn route(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
-        let options = &self.options;
+        let limits = &self.plan.limits;
         let Some(route) = exchange.context.route.clone() else {
             if exchange.context.tls_required {
                 return Err(redirect_to_tls(&exchange.request));
@@ -236,7 +258,8 @@ impl HttpManager {
                 return Err(Answer::text(direct.status, body, "direct_response"));
             }
             RouteAction::Redirect(redirect) => {
-                let secure = exchange.request.headers.text(&names::FORWARDED_PROTO) == Some("https");
+                let secure =
+                    exchange.request.headers.text(&names::FORWARDED_PROTO) == Some("https");
                 let mut answer = Answer::text(redirect.status, "", "direct_response");
                 let location = redirect.location(Some(&route.path), &exchange.request, secure);
                 if let Some(location) = location {
@@ -253,11 +276,14 @@ impl HttpManager {
             exchange.events.insert(Event::NoCluster);
             return Err(Answer::text(forward.not_found, "", "cluster_not_found"));
         }
-        let weighted = exchange.context.weighted.and_then(|number| forward.share(number));
+        let weighted = exchange
+            .context
+            .weighted
+            .and_then(|number| share(forward, number));
         let times = forward.timeouts.resolve(
             &mut exchange.request,
-            options.max_stream_duration,
-            options.suppress_envoy_headers,
+            limits.max_stream,
+            self.suppress_envoy_headers,
         );
         exchange.context.try_timeout = times.per_try;
         let request = &mut exchange.request;
@@ -271,9 +297,11 @@ impl HttpManager {
         route.rewrite(weighted, request);
         let upgrade = exchange.upgrade.as_deref().or(request.protocol.as_deref());
         let upgrade = match upgrade {
-            Some(protocol) => options.allows_upgrade(protocol, &forward.upgrades),
-            None => request.method == http::Method::CONNECT
-                && options.allows_upgrade(b"connect", &forward.upgrades),
+            Some(protocol) => forward.allows_upgrade(protocol, self.allows_upgrade(protocol)),
+            None => {
+                request.method == http::Method::CONNECT
+                    && forward.allows_upgrade(b"connect", self.allows_upgrade(b"connect"))
+            }
         };
         let asked = exchange.upgrade.is_some()
             || exchange.request.protocol.is_some()
@@ -284,14 +312,14 @@ impl HttpManager {
         }
         Ok(Route {
             timeout: times.global,
-            idle_timeout: forward.timeouts.idle.unwrap_or(options.stream_idle_timeout),
+            idle_timeout: forward.timeouts.idle.unwrap_or(limits.stream_idle),
             max_duration: times.max_duration,
-            retry: forward.retry_of(&exchange.request),
+            retry: retry_of(forward, &exchange.request),
             priority: forward.priority,
             buffer_limit: route
                 .buffer_limit
                 .and_then(|limit| usize::try_from(limit).ok())
-                .unwrap_or(options.buffer_limit),
+                .unwrap_or(self.buffer_limit),
             mirrors: self.mirrors(exchange, forward),
             upgrade,
         })
@@ -299,20 +327,22 @@ impl HttpManager {
 
     /// What the response gets on its way out, whoever made it.
     fn depart(&self, exchange: &mut Exchange<Context>, from_upstream: bool) {
-        let options = &self.options;
+        let options = &self.plan.fields;
         let route = exchange.context.route.clone();
         let Some(response) = &mut exchange.response else {
             return;
         };
         let server = options.server_name.clone();
-        match options.server_header {
-            ServerHeader::Overwrite => response.headers.insert(header::SERVER, server),
-            ServerHeader::AppendIfAbsent => {
+        match options.server {
+            ServerHeaderTransformation::Overwrite => {
+                response.headers.insert(header::SERVER, server)
+            }
+            ServerHeaderTransformation::AppendIfAbsent => {
                 if !response.headers.contains(&header::SERVER) {
                     response.headers.append(header::SERVER, server);
                 }
             }
-            ServerHeader::PassThrough => {
+            ServerHeaderTransformation::PassThrough => {
                 if !from_upstream {
                     response.headers.insert(header::SERVER, server);
                 }
@@ -337,7 +367,7 @@ impl HttpManager {
         let weighted = exchange
             .context
             .weighted
-            .and_then(|number| route.forward().and_then(|forward| forward.share(number)));
+            .and_then(|number| route.forward().and_then(|forward| share(forward, number)));
         let facts = super::text::Facts {
             downstream: &exchange.downstream,
             context: &exchange.context,
@@ -346,6 +376,14 @@ impl HttpManager {
         route.apply_response_headers(weighted, &mut response.headers, |text, headers, value| {
             facts.response_text(text, request, headers, value);
         });
+    }
+
+    /// Whether the listener lets an upgrade through.
+    fn allows_upgrade(&self, protocol: &[u8]) -> bool {
+        self.plan
+            .upgrades
+            .iter()
+            .any(|(name, enabled)| *enabled && name.as_bytes().eq_ignore_ascii_case(protocol))
     }
 
     fn mirrors(&self, exchange: &Exchange<Context>, forward: &Forward) -> Vec<Mirror> {
@@ -422,10 +460,17 @@ fn target(
     let transport = settings.transports.get(usize::from(host.transport));
     let tls = match transport.map(|transport| &**transport) {
         Some(Transport::Tls(client)) => {
-            let own_name = live.plan.auto_sni.then(|| text(&exchange.request.host)).flatten();
+            let own_name = live
+                .plan
+                .protocol
+                .auto_sni
+                .then(|| text(&exchange.request.host))
+                .flatten();
             Some(TlsTarget {
                 client: client.clone(),
-                verify_name: own_name.clone().filter(|_| live.plan.auto_san_validation),
+                verify_name: own_name
+                    .clone()
+                    .filter(|_| live.plan.protocol.auto_san_validation),
                 server_name: own_name,
                 alpn: exchange.context.alpn.clone(),
             })
@@ -463,10 +508,25 @@ fn evaluate_hash(
     }
     let facts = HashFacts {
         request,
-        remote: client,
+        remote: client.or_else(|| downstream.remote.socket().map(|address| address.ip())),
         connection: &downstream.id.to_ne_bytes(),
     };
     HashRule::evaluate(&forward.hash, &facts)
+}
+
+/// The share of a weighted route by its number.
+pub fn share(forward: &Forward, number: usize) -> Option<&WeightedCluster> {
+    match &forward.target {
+        ClusterTarget::Weighted { clusters, .. } => clusters.get(number),
+        ClusterTarget::Header(_) | ClusterTarget::Single(_) => None,
+    }
+}
+
+/// When a request is tried again: only where it meets what the policy asks of requests.
+fn retry_of(forward: &Forward, request: &Request) -> Option<Arc<RetryPolicy>> {
+    let wanted = &forward.retriable_requests;
+    let meant = wanted.is_empty() || wanted.iter().any(|wanted| wanted.matches(request));
+    forward.retry.clone().filter(|_| meant)
 }
 
 fn redirect_to_tls(request: &Request) -> Answer {

@@ -1,0 +1,268 @@
+//! `carbyne up`: a mesh on this machine from one folder of Istio YAML, without root and without Kubernetes.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`workloads`] | who runs here: endpoints on loopback addresses, and the listeners that Sidecar resources give them |
+//! | [`directory`] | the runtime directory, laid out like pods |
+//! | [`bootstrap`] | a sidecar's bootstrap, as pilot-agent writes it |
+//! | [`plane`] | the embedded control plane on its sockets |
+//! | [`process`] | child processes: kept running, ended with us |
+//! | [`platform`] | all of the above for each workload, made to match the folder |
+//! | [`run`] | the life of it: start, wait, watch, report, stop |
+//! | [`ready`] | waits for sidecars |
+//! | [`policy`] | what policies say about a call |
+//! | [`guide`] | what is printed when all is ready |
+//! | [`count`] | how many resources a folder holds |
+
+pub mod bootstrap;
+pub mod count;
+pub mod directory;
+pub mod guide;
+pub mod plane;
+pub mod platform;
+pub mod policy;
+pub mod process;
+pub mod ready;
+pub mod run;
+#[cfg(test)]
+mod testing;
+pub mod workloads;
+
+use std::{
+    env,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use carbyne_mesh::{LoadError, source::Errors, watch::WatchError};
+use tracing_subscriber::EnvFilter;
+
+use self::{directory::DirectoryError, platform::PlatformError};
+use crate::terminal;
+
+/// Arguments of `carbyne up`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Folder of Istio YAML
+    #[arg(default_value = "deploy/examples/platform")]
+    pub folder: PathBuf,
+    /// Program of the sidecars [default: $CARBYNE_PROXY, else carbyne-proxy beside this program, else on the PATH]
+    #[arg(long, value_name = "FILE")]
+    pub proxy: Option<PathBuf>,
+    /// Where the runtime directory is made [default: the folder of temporary files]
+    #[arg(long, value_name = "FOLDER")]
+    pub base_dir: Option<PathBuf>,
+    /// Seconds in which all sidecars must be ready
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub wait: u64,
+}
+
+/// Why `up` ended, or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum UpError {
+    /// The folder has faults, or the control plane no certificates.
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    /// The folder is about other machines.
+    #[error("{0} names no workload on a loopback address")]
+    NoWorkloads(PathBuf),
+    /// There is nothing to start as sidecars.
+    #[error("carbyne-proxy is not found: looked for {0}")]
+    NoProxy(String),
+    /// Somebody else listens there.
+    #[error("in use: {0}")]
+    Taken(String),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// No place for files, or some are left over.
+    #[error("{0}")]
+    Directory(#[from] DirectoryError),
+    /// A workload does not start.
+    #[error("{0}")]
+    Platform(#[from] PlatformError),
+    /// The folder cannot be watched.
+    #[error("{0}")]
+    Watch(#[from] WatchError),
+    /// Something that the system would not give.
+    #[error("{what}: {error}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Sidecars that are not ready in time, each with the end of its log.
+    #[error("not ready within {seconds} s: {names}\n{logs}")]
+    NotReady {
+        /// The time they had.
+        seconds: u64,
+        /// Whose.
+        names: String,
+        /// What they said last.
+        logs: String,
+    },
+    /// A program that ends each time before it is ready.
+    #[error("{title} does not start ({status}); its log ends with\n{log}")]
+    NotStarting {
+        /// Which.
+        title: String,
+        /// How it ended.
+        status: String,
+        /// What it said last.
+        log: String,
+    },
+}
+
+impl UpError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoWorkloads(_) => Some(
+                "give the endpoints of a ServiceEntry, or WorkloadEntries, addresses such as 127.0.10.1",
+            ),
+            Self::NoProxy(_) => Some(
+                "build it with `cargo build --bin carbyne-proxy`, or name it with --proxy FILE",
+            ),
+            Self::Taken(_) => Some(
+                "another `carbyne up` may be running; or give the workloads of the folder other addresses",
+            ),
+            Self::Directory(DirectoryError::SocketName { .. }) => {
+                Some("name a shorter folder with --base-dir")
+            }
+            Self::Watch(_) => Some(
+                "`sysctl fs.inotify.max_user_instances fs.inotify.max_user_watches` shows the limits",
+            ),
+            Self::NotReady { .. } => Some("give them longer with --wait SECONDS"),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the platform until it is told to end.
+pub fn main(arguments: &Arguments) -> ExitCode {
+    // What the control plane has to say beyond answers to sidecars; more with RUST_LOG.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .compact();
+    // Already set: somebody runs us inside a program of their own, which has a log.
+    log.try_init().ok();
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| UpError::System {
+            what: "cannot start",
+            error,
+        })
+        .and_then(|runtime| runtime.block_on(run::run(arguments)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(UpError::Load(LoadError::Source(errors))) => {
+            report(&errors);
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            terminal::error(error.to_string().trim_end(), error.hint());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every fault of a folder on its own line.
+fn report(errors: &Errors) {
+    for problem in &errors.0 {
+        terminal::error(&problem.to_string(), None);
+    }
+}
+
+/// The program of the sidecars: what was asked for, else the environment's, else beside this program, else on the PATH.
+fn locate(wanted: Option<&Path>) -> Result<PathBuf, UpError> {
+    let named = wanted
+        .map(Path::to_owned)
+        .or_else(|| env::var_os("CARBYNE_PROXY").map(PathBuf::from));
+    let candidates: Vec<PathBuf> = match named {
+        Some(named) => vec![named],
+        None => {
+            let own = env::current_exe()
+                .ok()
+                .and_then(|own| own.parent().map(Path::to_owned));
+            let path = env::var_os("PATH").unwrap_or_default();
+            own.into_iter()
+                .chain(env::split_paths(&path))
+                .map(|folder| folder.join(PROXY))
+                .collect()
+        }
+    };
+    let found = candidates.iter().find(|candidate| candidate.is_file());
+    // The sidecars run in folders of their own.
+    let found = found.and_then(|found| std::path::absolute(found).ok());
+    found.ok_or_else(|| {
+        let looked: Vec<String> = candidates
+            .iter()
+            .map(|candidate| candidate.display().to_string())
+            .collect();
+        UpError::NoProxy(looked.join(", "))
+    })
+}
+
+/// Asks for every address once, so that a second platform is told at once and not by proxies that share ports (SO_REUSEPORT).
+fn free(addresses: impl Iterator<Item = SocketAddr>) -> Result<(), UpError> {
+    let mut taken = Vec::new();
+    for address in addresses {
+        match TcpListener::bind(address) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                taken.push(address.to_string())
+            }
+            Err(error) => return Err(UpError::Listen { address, error }),
+        }
+    }
+    if taken.is_empty() {
+        Ok(())
+    } else {
+        Err(UpError::Taken(taken.join(", ")))
+    }
+}
+
+const PROXY: &str = "carbyne-proxy";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proxy_that_was_asked_for_must_be_there() {
+        let error = locate(Some(Path::new("/nonexistent/proxy"))).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "carbyne-proxy is not found: looked for /nonexistent/proxy"
+        );
+        assert!(error.hint().is_some());
+        let own = env::current_exe().unwrap();
+        assert_eq!(locate(Some(&own)).unwrap(), own);
+    }
+
+    #[test]
+    fn taken_addresses_are_all_named() {
+        let holders = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = holders
+            .each_ref()
+            .map(|holder| holder.local_addr().unwrap());
+        let error = free(addresses.into_iter()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("in use: {}, {}", addresses[0], addresses[1])
+        );
+        drop(holders);
+        free(addresses.into_iter()).unwrap();
+    }
+}

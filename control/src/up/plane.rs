@@ -1,0 +1,154 @@
+//! The control plane: ADS and SDS on Unix sockets in each workload's folder, as pilot-agent serves them there.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+
+use carbyne_mesh::{
+    LoadError, Mesh,
+    certificate::CertificateError,
+    serve::{Server, status::SyncState},
+    source::{Errors, Snapshot},
+};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
+
+use super::{
+    bootstrap::{SDS_SOCKET, XDS_SOCKET},
+    directory::Directory,
+    workloads::Workload,
+};
+
+/// The control plane; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Plane(Mesh);
+
+/// The sockets of one workload.
+#[derive(Debug)]
+pub struct Served {
+    servers: [Server; 2],
+    renewal: JoinHandle<()>,
+}
+
+/// Why a workload has no sockets.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaneError {
+    /// No certificate could be made.
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
+    /// A socket could not be made.
+    #[error("cannot listen on {path}: {error}")]
+    Socket {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// Why a saved folder is not live.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It has faults.
+    #[error("{0}")]
+    Configuration(#[from] Errors),
+    /// Reading it failed in itself.
+    #[error("{0}")]
+    Read(#[from] JoinError),
+}
+
+impl Plane {
+    /// Reads the folder; certificates come from a root that lives as long as the control plane.
+    ///
+    /// # Errors
+    /// All that is wrong in the folder.
+    pub fn new(folder: &Path) -> Result<Self, LoadError> {
+        Mesh::load(folder).map(Self)
+    }
+
+    /// What is live.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.snapshot()
+    }
+
+    /// Opens a workload's sockets in its folder. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// When no certificate or socket can be made.
+    pub fn serve(&self, workload: &Workload, directory: &Directory) -> Result<Served, PlaneError> {
+        let folder = directory.of(&workload.name);
+        let secrets = self
+            .0
+            .secrets(&workload.namespace, &workload.service_account)?;
+        let (xds, sds) = (folder.join(XDS_SOCKET), folder.join(SDS_SOCKET));
+        let ads = self
+            .0
+            .serve_ads_unix(&xds)
+            .map_err(|error| PlaneError::Socket { path: xds, error })?;
+        let sds = secrets
+            .serve_unix(&sds)
+            .map_err(|error| PlaneError::Socket { path: sds, error })?;
+        Ok(Served {
+            servers: [ads, sds],
+            renewal: secrets.keep_fresh(),
+        })
+    }
+
+    /// Reads the folder again, off this thread. Good: every sidecar gets it. Bad: what is live stays.
+    ///
+    /// # Errors
+    /// All that is wrong in the folder.
+    pub async fn reload(&self) -> Result<(), ReloadError> {
+        let mesh = self.0.clone();
+        Ok(tokio::task::spawn_blocking(move || mesh.reload()).await??)
+    }
+
+    /// Waits until every connected sidecar has answered what it was sent, `limit` at most.
+    pub async fn settled(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        loop {
+            // The streams see the new configuration while this sleeps.
+            tokio::time::sleep(PAUSE).await;
+            let connections = self.0.status();
+            let waiting = connections
+                .iter()
+                .flat_map(|connection| connection.types.values())
+                .any(|(sync, _)| *sync == SyncState::Stale);
+            if !waiting || Instant::now() >= end {
+                return;
+            }
+        }
+    }
+
+    /// What sidecars refuse at present: node, type, reason.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeSet<String> {
+        let connections = self.0.status();
+        let refusals = connections.iter().flat_map(|connection| {
+            connection
+                .types
+                .iter()
+                .filter_map(|(kind, (sync, _))| match sync {
+                    SyncState::Error(reason) => {
+                        let kind = kind.type_url().rsplit('.').next().unwrap_or_default();
+                        Some(format!("{} refuses a {kind}: {reason}", connection.node))
+                    }
+                    _ => None,
+                })
+        });
+        refusals.collect()
+    }
+}
+
+impl Served {
+    /// Closes the sockets.
+    pub async fn stop(self) {
+        self.renewal.abort();
+        for server in self.servers {
+            server.stop().await;
+        }
+    }
+}
+
+const PAUSE: Duration = Duration::from_millis(2);

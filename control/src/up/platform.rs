@@ -1,0 +1,352 @@
+//! What runs: for each workload its sockets, its sidecar, its sample services; made to match what the folder says.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use carbyne_mesh::source::Snapshot;
+use tokio::sync::mpsc;
+
+use super::{
+    bootstrap::{self, BOOTSTRAP_FILE, CONCURRENCY, Mesh},
+    directory::{ACCESS_LOG, Directory, DirectoryError, PROXY_LOG, SERVICE_LOG},
+    plane::{Plane, PlaneError, Served},
+    process::{Event, Kept, Part, Program},
+    workloads::Workload,
+};
+
+/// Everything that runs.
+#[derive(Debug)]
+pub struct Platform {
+    directory: Directory,
+    plane: Plane,
+    proxy: PathBuf,
+    events: mpsc::UnboundedSender<Event>,
+    running: Vec<Running>,
+}
+
+/// One workload and what was started for it.
+#[derive(Debug)]
+struct Running {
+    workload: Workload,
+    trust_domain: String,
+    served: Served,
+    sidecar: Kept,
+    services: Vec<Kept>,
+}
+
+/// Why a workload could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum PlatformError {
+    /// No place for its files.
+    #[error("{0}")]
+    Directory(#[from] DirectoryError),
+    /// No sockets for its sidecar.
+    #[error("{0}")]
+    Plane(#[from] PlaneError),
+}
+
+impl Platform {
+    /// Nothing runs yet; `proxy` is the program of the sidecars, what happens to programs is told to `events`.
+    #[must_use]
+    pub const fn new(
+        directory: Directory,
+        plane: Plane,
+        proxy: PathBuf,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            directory,
+            plane,
+            proxy,
+            events,
+            running: Vec::new(),
+        }
+    }
+
+    /// Where the files are.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The control plane.
+    #[must_use]
+    pub const fn plane(&self) -> &Plane {
+        &self.plane
+    }
+
+    /// The workload of this name.
+    #[must_use]
+    pub fn workload(&self, name: &str) -> Option<&Workload> {
+        self.running
+            .iter()
+            .map(|running| &running.workload)
+            .find(|workload| workload.name == name)
+    }
+
+    /// Starts what is new, ends what is gone, restarts what became another, leaves the rest alone. Gives back whose sidecar was started.
+    ///
+    /// # Errors
+    /// When a workload cannot be started; those after it are not.
+    pub async fn adjust(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        workloads: &[Workload],
+    ) -> Result<BTreeSet<String>, PlatformError> {
+        let mesh = &snapshot.mesh;
+        let mut keep = Vec::new();
+        let mut gone = Vec::new();
+        for running in self.running.drain(..) {
+            let same = workloads.iter().any(|workload| {
+                running.trust_domain == mesh.trust_domain
+                    && same_sidecar(&running.workload, workload)
+            });
+            if same {
+                keep.push(running)
+            } else {
+                gone.push(running)
+            }
+        }
+        self.running = keep;
+        for running in gone {
+            let name = running.workload.name.clone();
+            running.stop().await;
+            self.directory.clear(&name)?;
+        }
+        let mut started = BTreeSet::new();
+        for workload in workloads {
+            let folder = self.directory.of(&workload.name);
+            let services: Vec<Program> = service_programs(workload, workloads, &folder);
+            if let Some(running) = self
+                .running
+                .iter_mut()
+                .find(|running| running.workload.name == workload.name)
+            {
+                running.workload = workload.clone();
+                running.serve(services, &self.events).await;
+                continue;
+            }
+            let bootstrap = bootstrap::bootstrap(
+                workload,
+                &Mesh {
+                    domain: mesh.domain.clone(),
+                },
+            );
+            self.directory.furnish(&workload.name, &bootstrap)?;
+            let served = self.plane.serve(workload, &self.directory)?;
+            let sidecar = Kept::start(
+                sidecar_program(workload, &self.proxy, &folder),
+                self.events.clone(),
+            );
+            let services = services
+                .into_iter()
+                .map(|program| Kept::start(program, self.events.clone()));
+            self.running.push(Running {
+                workload: workload.clone(),
+                trust_domain: mesh.trust_domain.clone(),
+                served,
+                sidecar,
+                services: services.collect(),
+            });
+            started.insert(workload.name.clone());
+        }
+        Ok(started)
+    }
+
+    /// Ends everything and removes its files.
+    ///
+    /// # Errors
+    /// When files are left over.
+    pub async fn stop(self) -> Result<(), DirectoryError> {
+        for running in &self.running {
+            running.ask();
+        }
+        for running in self.running {
+            running.stop().await;
+        }
+        self.directory.remove()
+    }
+}
+
+impl Running {
+    /// Runs exactly these services.
+    async fn serve(&mut self, programs: Vec<Program>, events: &mpsc::UnboundedSender<Event>) {
+        let (keep, gone): (Vec<Kept>, Vec<Kept>) = self
+            .services
+            .drain(..)
+            .partition(|kept| programs.contains(kept.program()));
+        self.services = keep;
+        for kept in gone {
+            kept.stop().await;
+        }
+        for program in programs {
+            if !self.services.iter().any(|kept| *kept.program() == program) {
+                self.services.push(Kept::start(program, events.clone()));
+            }
+        }
+    }
+
+    fn ask(&self) {
+        self.sidecar.ask();
+        self.services.iter().for_each(Kept::ask);
+    }
+
+    async fn stop(self) {
+        self.ask();
+        self.sidecar.stop().await;
+        for service in self.services {
+            service.stop().await;
+        }
+        self.served.stop().await;
+    }
+}
+
+/// True when a workload is to have the sidecar that another has: who it is, is in the bootstrap and in the certificate.
+fn same_sidecar(one: &Workload, other: &Workload) -> bool {
+    let identity = |workload: &Workload| {
+        (
+            workload.name.clone(),
+            workload.namespace.clone(),
+            workload.address,
+            workload.labels.clone(),
+            workload.service_account.clone(),
+        )
+    };
+    identity(one) == identity(other)
+}
+
+/// Envoy's command line as pilot-agent writes it (istio.md 1.2); only logs are flushed sooner, because somebody is looking.
+fn sidecar_program(workload: &Workload, proxy: &Path, folder: &Path) -> Program {
+    let family = if workload.address.is_ipv6() {
+        "v6"
+    } else {
+        "v4"
+    };
+    let concurrency = CONCURRENCY.to_string();
+    let arguments = [
+        "-c",
+        BOOTSTRAP_FILE,
+        "--drain-time-s",
+        "45",
+        "--drain-strategy",
+        "immediate",
+        "--local-address-ip-version",
+        family,
+        "--file-flush-interval-msec",
+        "100",
+        "--disable-hot-restart",
+        "--allow-unknown-static-fields",
+        "-l",
+        "warning",
+        "--component-log-level",
+        "misc:error",
+        "--concurrency",
+        &concurrency,
+    ];
+    Program {
+        workload: workload.name.clone(),
+        part: Part::Sidecar,
+        command: std::iter::once(proxy.into())
+            .chain(arguments.map(OsString::from))
+            .collect(),
+        folder: folder.to_owned(),
+        stdout: folder.join(ACCESS_LOG),
+        stderr: folder.join(PROXY_LOG),
+    }
+}
+
+/// One sample service for each address that the inbound listeners hand on to.
+fn service_programs(workload: &Workload, all: &[Workload], folder: &Path) -> Vec<Program> {
+    let addresses: BTreeSet<SocketAddr> = workload
+        .inbound
+        .iter()
+        .map(|inbound| inbound.application)
+        .collect();
+    let program = |address: SocketAddr| {
+        let mut command: Vec<OsString> = ["/proc/self/exe", "sample-service", "--name"]
+            .map(OsString::from)
+            .into();
+        command.extend(
+            [
+                workload.name.clone(),
+                "--version".to_owned(),
+                workload.version().to_owned(),
+            ]
+            .map(OsString::from),
+        );
+        command.extend(["--listen".into(), address.to_string().into()]);
+        for callee in workload.callees(all) {
+            command.extend(["--call".into(), callee.to_argument().into()]);
+        }
+        Program {
+            workload: workload.name.clone(),
+            part: Part::Service,
+            command,
+            folder: folder.to_owned(),
+            stdout: folder.join(SERVICE_LOG),
+            stderr: folder.join(SERVICE_LOG),
+        }
+    };
+    addresses.into_iter().map(program).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{testing, workloads};
+    use super::*;
+
+    #[test]
+    fn sidecars_are_started_as_pilot_agent_starts_envoy() {
+        let found = workloads::find(&testing::snapshot("")).workloads;
+        let program = sidecar_program(
+            &found[0],
+            Path::new("/opt/carbyne-proxy"),
+            Path::new("/run/portal"),
+        );
+        let line: Vec<String> = program
+            .command
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(
+            line.join(" "),
+            "/opt/carbyne-proxy -c etc/istio/proxy/envoy-rev.json --drain-time-s 45 --drain-strategy immediate \
+             --local-address-ip-version v4 --file-flush-interval-msec 100 --disable-hot-restart --allow-unknown-static-fields \
+             -l warning --component-log-level misc:error --concurrency 1"
+        );
+        assert_eq!(program.title(), "portal's sidecar");
+    }
+
+    #[test]
+    fn services_know_whom_they_may_call() {
+        let found = workloads::find(&testing::snapshot("")).workloads;
+        let programs = service_programs(&found[0], &found, Path::new("/run/portal"));
+        let line: Vec<String> = programs[0]
+            .command
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(
+            line.join(" "),
+            "/proc/self/exe sample-service --name portal --version v1 --listen 127.0.10.1:9080 \
+             --call billing=billing.shop.svc.cluster.local@127.0.10.1:8080 \
+             --call catalogue=catalogue.shop.svc.cluster.local@127.0.10.1:8080"
+        );
+    }
+
+    #[test]
+    fn only_who_it_is_makes_another_sidecar() {
+        let found = workloads::find(&testing::snapshot("")).workloads;
+        let portal = found[0].clone();
+        let mut moved = portal.clone();
+        moved.outbound.clear();
+        assert!(same_sidecar(&portal, &moved));
+        moved.labels.insert("version".to_owned(), "v2".to_owned());
+        assert!(!same_sidecar(&portal, &moved));
+    }
+}

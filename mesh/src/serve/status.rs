@@ -1,0 +1,126 @@
+//! Who is connected and what each has accepted: what `istioctl proxy-status` shows of istiod.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::protocol::{Session, Variant, Watched};
+use crate::generate::Kind;
+
+/// State of one type on one connection, by istiod's rules (istio.md 2.7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyncState {
+    /// Nothing was sent yet.
+    NotSent,
+    /// The last response was accepted.
+    Synced,
+    /// The last response is not answered yet.
+    Stale,
+    /// The last answer was a refusal.
+    Error(String),
+}
+
+impl SyncState {
+    fn of(watched: &Watched) -> Self {
+        if let Some(error) = &watched.error {
+            Self::Error(error.clone())
+        } else if watched.nonce_sent.is_empty() {
+            Self::NotSent
+        } else if watched.nonce_sent == watched.nonce_acked {
+            Self::Synced
+        } else {
+            Self::Stale
+        }
+    }
+}
+
+/// One connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Node id.
+    pub node: String,
+    /// SotW or Delta.
+    pub variant: Variant,
+    /// By subscribed type: state, and the version last acknowledged.
+    pub types: BTreeMap<Kind, (SyncState, String)>,
+}
+
+/// All connections; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Board {
+    next: Arc<AtomicU64>,
+    connections: Arc<Mutex<BTreeMap<u64, Connection>>>,
+}
+
+impl Board {
+    /// Connections in order of arrival.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection> {
+        let connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        connections.values().cloned().collect()
+    }
+
+    pub(super) fn enter(&self, node: &str, variant: Variant) -> Entry {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let connection = Connection {
+            node: node.to_owned(),
+            variant,
+            types: BTreeMap::new(),
+        };
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, connection);
+        Entry {
+            board: self.clone(),
+            id,
+        }
+    }
+}
+
+/// A connection's place on the board, given back when it ends.
+#[derive(Debug)]
+pub(super) struct Entry {
+    board: Board,
+    id: u64,
+}
+
+impl Entry {
+    pub(super) fn update(&self, session: &Session) {
+        let mut connections = self
+            .board
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = connections.get_mut(&self.id) {
+            connection.types = session
+                .watched()
+                .iter()
+                .map(|(kind, watched)| {
+                    (
+                        *kind,
+                        (SyncState::of(watched), watched.version_acked.clone()),
+                    )
+                })
+                .collect();
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut connections = self
+            .board
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        connections.remove(&self.id);
+    }
+}

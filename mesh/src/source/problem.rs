@@ -1,0 +1,72 @@
+//! What is wrong in a file, and where.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use crate::model::Origin;
+
+/// One finding, an error or a warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub origin: Origin,
+    /// Path inside the document, `spec.ports[0].number`; empty when the document itself is meant.
+    pub path: String,
+    /// What was found, what was expected.
+    pub message: String,
+}
+
+impl Problem {
+    /// A finding without a position, such as a folder that cannot be read.
+    #[must_use]
+    pub fn file(file: PathBuf, message: String) -> Self {
+        Self {
+            origin: Origin {
+                file: Arc::new(file),
+                line: 0,
+                column: 0,
+            },
+            path: String::new(),
+            message,
+        }
+    }
+
+    /// A finding about a whole resource.
+    #[must_use]
+    pub fn at(origin: &Origin, message: String) -> Self {
+        Self {
+            origin: origin.clone(),
+            path: String::new(),
+            message,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.origin.line == 0 {
+            write!(out, "{}: ", self.origin.file.display())?;
+        } else {
+            write!(out, "{}: ", self.origin)?;
+        }
+        if !self.path.is_empty() {
+            write!(out, "{}: ", self.path)?;
+        }
+        out.write_str(&self.message)
+    }
+}
+
+/// Every error of a folder, in file order; never empty.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub struct Errors(pub Vec<Problem>);
+
+impl fmt::Display for Errors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                out.write_str("\n")?;
+            }
+            write!(out, "{problem}")?;
+        }
+        Ok(())
+    }
+}

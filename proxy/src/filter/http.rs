@@ -1,0 +1,245 @@
+//! The HTTP filters of a connection manager, in order.
+
+use std::sync::Arc;
+
+use carbyne_engine::forward::{Answer, Exchange, Protocol, Target};
+use carbyne_engine::runtime::Worker;
+use carbyne_protos::any::Unwrapped;
+use carbyne_protos::prost_types::Any;
+use prost::{Message, Name};
+
+use super::alpn::AlpnFilter;
+use super::grpc_stats::GrpcStats;
+use super::metadata_exchange::MetadataExchangeFilter;
+use super::refuse::Refuse;
+use super::stats::StatsFilter;
+use super::upstream::ClusterLookup;
+use super::{HttpFilter, PerRoute};
+use crate::context::Context;
+use crate::live::clusters::Clusters;
+use crate::live::route::FilterConfig;
+use crate::plan::Environment;
+use crate::plan::error::Rejection;
+use crate::plan::filter::{HttpFilterKind, HttpFilterPlan};
+use crate::plan::scope::{Room, Scope};
+use crate::server::http::handler::share;
+use crate::server::telemetry::Telling;
+
+/// Compiled filters.
+#[derive(Debug)]
+pub struct HttpFilters(Vec<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    name: Arc<str>,
+    filter: Filter,
+    /// It runs only on routes that say so.
+    disabled: bool,
+}
+
+#[derive(Debug)]
+enum Filter {
+    /// Decides about requests.
+    Traffic(HttpFilter),
+    /// Offers Istio's ALPN names to hosts.
+    Alpn(AlpnFilter),
+    /// Counts gRPC messages.
+    GrpcStats(GrpcStats),
+    /// Exchanges workload metadata over headers.
+    PeerMetadata(MetadataExchangeFilter),
+    /// Istio's standard metrics.
+    Stats(StatsFilter),
+}
+
+/// Whether a filter runs on a route, and with what.
+enum Configured {
+    Off,
+    On(Option<Arc<dyn std::any::Any + Send + Sync>>),
+}
+
+impl HttpFilters {
+    /// Compiles the filters that the plan kept.
+    pub fn compile(
+        plans: &[HttpFilterPlan],
+        environment: &Environment,
+        telling: &Telling,
+        inbound: bool,
+    ) -> Result<Self, Rejection> {
+        let mut entries = Vec::with_capacity(plans.len());
+        for plan in plans {
+            if let Some(filter) = compile(plan, environment, telling, inbound)? {
+                entries.push(Entry {
+                    name: plan.name.clone(),
+                    filter,
+                    disabled: plan.disabled,
+                });
+            }
+        }
+        Ok(Self(entries))
+    }
+
+    /// Number of filters.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Runs filter `index` on a request.
+    pub async fn request(
+        &self,
+        index: usize,
+        exchange: &mut Exchange<Context>,
+        clusters: &Clusters,
+    ) -> Result<(), Answer> {
+        let entry = &self.0[index];
+        let route = match entry.route(exchange)? {
+            Configured::Off => return Ok(()),
+            Configured::On(route) => route,
+        };
+        match &entry.filter {
+            Filter::Traffic(filter) => {
+                let route = route.as_ref().and_then(|route| route.downcast_ref());
+                filter.request(exchange, route, clusters).await
+            }
+            Filter::Alpn(filter) => {
+                filter.request(exchange);
+                Ok(())
+            }
+            Filter::GrpcStats(filter) => {
+                filter.request(exchange);
+                Ok(())
+            }
+            Filter::PeerMetadata(filter) => {
+                filter.request(exchange);
+                Ok(())
+            }
+            Filter::Stats(_) => Ok(()),
+        }
+    }
+
+    /// Runs the filters on a response, last one first.
+    pub fn response(&self, exchange: &mut Exchange<Context>) {
+        for entry in self.0.iter().rev() {
+            let Ok(Configured::On(route)) = entry.route(exchange) else {
+                continue;
+            };
+            match &entry.filter {
+                Filter::Traffic(filter) => {
+                    let route = route.as_ref().and_then(|route| route.downcast_ref());
+                    filter.response(exchange, route);
+                }
+                Filter::GrpcStats(filter) => filter.response(exchange),
+                Filter::PeerMetadata(filter) => filter.response(exchange),
+                Filter::Alpn(_) | Filter::Stats(_) => {}
+            }
+        }
+    }
+
+    /// A request is over.
+    pub fn log(&self, exchange: &Exchange<Context>) {
+        for entry in &self.0 {
+            if let Filter::Stats(filter) = &entry.filter {
+                filter.log(exchange);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn route(&self, exchange: &Exchange<Context>) -> Result<Configured, Answer> {
+        let context = &exchange.context;
+        let config = context.route.as_ref().and_then(|route| {
+            let weighted = context
+                .weighted
+                .and_then(|number| route.forward().and_then(|forward| share(forward, number)));
+            route.filter(&self.name, weighted)
+        });
+        match config {
+            Some(config) if config.disabled => Ok(Configured::Off),
+            Some(FilterConfig {
+                refuse: Some(reason),
+                ..
+            }) => Err(Refuse::because(&self.name, reason.clone()).answer()),
+            Some(config) => Ok(Configured::On(config.compiled.clone())),
+            None if self.disabled => Ok(Configured::Off),
+            None => Ok(Configured::On(None)),
+        }
+    }
+}
+
+impl ClusterLookup for Clusters {
+    fn target(&self, cluster: &str, worker: &Worker) -> Option<Target> {
+        let slot = self.find(cluster.as_bytes())?;
+        let live = (*slot.load()).clone()?;
+        let protocol = match live.cluster.settings().protocol {
+            carbyne_engine::cluster::settings::Protocol::Http1 => Protocol::Http1,
+            _ => Protocol::Http2,
+        };
+        crate::server::call::target(worker, &live, protocol)
+    }
+}
+
+fn compile(
+    plan: &HttpFilterPlan,
+    environment: &Environment,
+    telling: &Telling,
+    inbound: bool,
+) -> Result<Option<Filter>, Rejection> {
+    let room = Room::new(environment, Vec::new());
+    let filter = match &plan.kind {
+        HttpFilterKind::Cors(message) => traffic(&**message, environment)?,
+        HttpFilterKind::ExtAuthz(message) => traffic(&**message, environment)?,
+        HttpFilterKind::Fault(message) => traffic(&**message, environment)?,
+        HttpFilterKind::JwtAuthn(message) => traffic(&**message, environment)?,
+        HttpFilterKind::LocalRateLimit(message) => traffic(&**message, environment)?,
+        HttpFilterKind::Rbac(message) => traffic(&**message, environment)?,
+        HttpFilterKind::Refuse(reason) => Filter::Traffic(HttpFilter::Refuse(Refuse::because(
+            &plan.name,
+            reason.clone(),
+        ))),
+        HttpFilterKind::GrpcStats(message) => Filter::GrpcStats(GrpcStats::plan(message).0),
+        HttpFilterKind::Alpn(message) => {
+            let planned = AlpnFilter::plan(message, &room.scope());
+            Filter::Alpn(room.finish(planned)?.plan)
+        }
+        HttpFilterKind::PeerMetadata(message) => {
+            let planned = MetadataExchangeFilter::plan(message, &telling.node, &room.scope());
+            Filter::PeerMetadata(planned)
+        }
+        HttpFilterKind::Stats(message) => {
+            let store = telling.registry.istio();
+            let planned = StatsFilter::plan(message, inbound, &telling.node, store, &room.scope());
+            Filter::Stats(planned)
+        }
+        // The router is the handler itself; compression is an offer that may be left out.
+        HttpFilterKind::Router(_) | HttpFilterKind::Compressor(_) => return Ok(None),
+    };
+    Ok(Some(filter))
+}
+
+fn traffic<M: Message + Name>(message: &M, environment: &Environment) -> Result<Filter, Rejection> {
+    let any = Any {
+        type_url: M::type_url(),
+        value: message.encode_to_vec(),
+    };
+    let room = Room::new(environment, Vec::new());
+    let filter = match Unwrapped::of(&any) {
+        Ok(unwrapped) => HttpFilter::plan(&unwrapped, &room.scope()).ok().flatten(),
+        Err(_) => None,
+    };
+    Ok(Filter::Traffic(room.finish(filter)?.plan))
+}
+
+/// Compiles a filter's configuration for a route; nothing where no filter here has such a message.
+pub fn compile_route(
+    config: &Any,
+    scope: &Scope<'_>,
+) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+    let unwrapped = Unwrapped::of(config).ok()?;
+    let planned: PerRoute = PerRoute::plan(&unwrapped, scope).ok()??;
+    Some(Arc::new(planned))
+}

@@ -1,0 +1,34 @@
+//! `carbyne-proxy`, installed as `/usr/local/bin/envoy`.
+
+use std::process::ExitCode;
+
+use carbyne_proxy::cli::{self, Command};
+use carbyne_proxy::server;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the terminal is where this is asked"
+)]
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os()) {
+        Ok(Command::Print(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Run(options)) => match server::run(*options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(text) => {
+            eprint!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}

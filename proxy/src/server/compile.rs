@@ -1,0 +1,243 @@
+//! Plans of listeners made live: filters compiled, routes looked up, logs opened.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use carbyne_engine::forward::serve::{Codec, ServeSettings};
+use carbyne_engine::forward::tcp::Limits;
+use carbyne_engine::http::h1;
+use carbyne_engine::http::h2;
+use carbyne_engine::runtime::Drain;
+use carbyne_protos::envoy::config::core::v3::TrafficDirection;
+
+use super::http::handler::HttpManager;
+use super::listener::{Inspector, LiveChain, LiveListener, TcpProxy, Terminal};
+use super::listeners::RouteSlot;
+use super::telemetry::{ConnectionLog, Telemetry, Telling};
+use crate::filter::http::HttpFilters;
+use crate::filter::network::NetworkFilter;
+use crate::plan::Environment;
+use crate::plan::chain::ChainPlan;
+use crate::plan::error::Rejection;
+use crate::plan::filter::{HttpFilterKind, NetworkFilterKind};
+use crate::plan::http::{self, HttpPlan, RouteSource};
+use crate::plan::listener::{ListenerFilterKind, ListenerPlan};
+use crate::plan::tcp::TcpPlan;
+
+/// What all listeners are made with.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    /// Clusters and secrets.
+    pub environment: Environment,
+    /// Logs, statistics, the node.
+    pub telling: Arc<Telling>,
+}
+
+/// A listener that may still wait for its routes.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What will serve.
+    pub listener: LiveListener,
+    /// Names of the route configurations that it needs.
+    pub routes: BTreeSet<Arc<str>>,
+}
+
+impl Compiler {
+    /// Makes a listener live; `slot` gives the place of a route configuration.
+    pub fn compile(
+        &self,
+        plan: ListenerPlan,
+        slot: impl Fn(&Arc<str>) -> RouteSlot,
+    ) -> Result<Compiled, Rejection> {
+        let inbound = plan.direction == TrafficDirection::Inbound;
+        let mut routes = BTreeSet::new();
+        let log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
+        let mut inspectors = Vec::new();
+        let mut original_destination = plan.use_original_dst;
+        let mut refused = plan.refuse.clone();
+        for filter in &plan.filters {
+            match &filter.kind {
+                ListenerFilterKind::OriginalDst => original_destination = true,
+                ListenerFilterKind::TlsInspector => {
+                    inspectors.push((Inspector::Tls, filter.disabled.clone()))
+                }
+                ListenerFilterKind::HttpInspector => {
+                    inspectors.push((Inspector::Http, filter.disabled.clone()))
+                }
+                // Both change who the client is taken for: until they are served, nothing passes.
+                ListenerFilterKind::ProxyProtocol(_) | ListenerFilterKind::OriginalSrc { .. } => {
+                    refused = Some(filter.name.clone());
+                }
+            }
+        }
+        let mut chains = Vec::with_capacity(plan.chains.len());
+        for chain in &plan.chains {
+            let refuse = refused.clone().or_else(|| chain.refuse.clone());
+            let chain = self.chain(chain, refuse, &plan, inbound, &mut routes, &slot)?;
+            chains.push(Arc::new(chain));
+        }
+        let stat_name = if plan.stat_prefix.is_empty() {
+            Arc::from(plan.address.to_string().replace(':', "_"))
+        } else {
+            plan.stat_prefix.clone()
+        };
+        let listener = LiveListener {
+            name: plan.name,
+            stats: self.telling.listener_stats(&stat_name),
+            stat_name,
+            original_destination,
+            hands_off: plan.use_original_dst,
+            inspectors,
+            inspection_timeout: plan.filters_timeout,
+            continue_on_timeout: plan.continue_on_timeout,
+            table: plan.table,
+            chains,
+            routes: routes.clone(),
+            inbound,
+            log,
+            drain: Arc::new(Drain::new()),
+        };
+        Ok(Compiled { listener, routes })
+    }
+
+    fn chain(
+        &self,
+        chain: &ChainPlan,
+        refuse: Option<Arc<str>>,
+        listener: &ListenerPlan,
+        inbound: bool,
+        routes: &mut BTreeSet<Arc<str>>,
+        slot: &impl Fn(&Arc<str>) -> RouteSlot,
+    ) -> Result<LiveChain, Rejection> {
+        let mut filters = Vec::new();
+        let mut terminal = Terminal::Refuse(Arc::from("the chain has no last filter"));
+        for filter in &chain.filters {
+            match &filter.kind {
+                NetworkFilterKind::Http(plan) => {
+                    let (manager, settings) = self.http(plan, listener, inbound, routes, slot)?;
+                    terminal = Terminal::Http(Arc::new(manager), Arc::new(settings));
+                }
+                NetworkFilterKind::Tcp(plan) => {
+                    terminal = Terminal::Tcp(Arc::new(self.tcp(plan, chain, inbound)?));
+                }
+                _ => filters.extend(NetworkFilter::compile(
+                    filter,
+                    &self.environment,
+                    &self.telling,
+                )?),
+            }
+        }
+        // HTTP refuses by itself, request by request, with 503.
+        if let Some(reason) = refuse
+            && !matches!(terminal, Terminal::Http(..))
+        {
+            terminal = Terminal::Refuse(reason);
+        }
+        Ok(LiveChain {
+            name: chain.name.clone(),
+            tls: chain.tls.clone(),
+            handshake_timeout: chain.handshake_timeout.or(Some(HANDSHAKE)),
+            filters,
+            terminal,
+        })
+    }
+
+    fn http(
+        &self,
+        plan: &Arc<HttpPlan>,
+        listener: &ListenerPlan,
+        inbound: bool,
+        routes: &mut BTreeSet<Arc<str>>,
+        slot: &impl Fn(&Arc<str>) -> RouteSlot,
+    ) -> Result<(HttpManager, ServeSettings), Rejection> {
+        let table = match &plan.routes {
+            RouteSource::Inline(table) => Arc::new(ArcSwapOption::from(Some(table.clone()))),
+            RouteSource::Discovery { name, .. } => {
+                routes.insert(name.clone());
+                slot(name)
+            }
+        };
+        if let Some(reason) = &plan.refuse {
+            tracing::warn!(listener = %listener.name, %reason, "requests are refused: something that guards is not served");
+        }
+        let suppress = plan.filters.iter().any(|filter| match &filter.kind {
+            HttpFilterKind::Router(router) => router.suppress_envoy_headers,
+            _ => false,
+        });
+        let manager = HttpManager {
+            filters: HttpFilters::compile(
+                &plan.filters,
+                &self.environment,
+                &self.telling,
+                inbound,
+            )?,
+            routes: table,
+            clusters: self.environment.clusters.clone(),
+            telemetry: Telemetry::new(&self.telling, plan, inbound)?,
+            suppress_envoy_headers: suppress,
+            buffer_limit: listener.buffer_limit as usize,
+            plan: plan.clone(),
+        };
+        Ok((manager, serve_settings(plan)))
+    }
+
+    fn tcp(
+        &self,
+        plan: &Arc<TcpPlan>,
+        chain: &ChainPlan,
+        inbound: bool,
+    ) -> Result<TcpProxy, Rejection> {
+        let mut log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
+        for filter in &chain.filters {
+            if let NetworkFilterKind::Stats(message) = &filter.kind {
+                log.count(&self.telling, message, inbound);
+            }
+        }
+        Ok(TcpProxy {
+            node: self.telling.node.clone(),
+            limits: Limits {
+                idle: plan.idle_timeout,
+                max_duration: plan.max_duration,
+            },
+            log,
+            plan: plan.clone(),
+        })
+    }
+}
+
+fn serve_settings(plan: &HttpPlan) -> ServeSettings {
+    let default = h2::Settings::default();
+    let http2 = &plan.http2;
+    ServeSettings {
+        codec: match plan.codec {
+            http::Codec::Auto => Codec::Auto,
+            http::Codec::Http1 => Codec::Http1,
+            http::Codec::Http2 => Codec::Http2,
+        },
+        limits: h1::Limits {
+            head_bytes: plan.limits.head_bytes as usize,
+            fields: plan.limits.head_fields as usize,
+            ..h1::Limits::default()
+        },
+        http2: h2::Settings {
+            max_concurrent_streams: http2
+                .max_concurrent_streams
+                .unwrap_or(default.max_concurrent_streams),
+            stream_window: http2.stream_window.unwrap_or(default.stream_window),
+            connection_window: http2.connection_window.unwrap_or(default.connection_window),
+            max_header_list: plan.limits.head_bytes,
+            connect_protocol: http2.allow_connect || !plan.upgrades.is_empty(),
+            ..default
+        },
+        policy: plan.canonical.clone(),
+        idle_timeout: plan.limits.idle,
+        // Istio sets none in the sidecar; there the listener's own settings rule.
+        head_timeout: plan.limits.request_headers,
+        ..ServeSettings::default()
+    }
+}
+
+/// How long a client's TLS handshake may take where the chain says nothing.
+const HANDSHAKE: Duration = Duration::from_secs(15);

@@ -1,0 +1,263 @@
+//! One accepted connection: original destination, inspection, chain, TLS, network filters, and then
+//! requests or a stream.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use bytes::{Bytes, BytesMut};
+use carbyne_engine::forward::Downstream;
+use carbyne_engine::forward::serve::Serve;
+use carbyne_engine::net::Address;
+use carbyne_engine::net::listen::original_destination;
+use carbyne_engine::net::stream::{Socket, Stream};
+use carbyne_engine::runtime::{Accept, Accepted, Worker};
+use carbyne_engine::tls::{hello, sniff};
+use tokio::io::AsyncReadExt;
+
+use super::http::handler::HttpHandler;
+use super::listener::{Inspector, LiveChain, LiveListener, Terminal, Unbound};
+use super::tcp;
+use crate::filter::network::Verdict;
+use crate::live::chain::ConnectionFacts;
+
+/// A bound address: connections go to whatever listener lives there when they arrive.
+#[derive(Debug)]
+pub struct Entrance {
+    /// The listener.
+    pub live: Arc<ArcSwapOption<LiveListener>>,
+    /// Where intercepted connections are handed to.
+    pub unbound: Arc<Unbound>,
+}
+
+/// What inspection found out.
+#[derive(Debug, Default)]
+struct Inspected {
+    server_name: Option<Arc<str>>,
+    tls: bool,
+    application_protocols: Vec<Bytes>,
+}
+
+impl Accept for Entrance {
+    fn serve(
+        self: Arc<Self>,
+        worker: Rc<Worker>,
+        accepted: Accepted,
+    ) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move {
+            let Some(listener) = self.live.load_full() else {
+                // Removed while the connection waited to be accepted.
+                return;
+            };
+            self.pass(worker, accepted, listener).await;
+        })
+    }
+}
+
+impl Entrance {
+    async fn pass(&self, worker: Rc<Worker>, accepted: Accepted, listener: Arc<LiveListener>) {
+        let mut local = accepted.local.clone();
+        let mut listener = listener;
+        if (listener.original_destination || listener.hands_off)
+            && let Some(original) = accepted.socket.tcp().and_then(original_destination)
+        {
+            if listener.hands_off
+                && Address::Tcp(original) != accepted.local
+                && let Some(other) = self.unbound.find(original)
+            {
+                listener = other;
+            }
+            local = Address::Tcp(original);
+        }
+        let stats = listener.stats.clone();
+        stats.connections.increment();
+        stats.active.increment();
+        connection(worker, accepted, local, listener).await;
+        stats.active.decrement();
+    }
+}
+
+async fn connection(
+    worker: Rc<Worker>,
+    accepted: Accepted,
+    local: Address,
+    listener: Arc<LiveListener>,
+) {
+    let started = Instant::now();
+    let Accepted {
+        mut socket, remote, ..
+    } = accepted;
+    let port = local.socket().map(|address| address.port());
+    let inspection = inspect(&mut socket, &listener, port);
+    let inspected = match listener.inspection_timeout {
+        Some(limit) => match tokio::time::timeout(limit, inspection).await {
+            Ok(inspected) => inspected,
+            Err(_) => {
+                listener.stats.inspection_timeouts.increment();
+                listener.continue_on_timeout.then(Inspected::default)
+            }
+        },
+        None => inspection.await,
+    };
+    let Some(inspected) = inspected else { return };
+    let facts = ConnectionFacts {
+        local: &local,
+        remote: &remote,
+        direct_remote: &remote,
+        server_name: inspected.server_name.as_deref().unwrap_or(""),
+        transport_protocol: if inspected.tls { "tls" } else { "raw_buffer" },
+        application_protocols: &inspected.application_protocols,
+    };
+    let mut downstream = Downstream {
+        id: NEXT.fetch_add(1, Ordering::Relaxed),
+        direct_remote: remote.clone(),
+        server_name: inspected.server_name.clone(),
+        tls: None,
+        accepted: started,
+        local: local.clone(),
+        remote: remote.clone(),
+    };
+    let Some(chain) = listener
+        .table
+        .find(&facts)
+        .and_then(|index| listener.chains.get(index))
+    else {
+        listener.stats.no_chain.increment();
+        listener.log.no_chain(&Rc::new(downstream));
+        reset(&socket);
+        return;
+    };
+    let chain = chain.clone();
+    let stream = match &chain.tls {
+        None => Stream::from(socket),
+        Some(tls) => match tls.accept(socket, chain.handshake_timeout).await {
+            Ok(stream) => {
+                listener.stats.handshakes.increment();
+                downstream.tls = Some(stream.negotiated().clone());
+                if downstream.server_name.is_none() {
+                    downstream.server_name = stream.negotiated().sni.as_deref().map(Arc::from);
+                }
+                stream.into()
+            }
+            Err(error) => {
+                listener.stats.handshake_failures.increment();
+                listener
+                    .log
+                    .handshake_failed(&Rc::new(downstream), error.reason());
+                return;
+            }
+        },
+    };
+    filtered(worker, stream, Rc::new(downstream), &listener, &chain).await;
+}
+
+async fn filtered(
+    worker: Rc<Worker>,
+    mut stream: Stream,
+    downstream: Rc<Downstream>,
+    listener: &Arc<LiveListener>,
+    chain: &LiveChain,
+) {
+    let mut facts = tcp::StreamFacts::default();
+    for filter in &chain.filters {
+        if let Verdict::Close(details) = filter.connect(&mut stream, &downstream, &mut facts).await
+        {
+            listener.log.refused(&downstream, &details);
+            reset(stream.socket());
+            return;
+        }
+    }
+    match &chain.terminal {
+        Terminal::Http(manager, settings) => {
+            let serve = Serve {
+                worker,
+                handler: Rc::new(HttpHandler {
+                    manager: manager.clone(),
+                }),
+                settings: settings.clone(),
+                downstream,
+                drain: listener.drain.signal(),
+            };
+            serve.run(stream).await;
+        }
+        Terminal::Tcp(proxy) => tcp::proxy(&worker, stream, &downstream, proxy, facts).await,
+        Terminal::Refuse(reason) => {
+            listener.log.refused(&downstream, reason);
+            reset(stream.socket());
+        }
+    }
+}
+
+/// Reads ahead as far as needed to tell TLS and HTTP apart; `None` where the client closed.
+async fn inspect(
+    socket: &mut Socket,
+    listener: &LiveListener,
+    port: Option<u16>,
+) -> Option<Inspected> {
+    let wants = |wanted: Inspector| {
+        listener.inspectors.iter().any(|(inspector, disabled)| {
+            let disabled = disabled.as_ref().zip(port);
+            *inspector == wanted && !disabled.is_some_and(|(disabled, port)| disabled.holds(port))
+        })
+    };
+    let (mut tls, mut http) = (wants(Inspector::Tls), wants(Inspector::Http));
+    let mut inspected = Inspected::default();
+    let mut read = BytesMut::new();
+    while tls || http {
+        if !read.is_empty() {
+            if tls {
+                match hello::inspect(&read) {
+                    hello::Verdict::NeedMore { .. } => {}
+                    hello::Verdict::Hello(hello) => {
+                        inspected.tls = true;
+                        inspected.server_name = hello.sni.as_deref().map(Arc::from);
+                        inspected.application_protocols = hello
+                            .alpn
+                            .iter()
+                            .map(|name| Bytes::copy_from_slice(name))
+                            .collect();
+                        // Whoever speaks TLS speaks HTTP inside of it, if at all.
+                        (tls, http) = (false, false);
+                    }
+                    hello::Verdict::NotTls | hello::Verdict::TooLarge => tls = false,
+                }
+            }
+            if !tls && http && !inspected.tls {
+                let sniffed = sniff::sniff(&read);
+                if let Some(protocol) = sniffed.application_protocol() {
+                    inspected.application_protocols = vec![Bytes::from_static(protocol.as_bytes())];
+                }
+                http = sniffed == sniff::Sniffed::NeedMore;
+            }
+            if !tls && !http {
+                break;
+            }
+        }
+        read.reserve(1024);
+        match socket.read_buf(&mut read).await {
+            Ok(1..) => {}
+            _ => return None,
+        }
+    }
+    socket.rewind(read.freeze());
+    Some(inspected)
+}
+
+/// Closes with a reset instead of an orderly end, as Envoy does where no chain matches.
+pub(super) fn reset(socket: &Socket) {
+    if let Some(stream) = socket.tcp() {
+        // Fails only on a socket that is already dead.
+        drop(stream.set_zero_linger());
+    }
+}
+
+/// The remote IP address of a connection, if it has one.
+pub(super) fn remote_socket(downstream: &Downstream) -> Option<SocketAddr> {
+    downstream.remote.socket()
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(1);

@@ -1,0 +1,370 @@
+//! Listeners and routes as they arrive: planned, warmed until their routes are known, bound, replaced.
+//!
+//! Sockets belong to addresses and outlive configuration: a listener that changes keeps its sockets, its
+//! connections finish on what they began with.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use carbyne_engine::net::Address;
+use carbyne_engine::net::listen::ListenOptions;
+use carbyne_engine::runtime::{Listening, Workers};
+use carbyne_protos::envoy::config::core::v3::TrafficDirection;
+use carbyne_protos::envoy::config::listener::v3 as wire;
+use carbyne_protos::envoy::config::route::v3::RouteConfiguration;
+use carbyne_protos::prost_types::Any;
+use rustc_hash::FxHashMap;
+
+use super::compile::{Compiled, Compiler};
+use super::connection::Entrance;
+use super::listener::{LiveListener, Unbound};
+use crate::live::route::RouteTable;
+use crate::plan::error::{Fault, Finding, PlanError, Rejection};
+use crate::plan::{Environment, listener, route};
+
+/// A route configuration's place, filled when it arrives and swapped when it changes.
+pub type RouteSlot = Arc<ArcSwapOption<RouteTable>>;
+
+/// Every listener that was accepted, and the route configurations that they need.
+#[derive(Debug)]
+pub struct ListenerManager {
+    environment: Environment,
+    workers: Arc<Workers>,
+    compiler: Compiler,
+    records: RefCell<BTreeMap<Arc<str>, Record>>,
+    routes: RefCell<BTreeMap<Arc<str>, RouteSlot>>,
+    route_findings: RefCell<BTreeMap<Arc<str>, Vec<Finding>>>,
+    unbound: Arc<Unbound>,
+}
+
+#[derive(Debug)]
+struct Record {
+    /// What connections meet; shared with the sockets.
+    cell: Arc<ArcSwapOption<LiveListener>>,
+    /// What serves.
+    active: Option<Arc<LiveListener>>,
+    /// What waits for its routes.
+    warming: Option<Compiled>,
+    addresses: Vec<Address>,
+    sockets: Vec<Listening>,
+    options: ListenOptions,
+    bound: bool,
+    fixed: bool,
+    direction: TrafficDirection,
+    findings: Vec<Finding>,
+}
+
+/// A listener and what its owner may want to know.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// What serves.
+    pub live: Arc<LiveListener>,
+    /// The addresses that it is bound to.
+    pub addresses: Vec<Address>,
+    /// Whether it came with the bootstrap.
+    pub fixed: bool,
+    /// Which way its traffic goes.
+    pub direction: TrafficDirection,
+}
+
+impl ListenerManager {
+    /// No listeners.
+    pub fn new(environment: Environment, workers: Arc<Workers>, compiler: Compiler) -> Self {
+        Self {
+            environment,
+            workers,
+            compiler,
+            records: RefCell::default(),
+            routes: RefCell::default(),
+            route_findings: RefCell::default(),
+            unbound: Arc::default(),
+        }
+    }
+
+    /// Adds a listener of the bootstrap; its errors stop the program.
+    pub fn add_static(&self, message: &wire::Listener) -> Result<(), Rejection> {
+        let planned = self.environment.plan_message(message, listener::plan)?;
+        self.install(planned.plan, planned.findings, true)
+    }
+
+    /// Checks a listener of the bootstrap without binding anything (`--mode validate`).
+    pub fn check_static(&self, message: &wire::Listener) -> Result<(), Rejection> {
+        self.environment
+            .plan_message(message, listener::plan)
+            .map(|_| ())
+    }
+
+    /// Adds or updates a listener as it came from the control plane.
+    pub fn update(&self, resource: &Any) -> Result<(), Rejection> {
+        let planned = self
+            .environment
+            .plan::<wire::Listener, _>(resource, listener::plan)?;
+        self.install(planned.plan, planned.findings, false)
+    }
+
+    /// Removes listeners that the control plane no longer has; their connections are told to finish.
+    pub fn remove(&self, names: &[Arc<str>]) {
+        let mut records = self.records.borrow_mut();
+        for name in names {
+            if records.get(name).is_some_and(|record| !record.fixed)
+                && let Some(record) = records.remove(name)
+            {
+                record.end();
+            }
+        }
+        drop(records);
+        self.publish_unbound();
+    }
+
+    /// Takes over a route configuration; listeners that waited for it serve from now on.
+    pub fn update_routes(&self, resource: &Any) -> Result<(), Rejection> {
+        let planned = self
+            .environment
+            .plan::<RouteConfiguration, _>(resource, route::plan)?;
+        let table = planned.plan;
+        let name = table.name.clone();
+        self.route_findings
+            .borrow_mut()
+            .insert(name.clone(), planned.findings);
+        self.route_slot(&name).store(Some(table));
+        self.warm()
+    }
+
+    /// The names of the route configurations that listeners need.
+    pub fn wanted_routes(&self) -> BTreeSet<Arc<str>> {
+        let records = self.records.borrow();
+        let mut wanted = BTreeSet::new();
+        for record in records.values() {
+            let warming = record.warming.as_ref().map(|warming| &warming.routes);
+            let active = record.active.as_ref().map(|active| &active.routes);
+            for names in warming.into_iter().chain(active) {
+                wanted.extend(names.iter().cloned());
+            }
+        }
+        wanted
+    }
+
+    /// The place of a route configuration.
+    pub fn route_slot(&self, name: &Arc<str>) -> RouteSlot {
+        let mut routes = self.routes.borrow_mut();
+        routes.entry(name.clone()).or_default().clone()
+    }
+
+    /// All listeners that serve, by name.
+    pub fn shown(&self) -> Vec<Shown> {
+        let records = self.records.borrow();
+        let shown = records.values().filter_map(|record| {
+            Some(Shown {
+                live: record.active.clone()?,
+                addresses: record
+                    .sockets
+                    .iter()
+                    .map(|socket| socket.address().clone())
+                    .collect(),
+                fixed: record.fixed,
+                direction: record.direction,
+            })
+        });
+        shown.collect()
+    }
+
+    /// Names of listeners that wait, and of the route configurations that they wait for.
+    pub fn waiting(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+        let records = self.records.borrow();
+        let waiting = records.iter().filter_map(|(name, record)| {
+            let warming = record.warming.as_ref()?;
+            Some((name.clone(), self.missing(&warming.routes)))
+        });
+        waiting.collect()
+    }
+
+    /// What of the accepted listeners and routes is not served, with their names.
+    pub fn findings(&self) -> Vec<(Arc<str>, Finding)> {
+        let mut all = Vec::new();
+        for (name, record) in self.records.borrow().iter() {
+            all.extend(
+                record
+                    .findings
+                    .iter()
+                    .map(|finding| (name.clone(), finding.clone())),
+            );
+        }
+        for (name, findings) in self.route_findings.borrow().iter() {
+            all.extend(
+                findings
+                    .iter()
+                    .map(|finding| (name.clone(), finding.clone())),
+            );
+        }
+        all
+    }
+
+    /// Tells connections to finish: of all listeners, or of those for inbound traffic.
+    pub fn drain(&self, inbound_only: bool) {
+        for record in self.records.borrow().values() {
+            if (!inbound_only || record.direction == TrafficDirection::Inbound)
+                && let Some(active) = &record.active
+            {
+                active.drain.start();
+            }
+        }
+    }
+
+    /// Closes the sockets of listeners that drain.
+    pub fn close_drained(&self) {
+        for record in self.records.borrow_mut().values_mut() {
+            if record
+                .active
+                .as_ref()
+                .is_some_and(|active| active.drain.is_started())
+            {
+                record.sockets.clear();
+            }
+        }
+    }
+
+    fn install(
+        &self,
+        plan: listener::ListenerPlan,
+        findings: Vec<Finding>,
+        fixed: bool,
+    ) -> Result<(), Rejection> {
+        let name = plan.name.clone();
+        let addresses: Vec<_> = std::iter::once(plan.address.clone())
+            .chain(plan.additional_addresses.iter().cloned())
+            .collect();
+        let options = ListenOptions {
+            reuse_port: plan.reuse_port && !plan.exact_balance,
+            transparent: plan.transparent,
+            ipv4_compat: plan.ipv4_compat,
+            backlog: plan
+                .backlog
+                .and_then(|backlog| i32::try_from(backlog).ok())
+                .unwrap_or(ListenOptions::default().backlog),
+        };
+        let bound = plan.bind_to_port;
+        let direction = plan.direction;
+        let compiled = self.compiler.compile(plan, |name| self.route_slot(name))?;
+        let mut records = self.records.borrow_mut();
+        let record = records.entry(name).or_insert_with(|| Record {
+            cell: Arc::default(),
+            active: None,
+            warming: None,
+            addresses: Vec::new(),
+            sockets: Vec::new(),
+            options,
+            bound,
+            fixed,
+            direction,
+            findings: Vec::new(),
+        });
+        if record.addresses != addresses || record.bound != bound {
+            // Envoy: a listener's address may change only with its name; new sockets are opened first.
+            record.sockets.clear();
+        }
+        record.addresses = addresses;
+        record.options = options;
+        record.bound = bound;
+        record.direction = direction;
+        record.findings = findings;
+        record.warming = Some(compiled);
+        drop(records);
+        self.warm()
+    }
+
+    /// Lets listeners serve whose routes are known.
+    fn warm(&self) -> Result<(), Rejection> {
+        let mut failed = None;
+        for record in self.records.borrow_mut().values_mut() {
+            let ready = record
+                .warming
+                .as_ref()
+                .is_some_and(|warming| self.missing(&warming.routes).is_empty());
+            if !ready {
+                continue;
+            }
+            if record.bound && record.sockets.is_empty() {
+                match self.open(record) {
+                    Ok(sockets) => record.sockets = sockets,
+                    Err(error) => {
+                        record.warming = None;
+                        failed = Some(error);
+                        continue;
+                    }
+                }
+            }
+            if let Some(warming) = record.warming.take() {
+                let live = Arc::new(warming.listener);
+                record.cell.store(Some(live.clone()));
+                if let Some(old) = record.active.replace(live) {
+                    // Its connections finish: HTTP closes after the request at hand, streams go on.
+                    old.drain.start();
+                }
+            }
+        }
+        self.publish_unbound();
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn open(&self, record: &Record) -> Result<Vec<Listening>, Rejection> {
+        let open = |address: &Address| -> Result<Listening, (io::Error, Address)> {
+            let entrance = Entrance {
+                live: record.cell.clone(),
+                unbound: self.unbound.clone(),
+            };
+            self.workers
+                .listen(address, record.options, Arc::new(entrance))
+                .map_err(|error| (error, address.clone()))
+        };
+        let opened: Result<Vec<_>, _> = record.addresses.iter().map(open).collect();
+        opened.map_err(|(error, address)| {
+            let words = format!("cannot listen on {address}: {error}");
+            Rejection {
+                errors: vec![PlanError {
+                    path: "address".to_owned(),
+                    fault: Fault::System(words),
+                }],
+            }
+        })
+    }
+
+    fn missing(&self, names: &BTreeSet<Arc<str>>) -> Vec<Arc<str>> {
+        let routes = self.routes.borrow();
+        names
+            .iter()
+            .filter(|name| routes.get(*name).is_none_or(|slot| slot.load().is_none()))
+            .cloned()
+            .collect()
+    }
+
+    fn publish_unbound(&self) {
+        let mut map: FxHashMap<SocketAddr, Arc<ArcSwapOption<LiveListener>>> = FxHashMap::default();
+        for record in self
+            .records
+            .borrow()
+            .values()
+            .filter(|record| !record.bound)
+        {
+            for address in record.addresses.iter().filter_map(Address::socket) {
+                map.insert(address, record.cell.clone());
+            }
+        }
+        self.unbound.replace(map);
+    }
+}
+
+impl Record {
+    fn end(&self) {
+        self.cell.store(None);
+        if let Some(active) = &self.active {
+            active.drain.start();
+        }
+    }
+}

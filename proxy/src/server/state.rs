@@ -1,0 +1,444 @@
+//! What the admin port's pages read of the running proxy, and the levers that they pull.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use carbyne_engine::cluster::host::{Flag, Health};
+use carbyne_engine::cluster::stats::Kind;
+use carbyne_engine::net::Address as EngineAddress;
+use carbyne_protos::envoy::admin::v3 as wire;
+use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
+use carbyne_protos::envoy::config::core::v3::{self as core, Node};
+use carbyne_protos::prost_types::Any;
+use prost::{Message, Name};
+use tokio::sync::Notify;
+
+use super::discovery::Discovery;
+use super::telemetry::Telling;
+use crate::admin::State;
+use crate::admin::loggers::Loggers;
+use crate::admin::state::{Configuration, Drain, Entry, Origin, Server, Statistic, Unready};
+use crate::cli::{LogLevel, Options};
+use crate::observe::stats::Reading;
+use crate::wire::xds::{Ads, ResourceType};
+
+/// The running proxy as the admin port sees it.
+#[derive(Debug)]
+pub struct Running {
+    /// The command line.
+    pub options: Options,
+    /// Number of workers.
+    pub workers: u32,
+    /// The bootstrap.
+    pub bootstrap: Arc<Bootstrap>,
+    /// Who it is.
+    pub node: Node,
+    /// Clusters, listeners, discovery.
+    pub discovery: Discovery,
+    /// Counters.
+    pub telling: Arc<Telling>,
+    /// When it started.
+    pub started: Instant,
+    /// The same on the wall clock.
+    pub started_time: SystemTime,
+    /// Health checks are told to fail.
+    pub failing: Cell<bool>,
+    /// It drains.
+    pub draining: Cell<bool>,
+    /// Told to exit.
+    pub quit: Rc<Notify>,
+    /// Loggers and their levels.
+    pub loggers: Loggers,
+}
+
+impl Running {
+    /// Where it stands: ready once clusters and listeners were answered, or nobody is asked for them.
+    pub fn server_state(&self) -> wire::server_info::State {
+        if self.failing.get() || self.draining.get() {
+            return wire::server_info::State::Draining;
+        }
+        let ads = self.discovery.ads.borrow();
+        let answered = ads.as_ref().is_none_or(|ads| {
+            let ads = ads.borrow();
+            [ResourceType::Cluster, ResourceType::Listener]
+                .iter()
+                .all(|kind| ads.statistics(*kind).update_success > 0)
+        });
+        if answered {
+            wire::server_info::State::Live
+        } else {
+            wire::server_info::State::Initializing
+        }
+    }
+
+    fn with_ads<T>(&self, read: impl FnOnce(&Ads) -> T) -> Option<T> {
+        self.discovery
+            .ads
+            .borrow()
+            .as_ref()
+            .map(|ads| read(&ads.borrow()))
+    }
+
+    fn entries(&self, resource_type: ResourceType, warming: &[Arc<str>]) -> Vec<Entry> {
+        let entries = self.with_ads(|ads| {
+            let entries = ads.resources(resource_type).map(|resource| Entry {
+                name: resource.name.clone(),
+                origin: if warming.contains(&resource.name) {
+                    Origin::Warming
+                } else {
+                    Origin::Active
+                },
+                version: resource.version.clone(),
+                time: Some(resource.received),
+                resource: Some(Any {
+                    type_url: resource_type.type_url().to_owned(),
+                    value: resource.bytes.to_vec(),
+                }),
+                failure: ads
+                    .failures(resource_type)
+                    .find(|(name, _)| **name == resource.name)
+                    .map(|(_, failure)| wire::UpdateFailureState {
+                        details: failure.reason.clone(),
+                        version_info: failure.version.to_string(),
+                        last_update_attempt: Some(failure.time.into()),
+                        failed_configuration: None,
+                    }),
+            });
+            entries.collect()
+        });
+        entries.unwrap_or_default()
+    }
+
+    fn counters(&self, show: &mut dyn FnMut(&str, bool, u64)) {
+        show("server.state", true, self.server_state() as u64);
+        show("server.uptime", true, self.started.elapsed().as_secs());
+        show("server.concurrency", true, u64::from(self.workers));
+        show(
+            "server.live",
+            true,
+            u64::from(self.server_state() == wire::server_info::State::Live),
+        );
+        show("listener_manager.workers_started", true, 1);
+        let shown = self.discovery.listeners.shown();
+        show(
+            "listener_manager.total_listeners_active",
+            true,
+            shown.len() as u64,
+        );
+        show(
+            "listener_manager.total_listeners_warming",
+            true,
+            self.discovery.listeners.waiting().len() as u64,
+        );
+        let clusters = self.discovery.clusters.shown();
+        let active = clusters.iter().filter(|shown| shown.served).count();
+        show("cluster_manager.active_clusters", true, active as u64);
+        show(
+            "cluster_manager.warming_clusters",
+            true,
+            (clusters.len() - active) as u64,
+        );
+        self.with_ads(|ads| {
+            for (prefix, kind) in [
+                ("cluster_manager.cds", ResourceType::Cluster),
+                ("listener_manager.lds", ResourceType::Listener),
+            ] {
+                let statistics = ads.statistics(kind);
+                for (name, value) in [
+                    ("update_attempt", statistics.update_attempt),
+                    ("update_success", statistics.update_success),
+                    ("update_rejected", statistics.update_rejected),
+                    ("update_failure", statistics.update_failure),
+                ] {
+                    show(&format!("{prefix}.{name}"), false, value);
+                }
+            }
+            show(
+                "control_plane.connected_state",
+                true,
+                u64::from(ads.is_connected()),
+            );
+        });
+        for shown in clusters {
+            let name = stat_name(&shown.live);
+            let mut visit = |counter: &'static str, kind: Kind, value: u64| {
+                let gauge = matches!(kind, Kind::Gauge);
+                show(&format!("cluster.{name}.{counter}"), gauge, value);
+            };
+            shown.live.cluster.stats().visit(&mut visit);
+            shown.live.cluster.outlier_stats().visit(&mut visit);
+        }
+        self.telling.visit(show);
+    }
+}
+
+/// The name of a cluster in statistics.
+fn stat_name(live: &crate::live::clusters::LiveCluster) -> Arc<str> {
+    if live.plan.alt_stat_name.is_empty() {
+        live.cluster.name().clone()
+    } else {
+        live.plan.alt_stat_name.clone()
+    }
+}
+
+impl State for Running {
+    fn server(&self) -> Server {
+        Server {
+            state: self.server_state(),
+            uptime: self.started.elapsed(),
+            options: self.options.to_message(self.workers),
+            node: self.node.clone(),
+        }
+    }
+
+    fn statistics(&self, show: &mut dyn FnMut(Statistic<'_>)) {
+        let registry = &self.telling.registry;
+        self.counters(&mut |name, gauge, value| {
+            let reading = if gauge {
+                Reading::Gauge(value)
+            } else {
+                Reading::Counter(value)
+            };
+            registry.show(name, reading, &mut |mut statistic| {
+                // A gauge that was set counts as used even at zero: pilot-agent asks for server.state 0.
+                statistic.used |= gauge;
+                show(statistic);
+            });
+        });
+        registry.visit(show);
+    }
+
+    fn clusters(&self) -> Vec<wire::ClusterStatus> {
+        let shown = self.discovery.clusters.shown().into_iter();
+        shown
+            .map(|shown| {
+                let cluster = &shown.live.cluster;
+                let set = cluster.endpoints();
+                let assigned = set.hosts().map(host_status);
+                let originals = cluster.originals().all();
+                wire::ClusterStatus {
+                    name: cluster.name().to_string(),
+                    added_via_api: !shown.fixed,
+                    host_statuses: assigned.chain(originals.iter().map(host_status)).collect(),
+                    observability_name: stat_name(&shown.live).to_string(),
+                    eds_service_name: shown
+                        .live
+                        .plan
+                        .discovery
+                        .as_ref()
+                        .map(|source| source.name.to_string())
+                        .unwrap_or_default(),
+                    ..wire::ClusterStatus::default()
+                }
+            })
+            .collect()
+    }
+
+    fn listeners(&self) -> Vec<wire::ListenerStatus> {
+        let shown = self.discovery.listeners.shown().into_iter();
+        shown
+            .map(|shown| {
+                let mut addresses = shown.addresses.iter().map(address);
+                wire::ListenerStatus {
+                    name: shown.live.name.to_string(),
+                    local_address: addresses.next(),
+                    additional_local_addresses: addresses.collect(),
+                }
+            })
+            .collect()
+    }
+
+    fn certificates(&self) -> Vec<wire::Certificate> {
+        Vec::new()
+    }
+
+    fn configuration(&self, include_eds: bool) -> Configuration {
+        let waiting = self.discovery.listeners.waiting();
+        let warming_listeners: Vec<_> = waiting.into_iter().map(|(name, _)| name).collect();
+        let clusters = self.discovery.clusters.shown().into_iter();
+        let warming_clusters: Vec<_> = clusters
+            .filter(|shown| !shown.served)
+            .map(|shown| shown.live.cluster.name().clone())
+            .collect();
+        let statics = self.bootstrap.static_resources.clone().unwrap_or_default();
+        let fixed = |name: &str, any: Any| Entry {
+            name: Arc::from(name),
+            origin: Origin::Static,
+            version: Arc::from(""),
+            time: Some(self.started_time),
+            resource: Some(any),
+            failure: None,
+        };
+        let mut clusters: Vec<_> = statics
+            .clusters
+            .iter()
+            .map(|message| fixed(&message.name, pack(message)))
+            .collect();
+        clusters.extend(self.entries(ResourceType::Cluster, &warming_clusters));
+        let mut listeners: Vec<_> = statics
+            .listeners
+            .iter()
+            .map(|message| fixed(&message.name, pack(message)))
+            .collect();
+        listeners.extend(self.entries(ResourceType::Listener, &warming_listeners));
+        let version = |kind| {
+            self.with_ads(|ads| ads.statistics(kind).version.clone())
+                .unwrap_or_default()
+        };
+        let mut secrets = self.entries(ResourceType::Secret, &[]);
+        for machine in self.discovery.secrets.borrow().values() {
+            let machine = machine.borrow();
+            secrets.extend(
+                machine
+                    .resources(ResourceType::Secret)
+                    .map(|resource| Entry {
+                        name: resource.name.clone(),
+                        origin: Origin::Active,
+                        version: resource.version.clone(),
+                        time: Some(resource.received),
+                        resource: Some(Any {
+                            type_url: ResourceType::Secret.type_url().to_owned(),
+                            value: resource.bytes.to_vec(),
+                        }),
+                        failure: None,
+                    }),
+            );
+        }
+        Configuration {
+            bootstrap: self.bootstrap.clone(),
+            bootstrap_time: Some(self.started_time),
+            clusters_version: version(ResourceType::Cluster),
+            listeners_version: version(ResourceType::Listener),
+            clusters,
+            endpoints: if include_eds {
+                self.entries(ResourceType::Endpoint, &[])
+            } else {
+                Vec::new()
+            },
+            extensions: Vec::new(),
+            listeners,
+            routes: self.entries(ResourceType::Route, &[]),
+            secrets,
+        }
+    }
+
+    fn unready(&self) -> Vec<Unready> {
+        let waiting = self.discovery.listeners.waiting().into_iter();
+        waiting
+            .map(|(name, routes)| Unready {
+                name: format!("listener {name}"),
+                targets: routes.iter().map(|route| format!("rds {route}")).collect(),
+            })
+            .collect()
+    }
+
+    fn loggers(&self) -> Vec<(&'static str, LogLevel)> {
+        self.loggers.levels()
+    }
+
+    fn set_log_level(&self, logger: Option<&str>, level: LogLevel) {
+        self.loggers.set(logger, level);
+    }
+
+    fn drain_listeners(&self, drain: Drain) {
+        self.discovery.listeners.drain(drain.inbound_only);
+        if drain.skip_exit {
+            return;
+        }
+        let listeners = self.discovery.listeners.clone();
+        let wait = if drain.graceful {
+            self.options.drain_time()
+        } else {
+            Duration::ZERO
+        };
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(wait).await;
+            listeners.close_drained();
+        });
+    }
+
+    fn fail_health_checks(&self, fail: bool) {
+        self.failing.set(fail);
+    }
+
+    fn reset_counters(&self) {}
+
+    fn reopen_logs(&self) {
+        self.telling.reopen_logs();
+    }
+
+    fn quit(&self) {
+        self.quit.notify_one();
+    }
+}
+
+fn pack<M: Message + Name>(message: &M) -> Any {
+    Any {
+        type_url: M::type_url(),
+        value: message.encode_to_vec(),
+    }
+}
+
+fn address(address: &EngineAddress) -> core::Address {
+    use core::address::Address;
+    use core::socket_address::PortSpecifier;
+    core::Address {
+        address: Some(match address {
+            EngineAddress::Tcp(socket) => Address::SocketAddress(core::SocketAddress {
+                address: socket.ip().to_string(),
+                port_specifier: Some(PortSpecifier::PortValue(socket.port().into())),
+                ..core::SocketAddress::default()
+            }),
+            EngineAddress::Unix(path) => Address::Pipe(core::Pipe {
+                path: path.display().to_string(),
+                mode: 0,
+            }),
+        }),
+    }
+}
+
+fn host_status(host: &Arc<carbyne_engine::cluster::Host>) -> wire::HostStatus {
+    let simple = |name: &str, value: u64, gauge: bool| wire::SimpleMetric {
+        name: name.to_owned(),
+        value,
+        r#type: i32::from(gauge),
+    };
+    let stats = &host.stats;
+    wire::HostStatus {
+        address: Some(address(&host.address)),
+        stats: vec![
+            simple("cx_connect_fail", stats.cx_connect_fail.value(), false),
+            simple("cx_total", stats.cx_total.value(), false),
+            simple("rq_error", stats.rq_error.value(), false),
+            simple("rq_success", stats.rq_success.value(), false),
+            simple("rq_timeout", stats.rq_timeout.value(), false),
+            simple("rq_total", stats.rq_total.value(), false),
+            simple("cx_active", stats.cx_active.value(), true),
+            simple("rq_active", u64::from(stats.rq_active()), true),
+        ],
+        health_status: Some(wire::HostHealthStatus {
+            failed_active_health_check: host.has(Flag::FailedActiveCheck),
+            failed_outlier_check: host.has(Flag::Ejected),
+            failed_active_degraded_check: host.has(Flag::DegradedActiveCheck),
+            pending_dynamic_removal: host.has(Flag::PendingRemoval),
+            pending_active_hc: host.has(Flag::PendingFirstCheck),
+            eds_health_status: match host.health() {
+                Health::Healthy => core::HealthStatus::Healthy,
+                Health::Degraded => core::HealthStatus::Degraded,
+                Health::Unhealthy => core::HealthStatus::Unhealthy,
+            } as i32,
+            ..wire::HostHealthStatus::default()
+        }),
+        weight: host.weight,
+        hostname: host.hostname.to_string(),
+        priority: host.priority.into(),
+        locality: Some(core::Locality {
+            region: host.locality.region.to_string(),
+            zone: host.locality.zone.to_string(),
+            sub_zone: host.locality.sub_zone.to_string(),
+        }),
+        ..wire::HostStatus::default()
+    }
+}

@@ -1,0 +1,243 @@
+//! One TCP stream through: cluster, host, connection, bytes both ways, one record at its end.
+
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use carbyne_engine::cluster::outlier::LocalFailure;
+use carbyne_engine::cluster::pool::{self, ConnectionFacts};
+use carbyne_engine::cluster::settings::{Discovery, Transport};
+use carbyne_engine::cluster::{Host, PickContext};
+use carbyne_engine::forward::tcp::{End, Head, Heads, Progress, Taken, relay};
+use carbyne_engine::forward::{
+    Downstream, Error, Event, Events, Priority, Protocol, Target, TlsTarget,
+};
+use carbyne_engine::net::Stream;
+use carbyne_engine::runtime::Worker;
+use rustc_hash::FxHasher;
+use xxhash_rust::xxh64::xxh64;
+
+use super::connection::{remote_socket, reset};
+use super::listener::TcpProxy;
+use crate::filter::metadata_exchange::tcp::{Decoded, TcpExchange};
+use crate::live::clusters::LiveCluster;
+use crate::observe::facts::StreamRecord;
+use crate::observe::flags::Flags;
+use crate::observe::peer::Peer;
+use tokio::io::AsyncWriteExt;
+
+/// What network filters found out about a stream.
+#[derive(Debug, Default)]
+pub struct StreamFacts {
+    /// The client's metadata come in a frame before its first byte.
+    pub exchange: Option<TcpExchange>,
+}
+
+/// Takes a peer's metadata off the head of a stream.
+struct PeerFrame {
+    exchange: TcpExchange,
+    peer: Option<Arc<Peer>>,
+}
+
+impl Head for PeerFrame {
+    fn take(&mut self, arrived: &[u8], end: bool) -> Taken {
+        match self.exchange.decode(arrived, end) {
+            Decoded::More => Taken::More,
+            Decoded::Frame { length, peer } => {
+                self.peer = peer;
+                Taken::Off(length)
+            }
+            Decoded::NoFrame => Taken::Off(0),
+            Decoded::TooLarge => Taken::Refuse,
+        }
+    }
+}
+
+/// Carries one stream.
+pub async fn proxy(
+    worker: &Rc<Worker>,
+    mut client: Stream,
+    downstream: &Rc<Downstream>,
+    proxy: &TcpProxy,
+    facts: StreamFacts,
+) {
+    let mut record = StreamRecord::new(downstream.clone());
+    let mut events = Events::default();
+    let slot = proxy.plan.pick(fastrand::u64(..));
+    let live = slot.and_then(|slot| (*slot.load()).clone());
+    record.cluster = slot.map(|slot| slot.name().clone());
+    match &live {
+        None => events.insert(Event::NoCluster),
+        Some(live) => {
+            record.cluster_plan = Some(live.plan.clone());
+            match connect(worker, live, downstream, proxy).await {
+                Err(error) => record.upstream.failure = note(&mut events, &error),
+                Ok((host, mut stream, upstream)) => {
+                    record.upstream.cluster = Some(live.cluster.clone());
+                    record.upstream.host = Some(host);
+                    record.upstream.local.clone_from(&upstream.local);
+                    record.upstream.tls.clone_from(&upstream.tls);
+                    let tls = upstream.tls.as_deref();
+                    let exchange = live
+                        .plan
+                        .metadata_exchange
+                        .as_ref()
+                        .map(|message| TcpExchange::plan(message, &proxy.node))
+                        .filter(|exchange| exchange.applies(tls));
+                    let exchanges = (facts.exchange, exchange);
+                    carry(
+                        &mut client,
+                        &mut stream,
+                        proxy,
+                        exchanges,
+                        &mut record,
+                        &mut events,
+                    )
+                    .await;
+                }
+            }
+        }
+    }
+    if record.upstream.host.is_none() {
+        reset(client.socket());
+    }
+    record.flags = Flags::of(events);
+    proxy.log.ended(record);
+}
+
+async fn carry(
+    client: &mut Stream,
+    host: &mut Stream,
+    proxy: &TcpProxy,
+    (from_client, from_host): (Option<TcpExchange>, Option<TcpExchange>),
+    record: &mut StreamRecord,
+    events: &mut Events,
+) {
+    let progress = Progress::default();
+    if let Some(exchange) = &from_host {
+        // Fails only where the host is gone, which reading finds out.
+        drop(host.write_all(&exchange.frame()).await);
+    }
+    let frame = |exchange| PeerFrame {
+        exchange,
+        peer: None,
+    };
+    let mut from_client = from_client.map(frame);
+    let mut from_host = from_host.map(frame);
+    let heads = Heads {
+        client: from_client.as_mut().map(|frame| frame as &mut dyn Head),
+        host: from_host.as_mut().map(|frame| frame as &mut dyn Head),
+    };
+    let end = relay(client, host, proxy.limits, &progress, heads).await;
+    record.downstream_peer = from_client.and_then(|frame| frame.peer);
+    record.upstream_peer = from_host.and_then(|frame| frame.peer);
+    match end {
+        End::Closed => {}
+        End::Idle => events.insert(Event::StreamIdle),
+        End::MaxDuration => {
+            events.insert(Event::DurationExceeded);
+            record.termination = "max_downstream_connection_duration".into();
+        }
+        End::Client(_) => reset(host.socket()),
+        End::Host(_) => reset(client.socket()),
+    }
+    record.counts.received = progress.received.get();
+    record.counts.sent = progress.sent.get();
+}
+
+async fn connect(
+    worker: &Rc<Worker>,
+    live: &LiveCluster,
+    downstream: &Downstream,
+    proxy: &TcpProxy,
+) -> Result<(Arc<Host>, Stream, Rc<ConnectionFacts>), Error> {
+    let cluster = &live.cluster;
+    let mut tried: Vec<u64> = Vec::new();
+    loop {
+        let host = host(worker, live, downstream, proxy, &tried).ok_or(Error::NoHealthyHost)?;
+        let target = target(live, host.clone());
+        match pool::open(&target, Priority::Default).await {
+            Ok((stream, facts)) => {
+                cluster.on_connected(&host, true);
+                return Ok((host, stream, facts));
+            }
+            Err(error) => {
+                if !matches!(error, Error::Overflow { .. }) {
+                    cluster.on_local_failure(&host, LocalFailure::Connect);
+                }
+                tried.push(host.id);
+                if tried.len() >= proxy.plan.connect_attempts.max(1) as usize {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+fn host(
+    worker: &Rc<Worker>,
+    live: &LiveCluster,
+    downstream: &Downstream,
+    proxy: &TcpProxy,
+    tried: &[u64],
+) -> Option<Arc<Host>> {
+    let cluster = &live.cluster;
+    if let Discovery::OriginalDestination { .. } = cluster.settings().discovery {
+        return Some(worker.pickers.original(cluster, downstream.local.socket()?));
+    }
+    let hash = proxy
+        .plan
+        .hash_source_address
+        .then(|| remote_socket(downstream))
+        .flatten()
+        .map(|address| xxh64(address.ip().to_string().as_bytes(), 0));
+    let context = PickContext {
+        hash,
+        tried,
+        reselections: 3,
+        tried_priorities: &[],
+        now: Instant::now(),
+    };
+    worker.pickers.pick(cluster, &context)
+}
+
+fn target(live: &LiveCluster, host: Arc<Host>) -> Target {
+    let settings = live.cluster.settings();
+    let transport = settings.transports.get(usize::from(host.transport));
+    let tls = match transport.map(|transport| &**transport) {
+        Some(Transport::Tls(client)) => Some(TlsTarget {
+            client: client.clone(),
+            server_name: None,
+            alpn: None,
+            verify_name: None,
+        }),
+        _ => None,
+    };
+    let mut hasher = FxHasher::default();
+    tls.as_ref()
+        .map(|tls| Arc::as_ptr(&tls.client))
+        .hash(&mut hasher);
+    Target {
+        cluster: live.cluster.clone(),
+        host,
+        tls,
+        protocol: Protocol::Http1,
+        timeout: None,
+        variant: hasher.finish(),
+    }
+}
+
+fn note(events: &mut Events, error: &Error) -> Option<Cow<'static, str>> {
+    match error {
+        Error::NoHealthyHost => events.insert(Event::NoHealthyHost),
+        Error::Overflow { .. } => events.insert(Event::Overflow),
+        Error::Connect { reason } | Error::Tls { reason } => {
+            events.insert(Event::ConnectFailed);
+            return Some(reason.clone());
+        }
+        _ => events.insert(Event::ConnectFailed),
+    }
+    None
+}

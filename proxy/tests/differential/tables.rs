@@ -1,0 +1,27 @@
+//! The tables, one a subject.
+
+mod edge;
+mod framing;
+mod guards;
+mod hashing;
+mod headers;
+mod http2;
+mod identity;
+mod logging;
+mod resilience;
+mod rewriting;
+mod routing;
+mod secure;
+mod tcp;
+
+use serde_json::{Value, json};
+
+/// A route to a cluster, named for the log.
+fn to(name: &str, matcher: Value, cluster: &str) -> Value {
+    json!({"name": name, "match": matcher, "route": {"cluster": cluster}})
+}
+
+/// A route with an action of its own.
+fn routes(name: &str, matcher: Value, action: Value) -> Value {
+    json!({"name": name, "match": matcher, "route": action})
+}
