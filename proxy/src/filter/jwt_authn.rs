@@ -238,7 +238,9 @@ impl JwtAuthnFilter {
         });
         for keys in wanted {
             // A provider without keys will refuse its tokens; others may do.
-            let _: Result<(), Failure> = keys.ensure(clusters, &exchange.worker).await;
+            if keys.ensure(clusters, &exchange.worker).await.is_err() {
+                tracing::debug!("tokens are judged without the keys of their issuer");
+            }
         }
     }
 
@@ -296,10 +298,12 @@ fn realm(exchange: &Exchange<Context>) -> String {
         .headers
         .get(&FORWARDED_PROTO)
         .map(HeaderValue::as_bytes);
-    let scheme = told.unwrap_or(if exchange.downstream.tls.is_some() {
-        b"https"
-    } else {
-        b"http"
+    let scheme = told.unwrap_or_else(|| {
+        if exchange.downstream.tls.is_some() {
+            b"https"
+        } else {
+            b"http"
+        }
     });
     let path = request
         .headers

@@ -1,7 +1,5 @@
 //! Answers of our own to gRPC requests: status in a field, no body.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use carbyne_engine::forward::Answer;
 use carbyne_engine::http::Request;
@@ -86,8 +84,7 @@ fn percent_encoded(body: &Bytes) -> String {
         if matches!(byte, b' '..=b'~') && byte != b'%' {
             text.push(char::from(byte));
         } else {
-            // Writing to a String cannot fail.
-            let _: std::fmt::Result = write!(text, "%{byte:02X}");
+            text.push_str(&format!("%{byte:02X}"));
         }
     }
     text

@@ -218,7 +218,10 @@ fn scheme(exchange: &Exchange<Context>) -> &'static str {
         .headers
         .get(&FORWARDED_PROTO)
         .map(http::HeaderValue::as_bytes);
-    let secure = told.map_or(exchange.downstream.tls.is_some(), |told| told == b"https");
+    let secure = told.map_or_else(
+        || exchange.downstream.tls.is_some(),
+        |told| told == b"https",
+    );
     if secure { "https" } else { "http" }
 }
 

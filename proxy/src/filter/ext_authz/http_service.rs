@@ -89,9 +89,6 @@ impl HttpService {
     ) -> Request {
         let from = &exchange.request;
         let mut headers = Headers::with_capacity(from.headers.len() + 4);
-        let length = body.map_or(0, |(ahead, _)| ahead.bytes.len());
-        // A body-less request says so too, as Envoy's.
-        headers.append(header::CONTENT_LENGTH, HeaderValue::from(length));
         for (name, value) in &from.headers {
             let usual = *name == header::AUTHORIZATION;
             let passes = if usual {

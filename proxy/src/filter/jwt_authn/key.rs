@@ -44,7 +44,7 @@ struct Key {
 
 enum Verifier {
     Public(ParsedPublicKey),
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 /// The bytes are no key set.
@@ -221,7 +221,7 @@ impl Verifier {
                     Algorithm::Hs384 => hmac::HMAC_SHA384,
                     _ => hmac::HMAC_SHA512,
                 };
-                Some(Self::Secret(hmac::Key::new(hash, &secret)))
+                Some(Self::Secret(Box::new(hmac::Key::new(hash, &secret))))
             }
             _ => None,
         }

@@ -41,7 +41,7 @@ pub(super) struct Provider {
     forward: bool,
     payload_header: Option<HeaderName>,
     pad_payload_header: bool,
-    claim_headers: Box<[(HeaderName, Box<[Box<str>]>)]>,
+    claim_headers: Box<[(HeaderName, ClaimPath)]>,
     payload_key: Option<Box<str>>,
     header_key: Option<Box<str>>,
     failure_key: Option<Box<str>>,
@@ -49,6 +49,9 @@ pub(super) struct Provider {
     split_claims: Box<[Box<str>]>,
     clears_route: bool,
 }
+
+/// Keys from object to object.
+type ClaimPath = Box<[Box<str>]>;
 
 /// Where the keys are.
 #[derive(Debug)]
@@ -295,12 +298,9 @@ fn plain(audience: &str) -> &str {
     rest.strip_suffix('/').unwrap_or(rest)
 }
 
-fn claim_header(
-    message: &JwtClaimToHeader,
-    scope: &Scope<'_>,
-) -> Option<(HeaderName, Box<[Box<str>]>)> {
+fn claim_header(message: &JwtClaimToHeader, scope: &Scope<'_>) -> Option<(HeaderName, ClaimPath)> {
     let name = reading::header_name(&message.header_name, &scope.field("header_name"))?;
-    let path: Box<[Box<str>]> = if message.claim_path.is_empty() {
+    let path: ClaimPath = if message.claim_path.is_empty() {
         message.claim_name.split('.').map(Box::from).collect()
     } else {
         message

@@ -1,3 +1,5 @@
+#![expect(clippy::type_complexity, reason = "tables of cases")]
+
 use carbyne_engine::forward::Downstream;
 use carbyne_engine::net::Address;
 use carbyne_protos::envoy::config::rbac::v3::{self as wire, permission};

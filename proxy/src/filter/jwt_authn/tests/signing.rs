@@ -17,6 +17,7 @@ pub(super) struct Signer {
     key: Secret,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a handful of keys in a test")]
 enum Secret {
     Ec(EcdsaKeyPair),
     Ed(Ed25519KeyPair),
