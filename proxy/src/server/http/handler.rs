@@ -26,6 +26,7 @@ use crate::live::route::{
     Choice, ClusterTarget, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable,
     WeightedCluster,
 };
+use crate::observe::facts::Facts;
 use crate::plan::http::HttpPlan;
 
 /// A compiled connection manager, shared by all workers.
@@ -286,15 +287,18 @@ impl HttpManager {
             self.suppress_envoy_headers,
         );
         exchange.context.try_timeout = times.per_try;
-        let request = &mut exchange.request;
-        let facts = super::text::Facts {
-            downstream: &exchange.downstream,
-            context: &exchange.context,
-        };
-        route.apply_request_headers(weighted, request, |text, request, value| {
-            facts.request_text(text, request, value);
+        if let Some(reason) = weighted.and_then(|weighted| weighted.refuse.as_ref()) {
+            let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
+            return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
+        }
+        // The head is taken out, so that values may tell everything about the exchange while it changes.
+        let mut request = std::mem::replace(&mut exchange.request, Request::get("", ""));
+        route.apply_request_headers(weighted, &mut request, |text, request, value| {
+            super::text::word(text, &Facts::of_request(exchange, request), value);
         });
-        route.rewrite(weighted, request);
+        route.rewrite(weighted, &mut request);
+        exchange.request = request;
+        let request = &exchange.request;
         let upgrade = exchange.upgrade.as_deref().or(request.protocol.as_deref());
         let upgrade = match upgrade {
             Some(protocol) => forward.allows_upgrade(protocol, self.allows_upgrade(protocol)),
@@ -368,14 +372,22 @@ impl HttpManager {
             .context
             .weighted
             .and_then(|number| route.forward().and_then(|forward| share(forward, number)));
-        let facts = super::text::Facts {
-            downstream: &exchange.downstream,
-            context: &exchange.context,
-        };
-        let request = &exchange.request;
-        route.apply_response_headers(weighted, &mut response.headers, |text, headers, value| {
-            facts.response_text(text, request, headers, value);
+        let mut headers = std::mem::take(&mut response.headers);
+        route.apply_response_headers(weighted, &mut headers, |text, headers, value| {
+            let mut response = carbyne_engine::http::Response::new(StatusCode::OK);
+            if let Some(sent) = &exchange.response {
+                response.status = sent.status;
+            }
+            response.headers.clone_from(headers);
+            let facts = Facts {
+                response: Some(&response),
+                ..Facts::of(exchange)
+            };
+            super::text::word(text, &facts, value);
         });
+        if let Some(response) = &mut exchange.response {
+            response.headers = headers;
+        }
     }
 
     /// Whether the listener lets an upgrade through.
