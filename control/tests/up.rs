@@ -3,6 +3,12 @@
 //! The tests of the mesh itself start the real `carbyne-proxy` (`CARBYNE_PROXY`, else the folder `CARBYNE_BIN_DIR`, else beside
 //! `carbyne`). What is about processes and files alone starts a stand-in that only says that it is ready.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test, all of it; the configuration allows this only inside the test functions themselves"
+)]
+
 #[path = "up/running.rs"]
 mod running;
 
@@ -90,7 +96,7 @@ fn the_printed_lines_show_what_they_promise() {
     up.expect_error("applied ");
 
     // A sidecar that dies is told, started again, and serves.
-    let pid = up.pid("billing", "carbyne-proxy");
+    let pid = up.pid("billing", "envoy-rev.json");
     running::kill(pid);
     up.expect_error("billing's sidecar ended (signal: 9");
     up.expect_error("billing's sidecar is ready");

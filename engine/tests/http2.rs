@@ -1,5 +1,13 @@
 //! HTTP/2 through the engine: streams side by side, bodies both ways, trailers, drain, floods.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    dead_code,
+    reason = "tests fail by panicking; not every test uses all of the support"
+)]
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -57,9 +65,15 @@ async fn connect(running: &Running) -> SendRequest<Bytes> {
 }
 
 /// One request with `body`; its status, body and trailers.
-async fn exchange(send: &SendRequest<Bytes>, path: &str, body: Bytes) -> (StatusCode, Vec<u8>, HeaderMap) {
+async fn exchange(
+    send: &SendRequest<Bytes>,
+    path: &str,
+    body: Bytes,
+) -> (StatusCode, Vec<u8>, HeaderMap) {
     let mut send = send.clone().ready().await.unwrap();
-    let request = Request::get(format!("http://host.example{path}")).body(()).unwrap();
+    let request = Request::get(format!("http://host.example{path}"))
+        .body(())
+        .unwrap();
     let (response, mut stream) = send.send_request(request, body.is_empty()).unwrap();
     if !body.is_empty() {
         stream.send_data(body, true).unwrap();
@@ -107,7 +121,11 @@ async fn streams_run_side_by_side_on_one_connection() {
 
 #[tokio::test]
 async fn errors_are_answers_of_the_handler() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let running = gateway(&[nobody], Protocol::Http2);
     let send = connect(&running).await;
     let (status, body, _) = exchange(&send, "/", Bytes::new()).await;
@@ -140,7 +158,8 @@ async fn http2_clients_reach_http1_hosts() {
             let length = stream.read(&mut buffer).await.unwrap();
             read.extend_from_slice(&buffer[..length]);
         }
-        let answer = "HTTP/1.1 201 Created\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok";
+        let answer =
+            "HTTP/1.1 201 Created\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok";
         stream.write_all(answer.as_bytes()).await.unwrap();
         String::from_utf8(read).unwrap()
     });
@@ -149,5 +168,8 @@ async fn http2_clients_reach_http1_hosts() {
     let (status, body, _) = exchange(&send, "/b?c=d", Bytes::from_static(b"body")).await;
     assert_eq!((status, &body[..]), (StatusCode::CREATED, &b"ok"[..]));
     let head = host.await.unwrap();
-    assert!(head.starts_with("GET /b?c=d HTTP/1.1\r\nhost: host.example\r\n"), "{head}");
+    assert!(
+        head.starts_with("GET /b?c=d HTTP/1.1\r\nhost: host.example\r\n"),
+        "{head}"
+    );
 }

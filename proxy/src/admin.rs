@@ -60,14 +60,20 @@ pub const FIELDS: [(&str, &str); 3] = [
 
 /// Answers a request.
 pub fn handle(request: Request<'_>, state: &impl State) -> Response {
-    let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
+    let (path, query) = request
+        .target
+        .split_once('?')
+        .unwrap_or((request.target, ""));
     let query = Query::parse(query);
     let Some(page) = PAGES.iter().find(|page| page.path == path) else {
         let known = page_list();
         return Response::text(404, format!("invalid path. admin commands are:\n{known}"));
     };
     if page.post && request.method != "POST" {
-        return Response::text(405, format!("Method {} not allowed, POST required.", request.method));
+        return Response::text(
+            405,
+            format!("Method {} not allowed, POST required.", request.method),
+        );
     }
     match path {
         "/" => Response {
@@ -78,7 +84,9 @@ pub fn handle(request: Request<'_>, state: &impl State) -> Response {
         "/certs" => certs::page(state),
         "/clusters" => clusters::page(&query, state),
         "/config_dump" => config_dump::page(&query, state),
-        "/contention" => Response::ok("Mutex contention tracing is not enabled. There are no mutexes on the request path."),
+        "/contention" => Response::ok(
+            "Mutex contention tracing is not enabled. There are no mutexes on the request path.",
+        ),
         "/drain_listeners" => {
             state.drain_listeners(state::Drain {
                 graceful: query.has("graceful"),
@@ -181,10 +189,16 @@ fn home() -> String {
         };
         rows.push_str(&format!("<tr><td>{link}</td><td>{}</td></tr>\n", page.help));
     }
-    format!("<!DOCTYPE html>\n<html lang=\"en\"><head><title>carbyne-proxy admin</title></head>\n<body><table>\n{rows}</table></body></html>\n")
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><title>carbyne-proxy admin</title></head>\n<body><table>\n{rows}</table></body></html>\n"
+    )
 }
 
-const fn read(path: &'static str, help: &'static str, parameters: &'static [(&'static str, &'static str)]) -> Page {
+const fn read(
+    path: &'static str,
+    help: &'static str,
+    parameters: &'static [(&'static str, &'static str)],
+) -> Page {
     Page {
         path,
         post: false,
@@ -193,7 +207,11 @@ const fn read(path: &'static str, help: &'static str, parameters: &'static [(&'s
     }
 }
 
-const fn change(path: &'static str, help: &'static str, parameters: &'static [(&'static str, &'static str)]) -> Page {
+const fn change(
+    path: &'static str,
+    help: &'static str,
+    parameters: &'static [(&'static str, &'static str)],
+) -> Page {
     Page {
         path,
         post: true,
@@ -205,13 +223,23 @@ const fn change(path: &'static str, help: &'static str, parameters: &'static [(&
 const PAGES: &[Page] = &[
     read("/", "this list as a page", &[]),
     read("/certs", "certificates in use", &[]),
-    read("/clusters", "clusters and their endpoints", &[("filter", "regular expression on cluster names"), ("format", "text or json")]),
+    read(
+        "/clusters",
+        "clusters and their endpoints",
+        &[
+            ("filter", "regular expression on cluster names"),
+            ("format", "text or json"),
+        ],
+    ),
     read(
         "/config_dump",
         "configuration in use",
         &[
             ("resource", "only the elements of this list"),
-            ("mask", "only these fields (a FieldMask); with resource, of each element"),
+            (
+                "mask",
+                "only these fields (a FieldMask); with resource, of each element",
+            ),
             ("name_regex", "only resources whose whole name matches"),
             ("include_eds", "endpoints too"),
         ],
@@ -221,23 +249,47 @@ const PAGES: &[Page] = &[
         "/drain_listeners",
         "drain listeners",
         &[
-            ("graceful", "let connections finish during the drain time before closing listeners"),
-            ("skip_exit", "drain connections and never close the listeners"),
-            ("inboundonly", "only listeners whose traffic_direction is INBOUND"),
+            (
+                "graceful",
+                "let connections finish during the drain time before closing listeners",
+            ),
+            (
+                "skip_exit",
+                "drain connections and never close the listeners",
+            ),
+            (
+                "inboundonly",
+                "only listeners whose traffic_direction is INBOUND",
+            ),
         ],
     ),
     change("/healthcheck/fail", "fail health checks", &[]),
     change("/healthcheck/ok", "pass health checks again", &[]),
     read("/help", "this list", &[]),
-    read("/hot_restart_version", "hot restart compatibility version", &[]),
-    read("/init_dump", "what initialisation waits for", &[("mask", "only this kind, such as listener")]),
-    read("/listeners", "listeners and their addresses", &[("format", "text or json")]),
+    read(
+        "/hot_restart_version",
+        "hot restart compatibility version",
+        &[],
+    ),
+    read(
+        "/init_dump",
+        "what initialisation waits for",
+        &[("mask", "only this kind, such as listener")],
+    ),
+    read(
+        "/listeners",
+        "listeners and their addresses",
+        &[("format", "text or json")],
+    ),
     change(
         "/logging",
         "log levels, and change them",
         &[
             ("paths", "name:level,name:level,…"),
-            ("level", "level for all loggers: trace, debug, info, warning, error, critical or off"),
+            (
+                "level",
+                "level for all loggers: trace, debug, info, warning, error, critical or off",
+            ),
         ],
     ),
     read("/memory", "memory in use", &[]),

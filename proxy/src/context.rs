@@ -66,7 +66,9 @@ pub struct Context {
 impl Context {
     /// gRPC messages of the request and of the response so far.
     pub fn grpc_messages(&self) -> (u64, u64) {
-        self.grpc.as_ref().map_or((0, 0), |messages| messages.counts())
+        self.grpc
+            .as_ref()
+            .map_or((0, 0), |messages| messages.counts())
     }
 }
 
@@ -78,14 +80,21 @@ pub struct Metadata {
 
 impl Metadata {
     /// The object of `namespace`, if a filter wrote it.
-    pub fn namespace(&self, namespace: &str) -> Option<&serde_json::Map<String, serde_json::Value>> {
+    pub fn namespace(
+        &self,
+        namespace: &str,
+    ) -> Option<&serde_json::Map<String, serde_json::Value>> {
         self.namespaces
             .iter()
             .find_map(|(name, object)| (**name == *namespace).then_some(object))
     }
 
     /// The value at `path` below `namespace`.
-    pub fn value<'a>(&self, namespace: &str, mut path: impl Iterator<Item = &'a str>) -> Option<&serde_json::Value> {
+    pub fn value<'a>(
+        &self,
+        namespace: &str,
+        mut path: impl Iterator<Item = &'a str>,
+    ) -> Option<&serde_json::Value> {
         let mut value = self.namespace(namespace)?.get(path.next()?)?;
         for key in path {
             value = value.as_object()?.get(key)?;
@@ -95,14 +104,22 @@ impl Metadata {
 
     /// Merges `object` into `namespace`: keys that exist are replaced.
     pub fn merge(&mut self, namespace: &str, object: serde_json::Map<String, serde_json::Value>) {
-        match self.namespaces.iter_mut().find(|(name, _)| **name == *namespace) {
+        match self
+            .namespaces
+            .iter_mut()
+            .find(|(name, _)| **name == *namespace)
+        {
             Some((_, existing)) => existing.extend(object),
             None => self.namespaces.push((Arc::from(namespace), object)),
         }
     }
 
     /// All namespaces.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &serde_json::Map<String, serde_json::Value>)> {
-        self.namespaces.iter().map(|(name, object)| (&**name, object))
+    pub fn iter(
+        &self,
+    ) -> impl Iterator<Item = (&str, &serde_json::Map<String, serde_json::Value>)> {
+        self.namespaces
+            .iter()
+            .map(|(name, object)| (&**name, object))
     }
 }

@@ -120,7 +120,10 @@ macro_rules! own {
         match $per_route {
             None => None,
             Some(PerRoute::$arm(own)) => Some(own),
-            Some(_) => return Refuse::because($name, "the route has another filter's configuration for it").request($exchange),
+            Some(_) => {
+                return Refuse::because($name, "the route has another filter's configuration for it")
+                    .request($exchange)
+            }
         }
     };
 }
@@ -131,19 +134,24 @@ impl HttpFilter {
     pub fn plan(config: &Unwrapped<'_>, scope: &Scope<'_>) -> Result<Option<Self>, UnknownFilter> {
         use carbyne_protos::envoy::extensions::filters::http as wire;
         let planned = if config.is::<wire::rbac::v3::Rbac>() {
-            read(config, scope, RbacFilter::plan).map(|planned| planned.map(|filter| Self::Rbac(Box::new(filter))))
+            read(config, scope, RbacFilter::plan)
+                .map(|planned| planned.map(|filter| Self::Rbac(Box::new(filter))))
         } else if config.is::<wire::jwt_authn::v3::JwtAuthentication>() {
-            read(config, scope, JwtAuthnFilter::plan).map(|planned| planned.map(|filter| Self::JwtAuthn(Box::new(filter))))
+            read(config, scope, JwtAuthnFilter::plan)
+                .map(|planned| planned.map(|filter| Self::JwtAuthn(Box::new(filter))))
         } else if config.is::<wire::ext_authz::v3::ExtAuthz>() {
-            read(config, scope, ExtAuthzFilter::plan).map(|planned| planned.map(|filter| Self::ExtAuthz(Box::new(filter))))
+            read(config, scope, ExtAuthzFilter::plan)
+                .map(|planned| planned.map(|filter| Self::ExtAuthz(Box::new(filter))))
         } else if config.is::<wire::fault::v3::HttpFault>() {
             read(config, scope, FaultFilter::plan).map(|planned| planned.map(Self::Fault))
         } else if config.is::<wire::cors::v3::Cors>() {
             Some(Planned::Serves(Self::Cors(CorsFilter::default())))
         } else if config.is::<wire::local_ratelimit::v3::LocalRateLimit>() {
-            read(config, scope, LocalRateLimitFilter::plan).map(|planned| planned.map(|filter| Self::LocalRateLimit(Box::new(filter))))
+            read(config, scope, LocalRateLimitFilter::plan)
+                .map(|planned| planned.map(|filter| Self::LocalRateLimit(Box::new(filter))))
         } else if config.is::<wire::header_mutation::v3::HeaderMutation>() {
-            read(config, scope, HeaderMutationFilter::plan).map(|planned| planned.map(Self::HeaderMutation))
+            read(config, scope, HeaderMutationFilter::plan)
+                .map(|planned| planned.map(Self::HeaderMutation))
         } else if config.is::<wire::buffer::v3::Buffer>() {
             read(config, scope, BufferFilter::plan).map(|planned| planned.map(Self::Buffer))
         } else {
@@ -156,24 +164,63 @@ impl HttpFilter {
     }
 
     /// Runs it on a request, after `clusters` where it has to call somebody.
-    pub async fn request<L: ClusterLookup>(&self, exchange: &mut Exchange<Context>, per_route: Option<&PerRoute>, clusters: &L) -> Result<(), Answer> {
+    pub async fn request<L: ClusterLookup>(
+        &self,
+        exchange: &mut Exchange<Context>,
+        per_route: Option<&PerRoute>,
+        clusters: &L,
+    ) -> Result<(), Answer> {
         match per_route {
             Some(PerRoute::Disabled) => return Ok(()),
             Some(PerRoute::Refuse(refuse)) => return refuse.request(exchange),
             _ => {}
         }
         match self {
-            Self::Buffer(filter) => filter.request(exchange, own!(per_route, Buffer, buffer::NAME, exchange)).await,
-            Self::Cors(filter) => filter.request(exchange, own!(per_route, Cors, cors::NAME, exchange)),
-            Self::ExtAuthz(filter) => filter.request(exchange, own!(per_route, ExtAuthz, ext_authz::NAME, exchange), clusters).await,
-            Self::Fault(filter) => filter.request(exchange, own!(per_route, Fault, fault::NAME, exchange)).await,
+            Self::Buffer(filter) => {
+                filter
+                    .request(exchange, own!(per_route, Buffer, buffer::NAME, exchange))
+                    .await
+            }
+            Self::Cors(filter) => {
+                filter.request(exchange, own!(per_route, Cors, cors::NAME, exchange))
+            }
+            Self::ExtAuthz(filter) => {
+                filter
+                    .request(
+                        exchange,
+                        own!(per_route, ExtAuthz, ext_authz::NAME, exchange),
+                        clusters,
+                    )
+                    .await
+            }
+            Self::Fault(filter) => {
+                filter
+                    .request(exchange, own!(per_route, Fault, fault::NAME, exchange))
+                    .await
+            }
             Self::HeaderMutation(filter) => {
-                filter.request(exchange, own!(per_route, HeaderMutation, header_mutation::NAME, exchange));
+                filter.request(
+                    exchange,
+                    own!(per_route, HeaderMutation, header_mutation::NAME, exchange),
+                );
                 Ok(())
             }
-            Self::JwtAuthn(filter) => filter.request(exchange, own!(per_route, JwtAuthn, jwt_authn::NAME, exchange), clusters).await,
-            Self::LocalRateLimit(filter) => filter.request(exchange, own!(per_route, LocalRateLimit, local_ratelimit::NAME, exchange)),
-            Self::Rbac(filter) => filter.request(exchange, own!(per_route, Rbac, rbac::HTTP, exchange)),
+            Self::JwtAuthn(filter) => {
+                filter
+                    .request(
+                        exchange,
+                        own!(per_route, JwtAuthn, jwt_authn::NAME, exchange),
+                        clusters,
+                    )
+                    .await
+            }
+            Self::LocalRateLimit(filter) => filter.request(
+                exchange,
+                own!(per_route, LocalRateLimit, local_ratelimit::NAME, exchange),
+            ),
+            Self::Rbac(filter) => {
+                filter.request(exchange, own!(per_route, Rbac, rbac::HTTP, exchange))
+            }
             Self::Refuse(refuse) => refuse.request(exchange),
         }
     }
@@ -182,11 +229,17 @@ impl HttpFilter {
     pub fn response(&self, exchange: &mut Exchange<Context>, per_route: Option<&PerRoute>) {
         match (self, per_route) {
             (_, Some(PerRoute::Disabled)) => {}
-            (Self::Cors(filter), Some(PerRoute::Cors(policy))) => filter.response(exchange, Some(policy)),
+            (Self::Cors(filter), Some(PerRoute::Cors(policy))) => {
+                filter.response(exchange, Some(policy))
+            }
             (Self::ExtAuthz(filter), _) => filter.response(exchange),
-            (Self::HeaderMutation(filter), Some(PerRoute::HeaderMutation(own))) => filter.response(exchange, Some(own)),
+            (Self::HeaderMutation(filter), Some(PerRoute::HeaderMutation(own))) => {
+                filter.response(exchange, Some(own))
+            }
             (Self::HeaderMutation(filter), _) => filter.response(exchange, None),
-            (Self::LocalRateLimit(filter), Some(PerRoute::LocalRateLimit(own))) => filter.response(exchange, Some(own)),
+            (Self::LocalRateLimit(filter), Some(PerRoute::LocalRateLimit(own))) => {
+                filter.response(exchange, Some(own))
+            }
             (Self::LocalRateLimit(filter), _) => filter.response(exchange, None),
             _ => {}
         }
@@ -200,15 +253,18 @@ impl PerRoute {
         let planned = if config.is::<wire::rbac::v3::RbacPerRoute>() {
             read(config, scope, RbacRoute::plan).map(|planned| planned.map(Self::Rbac))
         } else if config.is::<wire::jwt_authn::v3::PerRouteConfig>() {
-            read(config, scope, JwtAuthnFilter::plan_route).map(|planned| planned.map(Self::JwtAuthn))
+            read(config, scope, JwtAuthnFilter::plan_route)
+                .map(|planned| planned.map(Self::JwtAuthn))
         } else if config.is::<wire::ext_authz::v3::ExtAuthzPerRoute>() {
-            read(config, scope, ExtAuthzFilter::plan_route).map(|planned| planned.map(Self::ExtAuthz))
+            read(config, scope, ExtAuthzFilter::plan_route)
+                .map(|planned| planned.map(Self::ExtAuthz))
         } else if config.is::<wire::fault::v3::HttpFault>() {
             read(config, scope, Faults::plan).map(|planned| planned.map(Self::Fault))
         } else if config.is::<wire::cors::v3::CorsPolicy>() {
             read(config, scope, CorsPolicy::plan).map(|planned| planned.map(Self::Cors))
         } else if config.is::<wire::local_ratelimit::v3::LocalRateLimit>() {
-            read(config, scope, LocalRateLimitFilter::plan_route).map(|planned| planned.map(Self::LocalRateLimit))
+            read(config, scope, LocalRateLimitFilter::plan_route)
+                .map(|planned| planned.map(Self::LocalRateLimit))
         } else if config.is::<wire::header_mutation::v3::HeaderMutationPerRoute>() {
             read(config, scope, Mutations::plan).map(|planned| planned.map(Self::HeaderMutation))
         } else if config.is::<wire::buffer::v3::BufferPerRoute>() {
@@ -223,7 +279,11 @@ impl PerRoute {
     }
 }
 
-fn read<M, F>(config: &Unwrapped<'_>, scope: &Scope<'_>, plan: impl FnOnce(&M, &Scope<'_>) -> Option<Planned<F>>) -> Option<Planned<F>>
+fn read<M, F>(
+    config: &Unwrapped<'_>,
+    scope: &Scope<'_>,
+    plan: impl FnOnce(&M, &Scope<'_>) -> Option<Planned<F>>,
+) -> Option<Planned<F>>
 where
     M: Message + Name + Default,
 {

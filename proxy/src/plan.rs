@@ -75,23 +75,37 @@ pub struct Planned<P> {
 
 impl Environment {
     /// Plans a resource as it came; `plan` is the planning function of its type.
-    pub fn plan<M, P>(&self, resource: &Any, plan: impl FnOnce(&M, &scope::Scope<'_>) -> Option<P>) -> Result<Planned<P>, Rejection>
+    pub fn plan<M, P>(
+        &self,
+        resource: &Any,
+        plan: impl FnOnce(&M, &scope::Scope<'_>) -> Option<P>,
+    ) -> Result<Planned<P>, Rejection>
     where
         M: Message + Name + Default,
     {
-        let message: M = carbyne_protos::any::decode_any(resource).map_err(|error| Rejection::single(Fault::Malformed(error.to_string())))?;
+        let message: M = carbyne_protos::any::decode_any(resource)
+            .map_err(|error| Rejection::single(Fault::Malformed(error.to_string())))?;
         self.plan_decoded(&message, &resource.value, plan)
     }
 
     /// Plans a message of a static configuration.
-    pub fn plan_message<M, P>(&self, message: &M, plan: impl FnOnce(&M, &scope::Scope<'_>) -> Option<P>) -> Result<Planned<P>, Rejection>
+    pub fn plan_message<M, P>(
+        &self,
+        message: &M,
+        plan: impl FnOnce(&M, &scope::Scope<'_>) -> Option<P>,
+    ) -> Result<Planned<P>, Rejection>
     where
         M: Message + Name,
     {
         self.plan_decoded(message, &message.encode_to_vec(), plan)
     }
 
-    fn plan_decoded<M, P>(&self, message: &M, bytes: &[u8], plan: impl FnOnce(&M, &scope::Scope<'_>) -> Option<P>) -> Result<Planned<P>, Rejection>
+    fn plan_decoded<M, P>(
+        &self,
+        message: &M,
+        bytes: &[u8],
+        plan: impl FnOnce(&M, &scope::Scope<'_>) -> Option<P>,
+    ) -> Result<Planned<P>, Rejection>
     where
         M: Message + Name,
     {

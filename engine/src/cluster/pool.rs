@@ -106,6 +106,11 @@ impl Pools {
 
     /// Gives back a connection whose request is over. One that is not clean is closed.
     pub fn release(&self, target: &Target, lease: Lease) {
+        self.release_at(target, lease, Instant::now());
+    }
+
+    /// The same, idle `since` then.
+    pub fn release_at(&self, target: &Target, lease: Lease, since: Instant) {
         let Session::H1(connection) = lease.session else {
             return;
         };
@@ -118,7 +123,7 @@ impl Pools {
         let idle = Idle {
             connection,
             facts,
-            since: Instant::now(),
+            since,
         };
         match self.hosts.borrow_mut().entry(key) {
             Entry::Occupied(mut entry) => {

@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -20,15 +19,31 @@ use crate::http::{Body, Frame, Headers, Request, Response, h2};
 
 /// A request body that can be sent again, as far as it was kept.
 #[derive(Debug)]
-pub(super) struct Replay {
+pub(super) struct Replay<'a> {
     body: Body,
     kept: VecDeque<Frame>,
     size: usize,
     limit: usize,
-    /// Everything that was sent was kept. Shared, since an upload that is under way holds the rest.
-    repeatable: Rc<Cell<bool>>,
     ended: bool,
-    received: Rc<Cell<u64>>,
+    progress: &'a Progress,
+}
+
+/// What is asked of a [`Replay`] while an upload that is under way holds it.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Whether everything that was sent was kept, so that a further try would send the same bytes.
+    pub(super) repeatable: Cell<bool>,
+    /// Body bytes received from the client.
+    pub(super) received: Cell<u64>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            repeatable: Cell::new(true),
+            received: Cell::new(0),
+        }
+    }
 }
 
 /// The sending half of a request.
@@ -72,28 +87,27 @@ pub(super) enum UploadError {
     Host(Error),
 }
 
-impl Replay {
+impl<'a> Replay<'a> {
     /// Keeps up to `limit` bytes for a further try; 0 keeps nothing.
-    pub(super) fn new(body: Body, limit: usize, received: Rc<Cell<u64>>) -> Self {
+    pub(super) fn new(body: Body, limit: usize, progress: &'a Progress) -> Self {
         Self {
             ended: body.is_end(),
             body,
             kept: VecDeque::new(),
             size: 0,
             limit,
-            repeatable: Rc::new(Cell::new(true)),
-            received,
+            progress,
         }
     }
 
     /// Whether a further try would send the same bytes.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.repeatable.get()
+        self.progress.repeatable.get()
     }
 
-    /// The same, to be asked while an upload is under way.
-    pub(super) fn repeatable(&self) -> Rc<Cell<bool>> {
-        self.repeatable.clone()
+    /// What can be asked while an upload is under way.
+    pub(super) const fn progress(&self) -> &'a Progress {
+        self.progress
     }
 
     /// What is left of the body, for a tunnel.
@@ -167,10 +181,12 @@ impl Replay {
             Frame::Trailers(fields) => fields.byte_size(),
         };
         if matches!(frame, Frame::Data(_)) {
-            self.received.set(self.received.get() + size as u64);
+            let received = &self.progress.received;
+            received.set(received.get() + size as u64);
         }
-        if !self.repeatable.get() || self.size + size > self.limit {
-            self.repeatable.set(false);
+        let repeatable = &self.progress.repeatable;
+        if !repeatable.get() || self.size + size > self.limit {
+            repeatable.set(false);
             self.kept.clear();
             return;
         }
@@ -269,7 +285,7 @@ pub(super) fn send_head(
     lease: &mut Lease,
     request: &Request,
     upgrade: Option<&Bytes>,
-    body: &Replay,
+    body: &Replay<'_>,
     limits: Limits,
 ) -> Result<(Writer, Reader), Error> {
     let secure = lease.facts.tls.is_some();
@@ -333,8 +349,8 @@ pub(super) async fn wait_for_head<U>(
     reader: &mut Reader,
     method: &Method,
     responder: &mut Responder,
-    watch: &mut Watch,
-    mut uploaded: impl FnMut(&mut Watch),
+    watch: &mut Watch<'_>,
+    mut uploaded: impl FnMut(&mut Watch<'_>),
 ) -> Result<Reply, Error>
 where
     U: Future<Output = Result<(), UploadError>>,

@@ -1,11 +1,9 @@
 //! Requests that the programs send themselves: ext_authz, JWKS, health checks, exporters, mirrors. They go
 //! through the same clusters, limits and pools as forwarded ones.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::rc::Rc;
 
-use super::attempt::{Replay, Writer, send_head};
+use super::attempt::{Progress, Replay, Writer, send_head};
 use super::error::Error;
 use super::{Priority, Target};
 use crate::cluster::pool::Lease;
@@ -32,11 +30,9 @@ pub async fn send(
     request: Request,
     body: Body,
 ) -> Result<Reply, Error> {
-    let mut lease = worker
-        .pools
-        .acquire(target, Priority::Default)
-        .await?;
-    let mut replay = Replay::new(body, 0, Rc::new(Cell::new(0)));
+    let mut lease = worker.pools.acquire(target, Priority::Default).await?;
+    let progress = Progress::default();
+    let mut replay = Replay::new(body, 0, &progress);
     let limits = h1::Limits::default();
     let (mut writer, mut reader) = send_head(&mut lease, &request, None, &replay, limits)?;
     target.cluster.stats().upstream_rq_total.add(1);
@@ -97,12 +93,13 @@ impl Duplex {
             return Err(Error::RequestEncoding("http2.required"));
         };
         target.cluster.stats().upstream_rq_total.add(1);
-        let (writer, reader) = connection
-            .send(request, secure, false)
-            .map_err(|_| Error::UpstreamReset {
-                reason: "connection termination".into(),
-                unprocessed: true,
-            })?;
+        let (writer, reader) =
+            connection
+                .send(request, secure, false)
+                .map_err(|_| Error::UpstreamReset {
+                    reason: "connection termination".into(),
+                    unprocessed: true,
+                })?;
         Ok(Self {
             writer,
             reader,

@@ -18,14 +18,14 @@ use crate::http::{Body, Frame};
 use crate::runtime::clock;
 
 /// Everything that a response passes.
-pub(super) struct Download<'a, H: Handler> {
+pub(super) struct Download<'a, 'w, H: Handler> {
     pub(super) handler: &'a H,
     pub(super) exchange: &'a mut Exchange<H::Context>,
     pub(super) responder: &'a mut Responder,
-    pub(super) watch: &'a mut Watch,
+    pub(super) watch: &'a mut Watch<'w>,
 }
 
-impl<H: Handler> Download<'_, H> {
+impl<H: Handler> Download<'_, '_, H> {
     /// Sends the response while the rest of the request goes up.
     pub(super) async fn run<U>(
         mut self,

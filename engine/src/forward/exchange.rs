@@ -177,7 +177,14 @@ impl<C> Exchange<C> {
     /// Reads the whole body into memory and puts it back, so that filters may look at it. A body above
     /// `limit` is an error, and what was read of it stays in place.
     pub async fn buffer_body(&mut self, limit: usize) -> Result<Bytes, Error> {
-        if self.body.exact_length().is_some_and(|length| length > limit as u64) {
+        if self.body.is_end() {
+            return Ok(Bytes::new());
+        }
+        if self
+            .body
+            .exact_length()
+            .is_some_and(|length| length > limit as u64)
+        {
             // Said in advance: not a byte of it has to be waited for.
             return Err(Error::RequestTooLarge { limit });
         }
@@ -235,11 +242,12 @@ impl<C> Exchange<C> {
 }
 
 impl Timing {
-    pub(super) fn now() -> Self {
+    /// `complete` says that the head was the whole request.
+    pub(super) fn now(complete: bool) -> Self {
         Self {
             start: Instant::now(),
             start_time: SystemTime::now(),
-            request_end: None,
+            request_end: complete.then_some(Duration::ZERO),
             upstream_start: None,
             upstream_end: None,
             response_start: None,

@@ -2,11 +2,10 @@
 
 use std::cell::Cell;
 use std::pin::pin;
-use std::rc::Rc;
 
 use http::Method;
 
-use super::attempt::{Replay, send_head, translate_upgrade, wait_for_head};
+use super::attempt::{Progress, Replay, send_head, translate_upgrade, wait_for_head};
 use super::download::{self, Download};
 use super::error::Error;
 use super::exchange::{Event, Exchange};
@@ -17,15 +16,17 @@ use crate::cluster::breaker::{Permit, Resource};
 use crate::cluster::outlier::LocalFailure;
 use crate::cluster::pool::{Lease, Session};
 use crate::http::{Body, h1};
+use crate::runtime::Timer;
 
 /// Serves one exchange to its end, or refuses it at the `entrance`; true if an HTTP/1 connection may carry another one.
 pub(super) async fn serve<H: Handler>(
     handler: &H,
     exchange: &mut Exchange<H::Context>,
     responder: &mut Responder,
+    timer: &mut Timer,
     entrance: Result<(), Stop>,
 ) -> bool {
-    let mut watch = Watch::default();
+    let mut watch = Watch::new(timer);
     let outcome = match entrance {
         Ok(()) => run(handler, exchange, responder, &mut watch).await,
         Err(stop) => Err(stop),
@@ -90,7 +91,7 @@ async fn run<H: Handler>(
     handler: &H,
     exchange: &mut Exchange<H::Context>,
     responder: &mut Responder,
-    watch: &mut Watch,
+    watch: &mut Watch<'_>,
 ) -> Result<(), Stop> {
     let filtered = handler.request(exchange);
     let route = watch.over(responder, filtered).await??;
@@ -106,14 +107,16 @@ async fn run<H: Handler>(
         0
     };
     let body = std::mem::take(&mut exchange.body);
-    let received = Rc::new(Cell::new(0));
-    let mut replay = Replay::new(body, keep, received.clone());
+    let progress = Progress::default();
+    let mut replay = Replay::new(body, keep, &progress);
     if replay.is_empty() {
-        exchange.timing.request_end = Some(exchange.elapsed());
+        if exchange.timing.request_end.is_none() {
+            exchange.timing.request_end = Some(exchange.elapsed());
+        }
         watch.response = route.timeout.map(|limit| now + limit);
     }
     let result = tries(handler, exchange, responder, watch, &route, &mut replay).await;
-    exchange.counts.received = received.get();
+    exchange.counts.received = progress.received.get();
     result
 }
 
@@ -121,9 +124,9 @@ async fn tries<H: Handler>(
     handler: &H,
     exchange: &mut Exchange<H::Context>,
     responder: &mut Responder,
-    watch: &mut Watch,
+    watch: &mut Watch<'_>,
     route: &Route,
-    replay: &mut Replay,
+    replay: &mut Replay<'_>,
 ) -> Result<(), Stop> {
     // Held while a retry is under way: the breaker counts it.
     let mut _retrying: Option<Permit> = None;
@@ -189,10 +192,10 @@ async fn once<H: Handler>(
     handler: &H,
     exchange: &mut Exchange<H::Context>,
     responder: &mut Responder,
-    watch: &mut Watch,
+    watch: &mut Watch<'_>,
     route: &Route,
     target: &Target,
-    replay: &mut Replay,
+    replay: &mut Replay<'_>,
 ) -> Result<Tried, Stop> {
     let stats = target.cluster.stats();
     exchange.upstream.cluster = Some(target.cluster.clone());
@@ -245,7 +248,7 @@ async fn once<H: Handler>(
     let method = exchange.request.method.clone();
     let request_end = Cell::new(exchange.timing.request_end);
     let sent = Cell::new(None);
-    let repeatable = replay.repeatable();
+    let progress = replay.progress();
     let (outcome, uploaded) = {
         // RFC 9110 §7.8: what follows an Upgrade is not part of the request; it waits for the answer
         // (CVE-2026-2833, CVE-2025-64763).
@@ -281,7 +284,7 @@ async fn once<H: Handler>(
                 stats.count_response(status);
                 if let Some(policy) = &route.retry
                     && !tunnel
-                    && repeatable.get()
+                    && progress.repeatable.get()
                     && policy.wants_after_response(&reply.response)
                     && let Some(permit) = take_retry(exchange, policy, route, target)
                 {
@@ -321,10 +324,11 @@ async fn once<H: Handler>(
         Outcome::Sent(sent) => {
             count(exchange, &lease);
             let keep_alive = sent?;
+            let over = start + exchange.timing.response_end.unwrap_or_default();
             stats.upstream_rq_completed.add(1);
             drop((writer, reader));
             if keep_alive && uploaded {
-                worker.pools.release(target, lease);
+                worker.pools.release_at(target, lease, over);
             }
             Ok(Tried::Done)
         }

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Context;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, StatusCode, Version, header};
@@ -19,7 +20,7 @@ use crate::http::h1::{HeadError, Limits};
 use crate::http::h2_guard::Budgets;
 use crate::http::{Body, Request, h2};
 use crate::net::Stream;
-use crate::runtime::{DrainSignal, Worker};
+use crate::runtime::{DrainSignal, Timer, Worker};
 
 /// How a listener's HTTP connections are served.
 #[derive(Clone, Debug)]
@@ -93,20 +94,21 @@ impl Default for ServeSettings {
 
 impl<H: Handler> Serve<H> {
     /// Serves every request of the connection.
-    pub async fn run(self, mut stream: Stream) {
+    pub async fn run(mut self, mut stream: Stream) {
         let http2 = match self.settings.codec {
             Codec::Http1 => false,
             Codec::Http2 => true,
             Codec::Auto => match self.negotiated() {
                 Some(http2) => http2,
-                None => match self.detect(&mut stream).await {
+                None => match Box::pin(self.detect(&mut stream)).await {
                     Some(http2) => http2,
                     None => return,
                 },
             },
         };
         if http2 {
-            self.http2(stream).await;
+            // Boxed, as is everything else that a waiting HTTP/1 connection has no use for.
+            Box::pin(self.http2(stream)).await;
         } else {
             self.http1(stream).await;
         }
@@ -150,43 +152,53 @@ impl<H: Handler> Serve<H> {
         decided
     }
 
-    async fn http1(mut self, stream: Stream) {
+    async fn http1(&mut self, stream: Stream) {
         let settings = self.settings.clone();
         let connection = Rc::new(ServerConnection::new(stream, settings.limits.clone()));
         let timeouts = ReadTimeouts {
             idle: settings.idle_timeout,
             head: settings.head_timeout,
         };
+        let mut timer = Timer::default();
+        let mut since = Instant::now();
         loop {
-            let next = connection.next(timeouts, self.drain.started()).await;
+            let stop = |cx: &mut Context<'_>| self.drain.poll_started(cx);
+            let next = connection.next(timeouts, since, &mut timer, stop).await;
             match next {
                 Next::Closed => break,
                 Next::Refused(error) => {
-                    self.refuse(&connection, Refusal::Head(error)).await;
+                    Box::pin(self.refuse(&connection, Refusal::Head(error))).await;
                     break;
                 }
                 Next::HeadTimeout => {
-                    self.refuse(&connection, Refusal::HeadTimeout).await;
+                    Box::pin(self.refuse(&connection, Refusal::HeadTimeout)).await;
                     break;
                 }
                 Next::Request(head, body) => {
                     // Boxed: an exchange is some kilobytes that an idle connection need not hold.
-                    let open = Box::pin(self.exchange_http1(&connection, *head, body)).await;
-                    if !open || !connection.drain_body(DRAIN_LIMIT).await {
+                    let ended =
+                        Box::pin(self.exchange_http1(&connection, *head, body, &mut timer)).await;
+                    let Some(ended) = ended else {
+                        break;
+                    };
+                    if !connection.drain_body(DRAIN_LIMIT).await {
                         break;
                     }
+                    since = ended;
                 }
             }
         }
-        connection.close().await;
+        Box::pin(connection.close()).await;
     }
 
+    /// When the exchange ended, if the connection may carry another one.
     async fn exchange_http1(
         &self,
         connection: &Rc<ServerConnection>,
         head: crate::http::h1::RequestHead,
         body: Body,
-    ) -> bool {
+        timer: &mut Timer,
+    ) -> Option<Instant> {
         let keep_alive = head.keep_alive && !self.drain.is_started();
         let request = head.request;
         let responder = connection.responder(request.method.clone(), request.version, keep_alive);
@@ -197,13 +209,13 @@ impl<H: Handler> Serve<H> {
             head_sent: false,
             upgraded: false,
         };
-        let complete = self
-            .exchange(request, body, head.upgrade, &mut responder)
+        let ended = self
+            .exchange(request, body, head.upgrade, &mut responder, timer)
             .await;
-        complete && responder.keeps_alive()
+        ended.filter(|_| responder.keeps_alive())
     }
 
-    async fn http2(mut self, stream: Stream) {
+    async fn http2(&mut self, stream: Stream) {
         let settings = self.settings.clone();
         let handshake = h2::server::ServerConnection::handshake(
             stream,
@@ -255,20 +267,24 @@ impl<H: Handler> Serve<H> {
                     responder,
                     head_sent: false,
                 };
-                this.exchange(request, body, None, &mut responder).await;
+                let mut timer = Timer::default();
+                this.exchange(request, body, None, &mut responder, &mut timer)
+                    .await;
                 open.set(open.get() - 1);
             });
         }
     }
 
-    /// One exchange from its head to its log line; true if it ended in order.
+    /// One exchange from its head to its log line; when it ended, if it ended in order.
     async fn exchange(
         &self,
         request: Request,
         body: Body,
         upgrade: Option<Bytes>,
         responder: &mut Responder,
-    ) -> bool {
+        timer: &mut Timer,
+    ) -> Option<Instant> {
+        let timing = Timing::now(body.is_end());
         let mut exchange = Exchange {
             worker: self.worker.clone(),
             downstream: self.downstream.clone(),
@@ -279,7 +295,7 @@ impl<H: Handler> Serve<H> {
             response_body: Body::empty(),
             response_trailers: None,
             context: self.handler.context(),
-            timing: Timing::now(),
+            timing,
             upstream: Upstream::default(),
             attempts: 0,
             events: Events::default(),
@@ -294,7 +310,10 @@ impl<H: Handler> Serve<H> {
                 details: rejection.detail(),
             })),
         };
-        request::serve(&*self.handler, &mut exchange, responder, entrance).await
+        let complete =
+            request::serve(&*self.handler, &mut exchange, responder, timer, entrance).await;
+        let timing = &exchange.timing;
+        complete.then(|| timing.start + timing.end.unwrap_or_default())
     }
 
     /// Answers bytes that are no request.
@@ -330,3 +349,84 @@ fn redirect(request: &Request) -> Answer {
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of an unread request that are read and dropped to keep a connection.
 const DRAIN_LIMIT: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::{Error, Route, Target};
+    use crate::net::Address;
+    use crate::net::stream::Socket;
+    use crate::runtime::Drain;
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Handler for Nothing {
+        type Context = [u64; 64];
+
+        fn context(&self) -> [u64; 64] {
+            [0; 64]
+        }
+
+        async fn request(&self, _exchange: &mut Exchange<[u64; 64]>) -> Result<Route, Answer> {
+            Ok(Route::default())
+        }
+
+        async fn attempt(
+            &self,
+            _exchange: &mut Exchange<[u64; 64]>,
+            _number: u32,
+        ) -> Result<Target, Error> {
+            Err(Error::NoHealthyHost)
+        }
+
+        async fn response(&self, _exchange: &mut Exchange<[u64; 64]>) -> Result<(), Answer> {
+            Ok(())
+        }
+
+        fn error(&self, _exchange: &mut Exchange<[u64; 64]>, _error: &Error) -> Answer {
+            Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", "")
+        }
+
+        fn answered(&self, _exchange: &mut Exchange<[u64; 64]>) {}
+
+        fn log(&self, _exchange: &Exchange<[u64; 64]>) {}
+
+        fn refused(&self, _downstream: &Downstream, _refusal: &Refusal) -> Answer {
+            Answer::text(StatusCode::BAD_REQUEST, "", "")
+        }
+    }
+
+    /// Ten thousand connections that wait are ten thousand of these: what a request needs is not in it.
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        runtime.block_on(async {
+            let (socket, _peer) = tokio::net::UnixStream::pair().unwrap();
+            let address = Address::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+            let serve = Serve {
+                worker: Worker::new(None),
+                handler: Rc::new(Nothing),
+                settings: Arc::default(),
+                downstream: Rc::new(Downstream {
+                    id: 0,
+                    local: address.clone(),
+                    remote: address.clone(),
+                    direct_remote: address,
+                    server_name: None,
+                    tls: None,
+                    accepted: Instant::now(),
+                }),
+                drain: Drain::new().signal(),
+            };
+            let connection = ServerConnection::memory();
+            let future = serve.run(Socket::from(socket).into());
+            let task = size_of_val(&future);
+            assert!(task <= 1024, "{task} bytes a task");
+            assert!(connection <= 512, "{connection} bytes a connection");
+        });
+    }
+}

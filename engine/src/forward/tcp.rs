@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::{Stream, scratch};
@@ -36,6 +36,32 @@ pub enum End {
     Host(io::Error),
 }
 
+/// Takes something off the head of one way of a stream, such as a peer's metadata.
+pub trait Head {
+    /// Looks at everything that arrived so far; `end` where nothing follows.
+    fn take(&mut self, arrived: &[u8], end: bool) -> Taken;
+}
+
+/// What becomes of the bytes that [`Head::take`] saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// More have to come before anything can be said.
+    More,
+    /// The first so many are taken off; all others go on.
+    Off(usize),
+    /// They are nothing that may go on.
+    Refuse,
+}
+
+/// What is taken off the two ways before bytes go through.
+#[derive(Default)]
+pub struct Heads<'a> {
+    /// From the client.
+    pub client: Option<&'a mut dyn Head>,
+    /// From the host.
+    pub host: Option<&'a mut dyn Head>,
+}
+
 /// Limits of a stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
@@ -46,11 +72,14 @@ pub struct Limits {
 }
 
 /// One way of a stream.
-#[derive(Debug, Default)]
-struct Way {
+#[derive(Default)]
+struct Way<'a> {
     /// Read and not yet written.
     pending: Bytes,
     state: State,
+    /// Looks at the first bytes, which are held until it is done.
+    head: Option<&'a mut dyn Head>,
+    held: BytesMut,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,11 +103,18 @@ pub async fn relay(
     host: &mut Stream,
     limits: Limits,
     progress: &Progress,
+    heads: Heads<'_>,
 ) -> End {
     let start = Instant::now();
     let mut moved = start;
-    let mut up = Way::default();
-    let mut down = Way::default();
+    let mut up = Way {
+        head: heads.client,
+        ..Way::default()
+    };
+    let mut down = Way {
+        head: heads.host,
+        ..Way::default()
+    };
     let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
     let mut armed = false;
     poll_fn(|cx| {
@@ -125,7 +161,7 @@ pub async fn relay(
     .await
 }
 
-impl Way {
+impl Way<'_> {
     fn poll(
         &mut self,
         from: &mut Stream,
@@ -153,6 +189,7 @@ impl Way {
             let read = ready!(self.poll_copy(from, to, cx))?;
             count.set(count.get() + read as u64);
             if read == 0 {
+                // What was held back goes on before the end does.
                 self.state = State::Ending;
             }
         }
@@ -178,6 +215,22 @@ impl Way {
                 }
             }
             let filled = buffer.filled();
+            if let Some(head) = &mut self.head {
+                self.held.extend_from_slice(filled);
+                match head.take(&self.held, filled.is_empty()) {
+                    Taken::More => return Poll::Ready(Ok(filled.len())),
+                    Taken::Off(length) => {
+                        self.head = None;
+                        self.held.advance(length.min(self.held.len()));
+                        self.pending = self.held.split().freeze();
+                        return Poll::Ready(Ok(filled.len()));
+                    }
+                    Taken::Refuse => {
+                        let error = io::Error::from(io::ErrorKind::InvalidData);
+                        return Poll::Ready(Err(Failure::Read(error)));
+                    }
+                }
+            }
             let written = match Pin::new(to).poll_write(cx, filled) {
                 Poll::Ready(written) if !filled.is_empty() => written.map_err(Failure::Write)?,
                 _ => 0,
@@ -185,5 +238,14 @@ impl Way {
             self.pending = Bytes::copy_from_slice(&filled[written..]);
             Poll::Ready(Ok(filled.len()))
         })
+    }
+}
+
+impl std::fmt::Debug for Heads<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Heads")
+            .field("client", &self.client.is_some())
+            .field("host", &self.host.is_some())
+            .finish()
     }
 }

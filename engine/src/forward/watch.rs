@@ -1,18 +1,16 @@
 //! Deadlines, idleness and the client's departure, watched while something else is waited for.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::time::Sleep;
-
 use super::error::Error;
 use super::responder::Responder;
+use crate::runtime::Timer;
 
 /// What can end the wait for anything that an exchange waits for.
-#[derive(Debug, Default)]
-pub(super) struct Watch {
+#[derive(Debug)]
+pub(super) struct Watch<'a> {
     /// When the whole stream must be over.
     pub(super) max: Option<Instant>,
     /// When the response must be complete.
@@ -23,11 +21,23 @@ pub(super) struct Watch {
     pub(super) idle: Option<Duration>,
     /// Last sign of life, kept only where `idle` is set.
     moved: Option<Instant>,
-    /// One timer for all of them, armed for the earliest and re-armed when it fires too early.
-    sleep: Option<Pin<Box<Sleep>>>,
+    /// One timer for all of them.
+    timer: &'a mut Timer,
 }
 
-impl Watch {
+impl<'a> Watch<'a> {
+    /// Nothing to wait for yet.
+    pub(super) const fn new(timer: &'a mut Timer) -> Self {
+        Self {
+            max: None,
+            response: None,
+            attempt: None,
+            idle: None,
+            moved: None,
+            timer,
+        }
+    }
+
     /// Notes that something moved.
     pub(super) fn moved(&mut self) {
         if self.idle.is_some() {
@@ -65,26 +75,9 @@ impl Watch {
 
     /// Ready when a limit is reached.
     pub(super) fn poll_times(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        loop {
-            let Some((due, error)) = self.earliest() else {
-                return Poll::Pending;
-            };
-            let sleep = match &mut self.sleep {
-                Some(sleep) => {
-                    if sleep.deadline().into_std() > due {
-                        sleep.as_mut().reset(due.into());
-                    }
-                    sleep
-                }
-                none => none.insert(Box::pin(tokio::time::sleep_until(due.into()))),
-            };
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if Instant::now() >= due {
-                return Poll::Ready(error);
-            }
-            sleep.as_mut().reset(due.into());
+        match self.earliest() {
+            Some((due, error)) => self.timer.poll(cx, due).map(|()| error),
+            None => Poll::Pending,
         }
     }
 

@@ -22,7 +22,12 @@ pub struct Addition {
 
 impl Addition {
     /// Reads one of a configuration. `default` is what happens to a field that is there already where the message does not say.
-    pub(super) fn read(message: &HeaderValueOption, default: HeaderAppendAction, scope: &Scope<'_>, doubts: &Doubts) -> Option<Self> {
+    pub(super) fn read(
+        message: &HeaderValueOption,
+        default: HeaderAppendAction,
+        scope: &Scope<'_>,
+        doubts: &Doubts,
+    ) -> Option<Self> {
         let Some(header) = &message.header else {
             scope.field("header").missing();
             return None;
@@ -32,13 +37,21 @@ impl Addition {
             doubts.add(&scope.field("append_action"), "an action that is not known");
             return None;
         };
-        Some(Self { name, value, action })
+        Some(Self {
+            name,
+            value,
+            action,
+        })
     }
 
     /// Takes one of a service's answer, whose value stands as it is; `None` if it is no field.
     pub(super) fn take(message: &HeaderValueOption, default: HeaderAppendAction) -> Option<Self> {
         let header = message.header.as_ref()?;
-        let value = if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value };
+        let value = if header.raw_value.is_empty() {
+            header.value.as_bytes()
+        } else {
+            &header.raw_value
+        };
         Some(Self {
             name: HeaderName::from_bytes(header.key.as_bytes()).ok()?,
             value: HeaderValue::from_bytes(value).ok()?,
@@ -80,7 +93,9 @@ fn action(message: &HeaderValueOption, default: HeaderAppendAction) -> Option<He
 
 #[cfg(test)]
 mod tests {
-    use HeaderAppendAction::{AddIfAbsent, AppendIfExistsOrAdd, OverwriteIfExists, OverwriteIfExistsOrAdd};
+    use HeaderAppendAction::{
+        AddIfAbsent, AppendIfExistsOrAdd, OverwriteIfExists, OverwriteIfExistsOrAdd,
+    };
     use carbyne_protos::envoy::config::core::v3::HeaderValue as WireValue;
 
     use super::*;
@@ -99,23 +114,71 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::type_complexity, reason = "a table of cases")]
     fn actions_and_their_older_spelling() {
-        let cases: &[(Option<bool>, HeaderAppendAction, HeaderAppendAction, &[&str], &[&str])] = &[
-            (None, AppendIfExistsOrAdd, AppendIfExistsOrAdd, &["1"], &["1", "100%"]),
-            (None, AppendIfExistsOrAdd, OverwriteIfExistsOrAdd, &["1", "2"], &["100%"]),
-            (Some(true), AppendIfExistsOrAdd, OverwriteIfExistsOrAdd, &["1"], &["1", "100%"]),
-            (Some(false), AppendIfExistsOrAdd, AppendIfExistsOrAdd, &["1"], &["100%"]),
+        let cases: &[(
+            Option<bool>,
+            HeaderAppendAction,
+            HeaderAppendAction,
+            &[&str],
+            &[&str],
+        )] = &[
+            (
+                None,
+                AppendIfExistsOrAdd,
+                AppendIfExistsOrAdd,
+                &["1"],
+                &["1", "100%"],
+            ),
+            (
+                None,
+                AppendIfExistsOrAdd,
+                OverwriteIfExistsOrAdd,
+                &["1", "2"],
+                &["100%"],
+            ),
+            (
+                Some(true),
+                AppendIfExistsOrAdd,
+                OverwriteIfExistsOrAdd,
+                &["1"],
+                &["1", "100%"],
+            ),
+            (
+                Some(false),
+                AppendIfExistsOrAdd,
+                AppendIfExistsOrAdd,
+                &["1"],
+                &["100%"],
+            ),
             (None, AddIfAbsent, AppendIfExistsOrAdd, &["1"], &["1"]),
             (None, AddIfAbsent, AppendIfExistsOrAdd, &[], &["100%"]),
             (None, OverwriteIfExists, AppendIfExistsOrAdd, &[], &[]),
-            (None, OverwriteIfExists, AppendIfExistsOrAdd, &["1"], &["100%"]),
+            (
+                None,
+                OverwriteIfExists,
+                AppendIfExistsOrAdd,
+                &["1"],
+                &["100%"],
+            ),
         ];
         for (append, action, default, before, after) in cases {
             let name = HeaderName::from_static("x");
-            let mut headers: Headers = before.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect();
-            Addition::take(&option(*append, *action), *default).unwrap().apply(&mut headers);
-            let found: Vec<_> = headers.iter().map(|(_, value)| value.to_str().unwrap()).collect();
-            assert_eq!(found, *after, "{append:?} {action:?} {default:?} on {before:?}");
+            let mut headers: Headers = before
+                .iter()
+                .map(|value| (name.clone(), HeaderValue::from_static(value)))
+                .collect();
+            Addition::take(&option(*append, *action), *default)
+                .unwrap()
+                .apply(&mut headers);
+            let found: Vec<_> = headers
+                .iter()
+                .map(|(_, value)| value.to_str().unwrap())
+                .collect();
+            assert_eq!(
+                found, *after,
+                "{append:?} {action:?} {default:?} on {before:?}"
+            );
         }
         assert!(Addition::take(&option(None, AddIfAbsent), AddIfAbsent).is_some());
         let mut unknown = option(None, AddIfAbsent);

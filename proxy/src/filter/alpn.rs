@@ -26,14 +26,19 @@ impl AlpnFilter {
         for (index, entry) in message.alpn_override.iter().enumerate() {
             let place = scope.item("alpn_override", index);
             let Ok(list) = AlpnList::new(&entry.alpn_override) else {
-                place.field("alpn_override").out_of_range(format_args!("{:?}", entry.alpn_override), "a list of names of 1 to 255 bytes");
+                place.field("alpn_override").out_of_range(
+                    format_args!("{:?}", entry.alpn_override),
+                    "a list of names of 1 to 255 bytes",
+                );
                 continue;
             };
             match WireProtocol::try_from(entry.upstream_protocol) {
                 Ok(WireProtocol::Http10) => filter.http10 = Some(list),
                 Ok(WireProtocol::Http11) => filter.http11 = Some(list),
                 Ok(WireProtocol::Http2) => filter.http2 = Some(list),
-                Err(_) => place.field("upstream_protocol").out_of_range(entry.upstream_protocol, "HTTP10, HTTP11 or HTTP2 (0 to 2)"),
+                Err(_) => place
+                    .field("upstream_protocol")
+                    .out_of_range(entry.upstream_protocol, "HTTP10, HTTP11 or HTTP2 (0 to 2)"),
             }
         }
         Some(filter)
@@ -41,7 +46,9 @@ impl AlpnFilter {
 
     /// Chooses the list of the protocol that the cluster is spoken to with, unless the cluster forbids it (`istio.alpn_override: "false"`).
     pub fn request(&self, exchange: &mut Exchange<Context>) {
-        let Some(cluster) = &exchange.context.cluster else { return };
+        let Some(cluster) = &exchange.context.cluster else {
+            return;
+        };
         if cluster.plan.istio.keep_alpn {
             return;
         }
@@ -51,7 +58,9 @@ impl AlpnFilter {
 
     fn list(&self, upstream: &Protocol, downstream: http::Version) -> Option<&Arc<AlpnList>> {
         match (upstream, downstream) {
-            (Protocol::Http2(_), _) | (Protocol::AsDownstream(_), http::Version::HTTP_2) => self.http2.as_ref(),
+            (Protocol::Http2(_), _) | (Protocol::AsDownstream(_), http::Version::HTTP_2) => {
+                self.http2.as_ref()
+            }
             (Protocol::AsDownstream(_), http::Version::HTTP_10) => self.http10.as_ref(),
             (Protocol::Http1 | Protocol::AsDownstream(_), _) => self.http11.as_ref(),
         }
@@ -83,8 +92,16 @@ mod tests {
             (same(), http::Version::HTTP_2, "istio-h2"),
         ] {
             let chosen = filter.list(&upstream, downstream).unwrap();
-            assert_eq!(chosen.names()[0], expected.as_bytes(), "{upstream:?} {downstream:?}");
+            assert_eq!(
+                chosen.names()[0],
+                expected.as_bytes(),
+                "{upstream:?} {downstream:?}"
+            );
         }
-        assert!(AlpnFilter::default().list(&h2(), http::Version::HTTP_2).is_none());
+        assert!(
+            AlpnFilter::default()
+                .list(&h2(), http::Version::HTTP_2)
+                .is_none()
+        );
     }
 }

@@ -19,7 +19,10 @@ pub(super) struct Ahead {
 }
 
 /// Reads the body until its end or until more than `limit` bytes are there, and puts everything back.
-pub(super) async fn read_ahead(exchange: &mut Exchange<Context>, limit: usize) -> Result<Ahead, Answer> {
+pub(super) async fn read_ahead(
+    exchange: &mut Exchange<Context>,
+    limit: usize,
+) -> Result<Ahead, Answer> {
     let mut body = std::mem::take(&mut exchange.body);
     let mut frames = VecDeque::new();
     let mut bytes = BytesMut::new();
@@ -52,12 +55,18 @@ pub(super) async fn read_ahead(exchange: &mut Exchange<Context>, limit: usize) -
 
 /// Whether what follows the head is a tunnel's traffic and not a body.
 pub(super) fn is_tunnel(exchange: &Exchange<Context>) -> bool {
-    exchange.upgrade.is_some() || exchange.request.protocol.is_some() || exchange.request.method == Method::CONNECT
+    exchange.upgrade.is_some()
+        || exchange.request.protocol.is_some()
+        || exchange.request.method == Method::CONNECT
 }
 
 /// The answer to a body above its limit, as Envoy words it.
 pub(super) fn too_large() -> Answer {
-    Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", "request_payload_too_large")
+    Answer::text(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "Payload Too Large",
+        "request_payload_too_large",
+    )
 }
 
 fn broken(exchange: &mut Exchange<Context>, error: &BodyError) -> Answer {

@@ -26,10 +26,15 @@ impl BufferFilter {
     }
 
     /// Reads a route's message.
-    pub fn plan_route(message: &wire::BufferPerRoute, scope: &Scope<'_>) -> Option<Planned<BufferRoute>> {
+    pub fn plan_route(
+        message: &wire::BufferPerRoute,
+        scope: &Scope<'_>,
+    ) -> Option<Planned<BufferRoute>> {
         Planned::read(NAME, scope, |_| match &message.r#override {
             Some(wire::buffer_per_route::Override::Disabled(true)) => Some(None),
-            Some(wire::buffer_per_route::Override::Buffer(own)) => Self::read(own, &scope.field("buffer")).map(Some),
+            Some(wire::buffer_per_route::Override::Buffer(own)) => {
+                Self::read(own, &scope.field("buffer")).map(Some)
+            }
             _ => {
                 scope.reject(Fault::Words("write `disabled: true` or `buffer`"));
                 None
@@ -39,26 +44,42 @@ impl BufferFilter {
 
     fn read(message: &wire::Buffer, scope: &Scope<'_>) -> Option<Self> {
         match message.max_request_bytes {
-            Some(limit) if limit > 0 => Some(Self { limit: limit as usize }),
+            Some(limit) if limit > 0 => Some(Self {
+                limit: limit as usize,
+            }),
             found => {
-                scope.field("max_request_bytes").out_of_range(found.unwrap_or_default(), "a number above 0");
+                scope
+                    .field("max_request_bytes")
+                    .out_of_range(found.unwrap_or_default(), "a number above 0");
                 None
             }
         }
     }
 
     /// Reads the body.
-    pub async fn request(&self, exchange: &mut Exchange<Context>, per_route: Option<&BufferRoute>) -> Result<(), Answer> {
+    pub async fn request(
+        &self,
+        exchange: &mut Exchange<Context>,
+        per_route: Option<&BufferRoute>,
+    ) -> Result<(), Answer> {
         let Some(own) = per_route.copied().unwrap_or(Some(*self)) else {
             return Ok(());
         };
         if exchange.body.is_end() || is_tunnel(exchange) {
             return Ok(());
         }
-        if exchange.body.exact_length().is_some_and(|length| length > own.limit as u64) {
+        if exchange
+            .body
+            .exact_length()
+            .is_some_and(|length| length > own.limit as u64)
+        {
             return Err(too_large());
         }
-        if read_ahead(exchange, own.limit).await?.complete { Ok(()) } else { Err(too_large()) }
+        if read_ahead(exchange, own.limit).await?.complete {
+            Ok(())
+        } else {
+            Err(too_large())
+        }
     }
 }
 

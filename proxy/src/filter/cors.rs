@@ -8,8 +8,9 @@ use carbyne_engine::http::{Headers, Response};
 use carbyne_engine::observe::metrics::Counter;
 use carbyne_protos::envoy::extensions::filters::http::cors::v3 as wire;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
@@ -54,18 +55,31 @@ pub struct CorsPolicy {
 
 impl CorsFilter {
     /// Answers a preflight; any other request passes.
-    pub fn request(&self, exchange: &mut Exchange<Context>, per_route: Option<&CorsPolicy>) -> Result<(), Answer> {
-        let Some(policy) = per_route else { return Ok(()) };
+    pub fn request(
+        &self,
+        exchange: &mut Exchange<Context>,
+        per_route: Option<&CorsPolicy>,
+    ) -> Result<(), Answer> {
+        let Some(policy) = per_route else {
+            return Ok(());
+        };
         let enabled = policy.enabled.holds(fastrand::u64(..));
         if !enabled && !policy.shadow.holds(fastrand::u64(..)) {
             return Ok(());
         }
         let request = &exchange.request;
-        let Some(origin) = request.headers.get(&ORIGIN).filter(|origin| !origin.is_empty()) else {
+        let Some(origin) = request
+            .headers
+            .get(&ORIGIN)
+            .filter(|origin| !origin.is_empty())
+        else {
             return Ok(());
         };
         let is_preflight = request.method == Method::OPTIONS
-            && request.headers.get(&ACCESS_CONTROL_REQUEST_METHOD).is_some_and(|method| !method.is_empty());
+            && request
+                .headers
+                .get(&ACCESS_CONTROL_REQUEST_METHOD)
+                .is_some_and(|method| !method.is_empty());
         if !policy.allows(origin) {
             self.stats.origin_invalid.increment();
             if enabled && is_preflight && !policy.forward_other_preflights {
@@ -89,7 +103,10 @@ impl CorsFilter {
                 headers.append(name, value.clone());
             }
         }
-        let asks_private = request.headers.get(&REQUEST_PRIVATE_NETWORK).is_some_and(|asked| asked == "true");
+        let asks_private = request
+            .headers
+            .get(&REQUEST_PRIVATE_NETWORK)
+            .is_some_and(|asked| asked == "true");
         if policy.private_network && asks_private {
             headers.append(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
         }
@@ -105,13 +122,17 @@ impl CorsFilter {
         if !policy.enabled.holds(fastrand::u64(..)) {
             return;
         }
-        let Some(origin) = exchange.request.headers.get(&ORIGIN) else { return };
+        let Some(origin) = exchange.request.headers.get(&ORIGIN) else {
+            return;
+        };
         if origin.is_empty() || !policy.allows(origin) {
             return;
         }
         policy.mark_origin(origin, &mut response.headers);
         if let Some(expose) = &policy.expose {
-            response.headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
+            response
+                .headers
+                .insert(ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
         }
     }
 }
@@ -124,7 +145,9 @@ impl CorsPolicy {
 
     fn read(message: &wire::CorsPolicy, scope: &Scope<'_>) -> Option<Self> {
         let origins = message.allow_origin_string_match.iter().enumerate();
-        let origins = origins.map(|(index, matcher)| matcher::string(matcher, &scope.item("allow_origin_string_match", index)));
+        let origins = origins.map(|(index, matcher)| {
+            matcher::string(matcher, &scope.item("allow_origin_string_match", index))
+        });
         let origins = origins.collect::<Option<_>>()?;
         let text = |value: &str, field: &'static str| {
             if value.is_empty() {
@@ -132,12 +155,20 @@ impl CorsPolicy {
             }
             let read = HeaderValue::from_str(value);
             if read.is_err() {
-                scope.field(field).reject(Fault::Words("it holds a byte that no field may hold"));
+                scope
+                    .field(field)
+                    .reject(Fault::Words("it holds a byte that no field may hold"));
             }
             read.ok()
         };
-        let (methods, headers) = (text(&message.allow_methods, "allow_methods"), text(&message.allow_headers, "allow_headers"));
-        let (expose, max_age) = (text(&message.expose_headers, "expose_headers"), text(&message.max_age, "max_age"));
+        let (methods, headers) = (
+            text(&message.allow_methods, "allow_methods"),
+            text(&message.allow_headers, "allow_headers"),
+        );
+        let (expose, max_age) = (
+            text(&message.expose_headers, "expose_headers"),
+            text(&message.max_age, "max_age"),
+        );
         Some(Self {
             origins,
             methods,
@@ -147,20 +178,33 @@ impl CorsPolicy {
             credentials: message.allow_credentials.unwrap_or(false),
             private_network: message.allow_private_network_access.unwrap_or(false),
             forward_other_preflights: message.forward_not_matching_preflights.unwrap_or(true),
-            enabled: reading::share(message.filter_enabled.as_ref(), Fraction::ALL, &scope.field("filter_enabled"))?,
-            shadow: reading::share(message.shadow_enabled.as_ref(), Fraction::NONE, &scope.field("shadow_enabled"))?,
+            enabled: reading::share(
+                message.filter_enabled.as_ref(),
+                Fraction::ALL,
+                &scope.field("filter_enabled"),
+            )?,
+            shadow: reading::share(
+                message.shadow_enabled.as_ref(),
+                Fraction::NONE,
+                &scope.field("shadow_enabled"),
+            )?,
         })
     }
 
     /// Whether an origin may call; a matcher that `*` meets stands for all of them, as in Envoy.
     fn allows(&self, origin: &HeaderValue) -> bool {
-        self.origins.iter().any(|matcher| matcher.matches(b"*") || matcher.matches(origin.as_bytes()))
+        self.origins
+            .iter()
+            .any(|matcher| matcher.matches(b"*") || matcher.matches(origin.as_bytes()))
     }
 
     fn mark_origin(&self, origin: &HeaderValue, headers: &mut Headers) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if self.credentials {
-            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.insert(
+                ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
         }
     }
 }
@@ -177,5 +221,7 @@ fn answer(headers: Headers) -> Answer {
 
 /// Name of the filter.
 pub const NAME: &str = "envoy.filters.http.cors";
-const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
-const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+const REQUEST_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-request-private-network");
+const ALLOW_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-allow-private-network");

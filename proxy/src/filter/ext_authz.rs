@@ -108,18 +108,31 @@ impl ExtAuthzFilter {
     }
 
     /// Reads a route's message.
-    pub fn plan_route(message: &wire::ExtAuthzPerRoute, scope: &Scope<'_>) -> Option<Planned<ExtAuthzRoute>> {
+    pub fn plan_route(
+        message: &wire::ExtAuthzPerRoute,
+        scope: &Scope<'_>,
+    ) -> Option<Planned<ExtAuthzRoute>> {
         Planned::read(NAME, scope, |doubts| read::route(message, scope, doubts))
     }
 
     /// Asks, and does what the service says. The call is given up when the client goes away.
-    pub async fn request<L: ClusterLookup>(&self, exchange: &mut Exchange<Context>, per_route: Option<&ExtAuthzRoute>, clusters: &L) -> Result<(), Answer> {
+    pub async fn request<L: ClusterLookup>(
+        &self,
+        exchange: &mut Exchange<Context>,
+        per_route: Option<&ExtAuthzRoute>,
+        clusters: &L,
+    ) -> Result<(), Answer> {
         let (extensions, body) = match per_route {
             Some(ExtAuthzRoute::Disabled) => return Ok(()),
-            Some(ExtAuthzRoute::Settings { extensions, body }) => (&**extensions, body.unwrap_or(self.body)),
+            Some(ExtAuthzRoute::Settings { extensions, body }) => {
+                (&**extensions, body.unwrap_or(self.body))
+            }
             None => (&[][..], self.body),
         };
-        let wanted = self.enabled_metadata.as_ref().is_none_or(|matcher| matcher.matches(&exchange.context.metadata));
+        let wanted = self
+            .enabled_metadata
+            .as_ref()
+            .is_none_or(|matcher| matcher.matches(&exchange.context.metadata));
         if !wanted || !self.enabled.holds(fastrand::u64(..)) {
             self.stats.disabled.increment();
             if self.denies_where_disabled {
@@ -140,9 +153,15 @@ impl ExtAuthzFilter {
         // Nobody but we may say so.
         exchange.request.headers.remove(&FAILURE_ALLOWED);
         let verdict = match &self.service {
-            Service::Http(service) => service.check(exchange, &self.allowed, ahead.as_ref(), clusters).await,
+            Service::Http(service) => {
+                service
+                    .check(exchange, &self.allowed, ahead.as_ref(), clusters)
+                    .await
+            }
             Service::Grpc(service) => {
-                let request = self.told.check_request(exchange, &self.allowed, extensions, ahead.as_ref());
+                let request =
+                    self.told
+                        .check_request(exchange, &self.allowed, extensions, ahead.as_ref());
                 service.check(exchange, &request, clusters).await
             }
         };
@@ -184,14 +203,21 @@ impl ExtAuthzFilter {
                 }
                 self.stats.failure_mode_allowed.increment();
                 if self.tells_failure {
-                    exchange.request.headers.insert(FAILURE_ALLOWED, HeaderValue::from_static("true"));
+                    exchange
+                        .request
+                        .headers
+                        .insert(FAILURE_ALLOWED, HeaderValue::from_static("true"));
                 }
                 Ok(())
             }
         }
     }
 
-    fn note(&self, exchange: &mut Exchange<Context>, metadata: serde_json::Map<String, serde_json::Value>) {
+    fn note(
+        &self,
+        exchange: &mut Exchange<Context>,
+        metadata: serde_json::Map<String, serde_json::Value>,
+    ) {
         if self.ingests_metadata && !metadata.is_empty() {
             exchange.context.metadata.merge(NAME, metadata);
         }

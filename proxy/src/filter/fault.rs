@@ -93,7 +93,11 @@ impl FaultFilter {
     }
 
     /// Delays, then aborts.
-    pub async fn request(&self, exchange: &mut Exchange<Context>, per_route: Option<&Faults>) -> Result<(), Answer> {
+    pub async fn request(
+        &self,
+        exchange: &mut Exchange<Context>,
+        per_route: Option<&Faults>,
+    ) -> Result<(), Answer> {
         let settings = per_route.unwrap_or(&self.settings);
         if settings.is_empty() || !settings.is_meant(exchange) {
             return Ok(());
@@ -124,7 +128,11 @@ impl FaultFilter {
     /// Takes a place among the active faults; one place covers a delay and the abort after it.
     fn activate(&self, settings: &Faults) -> Option<Active> {
         let limit = settings.most_active.unwrap_or(u32::MAX);
-        let taken = self.active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |active| (active < limit).then_some(active + 1));
+        let taken = self
+            .active
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |active| {
+                (active < limit).then_some(active + 1)
+            });
         if taken.is_err() {
             self.stats.faults_overflow.increment();
             return None;
@@ -142,19 +150,32 @@ impl Faults {
 
     fn read(message: &HttpFault, scope: &Scope<'_>) -> Option<Self> {
         if message.response_rate_limit.is_some() {
-            scope.field("response_rate_limit").note("responses are not slowed down");
+            scope
+                .field("response_rate_limit")
+                .note("responses are not slowed down");
         }
         let runtime_keys = [
             ("delay_percent_runtime", &message.delay_percent_runtime),
             ("abort_percent_runtime", &message.abort_percent_runtime),
             ("delay_duration_runtime", &message.delay_duration_runtime),
-            ("abort_http_status_runtime", &message.abort_http_status_runtime),
-            ("max_active_faults_runtime", &message.max_active_faults_runtime),
-            ("abort_grpc_status_runtime", &message.abort_grpc_status_runtime),
+            (
+                "abort_http_status_runtime",
+                &message.abort_http_status_runtime,
+            ),
+            (
+                "max_active_faults_runtime",
+                &message.max_active_faults_runtime,
+            ),
+            (
+                "abort_grpc_status_runtime",
+                &message.abort_grpc_status_runtime,
+            ),
         ];
         for (field, key) in runtime_keys {
             if !key.is_empty() {
-                scope.field(field).note("runtime keys are never set; the value in the message counts");
+                scope
+                    .field(field)
+                    .note("runtime keys are never set; the value in the message counts");
             }
         }
         let delay = match &message.delay {
@@ -163,9 +184,10 @@ impl Faults {
                 let scope = scope.field("delay");
                 let share = Share::read(delay.percentage.as_ref(), &scope)?;
                 let what = match &delay.fault_delay_secifier {
-                    Some(WireDelay::FixedDelay(fixed)) => {
-                        Delay::Fixed(value::positive_duration(Some(fixed), &scope.field("fixed_delay"))?)
-                    }
+                    Some(WireDelay::FixedDelay(fixed)) => Delay::Fixed(value::positive_duration(
+                        Some(fixed),
+                        &scope.field("fixed_delay"),
+                    )?),
                     Some(WireDelay::HeaderDelay(_)) => Delay::Asked,
                     None => {
                         scope.reject(Fault::Words("write `fixed_delay` or `header_delay`"));
@@ -179,16 +201,29 @@ impl Faults {
             None => None,
             Some(abort) => {
                 let scope = scope.field("abort");
-                Some((Abort::read(abort, &scope)?, Share::read(abort.percentage.as_ref(), &scope)?))
+                Some((
+                    Abort::read(abort, &scope)?,
+                    Share::read(abort.percentage.as_ref(), &scope)?,
+                ))
             }
         };
         Some(Self {
             delay,
             abort,
-            abort_body: message.abort.as_ref().map(|abort| abort.response_body.as_str()).filter(|body| !body.is_empty()).map(Box::from),
-            cluster: (!message.upstream_cluster.is_empty()).then(|| message.upstream_cluster.as_str().into()),
+            abort_body: message
+                .abort
+                .as_ref()
+                .map(|abort| abort.response_body.as_str())
+                .filter(|body| !body.is_empty())
+                .map(Box::from),
+            cluster: (!message.upstream_cluster.is_empty())
+                .then(|| message.upstream_cluster.as_str().into()),
             headers: matcher::headers(&message.headers, "headers", scope),
-            nodes: message.downstream_nodes.iter().map(|node| node.as_str().into()).collect(),
+            nodes: message
+                .downstream_nodes
+                .iter()
+                .map(|node| node.as_str().into())
+                .collect(),
             most_active: message.max_active_faults,
         })
     }
@@ -199,11 +234,23 @@ impl Faults {
     }
 
     fn is_meant(&self, exchange: &Exchange<Context>) -> bool {
-        let cluster = self.cluster.as_deref().is_none_or(|wanted| exchange.context.cluster_name.as_deref() == Some(wanted));
+        let cluster = self
+            .cluster
+            .as_deref()
+            .is_none_or(|wanted| exchange.context.cluster_name.as_deref() == Some(wanted));
         let headers = &exchange.request.headers;
         let node = self.nodes.is_empty()
-            || headers.get(&NODE).is_some_and(|node| self.nodes.iter().any(|wanted| wanted.as_bytes() == node.as_bytes()));
-        cluster && node && self.headers.iter().all(|matcher| matcher.matches(&exchange.request))
+            || headers.get(&NODE).is_some_and(|node| {
+                self.nodes
+                    .iter()
+                    .any(|wanted| wanted.as_bytes() == node.as_bytes())
+            });
+        cluster
+            && node
+            && self
+                .headers
+                .iter()
+                .all(|matcher| matcher.matches(&exchange.request))
     }
 
     fn delay(&self, request: &Request) -> Option<Duration> {
@@ -212,15 +259,22 @@ impl Faults {
             Delay::Fixed(wait) => wait,
             Delay::Asked => Duration::from_millis(number(request, &ASKED_DELAY)?),
         };
-        (share.draw(request, matches!(delay, Delay::Asked).then_some(&ASKED_DELAY_SHARE)) && !wait.is_zero()).then_some(wait)
+        (share.draw(
+            request,
+            matches!(delay, Delay::Asked).then_some(&ASKED_DELAY_SHARE),
+        ) && !wait.is_zero())
+        .then_some(wait)
     }
 
     fn abort(&self, request: &Request) -> Option<Abort> {
         let (abort, share) = self.abort?;
         let abort = match abort {
             Abort::Asked => {
-                let http = number(request, &ASKED_ABORT).and_then(|status| u16::try_from(status).ok());
-                let http = http.filter(|status| (200..600).contains(status)).and_then(|status| StatusCode::from_u16(status).ok());
+                let http =
+                    number(request, &ASKED_ABORT).and_then(|status| u16::try_from(status).ok());
+                let http = http
+                    .filter(|status| (200..600).contains(status))
+                    .and_then(|status| StatusCode::from_u16(status).ok());
                 match http {
                     Some(status) => Abort::Http(status),
                     None => Abort::Grpc(u32::try_from(number(request, &ASKED_GRPC_ABORT)?).ok()?),
@@ -228,7 +282,12 @@ impl Faults {
             }
             fixed => fixed,
         };
-        share.draw(request, matches!(self.abort, Some((Abort::Asked, _))).then_some(&ASKED_ABORT_SHARE)).then_some(abort)
+        share
+            .draw(
+                request,
+                matches!(self.abort, Some((Abort::Asked, _))).then_some(&ASKED_ABORT_SHARE),
+            )
+            .then_some(abort)
     }
 
     fn answer(&self, abort: Abort, request: &Request) -> Answer {
@@ -238,7 +297,10 @@ impl Faults {
             Abort::Grpc(status) => {
                 let mut answer = Answer::text(status_to_http(status), body, DETAILS);
                 if is_grpc(request) {
-                    answer.response.headers.insert(GRPC_STATUS, HeaderValue::from(status));
+                    answer
+                        .response
+                        .headers
+                        .insert(GRPC_STATUS, HeaderValue::from(status));
                 }
                 answer
             }
@@ -251,11 +313,15 @@ impl Faults {
 impl Abort {
     fn read(message: &FaultAbort, scope: &Scope<'_>) -> Option<Self> {
         match &message.error_type {
-            Some(ErrorType::HttpStatus(code)) => reading::status_code(i64::from(*code), &scope.field("http_status")).map(Self::Http),
+            Some(ErrorType::HttpStatus(code)) => {
+                reading::status_code(i64::from(*code), &scope.field("http_status")).map(Self::Http)
+            }
             Some(ErrorType::GrpcStatus(status)) => Some(Self::Grpc(*status)),
             Some(ErrorType::HeaderAbort(_)) => Some(Self::Asked),
             None => {
-                scope.reject(Fault::Words("write `http_status`, `grpc_status` or `header_abort`"));
+                scope.reject(Fault::Words(
+                    "write `http_status`, `grpc_status` or `header_abort`",
+                ));
                 None
             }
         }
@@ -273,16 +339,24 @@ impl Share {
                 Ok(DenominatorType::Million) => (message.numerator, 1_000_000),
                 Err(_) => {
                     let scope = scope.field("percentage");
-                    scope.field("denominator").out_of_range(message.denominator, "one of the denominators 100, 10000, 1000000");
+                    scope.field("denominator").out_of_range(
+                        message.denominator,
+                        "one of the denominators 100, 10000, 1000000",
+                    );
                     return None;
                 }
             },
         };
-        Some(Self { numerator, denominator })
+        Some(Self {
+            numerator,
+            denominator,
+        })
     }
 
     fn draw(self, request: &Request, asked: Option<&HeaderName>) -> bool {
-        let asked = asked.and_then(|name| number(request, name)).and_then(|share| u32::try_from(share).ok());
+        let asked = asked
+            .and_then(|name| number(request, name))
+            .and_then(|share| u32::try_from(share).ok());
         let numerator = asked.map_or(self.numerator, |asked| asked.min(self.numerator));
         numerator >= self.denominator || fastrand::u32(..self.denominator) < numerator
     }
@@ -303,8 +377,10 @@ pub const NAME: &str = "envoy.filters.http.fault";
 const DETAILS: &str = "fault_filter_abort";
 const BODY: &str = "fault filter abort";
 const ASKED_DELAY: HeaderName = HeaderName::from_static("x-envoy-fault-delay-request");
-const ASKED_DELAY_SHARE: HeaderName = HeaderName::from_static("x-envoy-fault-delay-request-percentage");
+const ASKED_DELAY_SHARE: HeaderName =
+    HeaderName::from_static("x-envoy-fault-delay-request-percentage");
 const ASKED_ABORT: HeaderName = HeaderName::from_static("x-envoy-fault-abort-request");
-const ASKED_ABORT_SHARE: HeaderName = HeaderName::from_static("x-envoy-fault-abort-request-percentage");
+const ASKED_ABORT_SHARE: HeaderName =
+    HeaderName::from_static("x-envoy-fault-abort-request-percentage");
 const ASKED_GRPC_ABORT: HeaderName = HeaderName::from_static("x-envoy-fault-abort-grpc-request");
 const NODE: HeaderName = HeaderName::from_static("x-envoy-downstream-service-node");

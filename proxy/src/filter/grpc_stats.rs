@@ -48,8 +48,12 @@ impl GrpcStats {
     pub fn plan(message: &FilterConfig) -> (Self, Vec<&'static str>) {
         let mut ignored = Vec::new();
         // Istio writes `stats_for_all_methods: false`.
-        if !matches!(message.per_method_stat_specifier, None | Some(PerMethodStatSpecifier::StatsForAllMethods(false))) {
-            ignored.push("statistics per method are not served; Istio's own metrics count messages");
+        if !matches!(
+            message.per_method_stat_specifier,
+            None | Some(PerMethodStatSpecifier::StatsForAllMethods(false))
+        ) {
+            ignored
+                .push("statistics per method are not served; Istio's own metrics count messages");
         }
         if message.enable_upstream_stats {
             ignored.push("enable_upstream_stats: statistics per method are not served");
@@ -69,8 +73,14 @@ impl GrpcStats {
 
     /// Goes on with the response.
     pub fn response(self, exchange: &mut Exchange<Context>) {
-        let Some(messages) = &exchange.context.grpc else { return };
-        if exchange.response.as_ref().is_some_and(|response| is_grpc(&response.headers)) {
+        let Some(messages) = &exchange.context.grpc else {
+            return;
+        };
+        if exchange
+            .response
+            .as_ref()
+            .is_some_and(|response| is_grpc(&response.headers))
+        {
             Counted::wrap(&mut exchange.response_body, messages, true);
         }
     }
@@ -131,7 +141,11 @@ impl FrameSource for Counted {
         let polled = self.body.poll_frame(cx);
         if let Poll::Ready(Some(Ok(Frame::Data(data)))) = &polled {
             let begun = self.counter.pass(data);
-            let cell = if self.response { &self.messages.response } else { &self.messages.request };
+            let cell = if self.response {
+                &self.messages.response
+            } else {
+                &self.messages.request
+            };
             cell.set(cell.get() + begun);
         }
         polled
@@ -157,7 +171,11 @@ mod tests {
         for size in 1..stream.len() {
             let mut counter = Counter::default();
             let begun: u64 = stream.chunks(size).map(|chunk| counter.pass(chunk)).sum();
-            assert_eq!((begun, counter), (5, Counter::default()), "in pieces of {size}");
+            assert_eq!(
+                (begun, counter),
+                (5, Counter::default()),
+                "in pieces of {size}"
+            );
         }
     }
 
@@ -168,7 +186,10 @@ mod tests {
         Counted::wrap(&mut body, &messages, true);
         assert_eq!(body.exact_length(), Some(12));
         let (bytes, trailers) = body.collect(100).await.unwrap();
-        assert_eq!((&*bytes, trailers.is_none()), (&b"\0\0\0\0\x02ab\0\0\0\0\0"[..], true));
+        assert_eq!(
+            (&*bytes, trailers.is_none()),
+            (&b"\0\0\0\0\x02ab\0\0\0\0\0"[..], true)
+        );
         assert_eq!(messages.counts(), (0, 2));
         let mut empty = Body::empty();
         Counted::wrap(&mut empty, &messages, false);

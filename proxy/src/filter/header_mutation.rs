@@ -58,7 +58,11 @@ impl HeaderMutationFilter {
     /// Reads the filter's message.
     pub fn plan(message: &wire::HeaderMutation, scope: &Scope<'_>) -> Option<Planned<Self>> {
         Planned::read(NAME, scope, |doubts| {
-            let own = Mutations::read(message.mutations.as_ref(), &scope.field("mutations"), doubts)?;
+            let own = Mutations::read(
+                message.mutations.as_ref(),
+                &scope.field("mutations"),
+                doubts,
+            )?;
             Some(Self { own })
         })
     }
@@ -75,7 +79,9 @@ impl HeaderMutationFilter {
 
     /// Changes the response.
     pub fn response(&self, exchange: &mut Exchange<Context>, per_route: Option<&Mutations>) {
-        let Some(response) = &mut exchange.response else { return };
+        let Some(response) = &mut exchange.response else {
+            return;
+        };
         for mutations in [Some(&self.own), per_route].into_iter().flatten() {
             change(&mut response.headers, &mutations.response);
         }
@@ -84,8 +90,17 @@ impl HeaderMutationFilter {
 
 impl Mutations {
     /// Reads a route's message.
-    pub fn plan(message: &wire::HeaderMutationPerRoute, scope: &Scope<'_>) -> Option<Planned<Self>> {
-        Planned::read(NAME, scope, |doubts| Self::read(message.mutations.as_ref(), &scope.field("mutations"), doubts))
+    pub fn plan(
+        message: &wire::HeaderMutationPerRoute,
+        scope: &Scope<'_>,
+    ) -> Option<Planned<Self>> {
+        Planned::read(NAME, scope, |doubts| {
+            Self::read(
+                message.mutations.as_ref(),
+                &scope.field("mutations"),
+                doubts,
+            )
+        })
     }
 
     fn read(message: Option<&wire::Mutations>, scope: &Scope<'_>, doubts: &Doubts) -> Option<Self> {
@@ -93,8 +108,14 @@ impl Mutations {
             return Some(Self::default());
         };
         for (field, mutations) in [
-            ("response_trailers_mutations", &message.response_trailers_mutations),
-            ("request_trailers_mutations", &message.request_trailers_mutations),
+            (
+                "response_trailers_mutations",
+                &message.response_trailers_mutations,
+            ),
+            (
+                "request_trailers_mutations",
+                &message.request_trailers_mutations,
+            ),
         ] {
             if !mutations.is_empty() {
                 doubts.add(&scope.field(field), "trailers are not changed");
@@ -102,12 +123,21 @@ impl Mutations {
         }
         let list = |mutations: &[WireMutation], field: &'static str| {
             let read = mutations.iter().enumerate();
-            read.map(|(index, mutation)| Mutation::read(mutation, &scope.item(field, index), doubts)).collect::<Option<Arc<[_]>>>()
+            read.map(|(index, mutation)| {
+                Mutation::read(mutation, &scope.item(field, index), doubts)
+            })
+            .collect::<Option<Arc<[_]>>>()
         };
         let request = list(&message.request_mutations, "request_mutations");
         let response = list(&message.response_mutations, "response_mutations");
         let query = message.query_parameter_mutations.iter().enumerate();
-        let query = query.map(|(index, mutation)| QueryMutation::read(mutation, &scope.item("query_parameter_mutations", index), doubts));
+        let query = query.map(|(index, mutation)| {
+            QueryMutation::read(
+                mutation,
+                &scope.item("query_parameter_mutations", index),
+                doubts,
+            )
+        });
         let query = query.collect::<Option<_>>();
         Some(Self {
             request: request?,
@@ -120,8 +150,12 @@ impl Mutations {
 impl Mutation {
     fn read(message: &WireMutation, scope: &Scope<'_>, doubts: &Doubts) -> Option<Self> {
         match &message.action {
-            Some(WireAction::Remove(name)) => name_of_field(name, &scope.field("remove"), doubts).map(Self::Remove),
-            Some(WireAction::Append(addition)) => read_addition(addition, &scope.field("append"), doubts).map(Self::Add),
+            Some(WireAction::Remove(name)) => {
+                name_of_field(name, &scope.field("remove"), doubts).map(Self::Remove)
+            }
+            Some(WireAction::Append(addition)) => {
+                read_addition(addition, &scope.field("append"), doubts).map(Self::Add)
+            }
             Some(WireAction::RemoveOnMatch(remove)) => {
                 let scope = scope.field("remove_on_match");
                 let scope = scope.field("key_matcher");
@@ -139,10 +173,19 @@ impl Mutation {
     }
 }
 
-fn read_addition(message: &HeaderValueOption, scope: &Scope<'_>, doubts: &Doubts) -> Option<Addition> {
+fn read_addition(
+    message: &HeaderValueOption,
+    scope: &Scope<'_>,
+    doubts: &Doubts,
+) -> Option<Addition> {
     let name = message.header.as_ref().map_or("", |header| &header.key);
     name_of_field(name, &scope.field("header").field("key"), doubts)?;
-    Addition::read(message, HeaderAppendAction::AppendIfExistsOrAdd, scope, doubts)
+    Addition::read(
+        message,
+        HeaderAppendAction::AppendIfExistsOrAdd,
+        scope,
+        doubts,
+    )
 }
 
 /// Pseudo-headers and the host are no fields here: they were judged before and must not change behind the judges.
@@ -161,7 +204,9 @@ fn change(headers: &mut Headers, mutations: &[Mutation]) {
             Mutation::Remove(name) => {
                 headers.remove(name);
             }
-            Mutation::RemoveMatching(matcher) => headers.retain(|name, _| !matcher.matches(name.as_str().as_bytes())),
+            Mutation::RemoveMatching(matcher) => {
+                headers.retain(|name, _| !matcher.matches(name.as_str().as_bytes()))
+            }
         }
     }
 }
@@ -181,14 +226,22 @@ impl QueryMutation {
             return None;
         };
         let (key, value) = match (&append.record, &append.entry) {
-            (Some(record), _) => match record.value.as_ref().and_then(|value| value.kind.as_ref()) {
-                Some(Kind::StringValue(text)) => (&record.key, text.clone()),
-                _ => {
-                    doubts.add(&scope.field("record").field("value"), "only texts are served");
-                    return None;
+            (Some(record), _) => {
+                match record.value.as_ref().and_then(|value| value.kind.as_ref()) {
+                    Some(Kind::StringValue(text)) => (&record.key, text.clone()),
+                    _ => {
+                        doubts.add(
+                            &scope.field("record").field("value"),
+                            "only texts are served",
+                        );
+                        return None;
+                    }
                 }
-            },
-            (None, Some(entry)) => (&entry.key, String::from_utf8_lossy(&entry.value).into_owned()),
+            }
+            (None, Some(entry)) => (
+                &entry.key,
+                String::from_utf8_lossy(&entry.value).into_owned(),
+            ),
             (None, None) => {
                 scope.reject(Fault::Words("write `record`"));
                 return None;
@@ -212,7 +265,8 @@ impl QueryMutation {
         };
         let present = query::first(request, key).is_some();
         match (action, present) {
-            (KeyValueAppendAction::AddIfAbsent, true) | (KeyValueAppendAction::OverwriteIfExists, false) => {}
+            (KeyValueAppendAction::AddIfAbsent, true)
+            | (KeyValueAppendAction::OverwriteIfExists, false) => {}
             (KeyValueAppendAction::AppendIfExistsOrAdd, _) => query::append(request, key, value),
             _ => {
                 query::remove(request, key);

@@ -6,10 +6,12 @@ use carbyne_engine::forward::{Answer, Exchange, Protocol, Target};
 use carbyne_engine::runtime::Worker;
 use carbyne_protos::any::Unwrapped;
 use carbyne_protos::prost_types::Any;
-use prost::{Message, Name};
 
+use super::alpn::AlpnFilter;
 use super::grpc_stats::GrpcStats;
+use super::metadata_exchange::MetadataExchangeFilter;
 use super::refuse::Refuse;
+use super::stats::StatsFilter;
 use super::upstream::ClusterLookup;
 use super::{HttpFilter, PerRoute};
 use crate::context::Context;
@@ -20,6 +22,7 @@ use crate::plan::error::Rejection;
 use crate::plan::filter::{HttpFilterKind, HttpFilterPlan};
 use crate::plan::scope::{Room, Scope};
 use crate::server::http::handler::share;
+use crate::server::telemetry::Telling;
 
 /// Compiled filters.
 #[derive(Debug)]
@@ -36,9 +39,15 @@ struct Entry {
 #[derive(Debug)]
 enum Filter {
     /// Decides about requests.
-    Traffic(HttpFilter),
+    Traffic(Arc<HttpFilter>),
+    /// Offers Istio's ALPN names to hosts.
+    Alpn(AlpnFilter),
     /// Counts gRPC messages.
     GrpcStats(GrpcStats),
+    /// Exchanges workload metadata over headers.
+    PeerMetadata(MetadataExchangeFilter),
+    /// Istio's standard metrics.
+    Stats(StatsFilter),
 }
 
 /// Whether a filter runs on a route, and with what.
@@ -49,10 +58,15 @@ enum Configured {
 
 impl HttpFilters {
     /// Compiles the filters that the plan kept.
-    pub fn compile(plans: &[HttpFilterPlan], environment: &Environment) -> Result<Self, Rejection> {
+    pub fn compile(
+        plans: &[HttpFilterPlan],
+        environment: &Environment,
+        telling: &Telling,
+        inbound: bool,
+    ) -> Result<Self, Rejection> {
         let mut entries = Vec::with_capacity(plans.len());
         for plan in plans {
-            if let Some(filter) = compile(plan, environment)? {
+            if let Some(filter) = compile(plan, environment, telling, inbound)? {
                 entries.push(Entry {
                     name: plan.name.clone(),
                     filter,
@@ -90,10 +104,19 @@ impl HttpFilters {
                 let route = route.as_ref().and_then(|route| route.downcast_ref());
                 filter.request(exchange, route, clusters).await
             }
+            Filter::Alpn(filter) => {
+                filter.request(exchange);
+                Ok(())
+            }
             Filter::GrpcStats(filter) => {
                 filter.request(exchange);
                 Ok(())
             }
+            Filter::PeerMetadata(filter) => {
+                filter.request(exchange);
+                Ok(())
+            }
+            Filter::Stats(_) => Ok(()),
         }
     }
 
@@ -109,6 +132,17 @@ impl HttpFilters {
                     filter.response(exchange, route);
                 }
                 Filter::GrpcStats(filter) => filter.response(exchange),
+                Filter::PeerMetadata(filter) => filter.response(exchange),
+                Filter::Alpn(_) | Filter::Stats(_) => {}
+            }
+        }
+    }
+
+    /// A request is over.
+    pub fn log(&self, exchange: &Exchange<Context>) {
+        for entry in &self.0 {
+            if let Filter::Stats(filter) = &entry.filter {
+                filter.log(exchange);
             }
         }
     }
@@ -148,39 +182,36 @@ impl ClusterLookup for Clusters {
     }
 }
 
-fn compile(plan: &HttpFilterPlan, environment: &Environment) -> Result<Option<Filter>, Rejection> {
+fn compile(
+    plan: &HttpFilterPlan,
+    environment: &Environment,
+    telling: &Telling,
+    inbound: bool,
+) -> Result<Option<Filter>, Rejection> {
+    let room = Room::new(environment, Vec::new());
     let filter = match &plan.kind {
-        HttpFilterKind::Cors(message) => traffic(&**message, environment)?,
-        HttpFilterKind::ExtAuthz(message) => traffic(&**message, environment)?,
-        HttpFilterKind::Fault(message) => traffic(&**message, environment)?,
-        HttpFilterKind::JwtAuthn(message) => traffic(&**message, environment)?,
-        HttpFilterKind::LocalRateLimit(message) => traffic(&**message, environment)?,
-        HttpFilterKind::Rbac(message) => traffic(&**message, environment)?,
-        HttpFilterKind::Refuse(reason) => {
-            Filter::Traffic(HttpFilter::Refuse(Refuse::because(&plan.name, reason.clone())))
-        }
+        HttpFilterKind::Traffic(filter) => Filter::Traffic(filter.clone()),
+        HttpFilterKind::Refuse(reason) => Filter::Traffic(Arc::new(HttpFilter::Refuse(
+            Refuse::because(&plan.name, reason.clone()),
+        ))),
         HttpFilterKind::GrpcStats(message) => Filter::GrpcStats(GrpcStats::plan(message).0),
-        // The router is the handler itself.
-        HttpFilterKind::Router(_)
-        | HttpFilterKind::Alpn(_)
-        | HttpFilterKind::Compressor(_)
-        | HttpFilterKind::PeerMetadata(_)
-        | HttpFilterKind::Stats(_) => return Ok(None),
+        HttpFilterKind::Alpn(message) => {
+            let planned = AlpnFilter::plan(message, &room.scope());
+            Filter::Alpn(room.finish(planned)?.plan)
+        }
+        HttpFilterKind::PeerMetadata(message) => {
+            let planned = MetadataExchangeFilter::plan(message, &telling.node, &room.scope());
+            Filter::PeerMetadata(planned)
+        }
+        HttpFilterKind::Stats(message) => {
+            let store = telling.registry.istio();
+            let planned = StatsFilter::plan(message, inbound, &telling.node, store, &room.scope());
+            Filter::Stats(planned)
+        }
+        // The router is the handler itself; compression is an offer that may be left out.
+        HttpFilterKind::Router(_) | HttpFilterKind::Compressor(_) => return Ok(None),
     };
     Ok(Some(filter))
-}
-
-fn traffic<M: Message + Name>(message: &M, environment: &Environment) -> Result<Filter, Rejection> {
-    let any = Any {
-        type_url: M::type_url(),
-        value: message.encode_to_vec(),
-    };
-    let room = Room::new(environment, Vec::new());
-    let filter = match Unwrapped::of(&any) {
-        Ok(unwrapped) => HttpFilter::plan(&unwrapped, &room.scope()).ok().flatten(),
-        Err(_) => None,
-    };
-    Ok(Filter::Traffic(room.finish(filter)?.plan))
 }
 
 /// Compiles a filter's configuration for a route; nothing where no filter here has such a message.

@@ -88,43 +88,84 @@ impl LocalRateLimitFilter {
 
     fn read(message: &LocalRateLimit, scope: &Scope<'_>, doubts: &Doubts) -> Option<Self> {
         if !message.descriptors.is_empty() {
-            doubts.add(&scope.field("descriptors"), "limits by descriptor are not served");
+            doubts.add(
+                &scope.field("descriptors"),
+                "limits by descriptor are not served",
+            );
         }
         if message.local_cluster_rate_limit.is_some() {
-            doubts.add(&scope.field("local_cluster_rate_limit"), "limits shared by a cluster are not served");
+            doubts.add(
+                &scope.field("local_cluster_rate_limit"),
+                "limits shared by a cluster are not served",
+            );
         }
         if !message.rate_limits.is_empty() {
-            scope.field("rate_limits").note("without descriptors their actions limit nothing");
+            scope
+                .field("rate_limits")
+                .note("without descriptors their actions limit nothing");
         }
-        let tells_limit = match XRateLimitHeadersRfcVersion::try_from(message.enable_x_ratelimit_headers) {
-            Ok(XRateLimitHeadersRfcVersion::Off) => false,
-            Ok(XRateLimitHeadersRfcVersion::DraftVersion03) => true,
-            Err(_) => {
-                doubts.add(&scope.field("enable_x_ratelimit_headers"), "a version that is not known");
-                false
-            }
-        };
+        let tells_limit =
+            match XRateLimitHeadersRfcVersion::try_from(message.enable_x_ratelimit_headers) {
+                Ok(XRateLimitHeadersRfcVersion::Off) => false,
+                Ok(XRateLimitHeadersRfcVersion::DraftVersion03) => true,
+                Err(_) => {
+                    doubts.add(
+                        &scope.field("enable_x_ratelimit_headers"),
+                        "a version that is not known",
+                    );
+                    false
+                }
+            };
         let limit = match &message.token_bucket {
             None => None,
             Some(bucket) => {
                 let rate = read_bucket(bucket, &scope.field("token_bucket"))?;
-                Some(Limit::new(rate, message.local_rate_limit_per_downstream_connection))
+                Some(Limit::new(
+                    rate,
+                    message.local_rate_limit_per_downstream_connection,
+                ))
             }
         };
-        let status = reading::status(message.status.as_ref(), StatusCode::TOO_MANY_REQUESTS, &scope.field("status"))?;
+        let status = reading::status(
+            message.status.as_ref(),
+            StatusCode::TOO_MANY_REQUESTS,
+            &scope.field("status"),
+        )?;
         let additions = |messages: &[_], field: &'static str| {
             let read = messages.iter().enumerate();
-            read.map(|(index, message)| Addition::read(message, HeaderAppendAction::AppendIfExistsOrAdd, &scope.item(field, index), doubts))
-                .collect::<Option<Box<[_]>>>()
+            read.map(|(index, message)| {
+                Addition::read(
+                    message,
+                    HeaderAppendAction::AppendIfExistsOrAdd,
+                    &scope.item(field, index),
+                    doubts,
+                )
+            })
+            .collect::<Option<Box<[_]>>>()
         };
         let to_response = additions(&message.response_headers_to_add, "response_headers_to_add")?;
-        let to_request = additions(&message.request_headers_to_add_when_not_enforced, "request_headers_to_add_when_not_enforced")?;
+        let to_request = additions(
+            &message.request_headers_to_add_when_not_enforced,
+            "request_headers_to_add_when_not_enforced",
+        )?;
         Some(Self {
             limit,
-            enabled: reading::share(message.filter_enabled.as_ref(), Fraction::NONE, &scope.field("filter_enabled"))?,
-            enforced: reading::share(message.filter_enforced.as_ref(), Fraction::NONE, &scope.field("filter_enforced"))?,
+            enabled: reading::share(
+                message.filter_enabled.as_ref(),
+                Fraction::NONE,
+                &scope.field("filter_enabled"),
+            )?,
+            enforced: reading::share(
+                message.filter_enforced.as_ref(),
+                Fraction::NONE,
+                &scope.field("filter_enforced"),
+            )?,
             // A limit never answers with success.
-            status: if status.as_u16() < 400 { StatusCode::TOO_MANY_REQUESTS } else { status },
+            status: if status.as_u16() < 400 {
+                StatusCode::TOO_MANY_REQUESTS
+            } else {
+                status
+            },
             additions: to_response,
             additions_when_not_enforced: to_request,
             tells_limit,
@@ -136,9 +177,15 @@ impl LocalRateLimitFilter {
     }
 
     /// Takes a token, or refuses.
-    pub fn request(&self, exchange: &mut Exchange<Context>, per_route: Option<&Self>) -> Result<(), Answer> {
+    pub fn request(
+        &self,
+        exchange: &mut Exchange<Context>,
+        per_route: Option<&Self>,
+    ) -> Result<(), Answer> {
         let own = per_route.unwrap_or(self);
-        let Some(limit) = &own.limit else { return Ok(()) };
+        let Some(limit) = &own.limit else {
+            return Ok(());
+        };
         if !own.enabled.holds(fastrand::u64(..)) {
             return Ok(());
         }
@@ -162,7 +209,8 @@ impl LocalRateLimitFilter {
             addition.apply(headers);
         }
         if own.tells_retry {
-            let wait = limit.with_bucket(&exchange.downstream, |bucket, now| bucket.until_next(now));
+            let wait =
+                limit.with_bucket(&exchange.downstream, |bucket, now| bucket.until_next(now));
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         if own.exhausted && super::reply::is_grpc(&exchange.request) {
@@ -180,12 +228,17 @@ impl LocalRateLimitFilter {
         if !own.tells_limit {
             return;
         }
-        let (left, wait) = limit.with_bucket(&exchange.downstream, |bucket, now| (bucket.left(now), bucket.until_next(now)));
+        let (left, wait) = limit.with_bucket(&exchange.downstream, |bucket, now| {
+            (bucket.left(now), bucket.until_next(now))
+        });
         let headers = &mut response.headers;
         headers.insert(LIMIT, HeaderValue::from(limit.rate.most));
         headers.insert(REMAINING, HeaderValue::from(left));
         // Envoy: nobody has to wait while there are tokens.
-        headers.insert(RESET, HeaderValue::from(if left > 0 { 0 } else { whole_seconds(wait) }));
+        headers.insert(
+            RESET,
+            HeaderValue::from(if left > 0 { 0 } else { whole_seconds(wait) }),
+        );
     }
 }
 
@@ -204,7 +257,11 @@ impl Limit {
     }
 
     /// The bucket that counts for a connection, and its time.
-    fn with_bucket<T>(&self, downstream: &Rc<Downstream>, work: impl FnOnce(&Bucket, Duration) -> T) -> T {
+    fn with_bucket<T>(
+        &self,
+        downstream: &Rc<Downstream>,
+        work: impl FnOnce(&Bucket, Duration) -> T,
+    ) -> T {
         if let Some(bucket) = &self.shared {
             return work(bucket, self.start.elapsed());
         }
@@ -226,18 +283,26 @@ struct OfConnections {
 impl OfConnections {
     fn bucket(&mut self, serial: u64, downstream: &Rc<Downstream>, rate: Rate) -> &Bucket {
         let key = (serial, downstream.id);
-        if self.buckets.len() >= self.sweep_at.max(SMALLEST_SWEEP) && !self.buckets.contains_key(&key) {
-            self.buckets.retain(|_, (connection, _)| connection.strong_count() > 0);
+        if self.buckets.len() >= self.sweep_at.max(SMALLEST_SWEEP)
+            && !self.buckets.contains_key(&key)
+        {
+            self.buckets
+                .retain(|_, (connection, _)| connection.strong_count() > 0);
             self.sweep_at = self.buckets.len() * 2;
         }
         let entry = self.buckets.entry(key);
-        &entry.or_insert_with(|| (Rc::downgrade(downstream), Bucket::new(rate))).1
+        &entry
+            .or_insert_with(|| (Rc::downgrade(downstream), Bucket::new(rate)))
+            .1
     }
 }
 
 fn read_bucket(message: &TokenBucket, scope: &Scope<'_>) -> Option<Rate> {
     let tokens = message.tokens_per_fill.unwrap_or(1);
-    for (field, value) in [("max_tokens", message.max_tokens), ("tokens_per_fill", tokens)] {
+    for (field, value) in [
+        ("max_tokens", message.max_tokens),
+        ("tokens_per_fill", tokens),
+    ] {
         if value == 0 {
             scope.field(field).out_of_range(value, "a number above 0");
             return None;

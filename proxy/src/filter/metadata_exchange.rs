@@ -62,28 +62,37 @@ impl MetadataExchangeFilter {
                     None
                 }
                 None => {
-                    scope.item(name, index).note("an unknown method finds nothing");
+                    scope
+                        .item(name, index)
+                        .note("an unknown method finds nothing");
                     None
                 }
             };
             methods.iter().enumerate().filter_map(read).collect()
         };
         let told = |methods: &[PropagationMethod]| {
-            methods.iter().find_map(|method| match method.method_specifier {
-                Some(Propagation::IstioHeaders(headers)) => Some(Upstream {
-                    skip_external: headers.skip_external_clusters,
-                }),
-                None => None,
-            })
+            methods
+                .iter()
+                .find_map(|method| method.method_specifier.map(|Propagation::IstioHeaders(headers)| Upstream {
+                        skip_external: headers.skip_external_clusters,
+                    }))
         };
-        let labels: Arc<[Box<str>]> = message.additional_labels.iter().map(|label| label.as_str().into()).collect();
+        let labels: Arc<[Box<str>]> = message
+            .additional_labels
+            .iter()
+            .map(|label| label.as_str().into())
+            .collect();
         Self {
             node: Arc::clone(node),
             downstream: discovery(&message.downstream_discovery, "downstream_discovery"),
             upstream: discovery(&message.upstream_discovery, "upstream_discovery"),
             tell_downstream: told(&message.downstream_propagation).is_some(),
             tell_upstream: told(&message.upstream_propagation),
-            scope: if labels.is_empty() { 0 } else { SCOPES.fetch_add(1, Ordering::Relaxed) },
+            scope: if labels.is_empty() {
+                0
+            } else {
+                SCOPES.fetch_add(1, Ordering::Relaxed)
+            },
             labels,
         }
     }
@@ -97,7 +106,11 @@ impl MetadataExchangeFilter {
             self.strip(&self.downstream, headers);
         }
         if let Some(upstream) = self.tell_upstream
-            && !exchange.context.cluster.as_deref().is_some_and(|cluster| upstream.skips(cluster))
+            && !exchange
+                .context
+                .cluster
+                .as_deref()
+                .is_some_and(|cluster| upstream.skips(cluster))
         {
             self.tell(&mut exchange.request.headers);
         }
@@ -105,7 +118,9 @@ impl MetadataExchangeFilter {
 
     /// Outbound: learns the host and takes the fields away. Inbound: tells a client that told first.
     pub fn response(&self, exchange: &mut Exchange<Context>) {
-        let Some(response) = &mut exchange.response else { return };
+        let Some(response) = &mut exchange.response else {
+            return;
+        };
         if !self.upstream.is_empty() {
             if let Some(peer) = self.discover(&self.upstream, &response.headers) {
                 exchange.context.upstream_peer = Some(peer);
@@ -121,8 +136,13 @@ impl MetadataExchangeFilter {
     fn discover(&self, methods: &[Discovery], headers: &Headers) -> Option<Arc<Peer>> {
         methods.iter().find_map(|method| match method {
             // What does not decode is no peer; the request goes on.
-            Discovery::Headers => headers.get(&FIELD).and_then(|value| Peer::of_header(value.as_bytes(), &self.labels, self.scope).ok()),
-            Discovery::Baggage => headers.text(&BAGGAGE).and_then(Peer::from_baggage).map(Arc::new),
+            Discovery::Headers => headers
+                .get(&FIELD)
+                .and_then(|value| Peer::of_header(value.as_bytes(), &self.labels, self.scope).ok()),
+            Discovery::Baggage => headers
+                .text(&BAGGAGE)
+                .and_then(Peer::from_baggage)
+                .map(Arc::new),
         })
     }
 
@@ -143,7 +163,9 @@ impl Upstream {
     /// Whether the cluster is told nothing: it is passed through, forbids it, or lies outside of the mesh.
     fn skips(self, cluster: &LiveCluster) -> bool {
         let istio = &cluster.plan.istio;
-        istio.no_exchange || (self.skip_external && istio.external) || &**cluster.cluster.name() == "PassthroughCluster"
+        istio.no_exchange
+            || (self.skip_external && istio.external)
+            || &**cluster.cluster.name() == "PassthroughCluster"
     }
 }
 

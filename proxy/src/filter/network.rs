@@ -2,7 +2,9 @@
 
 use carbyne_engine::forward::Downstream;
 use carbyne_engine::net::Stream;
+use tokio::io::AsyncWriteExt;
 
+use super::metadata_exchange::tcp::TcpExchange;
 use super::planned::Planned;
 use super::rbac::{Decision, Facts, RbacFilter};
 use crate::context::Metadata;
@@ -10,10 +12,13 @@ use crate::plan::Environment;
 use crate::plan::error::Rejection;
 use crate::plan::filter::{NetworkFilterKind, NetworkFilterPlan};
 use crate::server::tcp::StreamFacts;
+use crate::server::telemetry::Telling;
 
 /// One compiled filter.
 #[derive(Debug)]
 pub enum NetworkFilter {
+    /// Exchanges workload metadata in a frame of its own.
+    MetadataExchange(TcpExchange),
     /// Access rules.
     Rbac(Box<RbacFilter>),
     /// Nothing passes.
@@ -31,7 +36,11 @@ pub enum Verdict {
 
 impl NetworkFilter {
     /// Compiles a filter; nothing where it has no part of its own here.
-    pub fn compile(plan: &NetworkFilterPlan, environment: &Environment) -> Result<Option<Self>, Rejection> {
+    pub fn compile(
+        plan: &NetworkFilterPlan,
+        environment: &Environment,
+        telling: &Telling,
+    ) -> Result<Option<Self>, Rejection> {
         Ok(match &plan.kind {
             NetworkFilterKind::Rbac(message) => {
                 let planned = environment.plan_message(&**message, RbacFilter::plan_network)?;
@@ -40,11 +49,13 @@ impl NetworkFilter {
                     Planned::Refuses(refuse) => Self::Refuse(refuse),
                 })
             }
-            NetworkFilterKind::Refuse(reason) => {
-                Some(Self::Refuse(super::refuse::Refuse::because(&plan.name, reason.clone())))
-            }
+            NetworkFilterKind::Refuse(reason) => Some(Self::Refuse(
+                super::refuse::Refuse::because(&plan.name, reason.clone()),
+            )),
+            NetworkFilterKind::MetadataExchange(message) => Some(Self::MetadataExchange(
+                TcpExchange::plan(message, &telling.node),
+            )),
             NetworkFilterKind::Http(_)
-            | NetworkFilterKind::MetadataExchange(_)
             | NetworkFilterKind::Stats(_)
             | NetworkFilterKind::Tcp(_) => None,
         })
@@ -53,11 +64,24 @@ impl NetworkFilter {
     /// Passes a new connection.
     pub async fn connect(
         &self,
-        _stream: &mut Stream,
+        stream: &mut Stream,
         downstream: &Downstream,
-        _facts: &mut StreamFacts,
+        facts: &mut StreamFacts,
     ) -> Verdict {
         match self {
+            Self::MetadataExchange(exchange) => {
+                if exchange.applies(downstream.tls.as_deref()) {
+                    // Ours goes out at once; the client's may come with its first byte, or only after the
+                    // server spoke, so it is taken off while the stream flows.
+                    if stream.write_all(&exchange.frame()).await.is_err()
+                        || stream.flush().await.is_err()
+                    {
+                        return Verdict::Close(String::new());
+                    }
+                    facts.exchange = Some(exchange.clone());
+                }
+                Verdict::Pass
+            }
             Self::Rbac(filter) => {
                 let known = Metadata::default();
                 let facts = Facts::connection(downstream, &known);

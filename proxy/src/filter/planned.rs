@@ -22,7 +22,11 @@ pub(super) struct Doubts(RefCell<Option<Arc<str>>>);
 impl<F> Planned<F> {
     /// Reads a message of filter `name`: nothing where something was rejected, a refusal where something was not understood (design.md, "Safe by
     /// default"), else what `read` made of it.
-    pub(super) fn read(name: &str, scope: &Scope<'_>, read: impl FnOnce(&Doubts) -> Option<F>) -> Option<Self> {
+    pub(super) fn read(
+        name: &str,
+        scope: &Scope<'_>,
+        read: impl FnOnce(&Doubts) -> Option<F>,
+    ) -> Option<Self> {
         // Asked first: an arm that was not decoded would look like one that is missing.
         if let Some(reason) = scope.doubt() {
             return Some(Self::Refuses(Refuse::because(name, reason)));

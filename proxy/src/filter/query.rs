@@ -7,10 +7,13 @@ use carbyne_engine::http::Request;
 
 /// The first value of a parameter, decoded.
 pub(super) fn first<'a>(request: &'a Request, key: &str) -> Option<Cow<'a, [u8]>> {
-    request.query()?.split(|byte| *byte == b'&').find_map(|pair| {
-        let (name, value) = split(pair);
-        (*decoded(name) == *key.as_bytes()).then(|| decoded(value))
-    })
+    request
+        .query()?
+        .split(|byte| *byte == b'&')
+        .find_map(|pair| {
+            let (name, value) = split(pair);
+            (*decoded(name) == *key.as_bytes()).then(|| decoded(value))
+        })
 }
 
 /// Adds a parameter at the end.
@@ -29,7 +32,9 @@ pub(super) fn append(request: &mut Request, key: &str, value: &str) {
 pub(super) fn remove(request: &mut Request, key: &str) {
     let Some(query) = request.query() else { return };
     let pairs = query.split(|byte| *byte == b'&');
-    let kept: Vec<&[u8]> = pairs.filter(|pair| *decoded(split(pair).0) != *key.as_bytes()).collect();
+    let kept: Vec<&[u8]> = pairs
+        .filter(|pair| *decoded(split(pair).0) != *key.as_bytes())
+        .collect();
     let mut path = request.path_only().to_vec();
     if !kept.is_empty() {
         path.push(b'?');
@@ -55,7 +60,9 @@ fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         let escaped = match (byte, tail) {
-            (b'%', [high, low, after @ ..]) => digit(*high).zip(digit(*low)).map(|(high, low)| (high << 4 | low, after)),
+            (b'%', [high, low, after @ ..]) => digit(*high)
+                .zip(digit(*low))
+                .map(|(high, low)| (high << 4 | low, after)),
             _ => None,
         };
         match escaped {
@@ -70,7 +77,9 @@ fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn digit(letter: u8) -> Option<u8> {
-    char::from(letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(letter)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// A text as it stands in a query: letters, digits and `-._~` stay (RFC 3986 section 2.3).
@@ -103,7 +112,11 @@ mod tests {
         ];
         for (path, value, without) in cases {
             let mut request = Request::get("h", path.as_bytes().to_vec());
-            assert_eq!(first(&request, "t").as_deref(), value.map(str::as_bytes), "{path}");
+            assert_eq!(
+                first(&request, "t").as_deref(),
+                value.map(str::as_bytes),
+                "{path}"
+            );
             remove(&mut request, "t");
             assert_eq!(request.path, without.as_bytes(), "{path}");
         }
@@ -111,7 +124,11 @@ mod tests {
 
     #[test]
     fn additions_are_escaped() {
-        for (path, expected) in [("/a", "/a?k%26=v%20"), ("/a?", "/a?k%26=v%20"), ("/a?b", "/a?b&k%26=v%20")] {
+        for (path, expected) in [
+            ("/a", "/a?k%26=v%20"),
+            ("/a?", "/a?k%26=v%20"),
+            ("/a?b", "/a?b&k%26=v%20"),
+        ] {
             let mut request = Request::get("h", path.as_bytes().to_vec());
             append(&mut request, "k&", "v ");
             assert_eq!(request.path, expected.as_bytes(), "{path}");

@@ -109,11 +109,17 @@ impl RbacFilter {
 
     /// Reads the network filter's message.
     pub fn plan_network(message: &network_wire::Rbac, scope: &Scope<'_>) -> Option<Planned<Self>> {
-        Planned::read(NETWORK, scope, |doubts| read::network(message, scope, doubts))
+        Planned::read(NETWORK, scope, |doubts| {
+            read::network(message, scope, doubts)
+        })
     }
 
     /// Judges a request.
-    pub fn request(&self, exchange: &mut Exchange<Context>, per_route: Option<&RbacRoute>) -> Result<(), Answer> {
+    pub fn request(
+        &self,
+        exchange: &mut Exchange<Context>,
+        per_route: Option<&RbacRoute>,
+    ) -> Result<(), Answer> {
         let filter = match per_route {
             Some(RbacRoute { rules: None }) => return Ok(()),
             Some(RbacRoute { rules: Some(own) }) => own,
@@ -122,14 +128,18 @@ impl RbacFilter {
         let mut written = Map::new();
         let facts = Facts::request(exchange);
         let shadow = filter.shadow.as_ref().map(|rules| rules.decide(&facts));
-        let enforced = filter.enforced.as_ref().map(|rules| (rules.action, rules.decide(&facts)));
+        let enforced = filter
+            .enforced
+            .as_ref()
+            .map(|rules| (rules.action, rules.decide(&facts)));
         if let Some(verdict) = &shadow {
             filter.note_shadow(verdict, &self.stats, &mut written);
         }
         if let Some((action, verdict)) = &enforced {
             filter.note_enforced(verdict, &mut written);
             if *action == Action::Log {
-                let hint = Map::from_iter([(HINT.to_owned(), Value::Bool(verdict.policy.is_some()))]);
+                let hint =
+                    Map::from_iter([(HINT.to_owned(), Value::Bool(verdict.policy.is_some()))]);
                 exchange.context.metadata.merge(COMMON, hint);
             }
         }
@@ -139,7 +149,9 @@ impl RbacFilter {
         match enforced {
             Some((_, verdict)) if !verdict.allowed => {
                 self.stats.denied.increment();
-                let denial = Denial { policy: verdict.policy };
+                let denial = Denial {
+                    policy: verdict.policy,
+                };
                 let details = denial.details();
                 exchange.context.denied_by = Some(denial.policy.unwrap_or_else(|| Arc::from(NONE)));
                 Err(Answer::text(StatusCode::FORBIDDEN, DENIED, details))
@@ -163,14 +175,17 @@ impl RbacFilter {
             let verdict = rules.decide(facts);
             self.note_enforced(&verdict, &mut written);
             if rules.action == Action::Log {
-                let hint = Map::from_iter([(HINT.to_owned(), Value::Bool(verdict.policy.is_some()))]);
+                let hint =
+                    Map::from_iter([(HINT.to_owned(), Value::Bool(verdict.policy.is_some()))]);
                 metadata.merge(COMMON, hint);
             }
             if verdict.allowed {
                 self.stats.allowed.increment();
             } else {
                 self.stats.denied.increment();
-                decision = Decision::Deny(Denial { policy: verdict.policy });
+                decision = Decision::Deny(Denial {
+                    policy: verdict.policy,
+                });
             }
         }
         if !written.is_empty() {
@@ -180,7 +195,11 @@ impl RbacFilter {
     }
 
     fn note_shadow(&self, verdict: &Verdict, stats: &RbacStats, written: &mut Map<String, Value>) {
-        let (counter, result) = if verdict.allowed { (&stats.shadow_allowed, "allowed") } else { (&stats.shadow_denied, "denied") };
+        let (counter, result) = if verdict.allowed {
+            (&stats.shadow_allowed, "allowed")
+        } else {
+            (&stats.shadow_denied, "denied")
+        };
         counter.increment();
         if let Some(policy) = &verdict.policy {
             written.insert(self.shadow_policy_key.to_string(), Value::from(&**policy));
@@ -198,7 +217,10 @@ impl RbacFilter {
         if let Some(policy) = &verdict.policy {
             written.insert(policy_key.to_string(), Value::from(&**policy));
         }
-        written.insert(result_key.to_string(), Value::from(if verdict.allowed { "allowed" } else { "denied" }));
+        written.insert(
+            result_key.to_string(),
+            Value::from(if verdict.allowed { "allowed" } else { "denied" }),
+        );
     }
 }
 
@@ -207,7 +229,8 @@ impl RbacRoute {
     pub fn plan(message: &http_wire::RbacPerRoute, scope: &Scope<'_>) -> Option<Planned<Self>> {
         Planned::read(HTTP, scope, |doubts| match &message.rbac {
             None => Some(Self { rules: None }),
-            Some(own) => read::http(own, &scope.field("rbac"), doubts).map(|rules| Self { rules: Some(rules) }),
+            Some(own) => read::http(own, &scope.field("rbac"), doubts)
+                .map(|rules| Self { rules: Some(rules) }),
         })
     }
 }
@@ -216,7 +239,10 @@ impl Denial {
     /// Response code details, or for TCP the connection's termination details: `rbac_access_denied_matched_policy[NAME]`.
     pub fn details(&self) -> String {
         let name = self.policy.as_deref().unwrap_or(NONE);
-        format!("rbac_access_denied_matched_policy[{}]", without_spaces(name))
+        format!(
+            "rbac_access_denied_matched_policy[{}]",
+            without_spaces(name)
+        )
     }
 }
 
@@ -244,7 +270,8 @@ impl Rules {
 
 impl Policy {
     fn matches(&self, facts: &Facts<'_>) -> bool {
-        self.permissions.iter().any(|rule| rule.matches(facts)) && self.principals.iter().any(|rule| rule.matches(facts))
+        self.permissions.iter().any(|rule| rule.matches(facts))
+            && self.principals.iter().any(|rule| rule.matches(facts))
     }
 }
 

@@ -14,10 +14,18 @@ use crate::plan::scope::Scope;
 use crate::plan::{matcher, value};
 
 /// A field whose value has no operators; `%%` stands for `%`.
-pub(super) fn header_value(message: &WireValue, scope: &Scope<'_>, doubts: &Doubts) -> Option<(HeaderName, HeaderValue)> {
+pub(super) fn header_value(
+    message: &WireValue,
+    scope: &Scope<'_>,
+    doubts: &Doubts,
+) -> Option<(HeaderName, HeaderValue)> {
     let name = header_name(&message.key, &scope.field("key"))?;
     let scope = scope.field("value");
-    let text = if message.raw_value.is_empty() { message.value.as_bytes() } else { &message.raw_value };
+    let text = if message.raw_value.is_empty() {
+        message.value.as_bytes()
+    } else {
+        &message.raw_value
+    };
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = memchr::memchr(b'%', rest) {
@@ -46,7 +54,11 @@ pub(super) fn header_name(name: &str, scope: &Scope<'_>) -> Option<HeaderName> {
 }
 
 /// A share of requests, and `absent` where none is set. A message without a default is nothing in Envoy's eyes.
-pub(super) fn share(message: Option<&RuntimeFractionalPercent>, absent: Fraction, scope: &Scope<'_>) -> Option<Fraction> {
+pub(super) fn share(
+    message: Option<&RuntimeFractionalPercent>,
+    absent: Fraction,
+    scope: &Scope<'_>,
+) -> Option<Fraction> {
     match message {
         None => Some(absent),
         Some(message) if message.default_value.is_none() => {
@@ -58,7 +70,11 @@ pub(super) fn share(message: Option<&RuntimeFractionalPercent>, absent: Fraction
 }
 
 /// A status of an answer; `absent` where there is none.
-pub(super) fn status(message: Option<&HttpStatus>, absent: StatusCode, scope: &Scope<'_>) -> Option<StatusCode> {
+pub(super) fn status(
+    message: Option<&HttpStatus>,
+    absent: StatusCode,
+    scope: &Scope<'_>,
+) -> Option<StatusCode> {
     match message {
         None => Some(absent),
         Some(message) => status_code(i64::from(message.code), &scope.field("code")),
@@ -67,7 +83,9 @@ pub(super) fn status(message: Option<&HttpStatus>, absent: StatusCode, scope: &S
 
 /// A status of an answer.
 pub(super) fn status_code(code: i64, scope: &Scope<'_>) -> Option<StatusCode> {
-    let status = u16::try_from(code).ok().filter(|code| (200..600).contains(code));
+    let status = u16::try_from(code)
+        .ok()
+        .filter(|code| (200..600).contains(code));
     let status = status.and_then(|code| StatusCode::from_u16(code).ok());
     if status.is_none() {
         scope.out_of_range(code, "a status of an answer (200 to 599)");
@@ -76,7 +94,17 @@ pub(super) fn status_code(code: i64, scope: &Scope<'_>) -> Option<StatusCode> {
 }
 
 /// Text matchers, any of which may match; `None` where the message is missing.
-pub(super) fn string_list(message: Option<&ListStringMatcher>, scope: &Scope<'_>) -> Option<Arc<[StringMatcher]>> {
+pub(super) fn string_list(
+    message: Option<&ListStringMatcher>,
+    scope: &Scope<'_>,
+) -> Option<Arc<[StringMatcher]>> {
     let plan = |(index, pattern)| matcher::string(pattern, &scope.item("patterns", index));
-    Some(message?.patterns.iter().enumerate().filter_map(plan).collect())
+    Some(
+        message?
+            .patterns
+            .iter()
+            .enumerate()
+            .filter_map(plan)
+            .collect(),
+    )
 }

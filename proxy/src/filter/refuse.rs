@@ -35,7 +35,11 @@ impl Refuse {
     /// The answer to every request.
     pub fn answer(&self) -> Answer {
         // The client learns nothing about the configuration.
-        Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", self.details.to_string())
+        Answer::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "",
+            self.details.to_string(),
+        )
     }
 
     /// Refuses.
@@ -47,7 +51,15 @@ impl Refuse {
 
 /// A text for the log with every white space replaced by `_`, so that a line keeps its number of columns (Envoy's `replaceAllEmptySpace`).
 pub(super) fn without_spaces(text: &str) -> String {
-    text.chars().map(|letter| if matches!(letter, ' ' | '\t' | '\x0c' | '\x0b' | '\n' | '\r') { '_' } else { letter }).collect()
+    text.chars()
+        .map(|letter| {
+            if matches!(letter, ' ' | '\t' | '\x0c' | '\x0b' | '\n' | '\r') {
+                '_'
+            } else {
+                letter
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -56,7 +68,10 @@ mod tests {
 
     #[test]
     fn names_the_filter_and_keeps_columns() {
-        let refuse = Refuse::because("my filter", "rules.policies[\"a\"].condition: CEL is not served");
+        let refuse = Refuse::because(
+            "my filter",
+            "rules.policies[\"a\"].condition: CEL is not served",
+        );
         let answer = refuse.answer();
         assert_eq!(answer.response.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.details, "filter_not_served[my_filter]");

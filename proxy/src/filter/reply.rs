@@ -1,7 +1,5 @@
 //! Answers of our own to gRPC requests: status in a field, no body.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use carbyne_engine::forward::Answer;
 use carbyne_engine::http::Request;
@@ -20,13 +18,21 @@ pub fn is_grpc(request: &Request) -> bool {
 /// set one, `grpc-message` from the body (Envoy's local replies). An answer that has this form already stays as it is.
 pub fn for_grpc(answer: &mut Answer, request: &Request) {
     let headers = &mut answer.response.headers;
-    let done = headers.get(&header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let done = headers
+        .get(&header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     if done || !is_grpc(request) {
         return;
     }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc"),
+    );
     if !headers.contains(&GRPC_STATUS) {
-        headers.insert(GRPC_STATUS, HeaderValue::from(status_from_http(answer.response.status)));
+        headers.insert(
+            GRPC_STATUS,
+            HeaderValue::from(status_from_http(answer.response.status)),
+        );
     }
     let body = std::mem::take(&mut answer.body);
     if !body.is_empty()
@@ -78,8 +84,7 @@ fn percent_encoded(body: &Bytes) -> String {
         if matches!(byte, b' '..=b'~') && byte != b'%' {
             text.push(char::from(byte));
         } else {
-            // Writing to a String cannot fail.
-            let _: std::fmt::Result = write!(text, "%{byte:02X}");
+            text.push_str(&format!("%{byte:02X}"));
         }
     }
     text
@@ -97,7 +102,9 @@ mod tests {
     fn request(kind: Option<&'static str>) -> Request {
         let mut request = Request::get("a", "/");
         if let Some(kind) = kind {
-            request.headers.append(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            request
+                .headers
+                .append(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         request
     }
@@ -124,10 +131,16 @@ mod tests {
     #[test]
     fn a_chosen_status_stays_and_the_message_is_escaped() {
         let mut answer = Answer::text(StatusCode::TOO_MANY_REQUESTS, "100 %\u{fc}", "x");
-        answer.response.headers.insert(GRPC_STATUS, HeaderValue::from(8));
+        answer
+            .response
+            .headers
+            .insert(GRPC_STATUS, HeaderValue::from(8));
         for_grpc(&mut answer, &request(Some("application/grpc")));
         for_grpc(&mut answer, &request(Some("application/grpc")));
         assert_eq!(answer.response.headers.text(&GRPC_STATUS), Some("8"));
-        assert_eq!(answer.response.headers.text(&GRPC_MESSAGE), Some("100 %25%C3%BC"));
+        assert_eq!(
+            answer.response.headers.text(&GRPC_MESSAGE),
+            Some("100 %25%C3%BC")
+        );
     }
 }

@@ -20,7 +20,13 @@ pub struct StatsFilter {
 
 impl StatsFilter {
     /// Reads the message. `inbound` is the direction of the listener.
-    pub fn plan(message: &PluginConfig, inbound: bool, node: &Arc<LocalNode>, store: &Arc<Store>, scope: &Scope<'_>) -> Self {
+    pub fn plan(
+        message: &PluginConfig,
+        inbound: bool,
+        node: &Arc<LocalNode>,
+        store: &Arc<Store>,
+        scope: &Scope<'_>,
+    ) -> Self {
         Self {
             stats: Arc::new(IstioStats::plan(message, inbound, node, store, scope)),
         }

@@ -7,7 +7,9 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use carbyne_engine::cluster::{Assignment, Cluster, Endpoint, LocalityEndpoints, Settings};
-use carbyne_engine::forward::{Answer, Counts, Downstream, Events, Exchange, Protocol, Target, Timing, Upstream};
+use carbyne_engine::forward::{
+    Answer, Counts, Downstream, Events, Exchange, Protocol, Target, Timing, Upstream,
+};
 use carbyne_engine::http::{Body, Request, Response};
 use carbyne_engine::net::Address;
 use carbyne_engine::runtime::Worker;
@@ -30,7 +32,9 @@ pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Req
     request.method = Method::from_bytes(method.as_bytes()).unwrap();
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        request.headers.append(name, HeaderValue::from_str(value).unwrap());
+        request
+            .headers
+            .append(name, HeaderValue::from_str(value).unwrap());
     }
     request
 }
@@ -100,8 +104,13 @@ pub(super) fn mtls(uris: &[&str], names: &[&str], verified: bool) -> Arc<Negotia
     let mut parameters = rcgen::CertificateParams::default();
     parameters.distinguished_name = rcgen::DistinguishedName::new();
     let text = |text: &&str| rcgen::string::Ia5String::try_from(*text).unwrap();
-    parameters.subject_alt_names = uris.iter().map(|uri| rcgen::SanType::URI(text(uri))).collect();
-    parameters.subject_alt_names.extend(names.iter().map(|name| rcgen::SanType::DnsName(text(name))));
+    parameters.subject_alt_names = uris
+        .iter()
+        .map(|uri| rcgen::SanType::URI(text(uri)))
+        .collect();
+    parameters
+        .subject_alt_names
+        .extend(names.iter().map(|name| rcgen::SanType::DnsName(text(name))));
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = parameters.self_signed(&key).unwrap();
     Arc::new(Negotiated {
@@ -110,14 +119,19 @@ pub(super) fn mtls(uris: &[&str], names: &[&str], verified: bool) -> Arc<Negotia
         version: Version::Tls13,
         cipher: "TLS_AES_128_GCM_SHA256",
         resumed: false,
-        peer: Some(Arc::new(CertificateFacts::parse(certificate.der()).unwrap())),
+        peer: Some(Arc::new(
+            CertificateFacts::parse(certificate.der()).unwrap(),
+        )),
         peer_verified: verified,
         local: None,
     })
 }
 
 /// Plans a message given as JSON.
-pub(super) fn plan<M, F>(message: Value, plan: impl FnOnce(&M, &Scope<'_>) -> Option<Planned<F>>) -> Result<Planned<F>, Rejection>
+pub(super) fn plan<M, F>(
+    message: Value,
+    plan: impl FnOnce(&M, &Scope<'_>) -> Option<Planned<F>>,
+) -> Result<Planned<F>, Rejection>
 where
     M: Message + Name + Default,
 {
@@ -130,7 +144,10 @@ where
 }
 
 /// Plans a message that is served.
-pub(super) fn served<M, F>(message: Value, read: impl FnOnce(&M, &Scope<'_>) -> Option<Planned<F>>) -> F
+pub(super) fn served<M, F>(
+    message: Value,
+    read: impl FnOnce(&M, &Scope<'_>) -> Option<Planned<F>>,
+) -> F
 where
     M: Message + Name + Default,
 {
@@ -142,7 +159,10 @@ where
 }
 
 /// What becomes of a message: `served`, `refused: …`, or `rejected: …`.
-pub(super) fn outcome<M, F>(message: Value, read: impl FnOnce(&M, &Scope<'_>) -> Option<Planned<F>>) -> String
+pub(super) fn outcome<M, F>(
+    message: Value,
+    read: impl FnOnce(&M, &Scope<'_>) -> Option<Planned<F>>,
+) -> String
 where
     M: Message + Name + Default,
 {
@@ -155,7 +175,11 @@ where
 
 /// Status, body and details of an answer.
 pub(super) fn told(answer: &Answer) -> (u16, &str, &str) {
-    (answer.response.status.as_u16(), std::str::from_utf8(&answer.body).unwrap(), &answer.details)
+    (
+        answer.response.status.as_u16(),
+        std::str::from_utf8(&answer.body).unwrap(),
+        &answer.details,
+    )
 }
 
 /// The values of a field.
@@ -211,6 +235,9 @@ impl ClusterLookup for OneHost {
 
 /// Runs a future as a worker would.
 pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, future)
 }

@@ -44,17 +44,25 @@ pub(super) async fn call<L: ClusterLookup>(
     timeout: Option<Duration>,
     limit: usize,
 ) -> Result<Called, CallError> {
-    let target = clusters.target(cluster, worker).ok_or_else(|| CallError::NoTarget(cluster.into()))?;
+    let target = clusters
+        .target(cluster, worker)
+        .ok_or_else(|| CallError::NoTarget(cluster.into()))?;
     let exchange = async {
         let mut reply = client::send(worker, &target, request, Body::full(body)).await?;
         let whole = std::mem::take(&mut reply.body).collect(limit).await;
         let (body, trailers) = whole.map_err(|_| CallError::Body(limit))?;
         let response = reply.response.clone();
         reply.finish(worker, &target);
-        Ok(Called { response, body, trailers })
+        Ok(Called {
+            response,
+            body,
+            trailers,
+        })
     };
     match timeout {
         None => exchange.await,
-        Some(timeout) => tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::Timeout(timeout))),
+        Some(timeout) => tokio::time::timeout(timeout, exchange)
+            .await
+            .unwrap_or(Err(CallError::Timeout(timeout))),
     }
 }

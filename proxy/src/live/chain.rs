@@ -88,7 +88,8 @@ pub struct Conflict {
     pub second: usize,
 }
 
-type Tree = Keyed<u16, Prefixed<Keyed<Box<str>, Keyed<Box<str>, Keyed<Box<[u8]>, Prefixed<Sources>>>>>>;
+type Tree =
+    Keyed<u16, Prefixed<Keyed<Box<str>, Keyed<Box<str>, Keyed<Box<[u8]>, Prefixed<Sources>>>>>>;
 type Sources = [Option<Box<Prefixed<Keyed<u16, Leaf>>>>; 3];
 
 /// The chain at the end of a branch.
@@ -111,15 +112,19 @@ struct Prefixed<N> {
 
 impl ChainTable {
     /// The table of chains in their order; a connection that no chain wants goes to chain `default`.
-    pub fn new<'a>(matches: impl IntoIterator<Item = &'a ChainMatch>, default: Option<usize>) -> Result<Self, Conflict> {
+    pub fn new<'a>(
+        matches: impl IntoIterator<Item = &'a ChainMatch>,
+        default: Option<usize>,
+    ) -> Result<Self, Conflict> {
         let mut table = Self {
             tree: Keyed::default(),
             default,
         };
         for (chain, wanted) in matches.into_iter().enumerate() {
-            table
-                .insert(wanted, chain)
-                .map_err(|first| Conflict { first, second: chain })?;
+            table.insert(wanted, chain).map_err(|first| Conflict {
+                first,
+                second: chain,
+            })?;
         }
         Ok(table)
     }
@@ -138,7 +143,8 @@ impl ChainTable {
             .find(local.map(|local| local.port()).as_ref())?
             .find(address(facts.local))?;
         let transports = find_name(names, facts.server_name)?;
-        let protocols = transports.find((!facts.transport_protocol.is_empty()).then_some(facts.transport_protocol))?;
+        let protocols = transports
+            .find((!facts.transport_protocol.is_empty()).then_some(facts.transport_protocol))?;
         let sources = facts
             .application_protocols
             .iter()
@@ -156,7 +162,7 @@ impl ChainTable {
                 }
             }
         };
-        side.or(typed(SourceType::Any))?
+        side.or_else(|| typed(SourceType::Any))?
             .find(address(facts.remote))?
             .find(remote.map(|remote| remote.port()).as_ref())?
             .0
@@ -164,8 +170,16 @@ impl ChainTable {
 
     /// Puts a chain at the end of every branch that it asks for; the chain that is there already is the error.
     fn insert(&mut self, wanted: &ChainMatch, chain: usize) -> Result<(), usize> {
-        let names: Vec<Box<str>> = wanted.server_names.iter().map(|name| branch_of_name(name)).collect();
-        let transports: Vec<Box<str>> = wanted.transport_protocol.iter().map(|name| name.as_str().into()).collect();
+        let names: Vec<Box<str>> = wanted
+            .server_names
+            .iter()
+            .map(|name| branch_of_name(name))
+            .collect();
+        let transports: Vec<Box<str>> = wanted
+            .transport_protocol
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect();
         let protocols: Vec<Box<[u8]>> = wanted
             .application_protocols
             .iter()
@@ -179,7 +193,9 @@ impl ChainTable {
                             node.each(&wanted.direct_source, |sources| {
                                 sources[wanted.source_type as usize]
                                     .get_or_insert_default()
-                                    .each(&wanted.source, |node| node.each(&wanted.source_ports, |leaf| leaf.set(chain)))
+                                    .each(&wanted.source, |node| {
+                                        node.each(&wanted.source_ports, |leaf| leaf.set(chain))
+                                    })
                             })
                         })
                     })
@@ -191,11 +207,16 @@ impl ChainTable {
 
 impl<K: Eq + Hash + Clone, N: Default> Keyed<K, N> {
     /// Runs `work` on the branch of each key, or on that of whoever does not ask.
-    fn each(&mut self, keys: &[K], mut work: impl FnMut(&mut N) -> Result<(), usize>) -> Result<(), usize> {
+    fn each(
+        &mut self,
+        keys: &[K],
+        mut work: impl FnMut(&mut N) -> Result<(), usize>,
+    ) -> Result<(), usize> {
         if keys.is_empty() {
             return work(self.any.get_or_insert_default());
         }
-        keys.iter().try_for_each(|key| work(self.exact.entry(key.clone()).or_default()))
+        keys.iter()
+            .try_for_each(|key| work(self.exact.entry(key.clone()).or_default()))
     }
 
     fn find<Q>(&self, key: Option<&Q>) -> Option<&N>
@@ -203,12 +224,17 @@ impl<K: Eq + Hash + Clone, N: Default> Keyed<K, N> {
         K: std::borrow::Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        key.and_then(|key| self.exact.get(key)).or(self.any.as_deref())
+        key.and_then(|key| self.exact.get(key))
+            .or(self.any.as_deref())
     }
 }
 
 impl<N: Default> Prefixed<N> {
-    fn each(&mut self, ranges: &[Cidr], mut work: impl FnMut(&mut N) -> Result<(), usize>) -> Result<(), usize> {
+    fn each(
+        &mut self,
+        ranges: &[Cidr],
+        mut work: impl FnMut(&mut N) -> Result<(), usize>,
+    ) -> Result<(), usize> {
         if ranges.is_empty() {
             return work(self.any.get_or_insert_default());
         }
@@ -231,7 +257,9 @@ impl<N: Default> Prefixed<N> {
         address
             .and_then(|address| {
                 // A mask longer than an IPv4 address leaves it whole, and finds nothing as IPv6 keys are no IPv4 addresses.
-                self.lengths.iter().find_map(|(length, held)| held.get(&mask(address, *length)))
+                self.lengths
+                    .iter()
+                    .find_map(|(length, held)| held.get(&mask(address, *length)))
             })
             .or(self.any.as_deref())
     }

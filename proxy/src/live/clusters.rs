@@ -93,7 +93,11 @@ impl Clusters {
     }
 
     /// Fills and empties slots: `arrived` clusters by their own name, `left` by name. One look-up table is made for all of them.
-    pub fn apply(&self, arrived: impl IntoIterator<Item = Arc<LiveCluster>>, left: impl IntoIterator<Item = Arc<str>>) {
+    pub fn apply(
+        &self,
+        arrived: impl IntoIterator<Item = Arc<LiveCluster>>,
+        left: impl IntoIterator<Item = Arc<str>>,
+    ) {
         let before = self.present.load_full();
         let mut present: Option<FxHashMap<Arc<str>, Arc<ClusterSlot>>> = None;
         for live in arrived {
@@ -101,11 +105,16 @@ impl Clusters {
             let name = Arc::clone(&slot.name);
             slot.current.store(Some(live));
             if !before.contains_key(&name) {
-                present.get_or_insert_with(|| (*before).clone()).insert(name, slot);
+                present
+                    .get_or_insert_with(|| (*before).clone())
+                    .insert(name, slot);
             }
         }
         for name in left {
-            if let Some(slot) = present.get_or_insert_with(|| (*before).clone()).remove(&name) {
+            if let Some(slot) = present
+                .get_or_insert_with(|| (*before).clone())
+                .remove(&name)
+            {
                 slot.current.store(None);
             }
         }

@@ -23,12 +23,17 @@ pub mod table;
 pub mod timeout;
 
 pub use self::domain::Domains;
-pub use self::entry::{Decorator, DirectResponse, FilterConfig, FilterConfigs, RouteAction, RouteEntry};
+pub use self::entry::{
+    Decorator, DirectResponse, FilterConfig, FilterConfigs, RouteAction, RouteEntry,
+};
 pub use self::forward::{
-    ClusterPick, ClusterTarget, Forward, HostRewrite, MirrorRule, PathRewrite, RandomSource, UpgradeRule, WeightedCluster,
+    ClusterPick, ClusterTarget, Forward, HostRewrite, MirrorRule, PathRewrite, RandomSource,
+    UpgradeRule, WeightedCluster,
 };
 pub use self::hash::{CookieRule, HashFacts, HashOutcome, HashRule, HashSource};
-pub use self::headers::{AppendAction, HeaderAddition, HeaderOperations, HeaderText};
+pub use self::headers::{AppendAction, HeaderAddition, HeaderFormat, HeaderOperations, HeaderText};
 pub use self::redirect::Redirect;
-pub use self::table::{Choice, RouteFacts, RouteMatch, RouteTable, TlsMatch, TlsRequirement, VirtualHost};
+pub use self::table::{
+    Choice, RouteFacts, RouteMatch, RouteTable, TlsMatch, TlsRequirement, VirtualHost,
+};
 pub use self::timeout::{MaxStreamDuration, TimeoutRules, Timeouts};

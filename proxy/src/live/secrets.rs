@@ -55,7 +55,9 @@ struct Held {
 impl Secrets {
     /// The slot of a certificate and key; the same for everybody who asks while one of them holds it.
     pub fn identity(&self, name: &str, source: SecretSource) -> Arc<IdentitySlot> {
-        self.slot(name, source, SecretKind::Identity, |held| &mut held.identities)
+        self.slot(name, source, SecretKind::Identity, |held| {
+            &mut held.identities
+        })
     }
 
     /// The slot of roots.
@@ -65,7 +67,11 @@ impl Secrets {
 
     /// Fills a slot, if anybody still holds it; whether something changed.
     pub fn deliver_identity(&self, reference: &SecretReference, identity: Identity) -> bool {
-        let slot = self.lock().identities.get(reference).and_then(Weak::upgrade);
+        let slot = self
+            .lock()
+            .identities
+            .get(reference)
+            .and_then(Weak::upgrade);
         slot.is_some_and(|slot| slot.set(identity))
     }
 
@@ -80,8 +86,18 @@ impl Secrets {
         let mut held = self.lock();
         held.identities.retain(|_, slot| slot.strong_count() > 0);
         held.trusts.retain(|_, slot| slot.strong_count() > 0);
-        let identities = held.identities.iter().map(|(reference, slot)| (reference.clone(), slot.upgrade().is_some_and(|slot| slot.is_ready())));
-        let trusts = held.trusts.iter().map(|(reference, slot)| (reference.clone(), slot.upgrade().is_some_and(|slot| slot.is_ready())));
+        let identities = held.identities.iter().map(|(reference, slot)| {
+            (
+                reference.clone(),
+                slot.upgrade().is_some_and(|slot| slot.is_ready()),
+            )
+        });
+        let trusts = held.trusts.iter().map(|(reference, slot)| {
+            (
+                reference.clone(),
+                slot.upgrade().is_some_and(|slot| slot.is_ready()),
+            )
+        });
         let mut wanted: Vec<_> = identities.chain(trusts).collect();
         wanted.sort();
         wanted
@@ -154,7 +170,11 @@ mod tests {
         let other = secrets.identity("default", SecretSource::Ads);
         assert!(!Arc::ptr_eq(&first, &other));
         let _root = secrets.trust("ROOTCA", source());
-        let wanted: Vec<_> = secrets.wanted().into_iter().map(|(reference, ready)| (reference.name.to_string(), reference.kind, ready)).collect();
+        let wanted: Vec<_> = secrets
+            .wanted()
+            .into_iter()
+            .map(|(reference, ready)| (reference.name.to_string(), reference.kind, ready))
+            .collect();
         assert_eq!(
             wanted,
             [

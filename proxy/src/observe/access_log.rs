@@ -16,9 +16,15 @@ use std::path::Path;
 use carbyne_engine::observe::log::LogFile;
 use carbyne_protos::any::Unwrapped;
 use carbyne_protos::envoy::config::accesslog::v3::{AccessLog, access_log::ConfigType};
-use carbyne_protos::envoy::config::core::v3::{SubstitutionFormatString, substitution_format_string};
-use carbyne_protos::envoy::extensions::access_loggers::file::v3::{FileAccessLog, file_access_log::AccessLogFormat};
-use carbyne_protos::envoy::extensions::access_loggers::stream::v3::{StderrAccessLog, StdoutAccessLog, stderr_access_log, stdout_access_log};
+use carbyne_protos::envoy::config::core::v3::{
+    SubstitutionFormatString, substitution_format_string,
+};
+use carbyne_protos::envoy::extensions::access_loggers::file::v3::{
+    FileAccessLog, file_access_log::AccessLogFormat,
+};
+use carbyne_protos::envoy::extensions::access_loggers::stream::v3::{
+    StderrAccessLog, StdoutAccessLog, stderr_access_log, stdout_access_log,
+};
 
 pub use self::files::LogFiles;
 use self::filter::LogFilter;
@@ -54,10 +60,9 @@ impl AccessLogs {
     /// Plans the loggers of the list that is the field `access_log` of what `scope` stands for. What is malformed is rejected; loggers that
     /// are not served are noted and left out: they guard nothing.
     pub fn plan(loggers: &[AccessLog], scope: &Scope<'_>, files: &LogFiles) -> Self {
-        let planned = loggers
-            .iter()
-            .enumerate()
-            .filter_map(|(index, logger)| plan_logger(logger, &scope.item("access_log", index), files));
+        let planned = loggers.iter().enumerate().filter_map(|(index, logger)| {
+            plan_logger(logger, &scope.item("access_log", index), files)
+        });
         Self {
             loggers: planned.collect(),
         }
@@ -71,7 +76,11 @@ impl AccessLogs {
     /// Tells what is over.
     pub fn log(&self, facts: &Facts<'_>) {
         for logger in &self.loggers {
-            if logger.filter.as_ref().is_some_and(|filter| !filter.holds(facts)) {
+            if logger
+                .filter
+                .as_ref()
+                .is_some_and(|filter| !filter.holds(facts))
+            {
                 continue;
             }
             LINE.with_borrow_mut(|line| {
@@ -99,7 +108,10 @@ impl LineFormat {
         // The operators of the extensions are always known (req_without_query, metadata, cel): nothing is read of `formatters`.
         let text = |text: &str, name| {
             let parsed = Format::parse(text, message.omit_empty_values);
-            scope.field(name).take(parsed.map_err(|error| Fault::Malformed(error.to_string()))).map(Self::Text)
+            scope
+                .field(name)
+                .take(parsed.map_err(|error| Fault::Malformed(error.to_string())))
+                .map(Self::Text)
         };
         match &message.format {
             Some(Wire::TextFormat(format)) => text(format, "text_format"),
@@ -111,7 +123,11 @@ impl LineFormat {
                 };
                 text(&format, "text_format_source")
             }
-            Some(Wire::JsonFormat(format)) => json(format, message.omit_empty_values, &scope.field("json_format")),
+            Some(Wire::JsonFormat(format)) => json(
+                format,
+                message.omit_empty_values,
+                &scope.field("json_format"),
+            ),
             None => {
                 scope.field("format").missing();
                 None
@@ -131,7 +147,11 @@ impl LineFormat {
     }
 }
 
-fn json(format: &carbyne_protos::prost_types::Struct, omit_empty: bool, scope: &Scope<'_>) -> Option<LineFormat> {
+fn json(
+    format: &carbyne_protos::prost_types::Struct,
+    omit_empty: bool,
+    scope: &Scope<'_>,
+) -> Option<LineFormat> {
     match JsonFormat::plan(format, omit_empty) {
         Ok(format) => Some(LineFormat::Json(format)),
         Err(errors) => {
@@ -153,9 +173,15 @@ fn plan_logger(logger: &AccessLog, scope: &Scope<'_>, files: &LogFiles) -> Optio
         place.missing();
         return None;
     };
-    let unwrapped = place.take(Unwrapped::of(config).map_err(|error| Fault::Malformed(error.to_string())))?;
+    let unwrapped =
+        place.take(Unwrapped::of(config).map_err(|error| Fault::Malformed(error.to_string())))?;
     let malformed = |error: carbyne_protos::any::AnyError| Fault::Malformed(error.to_string());
-    let substitution = |format: Option<&SubstitutionFormatString>| format.map_or_else(|| Some(LineFormat::plain()), |format| LineFormat::plan(format, &place.field("log_format")));
+    let substitution = |format: Option<&SubstitutionFormatString>| {
+        format.map_or_else(
+            || Some(LineFormat::plain()),
+            |format| LineFormat::plan(format, &place.field("log_format")),
+        )
+    };
     let (path, format) = if unwrapped.is::<FileAccessLog>() {
         let message: FileAccessLog = place.take(unwrapped.decode().map_err(malformed))?;
         if message.path.is_empty() {
@@ -166,24 +192,38 @@ fn plan_logger(logger: &AccessLog, scope: &Scope<'_>, files: &LogFiles) -> Optio
             None => Some(LineFormat::plain()),
             Some(AccessLogFormat::Format(text)) if text.is_empty() => Some(LineFormat::plain()),
             Some(AccessLogFormat::Format(text)) => {
-                let parsed = Format::parse(text, false).map_err(|error| Fault::Malformed(error.to_string()));
+                let parsed =
+                    Format::parse(text, false).map_err(|error| Fault::Malformed(error.to_string()));
                 place.field("format").take(parsed).map(LineFormat::Text)
             }
-            Some(AccessLogFormat::JsonFormat(format)) => json(format, false, &place.field("json_format")),
-            Some(AccessLogFormat::TypedJsonFormat(format)) => json(format, false, &place.field("typed_json_format")),
+            Some(AccessLogFormat::JsonFormat(format)) => {
+                json(format, false, &place.field("json_format"))
+            }
+            Some(AccessLogFormat::TypedJsonFormat(format)) => {
+                json(format, false, &place.field("typed_json_format"))
+            }
             Some(AccessLogFormat::LogFormat(format)) => substitution(Some(format)),
         };
         (message.path, format)
     } else if unwrapped.is::<StdoutAccessLog>() {
         let message: StdoutAccessLog = place.take(unwrapped.decode().map_err(malformed))?;
-        let format = message.access_log_format.as_ref().map(|stdout_access_log::AccessLogFormat::LogFormat(format)| format);
+        let format = message
+            .access_log_format
+            .as_ref()
+            .map(|stdout_access_log::AccessLogFormat::LogFormat(format)| format);
         ("/dev/stdout".to_owned(), substitution(format))
     } else if unwrapped.is::<StderrAccessLog>() {
         let message: StderrAccessLog = place.take(unwrapped.decode().map_err(malformed))?;
-        let format = message.access_log_format.as_ref().map(|stderr_access_log::AccessLogFormat::LogFormat(format)| format);
+        let format = message
+            .access_log_format
+            .as_ref()
+            .map(|stderr_access_log::AccessLogFormat::LogFormat(format)| format);
         ("/dev/stderr".to_owned(), substitution(format))
     } else {
-        place.note(format!("access logger {} is not served: nothing is written to it", unwrapped.type_name));
+        place.note(format!(
+            "access logger {} is not served: nothing is written to it",
+            unwrapped.type_name
+        ));
         return None;
     };
     let format = format?;

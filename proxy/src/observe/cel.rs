@@ -128,10 +128,18 @@ impl Node {
         Some(match self {
             Self::Literal(literal) => literal.value(),
             Self::Attribute(attribute) => attribute.value(facts)?,
-            Self::List(nodes) => Value::List(nodes.iter().map(|node| node.value(facts)).collect::<Option<_>>()?),
+            Self::List(nodes) => Value::List(
+                nodes
+                    .iter()
+                    .map(|node| node.value(facts))
+                    .collect::<Option<_>>()?,
+            ),
             Self::Member(object, name) => object.value(facts)?.member(name)?,
             Self::Index(object, key) => object.value(facts)?.index(&key.value(facts)?)?,
-            Self::Has(node) => Value::Bool(node.value(facts).is_some_and(|value| !matches!(value, Value::Null))),
+            Self::Has(node) => Value::Bool(
+                node.value(facts)
+                    .is_some_and(|value| !matches!(value, Value::Null)),
+            ),
             Self::Not(node) => Value::Bool(!node.boolean(facts)?),
             Self::Negative(node) => match node.value(facts)? {
                 Value::Int(number) => Value::Int(number.checked_neg()?),
@@ -149,14 +157,22 @@ impl Node {
                 (Some(false), Some(false)) => Value::Bool(false),
                 _ => return None,
             },
-            Self::Compare(comparison, left, right) => Value::Bool(comparison.holds(&left.value(facts)?, &right.value(facts)?)?),
-            Self::In(element, list) => Value::Bool(list.value(facts)?.holds(&element.value(facts)?)?),
+            Self::Compare(comparison, left, right) => {
+                Value::Bool(comparison.holds(&left.value(facts)?, &right.value(facts)?)?)
+            }
+            Self::In(element, list) => {
+                Value::Bool(list.value(facts)?.holds(&element.value(facts)?)?)
+            }
             Self::Add(left, right) => match (left.value(facts)?, right.value(facts)?) {
                 (Value::Int(left), Value::Int(right)) => Value::Int(left.checked_add(right)?),
                 (Value::Double(left), Value::Double(right)) => Value::Double(left + right),
-                (left, right) => Value::Text(Cow::Owned(format!("{}{}", left.text()?, right.text()?))),
+                (left, right) => {
+                    Value::Text(Cow::Owned(format!("{}{}", left.text()?, right.text()?)))
+                }
             },
-            Self::Choose(condition, yes, no) => if condition.boolean(facts)? { yes } else { no }.value(facts)?,
+            Self::Choose(condition, yes, no) => {
+                if condition.boolean(facts)? { yes } else { no }.value(facts)?
+            }
             Self::Text(function, text, part) => {
                 let (text, part) = (text.value(facts)?, part.value(facts)?);
                 let (text, part) = (text.text()?, part.text()?);
@@ -166,7 +182,9 @@ impl Node {
                     TextFunction::Contains => text.contains(part),
                 })
             }
-            Self::Matches(text, pattern) => Value::Bool(pattern.is_match(text.value(facts)?.text()?.as_bytes())),
+            Self::Matches(text, pattern) => {
+                Value::Bool(pattern.is_match(text.value(facts)?.text()?.as_bytes()))
+            }
             Self::Convert(conversion, node) => conversion.of(node.value(facts)?)?,
         })
     }

@@ -118,7 +118,11 @@ impl<'a> Facts<'a> {
             flags: Flags::of(exchange.events),
             details: &exchange.details,
             attempts: exchange.attempts,
-            cluster: exchange.upstream.cluster.as_ref().map(|cluster| &**cluster.name()),
+            cluster: exchange
+                .upstream
+                .cluster
+                .as_ref()
+                .map(|cluster| &**cluster.name()),
             ..Self::default()
         }
         .with_context(&exchange.context)
@@ -191,30 +195,42 @@ impl<'a> Facts<'a> {
 
     /// Whether the request is gRPC (content type `application/grpc`, alone or followed by `+` or `;`).
     pub fn is_grpc(&self) -> bool {
-        self.request.is_some_and(|request| is_grpc(&request.headers))
+        self.request
+            .is_some_and(|request| is_grpc(&request.headers))
     }
 
     /// The gRPC status: of the trailers, else of the head, else what the HTTP status means.
     pub fn grpc_status(&self) -> Option<u16> {
         let sent = |headers: &Headers| {
             let value = headers.get(&GRPC_STATUS)?;
-            Some(value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(2))
+            Some(
+                value
+                    .to_str()
+                    .ok()
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or(2),
+            )
         };
         self.trailers
             .and_then(sent)
             .or_else(|| sent(&self.response?.headers))
-            .or_else(|| self.response.map(|response| from_http(response.status.as_u16())))
+            .or_else(|| {
+                self.response
+                    .map(|response| from_http(response.status.as_u16()))
+            })
     }
 }
 
 /// Whether a message of these fields is gRPC.
 pub fn is_grpc(headers: &Headers) -> bool {
-    headers.get(&http::header::CONTENT_TYPE).is_some_and(|value| {
-        value
-            .as_bytes()
-            .strip_prefix(b"application/grpc")
-            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-    })
+    headers
+        .get(&http::header::CONTENT_TYPE)
+        .is_some_and(|value| {
+            value
+                .as_bytes()
+                .strip_prefix(b"application/grpc")
+                .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+        })
 }
 
 impl StreamRecord {
@@ -223,7 +239,9 @@ impl StreamRecord {
         let since = downstream.accepted.elapsed();
         let timing = Timing {
             start: downstream.accepted,
-            start_time: SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH),
+            start_time: SystemTime::now()
+                .checked_sub(since)
+                .unwrap_or(SystemTime::UNIX_EPOCH),
             request_end: None,
             upstream_start: None,
             upstream_end: None,

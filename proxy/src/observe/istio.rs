@@ -22,7 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use carbyne_engine::cluster::Host;
 use carbyne_engine::observe::metrics::{Counter, Histogram};
+use carbyne_engine::tls::{CertificateFacts, Negotiated};
 use carbyne_protos::stats::{PluginConfig, Reporter as WireReporter};
 use rustc_hash::FxHashMap;
 
@@ -32,7 +34,9 @@ pub use self::series::{Series, SeriesValue, Store};
 use self::labels::Labels;
 use self::overrides::{Metric, Overrides};
 use super::facts::Facts;
-use super::peer::LocalNode;
+use super::peer::{LocalNode, Peer};
+use crate::live::clusters::LiveCluster;
+use crate::live::route::RouteEntry;
 use crate::plan::scope::Scope;
 use crate::plan::value;
 
@@ -85,8 +89,10 @@ struct HttpSeries {
 struct Key {
     filter: u64,
     cluster: usize,
+    /// The cluster's name, where the cluster itself is not at hand: streams, and routes to clusters that do not exist.
+    cluster_name: Box<[u8]>,
     route: usize,
-    peer: usize,
+    peers: [usize; 2],
     endpoint: usize,
     certificates: [usize; 2],
     status: u16,
@@ -103,11 +109,22 @@ struct Key {
 #[derive(Debug)]
 struct Remembered<S> {
     series: Rc<S>,
-    #[expect(dead_code, reason = "kept so that the addresses in the key are not used again")]
+    #[expect(
+        dead_code,
+        reason = "kept so that the addresses in the key are not used again"
+    )]
     owners: Owners,
 }
 
-type Owners = (Option<Arc<crate::live::clusters::LiveCluster>>, Option<Arc<crate::live::route::RouteEntry>>, Option<Arc<super::peer::Peer>>, Option<Arc<carbyne_engine::cluster::Host>>, [Option<Arc<carbyne_engine::tls::CertificateFacts>>; 2]);
+/// The objects whose addresses stand in a key.
+#[derive(Debug)]
+struct Owners {
+    cluster: Option<Arc<LiveCluster>>,
+    route: Option<Arc<RouteEntry>>,
+    peers: [Option<Arc<Peer>>; 2],
+    host: Option<Arc<Host>>,
+    certificates: [Option<Arc<CertificateFacts>>; 2],
+}
 
 impl Reporter {
     /// As in the label.
@@ -122,13 +139,22 @@ impl Reporter {
 
 impl IstioStats {
     /// Reads the filter's message. `inbound` is the direction of the listener.
-    pub fn plan(message: &PluginConfig, inbound: bool, node: &Arc<LocalNode>, store: &Arc<Store>, scope: &Scope<'_>) -> Self {
+    pub fn plan(
+        message: &PluginConfig,
+        inbound: bool,
+        node: &Arc<LocalNode>,
+        store: &Arc<Store>,
+        scope: &Scope<'_>,
+    ) -> Self {
         let reporter = match (WireReporter::try_from(message.reporter), inbound) {
             (Ok(WireReporter::ServerGateway), _) => Reporter::Waypoint,
             (_, true) => Reporter::Destination,
             (_, false) => Reporter::Source,
         };
-        let reporting = value::duration(message.tcp_reporting_duration.as_ref(), &scope.field("tcp_reporting_duration"));
+        let reporting = value::duration(
+            message.tcp_reporting_duration.as_ref(),
+            &scope.field("tcp_reporting_duration"),
+        );
         Self {
             id: FILTERS.fetch_add(1, Ordering::Relaxed),
             node: Arc::clone(node),
@@ -136,17 +162,23 @@ impl IstioStats {
             reporter,
             host_fallback: !message.disable_host_header_fallback,
             overrides: Overrides::plan(message, node, scope),
-            tcp_reporting: reporting.filter(|time| !time.is_zero()).unwrap_or(Duration::from_secs(5)),
+            tcp_reporting: reporting
+                .filter(|time| !time.is_zero())
+                .unwrap_or(Duration::from_secs(5)),
         }
     }
 
     /// A request is over.
     pub fn request(&self, facts: &Facts<'_>) {
-        let series = HTTP.with_borrow_mut(|cache| cache.find(self.key(facts), || (self.http_series(facts), owners(facts))));
+        let series = HTTP.with_borrow_mut(|cache| {
+            cache.find(self.key(facts), || (self.http_series(facts), owners(facts)))
+        });
         if let Some(counter) = &series.requests {
             counter.increment();
         }
-        if let (Some(histogram), Some(took)) = (&series.duration, facts.timing.and_then(|timing| timing.end)) {
+        if let (Some(histogram), Some(took)) =
+            (&series.duration, facts.timing.and_then(|timing| timing.end))
+        {
             // Envoy records whole milliseconds.
             histogram.observe(took.as_millis() as f64);
         }
@@ -157,7 +189,10 @@ impl IstioStats {
             histogram.observe(facts.counts.wire_sent as f64);
         }
         let (requests, responses) = facts.grpc_messages;
-        for (counter, messages) in [(&series.request_messages, requests), (&series.response_messages, responses)] {
+        for (counter, messages) in [
+            (&series.request_messages, requests),
+            (&series.response_messages, responses),
+        ] {
             if let Some(counter) = counter {
                 counter.add(messages);
             }
@@ -166,7 +201,9 @@ impl IstioStats {
 
     /// The series of a stream whose peers are known. The flags are those at that time: streams report while they go on.
     pub fn stream(&self, facts: &Facts<'_>) -> Rc<TcpSeries> {
-        TCP.with_borrow_mut(|cache| cache.find(self.key(facts), || (self.tcp_series(facts), owners(facts))))
+        TCP.with_borrow_mut(|cache| {
+            cache.find(self.key(facts), || (self.tcp_series(facts), owners(facts)))
+        })
     }
 
     fn http_series(&self, facts: &Facts<'_>) -> HttpSeries {
@@ -179,8 +216,12 @@ impl IstioStats {
             duration: histogram(Metric::RequestDuration),
             request_bytes: histogram(Metric::RequestBytes),
             response_bytes: histogram(Metric::ResponseBytes),
-            request_messages: grpc.then(|| counter(Metric::RequestMessagesTotal)).flatten(),
-            response_messages: grpc.then(|| counter(Metric::ResponseMessagesTotal)).flatten(),
+            request_messages: grpc
+                .then(|| counter(Metric::RequestMessagesTotal))
+                .flatten(),
+            response_messages: grpc
+                .then(|| counter(Metric::ResponseMessagesTotal))
+                .flatten(),
         }
     }
 
@@ -196,29 +237,48 @@ impl IstioStats {
     }
 
     fn counter(&self, metric: Metric, labels: &Labels, facts: &Facts<'_>) -> Option<Counter> {
-        Some(self.store.counter(metric.name(), self.overrides.apply(metric, labels, facts)?))
+        Some(
+            self.store
+                .counter(metric.name(), self.overrides.apply(metric, labels, facts)?),
+        )
     }
 
     fn histogram(&self, metric: Metric, labels: &Labels, facts: &Facts<'_>) -> Option<Histogram> {
-        Some(self.store.histogram(metric.name(), self.overrides.apply(metric, labels, facts)?))
+        Some(
+            self.store
+                .histogram(metric.name(), self.overrides.apply(metric, labels, facts)?),
+        )
     }
 
     fn key(&self, facts: &Facts<'_>) -> Key {
-        let (cluster, route, peer, host, certificates) = owners(facts);
+        let owners = owners(facts);
         let tls = facts.downstream_tls();
-        let named = facts.cluster_plan.is_some_and(|cluster| !cluster.istio.services.is_empty());
+        let named = facts
+            .cluster_plan
+            .is_some_and(|cluster| !cluster.istio.services.is_empty());
         let host_label = match facts.request {
             Some(request) if self.host_fallback && !named => request.authority.clone(),
             _ => Bytes::new(),
         };
-        let grpc = if facts.is_grpc() { facts.grpc_status().unwrap_or(u16::MAX - 1) } else { u16::MAX };
+        let grpc = if facts.is_grpc() {
+            facts.grpc_status().unwrap_or(u16::MAX - 1)
+        } else {
+            u16::MAX
+        };
         Key {
             filter: self.id,
-            cluster: pointer(cluster.as_ref()),
-            route: pointer(route.as_ref()),
-            peer: pointer(peer.as_ref()),
-            endpoint: pointer(host.as_ref()),
-            certificates: certificates.each_ref().map(|certificate| pointer(certificate.as_ref())),
+            cluster: pointer(owners.cluster.as_ref()),
+            cluster_name: match (&owners.cluster, facts.cluster) {
+                (None, Some(name)) => name.as_bytes().into(),
+                _ => Box::default(),
+            },
+            route: pointer(owners.route.as_ref()),
+            peers: owners.peers.each_ref().map(|peer| pointer(peer.as_ref())),
+            endpoint: pointer(owners.host.as_ref()),
+            certificates: owners
+                .certificates
+                .each_ref()
+                .map(|certificate| pointer(certificate.as_ref())),
             status: facts.status(),
             grpc,
             flags: facts.flags.bits(),
@@ -258,14 +318,17 @@ impl TcpSeries {
 
 /// The objects whose addresses stand in a key.
 fn owners(facts: &Facts<'_>) -> Owners {
-    let certificate = |tls: Option<&carbyne_engine::tls::Negotiated>| tls.and_then(|tls| tls.peer.clone());
-    (
-        facts.context.and_then(|context| context.cluster.clone()),
-        facts.context.and_then(|context| context.route.clone()),
-        facts.downstream_peer.or(facts.upstream_peer).cloned(),
-        facts.upstream.and_then(|upstream| upstream.host.clone()),
-        [certificate(facts.downstream_tls()), certificate(facts.upstream_tls())],
-    )
+    let certificate = |tls: Option<&Negotiated>| tls.and_then(|tls| tls.peer.clone());
+    Owners {
+        cluster: facts.context.and_then(|context| context.cluster.clone()),
+        route: facts.context.and_then(|context| context.route.clone()),
+        peers: [facts.downstream_peer.cloned(), facts.upstream_peer.cloned()],
+        host: facts.upstream.and_then(|upstream| upstream.host.clone()),
+        certificates: [
+            certificate(facts.downstream_tls()),
+            certificate(facts.upstream_tls()),
+        ],
+    }
 }
 
 fn pointer<T>(object: Option<&Arc<T>>) -> usize {

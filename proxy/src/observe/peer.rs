@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use bytes::Bytes;
 use carbyne_protos::envoy::config::core::v3::Node;
-use http::HeaderValue;
-use prost::Message;
 use carbyne_protos::prost_types::value::Kind;
 use carbyne_protos::prost_types::{Struct, Value};
+use http::HeaderValue;
+use prost::Message;
 use rustc_hash::FxHashMap;
 
 /// A workload. Unknown facts are empty.
@@ -110,7 +110,9 @@ impl WorkloadKind {
     }
 
     fn parse(name: &str) -> Option<Self> {
-        [Self::Pod, Self::Deployment, Self::Job, Self::CronJob].into_iter().find(|kind| kind.as_str() == name)
+        [Self::Pod, Self::Deployment, Self::Job, Self::CronJob]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
     }
 
     /// From an owner such as `kubernetes://apis/apps/v1/namespaces/NS/deployments/NAME`, whose end is the workload's name.
@@ -138,9 +140,19 @@ impl Peer {
                 "AVAILABILITY_ZONE" => peer.zone = text.into(),
                 "OWNER" => owner = text,
                 "LABELS" => {
-                    let Some(Kind::StructValue(fields)) = &value.kind else { continue };
-                    let label = |name: &str| fields.fields.get(name).map(self::text).unwrap_or_default();
-                    let first = |names: [&str; 2]| -> Box<str> { names.map(label).into_iter().find(|text| !text.is_empty()).unwrap_or_default().into() };
+                    let Some(Kind::StructValue(fields)) = &value.kind else {
+                        continue;
+                    };
+                    let label =
+                        |name: &str| fields.fields.get(name).map(self::text).unwrap_or_default();
+                    let first = |names: [&str; 2]| -> Box<str> {
+                        names
+                            .map(label)
+                            .into_iter()
+                            .find(|text| !text.is_empty())
+                            .unwrap_or_default()
+                            .into()
+                    };
                     peer.canonical_service = label(CANONICAL_NAME).into();
                     peer.canonical_revision = label(CANONICAL_REVISION).into();
                     peer.app = first(["app.kubernetes.io/name", "app"]);
@@ -180,7 +192,11 @@ impl Peer {
 
     /// As [`Self::decode_header`], but remembers what this worker saw: a peer sends the same value with every request. `scope` tells apart
     /// configurations with different labels. What cannot be decoded is not remembered.
-    pub fn of_header(value: &[u8], additional_labels: &[Box<str>], scope: u64) -> Result<Arc<Self>, PeerError> {
+    pub fn of_header(
+        value: &[u8],
+        additional_labels: &[Box<str>],
+        scope: u64,
+    ) -> Result<Arc<Self>, PeerError> {
         CACHE.with_borrow_mut(|caches| {
             let cache = caches.entry(scope).or_default();
             if let Some(peer) = cache.known.get(value) {
@@ -217,7 +233,9 @@ impl Peer {
         for member in baggage.split(',') {
             // Properties after `;` are not part of the value (W3C Baggage, section 3.3.1).
             let member = member.split(';').next().unwrap_or_default();
-            let Some((key, value)) = member.split_once('=') else { continue };
+            let Some((key, value)) = member.split_once('=') else {
+                continue;
+            };
             let value: Box<str> = value.trim().into();
             let kind = match key.trim() {
                 "k8s.namespace.name" => {
@@ -257,7 +275,10 @@ impl Peer {
                     None
                 }
                 key => {
-                    let kind = key.strip_prefix("k8s.").and_then(|key| key.strip_suffix(".name")).and_then(WorkloadKind::parse);
+                    let kind = key
+                        .strip_prefix("k8s.")
+                        .and_then(|key| key.strip_suffix(".name"))
+                        .and_then(WorkloadKind::parse);
                     if kind.is_none() {
                         continue;
                     }
@@ -298,10 +319,23 @@ impl Peer {
         put("REGION", &self.region);
         put("AVAILABILITY_ZONE", &self.zone);
         if let Some(kind) = self.kind {
-            put("OWNER", &format!("{OWNER_PREFIX}{}/{}s/{}", self.namespace, kind.as_str(), self.workload));
+            put(
+                "OWNER",
+                &format!(
+                    "{OWNER_PREFIX}{}/{}s/{}",
+                    self.namespace,
+                    kind.as_str(),
+                    self.workload
+                ),
+            );
         }
         let mut labels = Struct::default();
-        let own = [(CANONICAL_NAME, &self.canonical_service), (CANONICAL_REVISION, &self.canonical_revision), ("app", &self.app), ("version", &self.version)];
+        let own = [
+            (CANONICAL_NAME, &self.canonical_service),
+            (CANONICAL_REVISION, &self.canonical_revision),
+            ("app", &self.app),
+            ("version", &self.version),
+        ];
         let further = self.labels.iter().map(|(name, value)| (&**name, value));
         for (name, value) in own.into_iter().chain(further) {
             if !value.is_empty() {
@@ -368,7 +402,11 @@ impl Peer {
             }
         }
         if !self.labels.is_empty() {
-            let labels = self.labels.iter().map(|(name, value)| (name.to_string(), serde_json::Value::from(&**value))).collect();
+            let labels = self
+                .labels
+                .iter()
+                .map(|(name, value)| (name.to_string(), serde_json::Value::from(&**value)))
+                .collect();
             object.insert("labels".to_owned(), serde_json::Value::Object(labels));
         }
         serde_json::Value::Object(object)
@@ -387,13 +425,21 @@ impl LocalNode {
         }
         let described = peer.to_struct();
         let header = STANDARD.encode(described.encode_to_vec());
-        let value = |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        let value = |text: &str| {
+            HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        };
         Self {
             header: value(&header),
             id_header: value(&node.id),
             frame: frame(described, &node.id),
             id: node.id.as_str().into(),
-            istio_version: metadata.fields.get("ISTIO_VERSION").map(text).filter(|text| !text.is_empty()).unwrap_or("unknown").into(),
+            istio_version: metadata
+                .fields
+                .get("ISTIO_VERSION")
+                .map(text)
+                .filter(|text| !text.is_empty())
+                .unwrap_or("unknown")
+                .into(),
             metadata: carbyne_protos::json::struct_to_json(metadata),
             peer,
         }
@@ -453,16 +499,38 @@ const CANONICAL_NAME: &str = "service.istio.io/canonical-name";
 const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";
 const OWNER_PREFIX: &str = "kubernetes://apis/apps/v1/namespaces/";
 /// In the order in which Istio prints them.
-const FIELDS: [&str; 11] = ["type", "workload", "name", "cluster", "namespace", "service", "revision", "app", "version", "region", "zone"];
+const FIELDS: [&str; 11] = [
+    "type",
+    "workload",
+    "name",
+    "cluster",
+    "namespace",
+    "service",
+    "revision",
+    "app",
+    "version",
+    "region",
+    "zone",
+];
 /// Peers that a worker remembers (Istio's `max_peer_cache_size`).
 const REMEMBERED: usize = 500;
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true),
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
 );
 
 thread_local! {
     static CACHE: RefCell<FxHashMap<u64, Cache>> = RefCell::default();
+}
+
+/// A structure from JSON, for tests.
+#[cfg(test)]
+pub(crate) fn described(value: &serde_json::Value) -> Struct {
+    let node: Node =
+        carbyne_protos::json::from_json(&serde_json::json!({"metadata": value})).unwrap();
+    node.metadata.unwrap()
 }
 
 #[cfg(test)]
@@ -470,10 +538,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn described(value: &serde_json::Value) -> Struct {
-        carbyne_protos::json::from_json(value).unwrap()
-    }
 
     fn node() -> Node {
         let metadata = described(&json!({
@@ -495,22 +559,38 @@ mod tests {
         assert_eq!(&*node.istio_version, "1.29.2");
         let labels = ["team".into()];
         let padded = node.header.as_bytes();
-        let bare: Vec<u8> = padded.iter().copied().filter(|byte| *byte != b'=').collect();
+        let bare: Vec<u8> = padded
+            .iter()
+            .copied()
+            .filter(|byte| *byte != b'=')
+            .collect();
         for value in [padded, &bare] {
             assert_eq!(Peer::decode_header(value, &labels).unwrap(), node.peer);
         }
-        assert_eq!(node.header, LocalNode::new(&self::node(), &labels).header, "deterministic");
+        assert_eq!(
+            node.header,
+            LocalNode::new(&self::node(), &labels).header,
+            "deterministic"
+        );
         assert_eq!(Peer::decode_header(padded, &[]).unwrap().labels.len(), 0);
     }
 
     #[test]
     fn lenient_and_bounded() {
-        let odd = described(&json!({"NAME": 3, "NAMESPACE": "ns", "LABELS": "x", "INSTANCE_IPS": "1.2.3.4", "OWNER": "x", "PLATFORM_METADATA": {"a": {"b": [1]}}}));
+        let odd = described(
+            &json!({"NAME": 3, "NAMESPACE": "ns", "LABELS": "x", "INSTANCE_IPS": "1.2.3.4", "OWNER": "x", "PLATFORM_METADATA": {"a": {"b": [1]}}}),
+        );
         let peer = Peer::from_struct(&odd, &[]);
         assert_eq!((&*peer.name, &*peer.namespace, peer.kind), ("", "ns", None));
         assert_eq!(Peer::decode_header(b"%%%", &[]), Err(PeerError::Base64));
-        assert_eq!(Peer::decode_header(STANDARD.encode(b"\xff\xff").as_bytes(), &[]), Err(PeerError::Malformed));
-        assert_eq!(Peer::decode_header(&vec![b'A'; 100_000], &[]), Err(PeerError::TooLarge));
+        assert_eq!(
+            Peer::decode_header(STANDARD.encode(b"\xff\xff").as_bytes(), &[]),
+            Err(PeerError::Malformed)
+        );
+        assert_eq!(
+            Peer::decode_header(&vec![b'A'; 100_000], &[]),
+            Err(PeerError::TooLarge)
+        );
         let mut deep = Vec::new();
         for _ in 0..200 {
             let mut outer = vec![0x0a];
@@ -542,12 +622,24 @@ mod tests {
     #[test]
     fn other_sources() {
         let peer = Peer::from_endpoint("a;ns;svc;v1;Kubernetes").unwrap();
-        assert_eq!((&*peer.workload, &*peer.namespace, &*peer.canonical_service, &*peer.canonical_revision, &*peer.cluster), ("a", "ns", "svc", "v1", "Kubernetes"));
+        assert_eq!(
+            (
+                &*peer.workload,
+                &*peer.namespace,
+                &*peer.canonical_service,
+                &*peer.canonical_revision,
+                &*peer.cluster
+            ),
+            ("a", "ns", "svc", "v1", "Kubernetes")
+        );
         assert_eq!(Peer::from_endpoint("a;ns"), None);
         let peer = Peer::from_baggage("k8s.deployment.name=a, k8s.namespace.name=ns,service.name=svc;x=y,service.version=v1,k8s.cluster.name=c,other=1").unwrap();
         let mut out = Vec::new();
         peer.write_pairs(&mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "type=deployment,workload=a,cluster=c,namespace=ns,service=svc,revision=v1,app=svc,version=v1");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "type=deployment,workload=a,cluster=c,namespace=ns,service=svc,revision=v1,app=svc,version=v1"
+        );
         assert_eq!(Peer::from_baggage("a=b"), None);
     }
 }

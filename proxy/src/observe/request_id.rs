@@ -71,7 +71,12 @@ mod tests {
 
     #[test]
     fn ids_carry_their_reason() {
-        for (wanted, letter) in [(TraceReason::None, b'4'), (TraceReason::Sampled, b'9'), (TraceReason::Forced, b'a'), (TraceReason::Client, b'b')] {
+        for (wanted, letter) in [
+            (TraceReason::None, b'4'),
+            (TraceReason::Sampled, b'9'),
+            (TraceReason::Forced, b'a'),
+            (TraceReason::Client, b'b'),
+        ] {
             let id = generate(wanted);
             assert_eq!((id[VERSION], reason(&id)), (letter, wanted));
             assert!(matches!(id[VARIANT], b'8' | b'9' | b'a' | b'b'));
@@ -82,6 +87,9 @@ mod tests {
         assert_ne!(generate(TraceReason::None), generate(TraceReason::None));
         let mut short = *b"abc";
         pack(&mut short, TraceReason::Sampled);
-        assert_eq!((&short, reason(&short), number(&short)), (b"abc", TraceReason::None, None));
+        assert_eq!(
+            (&short, reason(&short), number(&short)),
+            (b"abc", TraceReason::None, None)
+        );
     }
 }

@@ -57,7 +57,9 @@ impl Registry {
     pub fn new(rules: StatsRules, istio_version: &str) -> Arc<Self> {
         let bounds = rules.clone();
         Arc::new(Self {
-            istio: Arc::new(Store::new(move |name| bounds.bounds(&format!("{CUSTOM}{name}")))),
+            istio: Arc::new(Store::new(move |name| {
+                bounds.bounds(&format!("{CUSTOM}{name}"))
+            })),
             rules,
             istio_version: istio_version.into(),
             sources: Mutex::default(),
@@ -87,7 +89,13 @@ impl Registry {
 
     /// Shows every statistic that the rules admit.
     pub fn visit(&self, show: &mut dyn FnMut(Statistic<'_>)) {
-        let sources: Vec<_> = self.sources.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect();
+        let sources: Vec<_> = self
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
         for source in sources {
             source.visit(&mut |name, reading| self.show(name, reading, show));
         }
@@ -96,8 +104,14 @@ impl Registry {
 
     /// Shows one statistic, if the rules admit its name: for statistics that no source has.
     pub fn show(&self, name: &str, reading: Reading<'_>, show: &mut dyn FnMut(Statistic<'_>)) {
-        let Some(tagged) = self.judge(name) else { return };
-        let tags: smallvec::SmallVec<[(&str, &str); 4]> = tagged.tags.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let Some(tagged) = self.judge(name) else {
+            return;
+        };
+        let tags: smallvec::SmallVec<[(&str, &str); 4]> = tagged
+            .tags
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
         let distribution;
         let (value, used) = match reading {
             Reading::Counter(value) => (StatisticValue::Counter(value), value > 0),
@@ -128,7 +142,11 @@ impl Registry {
             if !self.rules.admits(&name) {
                 return;
             }
-            let tags: Vec<(&str, &str)> = series.labels.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let tags: Vec<(&str, &str)> = series
+                .labels
+                .iter()
+                .map(|(name, value)| (&**name, &**value))
+                .collect();
             let distribution;
             let value = match series.value {
                 SeriesValue::Counter(counter) => StatisticValue::Counter(counter.value()),
@@ -145,7 +163,10 @@ impl Registry {
                 used: true,
             });
         });
-        let name = format!("{CUSTOM}istio_build.component.proxy.tag.{}", self.istio_version);
+        let name = format!(
+            "{CUSTOM}istio_build.component.proxy.tag.{}",
+            self.istio_version
+        );
         if self.rules.admits(&name) {
             show(Statistic {
                 name: &name,
@@ -165,7 +186,10 @@ impl Registry {
         if judged.len() >= MOST_NAMES {
             judged.clear();
         }
-        let verdict = self.rules.admits(name).then(|| Arc::new(self.rules.tags(name)));
+        let verdict = self
+            .rules
+            .admits(name)
+            .then(|| Arc::new(self.rules.tags(name)));
         judged.insert(name.into(), verdict.clone());
         verdict
     }
@@ -173,7 +197,9 @@ impl Registry {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("rules", &self.rules).finish_non_exhaustive()
+        f.debug_struct("Registry")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
     }
 }
 
@@ -188,6 +214,10 @@ fn converted(snapshot: &HistogramSnapshot) -> Distribution {
 /// Namespace of Istio's metrics, which go without a prefix.
 const CUSTOM: &str = "istiocustom.";
 /// Gauges that are set whatever their value: pilot-agent asks for them with `usedonly`.
-const ALWAYS_USED: [&str; 3] = ["server.state", "server.live", "listener_manager.workers_started"];
+const ALWAYS_USED: [&str; 3] = [
+    "server.state",
+    "server.live",
+    "listener_manager.workers_started",
+];
 /// Names whose verdict is kept.
 const MOST_NAMES: usize = 200_000;

@@ -110,7 +110,10 @@ fn traceparent(text: &str) -> Option<Parent> {
     let trace = bytes::<16>(parts.next()?)?;
     let span = bytes::<8>(parts.next()?)?;
     let [flags] = bytes::<1>(parts.next()?)?;
-    let valid = version != 0xff && (version > 0 || parts.next().is_none()) && trace != [0; 16] && span != [0; 8];
+    let valid = version != 0xff
+        && (version > 0 || parts.next().is_none())
+        && trace != [0; 16]
+        && span != [0; 8];
     valid.then_some((trace, span, Some(flags & 1 == 1)))
 }
 
@@ -124,9 +127,16 @@ fn b3(text: &str) -> Option<Parent> {
 
 /// `x-b3-traceid` and its like.
 fn several(headers: &Headers) -> Option<Parent> {
-    let (trace, span) = (trace_id(headers.text(&B3_TRACE)?)?, bytes::<8>(headers.text(&B3_SPAN)?)?);
+    let (trace, span) = (
+        trace_id(headers.text(&B3_TRACE)?)?,
+        bytes::<8>(headers.text(&B3_SPAN)?)?,
+    );
     let forced = headers.text(&B3_FLAGS) == Some("1");
-    let sampled = if forced { Some(true) } else { headers.text(&B3_SAMPLED).and_then(sampling) };
+    let sampled = if forced {
+        Some(true)
+    } else {
+        headers.text(&B3_SAMPLED).and_then(sampling)
+    };
     (trace != [0; 16] && span != [0; 8]).then_some((trace, span, sampled))
 }
 
@@ -192,7 +202,15 @@ mod tests {
     use super::*;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> Headers {
-        fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        fields
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
     }
 
     #[test]
@@ -201,16 +219,72 @@ mod tests {
         let w3c = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let cases: &[(&[(&'static str, &'static str)], Option<bool>)] = &[
             (&[("traceparent", w3c)], Some(true)),
-            (&[("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")], Some(false)),
-            (&[("traceparent", "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more")], Some(true)),
-            (&[("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more")], None),
-            (&[("traceparent", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")], None),
-            (&[("traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01")], None),
-            (&[("traceparent", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01")], None),
-            (&[("b3", "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1")], Some(true)),
-            (&[("b3", "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7")], Some(false)),
-            (&[("x-b3-traceid", TRACE), ("x-b3-spanid", "00f067aa0ba902b7"), ("x-b3-sampled", "1")], Some(true)),
-            (&[("x-b3-traceid", TRACE), ("x-b3-spanid", "00f067aa0ba902b7"), ("x-b3-flags", "1")], Some(true)),
+            (
+                &[(
+                    "traceparent",
+                    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+                )],
+                Some(false),
+            ),
+            (
+                &[(
+                    "traceparent",
+                    "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+                )],
+                Some(true),
+            ),
+            (
+                &[(
+                    "traceparent",
+                    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+                )],
+                None,
+            ),
+            (
+                &[(
+                    "traceparent",
+                    "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                )],
+                None,
+            ),
+            (
+                &[(
+                    "traceparent",
+                    "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+                )],
+                None,
+            ),
+            (
+                &[(
+                    "traceparent",
+                    "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+                )],
+                None,
+            ),
+            (
+                &[("b3", "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1")],
+                Some(true),
+            ),
+            (
+                &[("b3", "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7")],
+                Some(false),
+            ),
+            (
+                &[
+                    ("x-b3-traceid", TRACE),
+                    ("x-b3-spanid", "00f067aa0ba902b7"),
+                    ("x-b3-sampled", "1"),
+                ],
+                Some(true),
+            ),
+            (
+                &[
+                    ("x-b3-traceid", TRACE),
+                    ("x-b3-spanid", "00f067aa0ba902b7"),
+                    ("x-b3-flags", "1"),
+                ],
+                Some(true),
+            ),
             (&[("x-b3-traceid", TRACE)], None),
             (&[("b3", "0")], None),
             (&[], None),
@@ -234,7 +308,10 @@ mod tests {
             let mut headers = Headers::new();
             inject(&span, &mut headers);
             let next = Span::child(&headers, false).unwrap();
-            assert_eq!((next.trace_id(), next.parent(), next.is_sampled()), (span.trace_id(), Some(span.span_id()), true));
+            assert_eq!(
+                (next.trace_id(), next.parent(), next.is_sampled()),
+                (span.trace_id(), Some(span.span_id()), true)
+            );
             assert_ne!(next.span_id(), span.span_id());
         }
     }

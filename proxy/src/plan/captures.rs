@@ -27,7 +27,9 @@ pub(super) struct Captured {
 
 /// All recorded resources; nothing where the recordings are not there, which is said.
 pub(super) fn captured() -> Vec<Captured> {
-    let Some(root) = recordings() else { return Vec::new() };
+    let Some(root) = recordings() else {
+        return Vec::new();
+    };
     let mut captured = Vec::new();
     for folder in ["sotw", "sotw-stock", "delta"] {
         for node in std::fs::read_dir(root.join(folder)).unwrap() {
@@ -51,34 +53,52 @@ pub(super) fn captured() -> Vec<Captured> {
 fn resources(folder: &str, bytes: &[u8]) -> Vec<Any> {
     if folder == "delta" {
         let response = DeltaDiscoveryResponse::decode(bytes).unwrap();
-        return response.resources.into_iter().filter_map(|resource| resource.resource).collect();
+        return response
+            .resources
+            .into_iter()
+            .filter_map(|resource| resource.resource)
+            .collect();
     }
     DiscoveryResponse::decode(bytes).unwrap().resources
 }
 
 /// Where the recordings are: `CARBYNE_SHARED`, or `shared` beside the workspace.
 pub(super) fn recordings() -> Option<PathBuf> {
-    let shared = std::env::var_os("CARBYNE_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
+    let shared = std::env::var_os("CARBYNE_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
+        PathBuf::from,
+    );
     let root = shared.join("captures/istio-1.29");
     if root.is_dir() {
         return Some(root);
     }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "the recordings of istiod are not at {}", root.display());
-    println!("skipped: the recordings of istiod are not at {}", root.display());
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "the recordings of istiod are not at {}",
+        root.display()
+    );
+    println!(
+        "skipped: the recordings of istiod are not at {}",
+        root.display()
+    );
     None
 }
 
 /// Plans a resource by its type; its findings.
 pub(super) fn plan(environment: &Environment, resource: &Any) -> Result<Vec<Finding>, Rejection> {
     match resource.type_url.rsplit('/').next().unwrap_or_default() {
-        "envoy.config.cluster.v3.Cluster" => environment.plan::<Cluster, _>(resource, cluster::plan).map(|planned| planned.findings),
-        "envoy.config.endpoint.v3.ClusterLoadAssignment" => {
-            environment.plan::<ClusterLoadAssignment, _>(resource, endpoint::plan).map(|planned| planned.findings)
-        }
-        "envoy.config.listener.v3.Listener" => environment.plan::<Listener, _>(resource, listener::plan).map(|planned| planned.findings),
-        "envoy.config.route.v3.RouteConfiguration" => {
-            environment.plan::<RouteConfiguration, _>(resource, route::plan).map(|planned| planned.findings)
-        }
+        "envoy.config.cluster.v3.Cluster" => environment
+            .plan::<Cluster, _>(resource, cluster::plan)
+            .map(|planned| planned.findings),
+        "envoy.config.endpoint.v3.ClusterLoadAssignment" => environment
+            .plan::<ClusterLoadAssignment, _>(resource, endpoint::plan)
+            .map(|planned| planned.findings),
+        "envoy.config.listener.v3.Listener" => environment
+            .plan::<Listener, _>(resource, listener::plan)
+            .map(|planned| planned.findings),
+        "envoy.config.route.v3.RouteConfiguration" => environment
+            .plan::<RouteConfiguration, _>(resource, route::plan)
+            .map(|planned| planned.findings),
         other => panic!("{other}"),
     }
 }
@@ -90,7 +110,11 @@ fn every_recorded_resource_plans_and_nothing_of_it_is_left_over() {
     let mut problems = Vec::new();
     for Captured { origin, resource } in &captured {
         match plan(&environment, resource) {
-            Ok(findings) => problems.extend(findings.iter().map(|finding| format!("{origin}: {finding}"))),
+            Ok(findings) => problems.extend(
+                findings
+                    .iter()
+                    .map(|finding| format!("{origin}: {finding}")),
+            ),
             Err(rejection) => problems.push(format!("{origin}: {rejection}")),
         }
     }
@@ -106,7 +130,9 @@ fn nothing_recorded_is_refused() {
         if !resource.type_url.ends_with("listener.v3.Listener") {
             continue;
         }
-        let planned = environment.plan::<Listener, ListenerPlan>(&resource, listener::plan).unwrap();
+        let planned = environment
+            .plan::<Listener, ListenerPlan>(&resource, listener::plan)
+            .unwrap();
         assert_eq!(planned.plan.refuse, None, "{origin}");
         for chain in &planned.plan.chains {
             assert_eq!(chain.refuse, None, "{origin} {}", chain.name);
@@ -115,9 +141,10 @@ fn nothing_recorded_is_refused() {
                     NetworkFilterKind::Http(http) => {
                         assert_eq!(http.refuse, None, "{origin} {}", chain.name);
                         *counts.entry("http").or_default() += 1;
-                        let guards = http.filters.iter().filter(|filter| {
-                            matches!(filter.kind, HttpFilterKind::Rbac(_) | HttpFilterKind::JwtAuthn(_) | HttpFilterKind::ExtAuthz(_))
-                        });
+                        let guards = http
+                            .filters
+                            .iter()
+                            .filter(|filter| matches!(filter.kind, HttpFilterKind::Traffic(_)));
                         *counts.entry("guards").or_default() += guards.count();
                     }
                     NetworkFilterKind::Tcp(_) => *counts.entry("tcp").or_default() += 1,
@@ -140,7 +167,11 @@ fn fields_set(captured: &[Captured]) -> BTreeSet<(&'static str, &'static str)> {
             true
         });
         walk.message(schema, &resource.value, DEPTH).unwrap();
-        let undecoded: Vec<_> = walk.into_findings().into_iter().filter(|finding| !matches!(finding.what, What::NotServed(_))).collect();
+        let undecoded: Vec<_> = walk
+            .into_findings()
+            .into_iter()
+            .filter(|finding| !matches!(finding.what, What::NotServed(_)))
+            .collect();
         assert!(undecoded.is_empty(), "{undecoded:?}");
     }
     set
@@ -155,7 +186,11 @@ fn every_field_of_the_recordings_has_a_verdict() {
         .map(|(message, field)| format!("{message}\t{field}"))
         .collect();
     println!("{} fields", set.len());
-    assert!(undecided.is_empty(), "without a verdict:\n{}", undecided.join("\n"));
+    assert!(
+        undecided.is_empty(),
+        "without a verdict:\n{}",
+        undecided.join("\n")
+    );
 }
 
 #[test]
@@ -167,7 +202,10 @@ fn the_page_of_compatibility_is_current() {
         std::fs::write(&path, &page).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/compatibility.md is not what compatibility.tsv says: run the tests with UPDATE_DOCS=1");
+    assert!(
+        written == page,
+        "docs/compatibility.md is not what compatibility.tsv says: run the tests with UPDATE_DOCS=1"
+    );
 }
 
 fn page() -> String {
@@ -177,7 +215,11 @@ fn page() -> String {
     for line in lines() {
         if line.message != message {
             message = line.message;
-            write!(page, "\n### `{message}`\n\n| field | verdict |\n|---|---|\n").unwrap();
+            write!(
+                page,
+                "\n### `{message}`\n\n| field | verdict |\n|---|---|\n"
+            )
+            .unwrap();
         }
         let verdict = match line.verdict {
             Verdict::Served => "served".to_owned(),
@@ -185,7 +227,11 @@ fn page() -> String {
             Verdict::Refused(reason) => format!("refused: {reason}"),
             Verdict::Unknown => unreachable!(),
         };
-        let field = if line.field == "*" { "all".to_owned() } else { format!("`{}`", line.field) };
+        let field = if line.field == "*" {
+            "all".to_owned()
+        } else {
+            format!("`{}`", line.field)
+        };
         writeln!(page, "| {field} | {verdict} |").unwrap();
     }
     page

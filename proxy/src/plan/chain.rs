@@ -47,17 +47,23 @@ pub fn plan(chain: &wire::FilterChain, scope: &Scope<'_>) -> Option<(ChainMatch,
         tls::Downstream::Tls(tls) => (Some(tls), None),
     };
     // A criterion that is not understood would let the chain take connections that are meant for another.
-    refuse = refuse.or_else(|| scope.field("filter_chain_match").doubt()).or_else(|| {
-        filters.iter().find_map(|filter| match &filter.kind {
-            NetworkFilterKind::Refuse(reason) => Some(Arc::clone(reason)),
-            NetworkFilterKind::Tcp(tcp) => tcp.refuse.clone(),
-            _ => None,
-        })
-    });
+    refuse = refuse
+        .or_else(|| scope.field("filter_chain_match").doubt())
+        .or_else(|| {
+            filters.iter().find_map(|filter| match &filter.kind {
+                NetworkFilterKind::Refuse(reason) => Some(Arc::clone(reason)),
+                NetworkFilterKind::Tcp(tcp) => tcp.refuse.clone(),
+                _ => None,
+            })
+        });
     let plan = ChainPlan {
         name: Arc::from(chain.name.as_str()),
         tls,
-        handshake_timeout: value::limit(chain.transport_socket_connect_timeout.as_ref(), None, &scope.field("transport_socket_connect_timeout")),
+        handshake_timeout: value::limit(
+            chain.transport_socket_connect_timeout.as_ref(),
+            None,
+            &scope.field("transport_socket_connect_timeout"),
+        ),
         filters,
         metadata: value::metadata(chain.metadata.as_ref()),
         refuse,
@@ -75,11 +81,14 @@ fn chain_match(wanted: &wire::FilterChainMatch, scope: &Scope<'_>) -> Option<Cha
     let name = |(index, name): (usize, &String)| {
         // `*.example.com` stands for names below; `*` alone, or a star elsewhere, for nothing that Envoy knows.
         if name.strip_prefix("*.").unwrap_or(name).contains('*') {
-            scope.item("server_names", index).out_of_range(format_args!("`{name}`"), "a name, or *. and a name");
+            scope
+                .item("server_names", index)
+                .out_of_range(format_args!("`{name}`"), "a name, or *. and a name");
         }
         name.to_ascii_lowercase()
     };
-    let port = |(index, port): (usize, &u32)| value::port(*port, &scope.item("source_ports", index));
+    let port =
+        |(index, port): (usize, &u32)| value::port(*port, &scope.item("source_ports", index));
     Some(ChainMatch {
         destination_port: match wanted.destination_port {
             Some(port) => Some(value::port(port, &scope.field("destination_port"))?),
@@ -87,11 +96,21 @@ fn chain_match(wanted: &wire::FilterChainMatch, scope: &Scope<'_>) -> Option<Cha
         },
         destination: value::cidrs(&wanted.prefix_ranges, "prefix_ranges", scope),
         server_names: wanted.server_names.iter().enumerate().map(name).collect(),
-        transport_protocol: (!wanted.transport_protocol.is_empty()).then(|| wanted.transport_protocol.clone()),
+        transport_protocol: (!wanted.transport_protocol.is_empty())
+            .then(|| wanted.transport_protocol.clone()),
         application_protocols: wanted.application_protocols.clone(),
-        direct_source: value::cidrs(&wanted.direct_source_prefix_ranges, "direct_source_prefix_ranges", scope),
+        direct_source: value::cidrs(
+            &wanted.direct_source_prefix_ranges,
+            "direct_source_prefix_ranges",
+            scope,
+        ),
         source_type,
         source: value::cidrs(&wanted.source_prefix_ranges, "source_prefix_ranges", scope),
-        source_ports: wanted.source_ports.iter().enumerate().filter_map(port).collect(),
+        source_ports: wanted
+            .source_ports
+            .iter()
+            .enumerate()
+            .filter_map(port)
+            .collect(),
     })
 }

@@ -2,21 +2,25 @@
 //!
 //! | file | what it plans |
 //! |---|---|
-//! | here | discovery, limits, transports, facts |
+//! | here | discovery, limits, facts |
 //! | [`balancer`] | how hosts are picked |
 //! | [`protocol`] | what is spoken to hosts |
+//! | [`transport`] | how bytes travel to hosts |
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use carbyne_engine::cluster::Settings;
 use carbyne_engine::cluster::settings::{
-    AddressFamily, Discovery, DnsMode, DnsSettings, FailureRefresh, RetryBudget, TcpKeepalive, Thresholds,
+    AddressFamily, Discovery, DnsMode, DnsSettings, FailureRefresh, RetryBudget, TcpKeepalive,
+    Thresholds,
 };
-use carbyne_engine::cluster::{Settings, Transport};
 use carbyne_engine::tls::ClientTls;
 use carbyne_protos::any::Unwrapped;
 use carbyne_protos::envoy::config::cluster::v3 as wire;
-use carbyne_protos::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily};
+use carbyne_protos::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, DnsLookupFamily,
+};
 use carbyne_protos::envoy::config::core::v3::RoutingPriority;
 use carbyne_protos::envoy::tcp::metadataexchange::config::MetadataExchange;
 use serde_json::Value;
@@ -25,13 +29,14 @@ use self::protocol::ProtocolPlan;
 use super::endpoint::{self, EndpointsPlan, TransportMatch};
 use super::error::Fault;
 use super::filter::decode;
-use super::scope::Scope;
-use super::tls::{self, Upstream};
-use super::value::{self, ResourceSource};
 use super::health;
+use super::scope::Scope;
+use super::tls::Upstream;
+use super::value::{self, ResourceSource};
 
 pub mod balancer;
 pub mod protocol;
+mod transport;
 
 /// A planned cluster.
 #[derive(Debug)]
@@ -134,10 +139,12 @@ impl ClusterPlan {
 
     /// TLS settings that have to be ready before it serves.
     pub fn tls(&self) -> impl Iterator<Item = &Arc<ClientTls>> {
-        self.transports.iter().filter_map(|transport| match &transport.kind {
-            Upstream::Tls(tls) => Some(tls),
-            Upstream::Raw | Upstream::Refuse(_) => None,
-        })
+        self.transports
+            .iter()
+            .filter_map(|transport| match &transport.kind {
+                Upstream::Tls(tls) => Some(tls),
+                Upstream::Raw | Upstream::Refuse(_) => None,
+            })
     }
 }
 
@@ -153,7 +160,7 @@ pub fn plan(message: &wire::Cluster, scope: &Scope<'_>) -> Option<ClusterPlan> {
         refuse = refuse.or(Some(reason));
     }
     limits(message, &mut plan, scope);
-    let transported = transports(message, &mut plan, scope);
+    let transported = transport::plan(message, &mut plan, scope);
     plan.alt_stat_name = Arc::from(message.alt_stat_name.as_str());
     plan.metadata = value::metadata(message.metadata.as_ref());
     plan.istio = istio_facts(plan.metadata.as_deref());
@@ -161,19 +168,35 @@ pub fn plan(message: &wire::Cluster, scope: &Scope<'_>) -> Option<ClusterPlan> {
     if let Some(assignment) = &message.load_assignment {
         plan.endpoints = endpoint::plan(assignment, &scope.field("load_assignment"));
     }
-    if message.lb_subset_config.as_ref().is_some_and(|subset| !subset.subset_selectors.is_empty()) {
-        scope.field("lb_subset_config").note("subsets are not served: every host is eligible");
+    if message
+        .lb_subset_config
+        .as_ref()
+        .is_some_and(|subset| !subset.subset_selectors.is_empty())
+    {
+        scope
+            .field("lb_subset_config")
+            .note("subsets are not served: every host is eligible");
     }
     plan.refuse = refuse;
     transported.then_some(plan)
 }
 
 /// Where hosts come from, or why none may be reached.
-fn discovery(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>) -> Option<Arc<str>> {
+fn discovery(
+    message: &wire::Cluster,
+    plan: &mut ClusterPlan,
+    scope: &Scope<'_>,
+) -> Option<Arc<str>> {
     let kind = match &message.cluster_discovery_type {
         Some(ClusterDiscoveryType::Type(kind)) => match DiscoveryType::try_from(*kind) {
             Ok(kind) => kind,
-            Err(_) => return Some(scope.field("type").refuse(format!("discovery type {kind} is not served"))),
+            Err(_) => {
+                return Some(
+                    scope
+                        .field("type")
+                        .refuse(format!("discovery type {kind} is not served")),
+                );
+            }
         },
         Some(ClusterDiscoveryType::ClusterType(custom)) => {
             let words = format!("cluster type {} is not served", custom.name);
@@ -183,11 +206,22 @@ fn discovery(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>)
     };
     match kind {
         DiscoveryType::Static => {}
-        DiscoveryType::StrictDns => plan.settings.discovery = Discovery::Dns(dns(message, DnsMode::Strict, scope)),
+        DiscoveryType::StrictDns => {
+            plan.settings.discovery = Discovery::Dns(dns(message, DnsMode::Strict, scope))
+        }
         DiscoveryType::LogicalDns => {
-            let endpoints = message.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
-            if endpoints.map(|locality| locality.lb_endpoints.len()).sum::<usize>() != 1 {
-                scope.field("load_assignment").reject(Fault::Words("LOGICAL_DNS needs exactly one endpoint"));
+            let endpoints = message
+                .load_assignment
+                .iter()
+                .flat_map(|assignment| &assignment.endpoints);
+            if endpoints
+                .map(|locality| locality.lb_endpoints.len())
+                .sum::<usize>()
+                != 1
+            {
+                scope
+                    .field("load_assignment")
+                    .reject(Fault::Words("LOGICAL_DNS needs exactly one endpoint"));
             }
             plan.settings.discovery = Discovery::Dns(dns(message, DnsMode::Logical, scope));
         }
@@ -197,8 +231,14 @@ fn discovery(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>)
                 scope.missing();
                 return None;
             };
-            let name = if eds.service_name.is_empty() { &message.name } else { &eds.service_name };
-            if let Some(source) = value::config_source(eds.eds_config.as_ref(), &scope.field("eds_config")) {
+            let name = if eds.service_name.is_empty() {
+                &message.name
+            } else {
+                &eds.service_name
+            };
+            if let Some(source) =
+                value::config_source(eds.eds_config.as_ref(), &scope.field("eds_config"))
+            {
                 plan.discovery = Some(EndpointSource {
                     name: Arc::from(name.as_str()),
                     source,
@@ -206,15 +246,24 @@ fn discovery(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>)
             }
         }
         DiscoveryType::OriginalDst => {
-            let interval = value::positive_duration(message.cleanup_interval.as_ref(), &scope.field("cleanup_interval"));
+            let interval = value::positive_duration(
+                message.cleanup_interval.as_ref(),
+                &scope.field("cleanup_interval"),
+            );
             plan.settings.discovery = Discovery::OriginalDestination {
                 cleanup_interval: interval.unwrap_or(FIVE_SECONDS),
             };
             if let Some(wire::cluster::LbConfig::OriginalDstLbConfig(config)) = &message.lb_config {
                 let scope = scope.field("original_dst_lb_config");
-                let header = if config.http_header_name.is_empty() { ORIGINAL_DST_HOST } else { &config.http_header_name };
+                let header = if config.http_header_name.is_empty() {
+                    ORIGINAL_DST_HOST
+                } else {
+                    &config.http_header_name
+                };
                 plan.original_dst_header = config.use_http_header.then(|| header.into());
-                plan.original_dst_port = config.upstream_port_override.and_then(|port| value::port(port, &scope.field("upstream_port_override")));
+                plan.original_dst_port = config
+                    .upstream_port_override
+                    .and_then(|port| value::port(port, &scope.field("upstream_port_override")));
             }
         }
     }
@@ -229,24 +278,38 @@ fn dns(message: &wire::Cluster, mode: DnsMode, scope: &Scope<'_>) -> DnsSettings
         Ok(DnsLookupFamily::V4Preferred) => AddressFamily::V4Preferred,
         Ok(DnsLookupFamily::All) => AddressFamily::All,
         Err(_) => {
-            scope.field("dns_lookup_family").out_of_range(message.dns_lookup_family, "a family (0 to 4)");
+            scope
+                .field("dns_lookup_family")
+                .out_of_range(message.dns_lookup_family, "a family (0 to 4)");
             AddressFamily::Auto
         }
     };
     let failure = message.dns_failure_refresh_rate.as_ref().and_then(|rate| {
         let scope = scope.field("dns_failure_refresh_rate");
-        let base = value::positive_duration(rate.base_interval.as_ref(), &scope.field("base_interval"))?;
-        let max = value::positive_duration(rate.max_interval.as_ref(), &scope.field("max_interval")).unwrap_or(base.saturating_mul(10));
-        Some(FailureRefresh { base, max: max.max(base) })
+        let base =
+            value::positive_duration(rate.base_interval.as_ref(), &scope.field("base_interval"))?;
+        let max =
+            value::positive_duration(rate.max_interval.as_ref(), &scope.field("max_interval"))
+                .unwrap_or_else(|| base.saturating_mul(10));
+        Some(FailureRefresh {
+            base,
+            max: max.max(base),
+        })
     });
-    let refresh = value::positive_duration(message.dns_refresh_rate.as_ref(), &scope.field("dns_refresh_rate"));
+    let refresh = value::positive_duration(
+        message.dns_refresh_rate.as_ref(),
+        &scope.field("dns_refresh_rate"),
+    );
     if refresh.is_some_and(|refresh| refresh <= Duration::from_millis(1)) {
-        scope.field("dns_refresh_rate").out_of_range(format_args!("{refresh:?}"), "above 1 ms");
+        scope
+            .field("dns_refresh_rate")
+            .out_of_range(format_args!("{refresh:?}"), "above 1 ms");
     }
     DnsSettings {
         mode,
         refresh: refresh.unwrap_or(FIVE_SECONDS),
-        jitter: value::duration(message.dns_jitter.as_ref(), &scope.field("dns_jitter")).unwrap_or_default(),
+        jitter: value::duration(message.dns_jitter.as_ref(), &scope.field("dns_jitter"))
+            .unwrap_or_default(),
         failure_refresh: failure,
         respect_ttl: message.respect_dns_ttl,
         family,
@@ -255,7 +318,10 @@ fn dns(message: &wire::Cluster, mode: DnsMode, scope: &Scope<'_>) -> DnsSettings
 
 fn limits(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>) {
     let settings = &mut plan.settings;
-    if let Some(timeout) = value::positive_duration(message.connect_timeout.as_ref(), &scope.field("connect_timeout")) {
+    if let Some(timeout) = value::positive_duration(
+        message.connect_timeout.as_ref(),
+        &scope.field("connect_timeout"),
+    ) {
         settings.connect_timeout = timeout;
     }
     if let Some(limit) = message.per_connection_buffer_limit_bytes {
@@ -263,9 +329,16 @@ fn limits(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>) {
     }
     settings.drain_on_removal = message.ignore_health_on_host_removal;
     settings.close_connections_on_health_failure = message.close_connections_on_host_health_failure;
-    let breakers = message.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds).enumerate();
+    let breakers = message
+        .circuit_breakers
+        .iter()
+        .flat_map(|breakers| &breakers.thresholds)
+        .enumerate();
     for (index, thresholds) in breakers {
-        let planned = planned_thresholds(thresholds, &scope.field("circuit_breakers").item("thresholds", index));
+        let planned = planned_thresholds(
+            thresholds,
+            &scope.field("circuit_breakers").item("thresholds", index),
+        );
         let priority = usize::from(thresholds.priority == RoutingPriority::High as i32);
         settings.thresholds[priority] = planned;
     }
@@ -273,93 +346,61 @@ fn limits(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>) {
         settings.outlier = Some(health::outlier(outlier, &scope.field("outlier_detection")));
     }
     let checks = message.health_checks.iter().enumerate();
-    settings.health_checks = checks.filter_map(|(index, check)| health::plan(check, &scope.item("health_checks", index))).collect();
+    settings.health_checks = checks
+        .filter_map(|(index, check)| health::plan(check, &scope.item("health_checks", index)))
+        .collect();
     if let Some(bind) = &message.upstream_bind_config {
         let scope = scope.field("upstream_bind_config");
         if let Some(source) = &bind.source_address {
-            settings.source_address = value::socket_address(source, &scope.field("source_address")).map(|address| address.ip());
+            settings.source_address = value::socket_address(source, &scope.field("source_address"))
+                .map(|address| address.ip());
         }
     }
-    let keepalive = message.upstream_connection_options.as_ref().and_then(|options| options.tcp_keepalive);
+    let keepalive = message
+        .upstream_connection_options
+        .as_ref()
+        .and_then(|options| options.tcp_keepalive);
     settings.tcp_keepalive = keepalive.map(|keepalive| TcpKeepalive {
         probes: keepalive.keepalive_probes,
-        time: keepalive.keepalive_time.map(|seconds| Duration::from_secs(seconds.into())),
-        interval: keepalive.keepalive_interval.map(|seconds| Duration::from_secs(seconds.into())),
+        time: keepalive
+            .keepalive_time
+            .map(|seconds| Duration::from_secs(seconds.into())),
+        interval: keepalive
+            .keepalive_interval
+            .map(|seconds| Duration::from_secs(seconds.into())),
     });
 }
 
-fn planned_thresholds(wanted: &wire::circuit_breakers::Thresholds, scope: &Scope<'_>) -> Thresholds {
+fn planned_thresholds(
+    wanted: &wire::circuit_breakers::Thresholds,
+    scope: &Scope<'_>,
+) -> Thresholds {
     let default = Thresholds::default();
     Thresholds {
-        max_connections: wanted.max_connections.map_or(default.max_connections, u64::from),
-        max_pending: wanted.max_pending_requests.map_or(default.max_pending, u64::from),
+        max_connections: wanted
+            .max_connections
+            .map_or(default.max_connections, u64::from),
+        max_pending: wanted
+            .max_pending_requests
+            .map_or(default.max_pending, u64::from),
         max_requests: wanted.max_requests.map_or(default.max_requests, u64::from),
         max_retries: wanted.max_retries.map_or(default.max_retries, u64::from),
         retry_budget: wanted.retry_budget.as_ref().map(|budget| {
             let default = RetryBudget::default();
             let scope = scope.field("retry_budget");
             RetryBudget {
-                percent: value::percent(budget.budget_percent.as_ref(), &scope.field("budget_percent")).unwrap_or(default.percent),
-                min_concurrency: budget.min_retry_concurrency.map_or(default.min_concurrency, u64::from),
+                percent: value::percent(
+                    budget.budget_percent.as_ref(),
+                    &scope.field("budget_percent"),
+                )
+                .unwrap_or(default.percent),
+                min_concurrency: budget
+                    .min_retry_concurrency
+                    .map_or(default.min_concurrency, u64::from),
             }
         }),
         track_remaining: wanted.track_remaining,
     }
-}
-
-/// How bytes travel: first those that are chosen by endpoint, last the one for all others. False where one is broken.
-fn transports(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>) -> bool {
-    let mut planned = Vec::new();
-    let mut complete = true;
-    for (index, wanted) in message.transport_socket_matches.iter().enumerate() {
-        let scope = scope.item("transport_socket_matches", index);
-        if wanted.name.is_empty() {
-            scope.field("name").missing();
-        }
-        let kind = match &wanted.transport_socket {
-            Some(socket) => tls::upstream(socket, &scope.field("transport_socket")),
-            None => Some(Upstream::Raw),
-        };
-        // A criterion that is not understood must not send anything in the clear.
-        let kind = match scope.field("match").doubt() {
-            Some(reason) => Some(Upstream::Refuse(reason)),
-            None => kind,
-        };
-        match kind {
-            Some(kind) => {
-                planned.push(TransportPlan {
-                    name: Arc::from(wanted.name.as_str()),
-                    kind,
-                });
-                plan.matches.push(endpoint::criteria(wanted.r#match.as_ref()));
-            }
-            None => complete = false,
-        }
-    }
-    let fallback = match (&message.transport_socket, &message.transport_socket_matcher) {
-        (_, Some(_)) => Some(Upstream::Refuse(scope.field("transport_socket_matcher").refuse("matcher trees are not served"))),
-        (Some(socket), None) => tls::upstream(socket, &scope.field("transport_socket")),
-        (None, None) => Some(Upstream::Raw),
-    };
-    let Some(fallback) = fallback else { return false };
-    planned.push(TransportPlan {
-        name: Arc::from(""),
-        kind: fallback,
-    });
-    let Ok(number) = u16::try_from(planned.len() - 1) else {
-        let found = planned.len();
-        scope.field("transport_socket_matches").out_of_range(found, "65534 at most");
-        return false;
-    };
-    plan.fallback = number;
-    let engine = planned.iter().map(|transport| match &transport.kind {
-        Upstream::Tls(tls) => Arc::new(Transport::Tls(Arc::clone(tls))),
-        // Whoever connects looks at the plan first, and makes no connection over a transport that refuses.
-        Upstream::Raw | Upstream::Refuse(_) => Arc::new(Transport::Raw),
-    });
-    plan.settings.transports = engine.collect();
-    plan.transports = planned;
-    complete
 }
 
 /// Filters of connections to hosts: only metadata exchange is served, the rest is noted.
@@ -367,9 +408,14 @@ fn filters(message: &wire::Cluster, scope: &Scope<'_>) -> Option<Arc<MetadataExc
     let mut exchange = None;
     for (index, filter) in message.filters.iter().enumerate() {
         let scope = scope.item("filters", index);
-        let unwrapped = filter.typed_config.as_ref().and_then(|config| Unwrapped::of(config).ok());
+        let unwrapped = filter
+            .typed_config
+            .as_ref()
+            .and_then(|config| Unwrapped::of(config).ok());
         match unwrapped {
-            Some(unwrapped) if unwrapped.is::<MetadataExchange>() => exchange = decode(&unwrapped, &scope.field("typed_config")),
+            Some(unwrapped) if unwrapped.is::<MetadataExchange>() => {
+                exchange = decode(&unwrapped, &scope.field("typed_config"))
+            }
             _ => scope.note(format!("filter {} is not served", filter.name)),
         }
     }
@@ -387,7 +433,8 @@ fn istio_facts(metadata: Option<&Value>) -> IstioFacts {
         _ => false,
     };
     let service = |service: &Value| {
-        let text = |key: &str| Arc::from(service.get(key).and_then(Value::as_str).unwrap_or_default());
+        let text =
+            |key: &str| Arc::from(service.get(key).and_then(Value::as_str).unwrap_or_default());
         ServiceFacts {
             host: text("host"),
             name: text("name"),
@@ -395,7 +442,13 @@ fn istio_facts(metadata: Option<&Value>) -> IstioFacts {
         }
     };
     IstioFacts {
-        services: istio.get("services").and_then(Value::as_array).into_iter().flatten().map(service).collect(),
+        services: istio
+            .get("services")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(service)
+            .collect(),
         keep_alpn: says("alpn_override", false),
         external: says("external", true),
         no_exchange: says("disable_mx", true),

@@ -36,13 +36,21 @@ pub fn verdict(message: &str, field: &str) -> Verdict {
     let Some(fields) = TABLE.get(message) else {
         return Verdict::Unknown;
     };
-    let find = |wanted: &str| fields.iter().find_map(|(name, verdict)| (*name == wanted).then_some(*verdict));
-    find(field).or_else(|| find("*")).unwrap_or(Verdict::Unknown)
+    let find = |wanted: &str| {
+        fields
+            .iter()
+            .find_map(|(name, verdict)| (*name == wanted).then_some(*verdict))
+    };
+    find(field)
+        .or_else(|| find("*"))
+        .unwrap_or(Verdict::Unknown)
 }
 
 /// All lines in their order.
 pub fn lines() -> impl Iterator<Item = Line> {
-    TEXT.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).filter_map(parse)
+    TEXT.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .filter_map(parse)
 }
 
 fn parse(line: &'static str) -> Option<Line> {
@@ -55,7 +63,11 @@ fn parse(line: &'static str) -> Option<Line> {
         "refused" => Verdict::Refused(note),
         _ => return None,
     };
-    Some(Line { message, field, verdict })
+    Some(Line {
+        message,
+        field,
+        verdict,
+    })
 }
 
 type Fields = Vec<(&'static str, Verdict)>;
@@ -63,7 +75,10 @@ type Fields = Vec<(&'static str, Verdict)>;
 static TABLE: LazyLock<FxHashMap<&'static str, Fields>> = LazyLock::new(|| {
     let mut table: FxHashMap<&'static str, Fields> = FxHashMap::default();
     for line in lines() {
-        table.entry(line.message).or_default().push((line.field, line.verdict));
+        table
+            .entry(line.message)
+            .or_default()
+            .push((line.field, line.verdict));
     }
     table
 });
@@ -79,12 +94,28 @@ mod tests {
     #[test]
     fn every_line_is_of_a_field_that_exists() {
         let mut seen = rustc_hash::FxHashSet::default();
-        for (number, text) in TEXT.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        for (number, text) in TEXT
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        {
             let line = parse(text).unwrap_or_else(|| panic!("line {}: {text}", number + 1));
-            let message = schema::message(line.message).unwrap_or_else(|| panic!("line {}: no message {}", number + 1, line.message));
-            let exists = line.field == "*" || message.fields.iter().any(|field| field.name == line.field);
-            assert!(exists, "line {}: {} has no field {}", number + 1, line.message, line.field);
-            assert!(seen.insert((line.message, line.field)), "line {}: twice", number + 1);
+            let message = schema::message(line.message)
+                .unwrap_or_else(|| panic!("line {}: no message {}", number + 1, line.message));
+            let exists =
+                line.field == "*" || message.fields.iter().any(|field| field.name == line.field);
+            assert!(
+                exists,
+                "line {}: {} has no field {}",
+                number + 1,
+                line.message,
+                line.field
+            );
+            assert!(
+                seen.insert((line.message, line.field)),
+                "line {}: twice",
+                number + 1
+            );
             if let Verdict::Ignored(note) | Verdict::Refused(note) = line.verdict {
                 assert!(!note.is_empty(), "line {}: no reason", number + 1);
             }

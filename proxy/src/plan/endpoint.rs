@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use carbyne_engine::cluster::dns::{NamedEndpoint, NamedLocality};
-use carbyne_engine::cluster::{Assignment, Endpoint, EndpointHealth, Extension, Locality, LocalityEndpoints};
+use carbyne_engine::cluster::{
+    Assignment, Endpoint, EndpointHealth, Extension, Locality, LocalityEndpoints,
+};
 use carbyne_engine::net::Address;
 use carbyne_protos::envoy::config::core::v3 as core;
 use carbyne_protos::envoy::config::core::v3::HealthStatus;
@@ -140,7 +142,9 @@ impl EndpointsPlan {
     /// take which none wants. Endpoints with names are not in it: [`Self::named`].
     pub fn assignment(&self, transports: &[TransportMatch], fallback: u16) -> Assignment {
         let endpoint = |plan: &EndpointPlan| {
-            let EndpointAddress::Socket(address) = &plan.address else { return None };
+            let EndpointAddress::Socket(address) = &plan.address else {
+                return None;
+            };
             Some(plan.endpoint(address.clone(), transports, fallback))
         };
         let localities = self.localities.iter().map(|plan| LocalityEndpoints {
@@ -161,13 +165,19 @@ impl EndpointsPlan {
         let endpoint = |plan: &EndpointPlan| {
             let (host, port) = match &plan.address {
                 EndpointAddress::Name { host, port } => (Arc::clone(host), *port),
-                EndpointAddress::Socket(Address::Tcp(socket)) => (Arc::from(socket.ip().to_string()), socket.port()),
+                EndpointAddress::Socket(Address::Tcp(socket)) => {
+                    (Arc::from(socket.ip().to_string()), socket.port())
+                }
                 EndpointAddress::Socket(Address::Unix(_)) => return None,
             };
             Some(NamedEndpoint {
                 host,
                 port,
-                template: plan.endpoint(Address::Tcp(([0, 0, 0, 0], port).into()), transports, fallback),
+                template: plan.endpoint(
+                    Address::Tcp(([0, 0, 0, 0], port).into()),
+                    transports,
+                    fallback,
+                ),
             })
         };
         let localities = self.localities.iter().map(|plan| NamedLocality {
@@ -182,7 +192,10 @@ impl EndpointsPlan {
 
 impl EndpointPlan {
     fn endpoint(&self, address: Address, transports: &[TransportMatch], fallback: u16) -> Endpoint {
-        let hash_key = self.facts.value("envoy.lb", "hash_key").and_then(Value::as_str);
+        let hash_key = self
+            .facts
+            .value("envoy.lb", "hash_key")
+            .and_then(Value::as_str);
         Endpoint {
             address,
             hostname: Arc::clone(&self.hostname),
@@ -199,8 +212,17 @@ impl EndpointPlan {
 impl EndpointFacts {
     /// The number of the first transport that wants this endpoint.
     fn transport(&self, transports: &[TransportMatch], fallback: u16) -> u16 {
-        let wants = |wanted: &TransportMatch| wanted.criteria.iter().all(|(key, value)| self.value(MATCH, key) == Some(value));
-        transports.iter().position(wants).and_then(|number| u16::try_from(number).ok()).unwrap_or(fallback)
+        let wants = |wanted: &TransportMatch| {
+            wanted
+                .criteria
+                .iter()
+                .all(|(key, value)| self.value(MATCH, key) == Some(value))
+        };
+        transports
+            .iter()
+            .position(wants)
+            .and_then(|number| u16::try_from(number).ok())
+            .unwrap_or(fallback)
     }
 }
 
@@ -212,29 +234,53 @@ pub fn plan(message: &wire::ClusterLoadAssignment, scope: &Scope<'_>) -> Option<
     let policy = message.policy.clone().unwrap_or_default();
     let policy_scope = scope.field("policy");
     let expected = "1 or more";
-    let overprovisioning_factor = value::within(policy.overprovisioning_factor, 1..=u32::MAX, expected, 140, &policy_scope.field("overprovisioning_factor"));
-    let drops = policy.drop_overloads.iter().enumerate().filter_map(|(index, drop)| {
-        let scope = policy_scope.item("drop_overloads", index);
-        let share = value::fraction(drop.drop_percentage.as_ref()?, &scope.field("drop_percentage"))?;
-        Some((Arc::from(drop.category.as_str()), share))
-    });
+    let overprovisioning_factor = value::within(
+        policy.overprovisioning_factor,
+        1..=u32::MAX,
+        expected,
+        140,
+        &policy_scope.field("overprovisioning_factor"),
+    );
+    let drops = policy
+        .drop_overloads
+        .iter()
+        .enumerate()
+        .filter_map(|(index, drop)| {
+            let scope = policy_scope.item("drop_overloads", index);
+            let share = value::fraction(
+                drop.drop_percentage.as_ref()?,
+                &scope.field("drop_percentage"),
+            )?;
+            Some((Arc::from(drop.category.as_str()), share))
+        });
     let localities = message.endpoints.iter().enumerate();
     Some(EndpointsPlan {
         cluster: Arc::from(message.cluster_name.as_str()),
         drops: drops.collect(),
-        localities: localities.filter_map(|(index, locality)| locality_plan(locality, &scope.item("endpoints", index))).collect(),
+        localities: localities
+            .filter_map(|(index, locality)| {
+                locality_plan(locality, &scope.item("endpoints", index))
+            })
+            .collect(),
         overprovisioning_factor,
         weighted_priority_health: policy.weighted_priority_health,
     })
 }
 
 fn locality_plan(locality: &wire::LocalityLbEndpoints, scope: &Scope<'_>) -> Option<LocalityPlan> {
-    let Some(priority) = u8::try_from(locality.priority).ok().filter(|priority| *priority <= 128) else {
-        scope.field("priority").out_of_range(locality.priority, "0 to 128");
+    let Some(priority) = u8::try_from(locality.priority)
+        .ok()
+        .filter(|priority| *priority <= 128)
+    else {
+        scope
+            .field("priority")
+            .out_of_range(locality.priority, "0 to 128");
         return None;
     };
     if locality.load_balancing_weight == Some(0) {
-        scope.field("load_balancing_weight").out_of_range(0, "1 or more");
+        scope
+            .field("load_balancing_weight")
+            .out_of_range(0, "1 or more");
     }
     let place = locality.locality.clone().unwrap_or_default();
     let endpoints = locality.lb_endpoints.iter().enumerate();
@@ -246,13 +292,19 @@ fn locality_plan(locality: &wire::LocalityLbEndpoints, scope: &Scope<'_>) -> Opt
         },
         priority,
         weight: locality.load_balancing_weight.unwrap_or(0),
-        endpoints: endpoints.filter_map(|(index, endpoint)| endpoint_plan(endpoint, &scope.item("lb_endpoints", index))).collect(),
+        endpoints: endpoints
+            .filter_map(|(index, endpoint)| {
+                endpoint_plan(endpoint, &scope.item("lb_endpoints", index))
+            })
+            .collect(),
     })
 }
 
 fn endpoint_plan(endpoint: &wire::LbEndpoint, scope: &Scope<'_>) -> Option<EndpointPlan> {
     if endpoint.load_balancing_weight == Some(0) {
-        scope.field("load_balancing_weight").out_of_range(0, "1 or more");
+        scope
+            .field("load_balancing_weight")
+            .out_of_range(0, "1 or more");
     }
     let health = match HealthStatus::try_from(endpoint.health_status) {
         Ok(HealthStatus::Unknown | HealthStatus::Healthy) => EndpointHealth::Healthy,
@@ -265,7 +317,9 @@ fn endpoint_plan(endpoint: &wire::LbEndpoint, scope: &Scope<'_>) -> Option<Endpo
     let host = match &endpoint.host_identifier {
         Some(HostIdentifier::Endpoint(host)) => host,
         Some(HostIdentifier::EndpointName(_)) => {
-            scope.field("endpoint_name").reject(Fault::Words("named endpoints are not served, write the endpoint"));
+            scope.field("endpoint_name").reject(Fault::Words(
+                "named endpoints are not served, write the endpoint",
+            ));
             return None;
         }
         None => {
@@ -273,9 +327,18 @@ fn endpoint_plan(endpoint: &wire::LbEndpoint, scope: &Scope<'_>) -> Option<Endpo
             return None;
         }
     };
-    let address = address(host.address.as_ref(), &scope.field("endpoint").field("address"))?;
+    let address = address(
+        host.address.as_ref(),
+        &scope.field("endpoint").field("address"),
+    )?;
     let metadata = value::metadata(endpoint.metadata.as_ref());
-    let workload = metadata.as_ref().and_then(|metadata| metadata.get("istio")?.get("workload")?.as_str().map(Workload::parse));
+    let workload = metadata.as_ref().and_then(|metadata| {
+        metadata
+            .get("istio")?
+            .get("workload")?
+            .as_str()
+            .map(Workload::parse)
+    });
     Some(EndpointPlan {
         address,
         hostname: Arc::from(host.hostname.as_str()),
@@ -294,7 +357,9 @@ fn address(address: Option<&core::Address>, scope: &Scope<'_>) -> Option<Endpoin
                 scope.field("address").missing();
             }
             Some(match socket.address.parse() {
-                Ok(ip) => EndpointAddress::Socket(Address::Tcp(std::net::SocketAddr::new(ip, port))),
+                Ok(ip) => {
+                    EndpointAddress::Socket(Address::Tcp(std::net::SocketAddr::new(ip, port)))
+                }
                 Err(_) => EndpointAddress::Name {
                     host: Arc::from(socket.address.as_str()),
                     port,
@@ -316,9 +381,15 @@ fn address(address: Option<&core::Address>, scope: &Scope<'_>) -> Option<Endpoin
 /// The criteria of a `match`.
 pub fn criteria(fields: Option<&carbyne_protos::prost_types::Struct>) -> TransportMatch {
     let object = fields.map(json::struct_to_json);
-    let entries = object.as_ref().and_then(Value::as_object).into_iter().flatten();
+    let entries = object
+        .as_ref()
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
     TransportMatch {
-        criteria: entries.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        criteria: entries
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
     }
 }
 
@@ -331,7 +402,10 @@ mod tests {
     #[test]
     fn workloads() {
         let workload = Workload::parse("portal-7;data-platform;portal;v1;Kubernetes");
-        assert_eq!((&*workload.name, &*workload.namespace, &*workload.cluster), ("portal-7", "data-platform", "Kubernetes"));
+        assert_eq!(
+            (&*workload.name, &*workload.namespace, &*workload.cluster),
+            ("portal-7", "data-platform", "Kubernetes")
+        );
         assert_eq!(&*Workload::parse(";;;;Kubernetes").cluster, "Kubernetes");
         assert_eq!(Workload::parse(""), Workload::default());
     }
@@ -339,10 +413,16 @@ mod tests {
     #[test]
     fn the_first_transport_that_wants_an_endpoint_takes_it() {
         let wanted = |criteria: &[(&str, &str)]| TransportMatch {
-            criteria: criteria.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect(),
+            criteria: criteria
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), Value::from(*value)))
+                .collect(),
         };
         let transports = [wanted(&[("tlsMode", "istio")]), wanted(&[])];
-        let facts = |metadata: Value| EndpointFacts { metadata: Some(Arc::new(metadata)), workload: None };
+        let facts = |metadata: Value| EndpointFacts {
+            metadata: Some(Arc::new(metadata)),
+            workload: None,
+        };
         let mtls = facts(serde_json::json!({ MATCH: {"tlsMode": "istio"} }));
         let other = facts(serde_json::json!({ MATCH: {"tlsMode": "other"} }));
         assert_eq!(mtls.transport(&transports, 9), 0);

@@ -6,6 +6,7 @@ use carbyne_engine::tls::{PlanError as TlsPlanError, SecretError};
 
 use crate::live::chain::Conflict;
 use crate::live::matcher::{PatternError, TemplateError};
+use crate::observe::format::FormatError;
 
 /// A resource that cannot be applied, with everything that is wrong with it. Its text is what the control plane gets to read in a NACK.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +41,9 @@ pub enum Fault {
         /// The system's words.
         reason: String,
     },
+    /// A text with operators that does not compile.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// Bytes that are not the message they should be.
     #[error("malformed: {0}")]
     Malformed(String),

@@ -23,11 +23,10 @@ use super::http::HttpPlan;
 use super::scope::Scope;
 use super::tcp::TcpPlan;
 use super::undecoded::is_known;
-use crate::filter::fault::FaultFilter;
 use crate::filter::http::compile_route;
-use crate::filter::local_ratelimit::LocalRateLimitFilter;
 use crate::filter::planned::Planned;
 use crate::filter::rbac::RbacFilter;
+use crate::filter::{HttpFilter, UnknownFilter};
 use crate::live::route::FilterConfig;
 
 /// A filter of an HTTP connection manager.
@@ -48,28 +47,18 @@ pub enum HttpFilterKind {
     Alpn(Arc<alpn::FilterConfig>),
     /// Compression of responses.
     Compressor(Arc<wire::compressor::v3::Compressor>),
-    /// Cross-origin requests.
-    Cors(Arc<wire::cors::v3::Cors>),
-    /// Asks an external service.
-    ExtAuthz(Arc<wire::ext_authz::v3::ExtAuthz>),
-    /// Delays and aborts.
-    Fault(Arc<wire::fault::v3::HttpFault>),
     /// Counts gRPC messages.
     GrpcStats(Arc<wire::grpc_stats::v3::FilterConfig>),
-    /// Verifies JSON Web Tokens.
-    JwtAuthn(Arc<wire::jwt_authn::v3::JwtAuthentication>),
-    /// A rate limit of this process.
-    LocalRateLimit(Arc<wire::local_ratelimit::v3::LocalRateLimit>),
     /// Metadata exchange over headers.
     PeerMetadata(Arc<peer_metadata::Config>),
-    /// Access rules.
-    Rbac(Arc<wire::rbac::v3::Rbac>),
     /// It guards or may guard, and is not served or not understood: 503, with the reason in the log.
     Refuse(Arc<str>),
     /// Forwards; the last one.
     Router(Arc<wire::router::v3::Router>),
     /// Istio's standard metrics.
     Stats(Arc<stats::PluginConfig>),
+    /// Judges, changes, delays or refuses requests: access rules, tokens, limits, faults, …
+    Traffic(Arc<HttpFilter>),
 }
 
 /// A filter of a filter chain.
@@ -107,7 +96,9 @@ pub fn http_filters(filters: &[manager::HttpFilter], scope: &Scope<'_>) -> Vec<H
             scope.field("name").missing();
         }
         if planned.iter().any(|held| *held.name == *filter.name) && is_terminal(filter) {
-            scope.field("name").reject(Fault::Duplicate(filter.name.clone()));
+            scope
+                .field("name")
+                .reject(Fault::Duplicate(filter.name.clone()));
         }
         if let Some(kind) = http_filter(filter, &scope) {
             planned.push(HttpFilterPlan {
@@ -119,11 +110,15 @@ pub fn http_filters(filters: &[manager::HttpFilter], scope: &Scope<'_>) -> Vec<H
     }
     match filters.last() {
         None => scope.field("http_filters").missing(),
-        Some(last) if !is_terminal(last) => scope.item("http_filters", filters.len() - 1).reject(Fault::Words("the last filter has to be the router")),
+        Some(last) if !is_terminal(last) => scope
+            .item("http_filters", filters.len() - 1)
+            .reject(Fault::Words("the last filter has to be the router")),
         Some(_) => {}
     }
     if let Some(early) = filters.iter().rev().skip(1).rev().position(is_terminal) {
-        scope.item("http_filters", early).reject(Fault::Words("the router has to be the last filter"));
+        scope
+            .item("http_filters", early)
+            .reject(Fault::Words("the router has to be the last filter"));
     }
     planned
 }
@@ -139,9 +134,15 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
     let config = match &filter.config_type {
         Some(manager::http_filter::ConfigType::TypedConfig(config)) => config,
         Some(manager::http_filter::ConfigType::ConfigDiscovery(_)) => {
-            return left_out(filter, &scope.field("config_discovery"), "filters by discovery are not served");
+            return left_out(
+                filter,
+                &scope.field("config_discovery"),
+                "filters by discovery are not served",
+            );
         }
-        None if filter.name == "envoy.filters.http.router" => return Some(HttpFilterKind::Router(Arc::default())),
+        None if filter.name == "envoy.filters.http.router" => {
+            return Some(HttpFilterKind::Router(Arc::default()));
+        }
         None => {
             scope.field("typed_config").missing();
             return left_out(filter, scope, "its message was not decoded");
@@ -164,32 +165,15 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
     {
         return Some(HttpFilterKind::Refuse(doubt));
     }
-    // Read once here, so that what is wrong with them is refused by its place in the resource.
-    macro_rules! checked {
-        ($($message:ty => $variant:ident by $plan:path),* $(,)?) => {
-            $(if unwrapped.is::<$message>() {
-                let Some(message) = decode::<$message>(&unwrapped, &scope) else {
-                    return left_out(filter, &scope, "its message cannot be read");
-                };
-                return match $plan(&message, &scope)? {
-                    Planned::Serves(_) => Some(HttpFilterKind::$variant(message)),
-                    Planned::Refuses(refuse) => Some(HttpFilterKind::Refuse(refuse.reason)),
-                };
-            })*
-        };
+    match HttpFilter::plan(&unwrapped, &scope) {
+        Ok(Some(HttpFilter::Refuse(refuse))) => return Some(HttpFilterKind::Refuse(refuse.reason)),
+        Ok(planned) => return planned.map(Arc::new).map(HttpFilterKind::Traffic),
+        Err(UnknownFilter) => {}
     }
-    checked!(
-        wire::fault::v3::HttpFault => Fault by FaultFilter::plan,
-        wire::local_ratelimit::v3::LocalRateLimit => LocalRateLimit by LocalRateLimitFilter::plan,
-        wire::rbac::v3::Rbac => Rbac by RbacFilter::plan,
-    );
     dispatch!(
         alpn::FilterConfig => Alpn,
         wire::compressor::v3::Compressor => Compressor,
-        wire::cors::v3::Cors => Cors,
-        wire::ext_authz::v3::ExtAuthz => ExtAuthz,
         wire::grpc_stats::v3::FilterConfig => GrpcStats,
-        wire::jwt_authn::v3::JwtAuthentication => JwtAuthn,
         peer_metadata::Config => PeerMetadata,
         wire::router::v3::Router => Router,
         stats::PluginConfig => Stats,
@@ -198,9 +182,15 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
 }
 
 /// A filter that is not served: nothing where it guards nothing, else the mark to refuse.
-fn left_out(filter: &manager::HttpFilter, scope: &Scope<'_>, words: &str) -> Option<HttpFilterKind> {
+fn left_out(
+    filter: &manager::HttpFilter,
+    scope: &Scope<'_>,
+    words: &str,
+) -> Option<HttpFilterKind> {
     let harmless = match &filter.config_type {
-        Some(manager::http_filter::ConfigType::TypedConfig(config)) => HARMLESS.contains(&type_name(&config.type_url)),
+        Some(manager::http_filter::ConfigType::TypedConfig(config)) => {
+            HARMLESS.contains(&type_name(&config.type_url))
+        }
         _ => false,
     };
     // Optional filters are ones that their author can do without; disabled ones run only where a route says so, which is looked at there.
@@ -227,7 +217,9 @@ pub fn network_filters(filters: &[listener::Filter], scope: &Scope<'_>) -> Vec<N
     let last = filters.len().saturating_sub(1);
     for (index, filter) in filters.iter().enumerate() {
         if is_terminal_network(filter) && index != last {
-            scope.item("filters", index).reject(Fault::Words("it has to be the last filter"));
+            scope
+                .item("filters", index)
+                .reject(Fault::Words("it has to be the last filter"));
         }
     }
     planned
@@ -247,11 +239,17 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
     let config = match &filter.config_type {
         Some(listener::filter::ConfigType::TypedConfig(config)) => config,
         Some(listener::filter::ConfigType::ConfigDiscovery(_)) => {
-            return Some(NetworkFilterKind::Refuse(scope.field("config_discovery").refuse("filters by discovery are not served")));
+            return Some(NetworkFilterKind::Refuse(
+                scope
+                    .field("config_discovery")
+                    .refuse("filters by discovery are not served"),
+            ));
         }
         None => {
             scope.field("typed_config").missing();
-            return Some(NetworkFilterKind::Refuse(scope.refuse("its message was not decoded")));
+            return Some(NetworkFilterKind::Refuse(
+                scope.refuse("its message was not decoded"),
+            ));
         }
     };
     let scope = scope.field("typed_config");
@@ -267,14 +265,20 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
     }
     if unwrapped.is::<HttpConnectionManager>() {
         let message = decode::<HttpConnectionManager>(&unwrapped, &scope)?;
-        return super::http::plan(&message, &scope).map(Arc::new).map(NetworkFilterKind::Http);
+        return super::http::plan(&message, &scope)
+            .map(Arc::new)
+            .map(NetworkFilterKind::Http);
     }
     if unwrapped.is::<TcpProxy>() {
         let message = decode::<TcpProxy>(&unwrapped, &scope)?;
-        return super::tcp::plan(&message, &scope).map(Arc::new).map(NetworkFilterKind::Tcp);
+        return super::tcp::plan(&message, &scope)
+            .map(Arc::new)
+            .map(NetworkFilterKind::Tcp);
     }
     if unwrapped.is::<MetadataExchange>() {
-        return decode(&unwrapped, &scope).map(NetworkFilterKind::MetadataExchange).or_else(|| refuse("its message cannot be read"));
+        return decode(&unwrapped, &scope)
+            .map(NetworkFilterKind::MetadataExchange)
+            .or_else(|| refuse("its message cannot be read"));
     }
     if unwrapped.is::<network_rbac::Rbac>() {
         let Some(message) = decode::<network_rbac::Rbac>(&unwrapped, &scope) else {
@@ -286,7 +290,9 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
         };
     }
     if unwrapped.is::<stats::PluginConfig>() {
-        return decode(&unwrapped, &scope).map(NetworkFilterKind::Stats).or_else(|| refuse("its message cannot be read"));
+        return decode(&unwrapped, &scope)
+            .map(NetworkFilterKind::Stats)
+            .or_else(|| refuse("its message cannot be read"));
     }
     let words = format!("{name} is not served");
     if HARMLESS.contains(&name) {
@@ -299,18 +305,20 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
 /// A filter's configuration for a route, a virtual host, a table or a weighted cluster.
 pub fn per_route(config: &Any, disabled: bool, scope: &Scope<'_>) -> FilterConfig {
     let unwrapped = Unwrapped::of(config);
-    let name = unwrapped.as_ref().map_or("", |unwrapped| unwrapped.type_name.as_str());
+    let name = unwrapped
+        .as_ref()
+        .map_or("", |unwrapped| unwrapped.type_name.as_str());
     let known = is_guard(name) || HARMLESS_ON_ROUTES.contains(&name);
     let (compiled, refuse) = match (disabled, known) {
         // What a filter is told that does not run does not matter.
         (true, _) => (None, None),
-        (false, false) => (None, Some(scope.refuse(format!("{name} is not served on routes")))),
+        (false, false) => (
+            None,
+            Some(scope.refuse(format!("{name} is not served on routes"))),
+        ),
         (false, true) => match scope.doubt().filter(|_| is_guard(name)) {
             Some(doubt) => (None, Some(doubt)),
-            None => match compile_route(name, config, scope) {
-                Ok(compiled) => (compiled, None),
-                Err(reason) => (None, Some(reason)),
-            },
+            None => (compile_route(config, scope), None),
         },
     };
     FilterConfig {
@@ -323,7 +331,10 @@ pub fn per_route(config: &Any, disabled: bool, scope: &Scope<'_>) -> FilterConfi
 }
 
 /// Decodes a message. One that its type's own bytes do not fit is refused; a `TypedStruct` that does not fit is nothing, and has a finding.
-pub fn decode<M: Message + Name + Default>(unwrapped: &Unwrapped<'_>, scope: &Scope<'_>) -> Option<Arc<M>> {
+pub fn decode<M: Message + Name + Default>(
+    unwrapped: &Unwrapped<'_>,
+    scope: &Scope<'_>,
+) -> Option<Arc<M>> {
     match unwrapped.decode::<M>() {
         Ok(message) => Some(Arc::new(message)),
         Err(carbyne_protos::any::AnyError::Struct { .. }) => None,
@@ -341,13 +352,19 @@ fn is_guard(name: &str) -> bool {
 
 /// Whether a filter of this type may be left out.
 pub fn is_harmless(config: &Any) -> bool {
-    Unwrapped::of(config).is_ok_and(|unwrapped| HARMLESS.contains(&unwrapped.type_name.as_str()) && is_known(&unwrapped.type_name))
+    Unwrapped::of(config).is_ok_and(|unwrapped| {
+        HARMLESS.contains(&unwrapped.type_name.as_str()) && is_known(&unwrapped.type_name)
+    })
 }
 
 /// Guards that are served, with what they are told on routes.
-pub const GUARDS: [&str; 9] = [
+pub const GUARDS: [&str; 13] = [
+    "envoy.extensions.filters.http.buffer.v3.Buffer",
+    "envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
     "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
     "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+    "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+    "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute",
     "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
     "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
     "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",

@@ -1,29 +1,36 @@
 //! HTTP connection manager.
+//!
+//! | file | what it plans |
+//! |---|---|
+//! | here | filters, routes, how requests become canonical |
+//! | [`codec`] | settings of the two codecs |
+//! | [`parts`] | limits, what is told of the client, fields that are set |
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use carbyne_engine::http::canonical::{EscapedSlashes, Policy, StripPort, Underscores};
-use carbyne_protos::any::decode_config;
 use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
-use carbyne_protos::envoy::config::core::v3 as core;
 use carbyne_protos::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
-use carbyne_protos::envoy::config::core::v3::http1_protocol_options::header_key_format::HeaderFormat;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3 as wire;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     self as manager, CodecType, ForwardClientCertDetails, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation, StripPortMode,
     Tracing,
 };
-use carbyne_protos::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
 use http::HeaderValue;
 
-use super::error::Fault;
 use super::filter::{HttpFilterKind, HttpFilterPlan, http_filters};
+use super::route;
 use super::scope::Scope;
 use super::value::{self, ResourceSource};
-use super::{matcher, route};
 use crate::live::matcher::{Cidr, StringMatcher};
 use crate::live::route::RouteTable;
+
+pub mod codec;
+mod parts;
+
+pub use self::codec::{http1, http2};
+use self::parts::{client, fields, limits};
 
 /// A planned connection manager. Times are `None` where there is no limit.
 #[derive(Debug)]
@@ -237,7 +244,9 @@ pub fn plan(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> Option<
         Ok(CodecType::Http1) => Codec::Http1,
         Ok(CodecType::Http2) => Codec::Http2,
         Ok(CodecType::Http3) | Err(_) => {
-            scope.field("codec_type").out_of_range(message.codec_type, "AUTO, HTTP1 or HTTP2 (0 to 2)");
+            scope
+                .field("codec_type")
+                .out_of_range(message.codec_type, "AUTO, HTTP1 or HTTP2 (0 to 2)");
             return None;
         }
     };
@@ -259,22 +268,38 @@ pub fn plan(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> Option<
         filters,
         routes,
         canonical,
-        http1: http1(message.http_protocol_options.as_ref(), &scope.field("http_protocol_options")),
-        http2: http2(message.http2_protocol_options.as_ref(), &scope.field("http2_protocol_options")),
+        http1: http1(
+            message.http_protocol_options.as_ref(),
+            &scope.field("http_protocol_options"),
+        ),
+        http2: http2(
+            message.http2_protocol_options.as_ref(),
+            &scope.field("http2_protocol_options"),
+        ),
         limits: limits(message, scope),
         client: client(message, scope),
         fields: fields(message, scope)?,
         tracing: message.tracing.clone().map(Arc::new),
         access_log: message.access_log.as_slice().into(),
-        access_log_options: message.access_log_options.clone(),
-        upgrades: upgrades.map(|upgrade| (upgrade.upgrade_type.to_ascii_lowercase().into(), upgrade.enabled.unwrap_or(true))).collect(),
+        access_log_options: message.access_log_options,
+        upgrades: upgrades
+            .map(|upgrade| {
+                (
+                    upgrade.upgrade_type.to_ascii_lowercase().into(),
+                    upgrade.enabled.unwrap_or(true),
+                )
+            })
+            .collect(),
         local_reply: message.local_reply_config.clone().map(Arc::new),
         refuse,
     })
 }
 
 /// The routes, or why requests have to be refused.
-fn routes(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> Option<(RouteSource, Option<Arc<str>>)> {
+fn routes(
+    message: &wire::HttpConnectionManager,
+    scope: &Scope<'_>,
+) -> Option<(RouteSource, Option<Arc<str>>)> {
     let nothing = || RouteSource::Inline(Arc::new(RouteTable::new(Arc::from(""), false)));
     match &message.route_specifier {
         Some(RouteSpecifier::Rds(rds)) => {
@@ -282,7 +307,8 @@ fn routes(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> Option<(R
             if rds.route_config_name.is_empty() {
                 scope.field("route_config_name").missing();
             }
-            let source = value::config_source(rds.config_source.as_ref(), &scope.field("config_source"))?;
+            let source =
+                value::config_source(rds.config_source.as_ref(), &scope.field("config_source"))?;
             let name = Arc::from(rds.route_config_name.as_str());
             Some((RouteSource::Discovery { name, source }, None))
         }
@@ -290,7 +316,14 @@ fn routes(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> Option<(R
             let table = route::plan(configuration, &scope.field("route_config"))?;
             Some((RouteSource::Inline(table), None))
         }
-        Some(RouteSpecifier::ScopedRoutes(_)) => Some((nothing(), Some(scope.field("scoped_routes").refuse("scoped routes are not served")))),
+        Some(RouteSpecifier::ScopedRoutes(_)) => Some((
+            nothing(),
+            Some(
+                scope
+                    .field("scoped_routes")
+                    .refuse("scoped routes are not served"),
+            ),
+        )),
         None => {
             scope.field("route_specifier").missing();
             Some((nothing(), Some(Arc::from("the routes were not decoded"))))
@@ -299,32 +332,56 @@ fn routes(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> Option<(R
 }
 
 /// How paths and hosts become canonical. What access rules compare depends on it, so nothing of it may be passed over.
-fn canonical(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> (Policy, Option<Arc<str>>) {
+fn canonical(
+    message: &wire::HttpConnectionManager,
+    scope: &Scope<'_>,
+) -> (Policy, Option<Arc<str>>) {
     let mut doubt = None;
-    let escaped_slashes = match PathWithEscapedSlashesAction::try_from(message.path_with_escaped_slashes_action) {
-        Ok(PathWithEscapedSlashesAction::ImplementationSpecificDefault | PathWithEscapedSlashesAction::KeepUnchanged) => EscapedSlashes::Keep,
-        Ok(PathWithEscapedSlashesAction::RejectRequest) => EscapedSlashes::Reject,
-        Ok(PathWithEscapedSlashesAction::UnescapeAndForward) => EscapedSlashes::UnescapeAndForward,
-        Ok(PathWithEscapedSlashesAction::UnescapeAndRedirect) => EscapedSlashes::UnescapeAndRedirect,
-        Err(_) => {
-            doubt = scope.field("path_with_escaped_slashes_action").doubt();
-            EscapedSlashes::Reject
-        }
-    };
+    let escaped_slashes =
+        match PathWithEscapedSlashesAction::try_from(message.path_with_escaped_slashes_action) {
+            Ok(
+                PathWithEscapedSlashesAction::ImplementationSpecificDefault
+                | PathWithEscapedSlashesAction::KeepUnchanged,
+            ) => EscapedSlashes::Keep,
+            Ok(PathWithEscapedSlashesAction::RejectRequest) => EscapedSlashes::Reject,
+            Ok(PathWithEscapedSlashesAction::UnescapeAndForward) => {
+                EscapedSlashes::UnescapeAndForward
+            }
+            Ok(PathWithEscapedSlashesAction::UnescapeAndRedirect) => {
+                EscapedSlashes::UnescapeAndRedirect
+            }
+            Err(_) => {
+                doubt = scope.field("path_with_escaped_slashes_action").doubt();
+                EscapedSlashes::Reject
+            }
+        };
     if message.path_normalization_options.is_some() {
-        doubt = Some(scope.field("path_normalization_options").refuse("path transformations are not served"));
+        doubt = Some(
+            scope
+                .field("path_normalization_options")
+                .refuse("path transformations are not served"),
+        );
     }
-    let underscores = message.common_http_protocol_options.as_ref().map_or(0, |options| options.headers_with_underscores_action);
+    let underscores = message
+        .common_http_protocol_options
+        .as_ref()
+        .map_or(0, |options| options.headers_with_underscores_action);
     let underscores = match HeadersWithUnderscoresAction::try_from(underscores) {
         Ok(HeadersWithUnderscoresAction::Allow) => Underscores::Allow,
         Ok(HeadersWithUnderscoresAction::RejectRequest) => Underscores::Reject,
         Ok(HeadersWithUnderscoresAction::DropHeader) => Underscores::Drop,
         Err(_) => {
-            doubt = scope.field("common_http_protocol_options").field("headers_with_underscores_action").doubt();
+            doubt = scope
+                .field("common_http_protocol_options")
+                .field("headers_with_underscores_action")
+                .doubt();
             Underscores::Reject
         }
     };
-    let strip_any = matches!(message.strip_port_mode, Some(StripPortMode::StripAnyHostPort(true)));
+    let strip_any = matches!(
+        message.strip_port_mode,
+        Some(StripPortMode::StripAnyHostPort(true))
+    );
     let policy = Policy {
         normalize_path: message.normalize_path.unwrap_or(false),
         merge_slashes: message.merge_slashes,
@@ -341,143 +398,3 @@ fn canonical(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> (Polic
     };
     (policy, doubt)
 }
-
-/// HTTP/1 settings.
-pub fn http1(options: Option<&core::Http1ProtocolOptions>, scope: &Scope<'_>) -> Http1 {
-    let Some(options) = options else { return Http1::default() };
-    let format = options.header_key_format.as_ref().and_then(|format| format.header_format.as_ref());
-    let ignored = options.ignore_http_11_upgrade.iter().enumerate();
-    Http1 {
-        accept_http_10: options.accept_http_10,
-        default_host_for_http_10: (!options.default_host_for_http_10.is_empty()).then(|| Arc::from(options.default_host_for_http_10.as_str())),
-        preserve_case: matches!(format, Some(HeaderFormat::StatefulFormatter(_))),
-        proper_case: matches!(format, Some(HeaderFormat::ProperCaseWords(_))),
-        trailers: options.enable_trailers,
-        ignored_upgrades: ignored.filter_map(|(index, wanted)| matcher::string(wanted, &scope.item("ignore_http_11_upgrade", index))).collect(),
-    }
-}
-
-/// HTTP/2 settings.
-pub fn http2(options: Option<&core::Http2ProtocolOptions>, scope: &Scope<'_>) -> Http2 {
-    let Some(options) = options else { return Http2::default() };
-    let window = |value: Option<u32>, name| {
-        let bounds = 65_535..=2_147_483_647;
-        value.map(|value| value::within(Some(value), bounds, "a window of 65535 to 2147483647 bytes", 65_535, &scope.field(name)))
-    };
-    let streams = |value: u32| value::within(Some(value), 1..=2_147_483_647, "1 to 2147483647", 100, &scope.field("max_concurrent_streams"));
-    Http2 {
-        max_concurrent_streams: options.max_concurrent_streams.map(streams),
-        stream_window: window(options.initial_stream_window_size, "initial_stream_window_size"),
-        connection_window: window(options.initial_connection_window_size, "initial_connection_window_size"),
-        allow_connect: options.allow_connect,
-        keepalive: options.connection_keepalive.as_ref().map(|keepalive| {
-            let scope = scope.field("connection_keepalive");
-            if keepalive.timeout.is_none() {
-                scope.field("timeout").missing();
-            }
-            Keepalive {
-                interval: value::positive_duration(keepalive.interval.as_ref(), &scope.field("interval")),
-                timeout: value::positive_duration(keepalive.timeout.as_ref(), &scope.field("timeout")).unwrap_or(SECOND),
-                idle_interval: value::positive_duration(keepalive.connection_idle_interval.as_ref(), &scope.field("connection_idle_interval")),
-            }
-        }),
-    }
-}
-
-fn limits(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> HttpLimits {
-    let common = message.common_http_protocol_options.unwrap_or_default();
-    let common_scope = scope.field("common_http_protocol_options");
-    let time = |value: Option<&carbyne_protos::prost_types::Duration>, name, default| value::limit(value, default, &scope.field(name));
-    HttpLimits {
-        idle: value::limit(common.idle_timeout.as_ref(), Some(HOUR), &common_scope.field("idle_timeout")),
-        max_connection: value::limit(common.max_connection_duration.as_ref(), None, &common_scope.field("max_connection_duration")),
-        max_requests: common.max_requests_per_connection.filter(|requests| *requests > 0),
-        stream_idle: time(message.stream_idle_timeout.as_ref(), "stream_idle_timeout", Some(FIVE_MINUTES)),
-        max_stream: value::limit(common.max_stream_duration.as_ref(), None, &common_scope.field("max_stream_duration")),
-        request: time(message.request_timeout.as_ref(), "request_timeout", None),
-        request_headers: time(message.request_headers_timeout.as_ref(), "request_headers_timeout", None),
-        drain: time(message.drain_timeout.as_ref(), "drain_timeout", Some(FIVE_SECONDS)).unwrap_or_default(),
-        delayed_close: time(message.delayed_close_timeout.as_ref(), "delayed_close_timeout", Some(SECOND)).unwrap_or_default(),
-        head_bytes: 1024 * value::within(message.max_request_headers_kb, 1..=8192, "1 to 8192", 60, &scope.field("max_request_headers_kb")),
-        head_fields: value::within(common.max_headers_count, 1..=u32::MAX, "1 or more", 100, &common_scope.field("max_headers_count")),
-        stream_error_only: message.stream_error_on_invalid_http_message.unwrap_or(false),
-    }
-}
-
-fn client(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> ClientRules {
-    let details = message.set_current_client_cert_details.unwrap_or_default();
-    let internal = message.internal_address_config.as_ref();
-    let ranges = internal.map_or(&[][..], |internal| &internal.cidr_ranges);
-    let forward = ForwardClientCertDetails::try_from(message.forward_client_cert_details);
-    if forward.is_err() {
-        let expected = "a way to forward certificates (0 to 4)";
-        scope.field("forward_client_cert_details").out_of_range(message.forward_client_cert_details, expected);
-    }
-    ClientRules {
-        use_remote_address: message.use_remote_address.unwrap_or(false),
-        trusted_hops: message.xff_num_trusted_hops,
-        skip_forwarded_for: message.skip_xff_append,
-        internal: value::cidrs(ranges, "cidr_ranges", &scope.field("internal_address_config")).into(),
-        internal_unix: internal.is_some_and(|internal| internal.unix_sockets),
-        forward_certificate: forward.unwrap_or(ForwardClientCertDetails::Sanitize),
-        certificate_details: CertificateDetails {
-            subject: details.subject.unwrap_or(false),
-            cert: details.cert,
-            chain: details.chain,
-            dns: details.dns,
-            uri: details.uri,
-        },
-        append_forwarded_port: message.append_x_forwarded_port,
-        ipv4_as_ipv6: message.represent_ipv4_remote_address_as_ipv4_mapped_ipv6,
-    }
-}
-
-fn fields(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> Option<FieldRules> {
-    let server = ServerHeaderTransformation::try_from(message.server_header_transformation);
-    if server.is_err() {
-        let found = message.server_header_transformation;
-        scope.field("server_header_transformation").out_of_range(found, "OVERWRITE, APPEND_IF_ABSENT or PASS_THROUGH (0 to 2)");
-    }
-    let text = |value: &str, default: &'static str, name: &'static str| {
-        let value = if value.is_empty() { default } else { value };
-        scope
-            .field(name)
-            .take(HeaderValue::from_str(value).map_err(|_| Fault::Words("holds bytes that do not belong into a field")))
-    };
-    let request_id = message.request_id_extension.as_ref().and_then(|extension| extension.typed_config.as_ref());
-    let uuid = match request_id {
-        Some(config) => decode_config::<UuidRequestIdConfig>(config).unwrap_or_else(|_| {
-            scope.field("request_id_extension").note("only UUIDs are served");
-            UuidRequestIdConfig::default()
-        }),
-        None => UuidRequestIdConfig::default(),
-    };
-    let scheme = message.scheme_header_transformation.as_ref();
-    let overwrite = scheme.and_then(|scheme| scheme.transformation.as_ref()).map(|transformation| {
-        use core::scheme_header_transformation::Transformation::SchemeToOverwrite;
-        let SchemeToOverwrite(scheme) = transformation;
-        scheme == "https"
-    });
-    Some(FieldRules {
-        server_name: text(&message.server_name, "envoy", "server_name")?,
-        server: server.unwrap_or(ServerHeaderTransformation::Overwrite),
-        via: match message.via.as_str() {
-            "" => None,
-            via => Some(text(via, "", "via")?),
-        },
-        generate_request_id: message.generate_request_id.unwrap_or(true),
-        preserve_external_request_id: message.preserve_external_request_id,
-        request_id_in_response: message.always_set_request_id_in_response,
-        pack_trace_reason: uuid.pack_trace_reason.unwrap_or(true),
-        sample_by_request_id: uuid.use_request_id_for_trace_sampling.unwrap_or(true),
-        proxy_100_continue: message.proxy_100_continue,
-        scheme: overwrite,
-        scheme_of_upstream: scheme.is_some_and(|scheme| scheme.match_upstream),
-        add_user_agent: message.add_user_agent.unwrap_or(false),
-    })
-}
-
-const SECOND: Duration = Duration::from_secs(1);
-const FIVE_SECONDS: Duration = Duration::from_secs(5);
-const FIVE_MINUTES: Duration = Duration::from_secs(300);
-const HOUR: Duration = Duration::from_secs(3600);

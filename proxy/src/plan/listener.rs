@@ -135,25 +135,59 @@ impl Predicate {
 pub fn plan(message: &wire::Listener, scope: &Scope<'_>) -> Option<ListenerPlan> {
     let address = value::address(message.address.as_ref(), &scope.field("address"));
     let additional = message.additional_addresses.iter().enumerate();
-    let additional = additional.filter_map(|(index, more)| value::address(more.address.as_ref(), &scope.item("additional_addresses", index).field("address")));
+    let additional = additional.filter_map(|(index, more)| {
+        value::address(
+            more.address.as_ref(),
+            &scope.item("additional_addresses", index).field("address"),
+        )
+    });
     let additional_addresses = additional.collect();
     let (filters, refuse) = listener_filters(&message.listener_filters, scope);
     let (table, chains) = chains(message, scope);
     if message.udp_listener_config.is_some() {
-        scope.field("udp_listener_config").reject(Fault::Words("UDP (HTTP/3) is not served"));
+        scope
+            .field("udp_listener_config")
+            .reject(Fault::Words("UDP (HTTP/3) is not served"));
     }
     if message.listener_specifier.is_some() {
-        scope.field("internal_listener").reject(Fault::Words("internal listeners are not served"));
+        scope
+            .field("internal_listener")
+            .reject(Fault::Words("internal listeners are not served"));
     }
     let refuse = refuse
-        .or_else(|| message.filter_chain_matcher.is_some().then(|| scope.field("filter_chain_matcher").refuse("matcher trees are not served")))
-        .or_else(|| message.fcds_config.is_some().then(|| scope.field("fcds_config").refuse("filter chains by discovery are not served")));
-    let balance = message.connection_balance_config.as_ref().and_then(|config| config.balance_type.as_ref());
-    let bound = message.bind_to_port.or_else(|| message.deprecated_v1.and_then(|old| old.bind_to_port));
-    let pipe_mode = message.address.as_ref().and_then(|address| address.address.as_ref()).and_then(|address| match address {
-        carbyne_protos::envoy::config::core::v3::address::Address::Pipe(pipe) if pipe.mode != 0 => Some(pipe.mode),
-        _ => None,
-    });
+        .or_else(|| {
+            message.filter_chain_matcher.is_some().then(|| {
+                scope
+                    .field("filter_chain_matcher")
+                    .refuse("matcher trees are not served")
+            })
+        })
+        .or_else(|| {
+            message.fcds_config.is_some().then(|| {
+                scope
+                    .field("fcds_config")
+                    .refuse("filter chains by discovery are not served")
+            })
+        });
+    let balance = message
+        .connection_balance_config
+        .as_ref()
+        .and_then(|config| config.balance_type.as_ref());
+    let bound = message
+        .bind_to_port
+        .or_else(|| message.deprecated_v1.and_then(|old| old.bind_to_port));
+    let pipe_mode = message
+        .address
+        .as_ref()
+        .and_then(|address| address.address.as_ref())
+        .and_then(|address| match address {
+            carbyne_protos::envoy::config::core::v3::address::Address::Pipe(pipe)
+                if pipe.mode != 0 =>
+            {
+                Some(pipe.mode)
+            }
+            _ => None,
+        });
     Some(ListenerPlan {
         name: Arc::from(message.name.as_str()),
         stat_prefix: Arc::from(message.stat_prefix.as_str()),
@@ -163,7 +197,11 @@ pub fn plan(message: &wire::Listener, scope: &Scope<'_>) -> Option<ListenerPlan>
         use_original_dst: message.use_original_dst.unwrap_or(false),
         direction: TrafficDirection::try_from(message.traffic_direction).unwrap_or_default(),
         filters,
-        filters_timeout: value::limit(message.listener_filters_timeout.as_ref(), Some(FIFTEEN_SECONDS), &scope.field("listener_filters_timeout")),
+        filters_timeout: value::limit(
+            message.listener_filters_timeout.as_ref(),
+            Some(FIFTEEN_SECONDS),
+            &scope.field("listener_filters_timeout"),
+        ),
         continue_on_timeout: message.continue_on_listener_filters_timeout,
         table: table?,
         chains,
@@ -176,7 +214,9 @@ pub fn plan(message: &wire::Listener, scope: &Scope<'_>) -> Option<ListenerPlan>
         backlog: message.tcp_backlog_size,
         socket_mode: pipe_mode,
         ipv4_compat: ipv4_compat(message),
-        accepts_per_event: message.max_connections_to_accept_per_socket_event.filter(|accepts| *accepts > 0),
+        accepts_per_event: message
+            .max_connections_to_accept_per_socket_event
+            .filter(|accepts| *accepts > 0),
         metadata: value::metadata(message.metadata.as_ref()),
         refuse,
     })
@@ -210,16 +250,28 @@ fn chains(message: &wire::Listener, scope: &Scope<'_>) -> (Option<ChainTable>, V
         scope.field("filter_chains").missing();
     }
     // Numbers in a conflict are those of the message only if no chain was left out.
-    let table = if complete { scope.field("filter_chains").take(ChainTable::new(&matches, default)) } else { None };
+    let table = if complete {
+        scope
+            .field("filter_chains")
+            .take(ChainTable::new(&matches, default))
+    } else {
+        None
+    };
     (table, chains)
 }
 
-fn listener_filters(wanted: &[wire::ListenerFilter], scope: &Scope<'_>) -> (Vec<ListenerFilterPlan>, Option<Arc<str>>) {
+fn listener_filters(
+    wanted: &[wire::ListenerFilter],
+    scope: &Scope<'_>,
+) -> (Vec<ListenerFilterPlan>, Option<Arc<str>>) {
     let mut planned = Vec::new();
     let mut refuse = None;
     for (index, filter) in wanted.iter().enumerate() {
         let scope = scope.item("listener_filters", index);
-        let disabled = filter.filter_disabled.as_ref().map(|rule| predicate(rule, &scope.field("filter_disabled")));
+        let disabled = filter
+            .filter_disabled
+            .as_ref()
+            .map(|rule| predicate(rule, &scope.field("filter_disabled")));
         match listener_filter(filter, &scope) {
             Ok(kind) => planned.push(ListenerFilterPlan {
                 name: Arc::from(filter.name.as_str()),
@@ -233,11 +285,16 @@ fn listener_filters(wanted: &[wire::ListenerFilter], scope: &Scope<'_>) -> (Vec<
     (planned, refuse)
 }
 
-fn listener_filter(filter: &wire::ListenerFilter, scope: &Scope<'_>) -> Result<ListenerFilterKind, Arc<str>> {
+fn listener_filter(
+    filter: &wire::ListenerFilter,
+    scope: &Scope<'_>,
+) -> Result<ListenerFilterKind, Arc<str>> {
     let config = match &filter.config_type {
         Some(wire::listener_filter::ConfigType::TypedConfig(config)) => config,
         Some(wire::listener_filter::ConfigType::ConfigDiscovery(_)) => {
-            return Err(scope.field("config_discovery").refuse("listener filters by discovery are not served"));
+            return Err(scope
+                .field("config_discovery")
+                .refuse("listener filters by discovery are not served"));
         }
         None => {
             scope.field("typed_config").missing();
@@ -250,10 +307,15 @@ fn listener_filter(filter: &wire::ListenerFilter, scope: &Scope<'_>) -> Result<L
     };
     let unreadable = || scope.refuse("its message cannot be read");
     Ok(match unwrapped.type_name.as_str() {
-        "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector" => ListenerFilterKind::HttpInspector,
-        "envoy.extensions.filters.listener.original_dst.v3.OriginalDst" => ListenerFilterKind::OriginalDst,
+        "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector" => {
+            ListenerFilterKind::HttpInspector
+        }
+        "envoy.extensions.filters.listener.original_dst.v3.OriginalDst" => {
+            ListenerFilterKind::OriginalDst
+        }
         "envoy.extensions.filters.listener.original_src.v3.OriginalSrc" => {
-            let message = decode::<filters::original_src::v3::OriginalSrc>(&unwrapped, &scope).ok_or_else(unreadable)?;
+            let message = decode::<filters::original_src::v3::OriginalSrc>(&unwrapped, &scope)
+                .ok_or_else(unreadable)?;
             ListenerFilterKind::OriginalSrc {
                 mark: message.mark,
                 bind_port: message.bind_port,
@@ -262,27 +324,43 @@ fn listener_filter(filter: &wire::ListenerFilter, scope: &Scope<'_>) -> Result<L
         "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol" => {
             ListenerFilterKind::ProxyProtocol(decode(&unwrapped, &scope).ok_or_else(unreadable)?)
         }
-        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" => ListenerFilterKind::TlsInspector,
+        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" => {
+            ListenerFilterKind::TlsInspector
+        }
         name => return Err(scope.refuse(format!("{name} is not served"))),
     })
 }
 
-fn predicate(rule: &wire::ListenerFilterChainMatchPredicate, scope: &Scope<'_>) -> Option<Predicate> {
-    let set = |rules: &[wire::ListenerFilterChainMatchPredicate], name| -> Option<Box<[Predicate]>> {
-        let scope = scope.field(name);
-        rules.iter().enumerate().map(|(index, rule)| predicate(rule, &scope.item("rules", index))).collect()
-    };
+fn predicate(
+    rule: &wire::ListenerFilterChainMatchPredicate,
+    scope: &Scope<'_>,
+) -> Option<Predicate> {
+    let set =
+        |rules: &[wire::ListenerFilterChainMatchPredicate], name| -> Option<Box<[Predicate]>> {
+            let scope = scope.field(name);
+            rules
+                .iter()
+                .enumerate()
+                .map(|(index, rule)| predicate(rule, &scope.item("rules", index)))
+                .collect()
+        };
     match &rule.rule {
         Some(Rule::OrMatch(rules)) => set(&rules.rules, "or_match").map(Predicate::Or),
         Some(Rule::AndMatch(rules)) => set(&rules.rules, "and_match").map(Predicate::And),
-        Some(Rule::NotMatch(rule)) => predicate(rule, &scope.field("not_match")).map(|rule| Predicate::Not(Box::new(rule))),
+        Some(Rule::NotMatch(rule)) => {
+            predicate(rule, &scope.field("not_match")).map(|rule| Predicate::Not(Box::new(rule)))
+        }
         Some(Rule::AnyMatch(value)) => Some(Predicate::Any(*value)),
         Some(Rule::DestinationPortRange(range)) => {
-            let bounds = u32::try_from(range.start).ok().zip(u32::try_from(range.end).ok());
+            let bounds = u32::try_from(range.start)
+                .ok()
+                .zip(u32::try_from(range.end).ok());
             let bounds = bounds.filter(|(start, end)| start < end && *end <= 65_536);
             if bounds.is_none() {
                 let found = format_args!("{}..{}", range.start, range.end);
-                scope.field("destination_port_range").out_of_range(found, "a range of ports");
+                scope
+                    .field("destination_port_range")
+                    .out_of_range(found, "a range of ports");
             }
             bounds.map(|(start, end)| Predicate::DestinationPort(start..end))
         }

@@ -4,12 +4,15 @@ use carbyne_protos::envoy::config::route::v3 as route;
 use carbyne_protos::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use carbyne_protos::envoy::config::route::v3::query_parameter_matcher::QueryParameterMatchSpecifier;
 use carbyne_protos::envoy::r#type::matcher::v3 as wire;
-use carbyne_protos::envoy::r#type::matcher::v3::{double_matcher, list_matcher, metadata_matcher, string_matcher, value_matcher};
+use carbyne_protos::envoy::r#type::matcher::v3::{
+    double_matcher, list_matcher, metadata_matcher, string_matcher, value_matcher,
+};
 
 use super::error::Fault;
 use super::scope::Scope;
 use crate::live::matcher::{
-    HeaderField, HeaderMatcher, HeaderRule, MetadataMatcher, Pattern, QueryMatcher, QueryRule, StringMatcher, Substitution, TextRule, ValueMatcher,
+    HeaderField, HeaderMatcher, HeaderRule, MetadataMatcher, Pattern, QueryMatcher, QueryRule,
+    StringMatcher, Substitution, TextRule, ValueMatcher,
 };
 
 /// A text matcher.
@@ -22,7 +25,9 @@ pub fn string(matcher: &wire::StringMatcher, scope: &Scope<'_>) -> Option<String
         Some(MatchPattern::SafeRegex(regex)) => TextRule::Regex(&regex.regex),
         Some(MatchPattern::Suffix(text)) => TextRule::Suffix(text),
         Some(MatchPattern::Custom(_)) => {
-            scope.field("custom").reject(Fault::Words("custom matchers are not served"));
+            scope
+                .field("custom")
+                .reject(Fault::Words("custom matchers are not served"));
             return None;
         }
         None => {
@@ -39,7 +44,10 @@ pub fn regex(matcher: &wire::RegexMatcher, scope: &Scope<'_>) -> Option<Pattern>
 }
 
 /// A search-and-replace.
-pub fn substitution(rewrite: &wire::RegexMatchAndSubstitute, scope: &Scope<'_>) -> Option<Substitution> {
+pub fn substitution(
+    rewrite: &wire::RegexMatchAndSubstitute,
+    scope: &Scope<'_>,
+) -> Option<Substitution> {
     let Some(pattern) = &rewrite.pattern else {
         scope.field("pattern").missing();
         return None;
@@ -51,21 +59,40 @@ pub fn substitution(rewrite: &wire::RegexMatchAndSubstitute, scope: &Scope<'_>) 
 pub fn header(matcher: &route::HeaderMatcher, scope: &Scope<'_>) -> Option<HeaderMatcher> {
     let field = HeaderField::parse(&matcher.name);
     if field.is_none() {
-        scope.field("name").out_of_range(format_args!("`{}`", matcher.name), "the name of a field");
+        scope
+            .field("name")
+            .out_of_range(format_args!("`{}`", matcher.name), "the name of a field");
     }
-    let text = |rule: TextRule<'_>, name| scope.field(name).take(StringMatcher::new(rule, false)).map(HeaderRule::Text);
+    let text = |rule: TextRule<'_>, name| {
+        scope
+            .field(name)
+            .take(StringMatcher::new(rule, false))
+            .map(HeaderRule::Text)
+    };
     let rule = match &matcher.header_match_specifier {
-        Some(HeaderMatchSpecifier::ContainsMatch(wanted)) => text(TextRule::Contains(wanted), "contains_match"),
-        Some(HeaderMatchSpecifier::ExactMatch(wanted)) => text(TextRule::Exact(wanted), "exact_match"),
-        Some(HeaderMatchSpecifier::PrefixMatch(wanted)) => text(TextRule::Prefix(wanted), "prefix_match"),
+        Some(HeaderMatchSpecifier::ContainsMatch(wanted)) => {
+            text(TextRule::Contains(wanted), "contains_match")
+        }
+        Some(HeaderMatchSpecifier::ExactMatch(wanted)) => {
+            text(TextRule::Exact(wanted), "exact_match")
+        }
+        Some(HeaderMatchSpecifier::PrefixMatch(wanted)) => {
+            text(TextRule::Prefix(wanted), "prefix_match")
+        }
         Some(HeaderMatchSpecifier::PresentMatch(wanted)) => Some(HeaderRule::Present(*wanted)),
         Some(HeaderMatchSpecifier::RangeMatch(range)) => Some(HeaderRule::Range {
             start: range.start,
             end: range.end,
         }),
-        Some(HeaderMatchSpecifier::SafeRegexMatch(regex)) => text(TextRule::Regex(&regex.regex), "safe_regex_match"),
-        Some(HeaderMatchSpecifier::StringMatch(matcher)) => string(matcher, &scope.field("string_match")).map(HeaderRule::Text),
-        Some(HeaderMatchSpecifier::SuffixMatch(wanted)) => text(TextRule::Suffix(wanted), "suffix_match"),
+        Some(HeaderMatchSpecifier::SafeRegexMatch(regex)) => {
+            text(TextRule::Regex(&regex.regex), "safe_regex_match")
+        }
+        Some(HeaderMatchSpecifier::StringMatch(matcher)) => {
+            string(matcher, &scope.field("string_match")).map(HeaderRule::Text)
+        }
+        Some(HeaderMatchSpecifier::SuffixMatch(wanted)) => {
+            text(TextRule::Suffix(wanted), "suffix_match")
+        }
         // Envoy: nothing said means that the field has to be there.
         None => Some(HeaderRule::Present(true)),
     };
@@ -78,7 +105,11 @@ pub fn header(matcher: &route::HeaderMatcher, scope: &Scope<'_>) -> Option<Heade
 }
 
 /// Header matchers.
-pub fn headers(matchers: &[route::HeaderMatcher], name: &'static str, scope: &Scope<'_>) -> Box<[HeaderMatcher]> {
+pub fn headers(
+    matchers: &[route::HeaderMatcher],
+    name: &'static str,
+    scope: &Scope<'_>,
+) -> Box<[HeaderMatcher]> {
     let plan = |(index, matcher)| header(matcher, &scope.item(name, index));
     matchers.iter().enumerate().filter_map(plan).collect()
 }
@@ -90,7 +121,9 @@ pub fn query(matcher: &route::QueryParameterMatcher, scope: &Scope<'_>) -> Optio
     }
     let rule = match &matcher.query_parameter_match_specifier {
         Some(QueryParameterMatchSpecifier::PresentMatch(wanted)) => QueryRule::Present(*wanted),
-        Some(QueryParameterMatchSpecifier::StringMatch(matcher)) => QueryRule::Text(string(matcher, &scope.field("string_match"))?),
+        Some(QueryParameterMatchSpecifier::StringMatch(matcher)) => {
+            QueryRule::Text(string(matcher, &scope.field("string_match"))?)
+        }
         None => QueryRule::Present(true),
     };
     Some(QueryMatcher {
@@ -107,7 +140,9 @@ pub fn metadata(matcher: &wire::MetadataMatcher, scope: &Scope<'_>) -> Option<Me
     let mut path = Vec::new();
     for (index, segment) in matcher.path.iter().enumerate() {
         match &segment.segment {
-            Some(metadata_matcher::path_segment::Segment::Key(key)) if !key.is_empty() => path.push(Box::from(key.as_str())),
+            Some(metadata_matcher::path_segment::Segment::Key(key)) if !key.is_empty() => {
+                path.push(Box::from(key.as_str()))
+            }
             _ => scope.item("path", index).field("key").missing(),
         }
     }
@@ -143,9 +178,9 @@ pub fn value(matcher: &wire::ValueMatcher, scope: &Scope<'_>) -> Option<ValueMat
             }
         },
         Some(MatchPattern::ListMatch(list)) => match &list.match_pattern {
-            Some(list_matcher::MatchPattern::OneOf(element)) => {
-                ValueMatcher::ListAny(Box::new(value(element, &scope.field("list_match").field("one_of"))?))
-            }
+            Some(list_matcher::MatchPattern::OneOf(element)) => ValueMatcher::ListAny(Box::new(
+                value(element, &scope.field("list_match").field("one_of"))?,
+            )),
             None => {
                 scope.field("list_match").missing();
                 return None;
@@ -155,10 +190,19 @@ pub fn value(matcher: &wire::ValueMatcher, scope: &Scope<'_>) -> Option<ValueMat
         Some(MatchPattern::OrMatch(alternatives)) => {
             let scope = scope.field("or_match");
             let plan = |(index, matcher)| value(matcher, &scope.item("value_matchers", index));
-            ValueMatcher::Or(alternatives.value_matchers.iter().enumerate().map(plan).collect::<Option<_>>()?)
+            ValueMatcher::Or(
+                alternatives
+                    .value_matchers
+                    .iter()
+                    .enumerate()
+                    .map(plan)
+                    .collect::<Option<_>>()?,
+            )
         }
         Some(MatchPattern::PresentMatch(wanted)) => ValueMatcher::Present(*wanted),
-        Some(MatchPattern::StringMatch(matcher)) => ValueMatcher::Text(string(matcher, &scope.field("string_match"))?),
+        Some(MatchPattern::StringMatch(matcher)) => {
+            ValueMatcher::Text(string(matcher, &scope.field("string_match"))?)
+        }
         None => {
             scope.missing();
             return None;

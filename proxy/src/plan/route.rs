@@ -54,12 +54,24 @@ pub struct Inherited<'a> {
 pub fn plan(message: &wire::RouteConfiguration, scope: &Scope<'_>) -> Option<Arc<RouteTable>> {
     let name: Arc<str> = Arc::from(message.name.as_str());
     let mut table = RouteTable::new(Arc::clone(&name), message.ignore_port_in_host_matching);
-    let request = fields::plan_shared(&message.request_headers_to_add, &message.request_headers_to_remove, "request_headers", scope);
-    let response = fields::plan_shared(&message.response_headers_to_add, &message.response_headers_to_remove, "response_headers", scope);
+    let request = fields::plan_shared(
+        &message.request_headers_to_add,
+        &message.request_headers_to_remove,
+        "request_headers",
+        scope,
+    );
+    let response = fields::plan_shared(
+        &message.response_headers_to_add,
+        &message.response_headers_to_remove,
+        "response_headers",
+        scope,
+    );
     let mut filters = Vec::new();
     entry::filter_configs(&message.typed_per_filter_config, scope, &mut filters);
     if message.vhds.is_some() {
-        scope.field("vhds").note("virtual hosts by discovery are not served");
+        scope
+            .field("vhds")
+            .note("virtual hosts by discovery are not served");
     }
     let mut hosts: rustc_hash::FxHashSet<&str> = rustc_hash::FxHashSet::default();
     for (index, host) in message.virtual_hosts.iter().enumerate() {
@@ -68,17 +80,29 @@ pub fn plan(message: &wire::RouteConfiguration, scope: &Scope<'_>) -> Option<Arc
             scope.field("name").missing();
         }
         if !hosts.insert(&host.name) {
-            scope.field("name").reject(Fault::Duplicate(host.name.clone()));
+            scope
+                .field("name")
+                .reject(Fault::Duplicate(host.name.clone()));
         }
         let inherited = Inherited {
             table: Arc::clone(&name),
             host: Arc::from(host.name.as_str()),
             request_headers: [
-                fields::plan_shared(&host.request_headers_to_add, &host.request_headers_to_remove, "request_headers", &scope),
+                fields::plan_shared(
+                    &host.request_headers_to_add,
+                    &host.request_headers_to_remove,
+                    "request_headers",
+                    &scope,
+                ),
                 request.clone(),
             ],
             response_headers: [
-                fields::plan_shared(&host.response_headers_to_add, &host.response_headers_to_remove, "response_headers", &scope),
+                fields::plan_shared(
+                    &host.response_headers_to_add,
+                    &host.response_headers_to_remove,
+                    "response_headers",
+                    &scope,
+                ),
                 response.clone(),
             ],
             most_specific_wins: message.most_specific_header_mutations_wins,
@@ -87,7 +111,9 @@ pub fn plan(message: &wire::RouteConfiguration, scope: &Scope<'_>) -> Option<Arc
                 entry::filter_configs(&host.typed_per_filter_config, &scope, &mut filters);
                 filters
             },
-            largest_body: message.max_direct_response_body_size_bytes.unwrap_or(LARGEST_BODY) as usize,
+            largest_body: message
+                .max_direct_response_body_size_bytes
+                .unwrap_or(LARGEST_BODY) as usize,
             message: host,
             configuration: message,
         };
@@ -98,13 +124,19 @@ pub fn plan(message: &wire::RouteConfiguration, scope: &Scope<'_>) -> Option<Arc
     Some(Arc::new(table))
 }
 
-fn virtual_host(host: &wire::VirtualHost, inherited: &Inherited<'_>, scope: &Scope<'_>) -> Option<VirtualHost> {
+fn virtual_host(
+    host: &wire::VirtualHost,
+    inherited: &Inherited<'_>,
+    scope: &Scope<'_>,
+) -> Option<VirtualHost> {
     let require_tls = match TlsRequirementType::try_from(host.require_tls) {
         Ok(TlsRequirementType::None) => TlsRequirement::None,
         Ok(TlsRequirementType::ExternalOnly) => TlsRequirement::External,
         Ok(TlsRequirementType::All) => TlsRequirement::All,
         Err(_) => {
-            scope.field("require_tls").out_of_range(host.require_tls, "NONE, EXTERNAL_ONLY or ALL");
+            scope
+                .field("require_tls")
+                .out_of_range(host.require_tls, "NONE, EXTERNAL_ONLY or ALL");
             return None;
         }
     };
@@ -114,23 +146,42 @@ fn virtual_host(host: &wire::VirtualHost, inherited: &Inherited<'_>, scope: &Sco
         .enumerate()
         .filter_map(|(index, route)| entry::plan(route, inherited, &scope.item("routes", index)))
         .collect();
-    Some(VirtualHost::new(Arc::clone(&inherited.host), require_tls, routes))
+    Some(VirtualHost::new(
+        Arc::clone(&inherited.host),
+        require_tls,
+        routes,
+    ))
 }
 
-fn domains(table: &mut RouteTable, planned: VirtualHost, host: &wire::VirtualHost, scope: &Scope<'_>) {
+fn domains(
+    table: &mut RouteTable,
+    planned: VirtualHost,
+    host: &wire::VirtualHost,
+    scope: &Scope<'_>,
+) {
     if host.domains.is_empty() {
         scope.field("domains").missing();
     }
     for domain in table.add(planned, &host.domains) {
-        scope.field("domains").reject(Fault::Duplicate(domain.to_owned()));
+        scope
+            .field("domains")
+            .reject(Fault::Duplicate(domain.to_owned()));
     }
 }
 
 impl Inherited<'_> {
     /// Operations in the order of application: the route's own first, or last where the most specific shall win.
-    fn ordered(&self, own: Option<Arc<HeaderOperations>>, rest: &[Option<Arc<HeaderOperations>>; 2]) -> SmallVec<[Arc<HeaderOperations>; 3]> {
+    fn ordered(
+        &self,
+        own: Option<Arc<HeaderOperations>>,
+        rest: &[Option<Arc<HeaderOperations>>; 2],
+    ) -> SmallVec<[Arc<HeaderOperations>; 3]> {
         let [host, table] = rest.clone();
-        let levels = if self.most_specific_wins { [table, host, own] } else { [own, host, table] };
+        let levels = if self.most_specific_wins {
+            [table, host, own]
+        } else {
+            [own, host, table]
+        };
         levels.into_iter().flatten().collect()
     }
 }

@@ -27,7 +27,7 @@ pub struct Scope<'a> {
 
 #[derive(Clone, Copy, Debug)]
 struct Path<'a> {
-    parent: Option<&'a Path<'a>>,
+    parent: Option<&'a Self>,
     step: Step<'a>,
 }
 
@@ -142,7 +142,8 @@ impl<'a> Scope<'a> {
         let here = self.path.to_string();
         let above = self.path.parent.map(ToString::to_string);
         let undecoded = |finding: &Finding| {
-            !matches!(finding.what, What::NotServed(_) | What::Words(_)) && (finding.path == here || Some(&finding.path) == above.as_ref())
+            !matches!(finding.what, What::NotServed(_) | What::Words(_))
+                && (finding.path == here || Some(&finding.path) == above.as_ref())
         };
         if !self.room.surveyed.iter().any(undecoded) {
             self.reject(Fault::Missing);
@@ -184,11 +185,19 @@ impl<'a> Scope<'a> {
             return None;
         }
         let path = self.path.to_string();
-        let first = self.room.surveyed.partition_point(|finding| finding.path.as_str() < path.as_str());
+        let first = self
+            .room
+            .surveyed
+            .partition_point(|finding| finding.path.as_str() < path.as_str());
         self.room.surveyed[first..]
             .iter()
             .take_while(|finding| finding.path.starts_with(&path))
-            .find(|finding| matches!(finding.path.as_bytes().get(path.len()), None | Some(b'.' | b'[')))
+            .find(|finding| {
+                matches!(
+                    finding.path.as_bytes().get(path.len()),
+                    None | Some(b'.' | b'[')
+                )
+            })
             .map(|finding| Arc::from(finding.to_string()))
     }
 }
@@ -224,10 +233,16 @@ mod tests {
     #[test]
     fn doubts_belong_to_the_places_above_them() {
         let environment = Environment::default();
-        let room = Room::new(&environment, vec![finding("a[1].b.c"), finding("a[10]"), finding("z")]);
+        let room = Room::new(
+            &environment,
+            vec![finding("a[1].b.c"), finding("a[10]"), finding("z")],
+        );
         let root = room.scope();
         let (one, two, ten) = (root.item("a", 1), root.item("a", 2), root.item("a", 10));
-        assert!(root.doubt().is_none(), "the whole has an empty path, and asks nobody");
+        assert!(
+            root.doubt().is_none(),
+            "the whole has an empty path, and asks nobody"
+        );
         assert!(one.doubt().is_some() && ten.doubt().is_some() && two.doubt().is_none());
         assert!(one.field("b").doubt().is_some());
         assert!(one.field("b").field("c").doubt().is_some());
@@ -243,6 +258,9 @@ mod tests {
         root.item("a", 1).field("b").missing();
         root.entry("m", "k").out_of_range(7, "below 5");
         let rejection = room.finish(Some(())).unwrap_err();
-        assert_eq!(rejection.to_string(), "a[1].b: required; m[\"k\"]: 7 is not below 5");
+        assert_eq!(
+            rejection.to_string(),
+            "a[1].b: required; m[\"k\"]: 7 is not below 5"
+        );
     }
 }

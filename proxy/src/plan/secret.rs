@@ -33,7 +33,10 @@ pub fn plan(message: &wire::Secret, scope: &Scope<'_>) -> Option<SecretPlan> {
             let scope = scope.field("tls_certificate");
             match scope.doubt() {
                 Some(_) => None,
-                None => Some(SecretContent::Identity(Box::new(identity(certificate, &scope)?))),
+                None => Some(SecretContent::Identity(Box::new(identity(
+                    certificate,
+                    &scope,
+                )?))),
             }
         }
         Some(Type::ValidationContext(context)) => {
@@ -58,11 +61,15 @@ pub fn plan(message: &wire::Secret, scope: &Scope<'_>) -> Option<SecretPlan> {
             }
         }
         Some(Type::SessionTicketKeys(_)) => {
-            scope.field("session_ticket_keys").note("session ticket keys are not served: each process has its own");
+            scope
+                .field("session_ticket_keys")
+                .note("session ticket keys are not served: each process has its own");
             None
         }
         Some(Type::GenericSecret(_)) => {
-            scope.field("generic_secret").note("generic secrets are not served");
+            scope
+                .field("generic_secret")
+                .note("generic secrets are not served");
             None
         }
         None => {
@@ -79,11 +86,19 @@ pub fn plan(message: &wire::Secret, scope: &Scope<'_>) -> Option<SecretPlan> {
 /// A certificate chain with its key.
 pub fn identity(certificate: &wire::TlsCertificate, scope: &Scope<'_>) -> Option<Identity> {
     if certificate.pkcs12.is_some() {
-        scope.field("pkcs12").reject(Fault::Words("PKCS #12 is not served, write certificate_chain and private_key"));
+        scope.field("pkcs12").reject(Fault::Words(
+            "PKCS #12 is not served, write certificate_chain and private_key",
+        ));
         return None;
     }
-    let chain = value::data(certificate.certificate_chain.as_ref(), &scope.field("certificate_chain"));
-    let key = value::data(certificate.private_key.as_ref(), &scope.field("private_key"));
+    let chain = value::data(
+        certificate.certificate_chain.as_ref(),
+        &scope.field("certificate_chain"),
+    );
+    let key = value::data(
+        certificate.private_key.as_ref(),
+        &scope.field("private_key"),
+    );
     if certificate.certificate_chain.is_none() {
         scope.field("certificate_chain").missing();
     }
@@ -94,12 +109,18 @@ pub fn identity(certificate: &wire::TlsCertificate, scope: &Scope<'_>) -> Option
 }
 
 /// The roots of a validation context; nothing where it has none. `None` outside says that they are broken.
-#[expect(clippy::option_option, reason = "no roots and broken roots are different things")]
-pub fn trust(context: &wire::CertificateValidationContext, scope: &Scope<'_>) -> Option<Option<Trust>> {
+pub fn trust(
+    context: &wire::CertificateValidationContext,
+    scope: &Scope<'_>,
+) -> Option<Option<Trust>> {
     if context.system_root_certs.is_some() && context.trusted_ca.is_none() {
-        let path = SYSTEM_ROOTS.iter().find(|path| std::path::Path::new(path).is_file());
+        let path = SYSTEM_ROOTS
+            .iter()
+            .find(|path| std::path::Path::new(path).is_file());
         let Some(path) = path else {
-            scope.field("system_root_certs").reject(Fault::Words("no root bundle was found on this system"));
+            scope
+                .field("system_root_certs")
+                .reject(Fault::Words("no root bundle was found on this system"));
             return None;
         };
         let roots = std::fs::read(path).map_err(|error| Fault::File {
@@ -107,7 +128,10 @@ pub fn trust(context: &wire::CertificateValidationContext, scope: &Scope<'_>) ->
             reason: error.to_string(),
         });
         let roots = scope.field("system_root_certs").take(roots)?;
-        return scope.field("system_root_certs").take(Trust::from_pem(&roots, None)).map(Some);
+        return scope
+            .field("system_root_certs")
+            .take(Trust::from_pem(&roots, None))
+            .map(Some);
     }
     if context.trusted_ca.is_none() {
         return Some(None);
@@ -117,7 +141,10 @@ pub fn trust(context: &wire::CertificateValidationContext, scope: &Scope<'_>) ->
         Some(crl) => Some(value::data(Some(crl), &scope.field("crl"))?),
         None => None,
     };
-    scope.field("trusted_ca").take(Trust::from_pem(&roots, crl.as_deref())).map(Some)
+    scope
+        .field("trusted_ca")
+        .take(Trust::from_pem(&roots, crl.as_deref()))
+        .map(Some)
 }
 
 /// Where distributions keep the system's roots.

@@ -70,10 +70,17 @@ pub fn plan(message: &wire::TcpProxy, scope: &Scope<'_>) -> Option<TcpPlan> {
             }
             for (index, share) in weighted.clusters.iter().enumerate() {
                 if share.weight == 0 {
-                    scope.item("clusters", index).field("weight").out_of_range(0, "1 or more");
+                    scope
+                        .item("clusters", index)
+                        .field("weight")
+                        .out_of_range(0, "1 or more");
                 }
             }
-            weighted.clusters.iter().map(|share| (slot(&share.name), share.weight)).collect()
+            weighted
+                .clusters
+                .iter()
+                .map(|share| (slot(&share.name), share.weight))
+                .collect()
         }
         None => {
             scope.field("cluster").missing();
@@ -83,16 +90,36 @@ pub fn plan(message: &wire::TcpProxy, scope: &Scope<'_>) -> Option<TcpPlan> {
     };
     if message.tunneling_config.is_some() {
         // Without it the bytes would go to the proxy that was to carry them on.
-        refuse = Some(scope.field("tunneling_config").refuse("tunnels are not served"));
+        refuse = Some(
+            scope
+                .field("tunneling_config")
+                .refuse("tunnels are not served"),
+        );
     }
-    let connect_attempts = value::within(message.max_connect_attempts, 1..=u32::MAX, "1 or more", 1, &scope.field("max_connect_attempts"));
-    let source_ip = |policy: &carbyne_protos::envoy::r#type::v3::HashPolicy| matches!(policy.policy_specifier, Some(PolicySpecifier::SourceIp(_)));
+    let connect_attempts = value::within(
+        message.max_connect_attempts,
+        1..=u32::MAX,
+        "1 or more",
+        1,
+        &scope.field("max_connect_attempts"),
+    );
+    let source_ip = |policy: &carbyne_protos::envoy::r#type::v3::HashPolicy| {
+        matches!(policy.policy_specifier, Some(PolicySpecifier::SourceIp(_)))
+    };
     Some(TcpPlan {
         stat_prefix: Arc::from(message.stat_prefix.as_str()),
         total_weight: clusters.iter().map(|(_, weight)| u64::from(*weight)).sum(),
         clusters,
-        idle_timeout: value::limit(message.idle_timeout.as_ref(), Some(HOUR), &scope.field("idle_timeout")),
-        max_duration: value::limit(message.max_downstream_connection_duration.as_ref(), None, &scope.field("max_downstream_connection_duration")),
+        idle_timeout: value::limit(
+            message.idle_timeout.as_ref(),
+            Some(HOUR),
+            &scope.field("idle_timeout"),
+        ),
+        max_duration: value::limit(
+            message.max_downstream_connection_duration.as_ref(),
+            None,
+            &scope.field("max_downstream_connection_duration"),
+        ),
         connect_attempts,
         hash_source_address: message.hash_policy.iter().any(source_ip),
         access_log: message.access_log.as_slice().into(),

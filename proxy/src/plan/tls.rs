@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use carbyne_engine::tls::{
-    AlpnList, ClientCertificate, ClientTls, ClientTlsPlan, IdentitySlot, PeerRules, Resumption, SanKind, SanMatcher, SecretSlot, ServerIdentity,
-    ServerNames, ServerTls, ServerTlsPlan, TextRule, TlsParameters, TrustSlot, Version,
+    AlpnList, ClientCertificate, ClientTls, ClientTlsPlan, IdentitySlot, PeerRules, Resumption,
+    SanKind, SanMatcher, SecretSlot, ServerIdentity, ServerNames, ServerTls, ServerTlsPlan,
+    TextRule, TlsParameters, TrustSlot, Version,
 };
 use carbyne_protos::any::Unwrapped;
 use carbyne_protos::envoy::config::core::v3::transport_socket::ConfigType;
@@ -63,7 +64,9 @@ pub fn downstream(socket: &TransportSocket, scope: &Scope<'_>) -> Option<Downstr
             let context = decode::<wire::DownstreamTlsContext>(&unwrapped, &scope)?;
             server(&context, &scope)
         }
-        name => Some(Downstream::Refuse(scope.refuse(format!("{name} is not served")))),
+        name => Some(Downstream::Refuse(
+            scope.refuse(format!("{name} is not served")),
+        )),
     }
 }
 
@@ -83,7 +86,9 @@ pub fn upstream(socket: &TransportSocket, scope: &Scope<'_>) -> Option<Upstream>
             let context = decode::<wire::UpstreamTlsContext>(&unwrapped, &scope)?;
             client(&context, &scope)
         }
-        name => Some(Upstream::Refuse(scope.refuse(format!("{name} is not served")))),
+        name => Some(Upstream::Refuse(
+            scope.refuse(format!("{name} is not served")),
+        )),
     }
 }
 
@@ -100,7 +105,11 @@ fn open<'a>(socket: &'a TransportSocket, scope: &Scope<'_>) -> Result<Unwrapped<
         scope.field("typed_config").missing();
         return Err(scope.refuse("its message was not decoded"));
     };
-    Unwrapped::of(config).map_err(|_| scope.field("typed_config").refuse("its message cannot be read"))
+    Unwrapped::of(config).map_err(|_| {
+        scope
+            .field("typed_config")
+            .refuse("its message cannot be read")
+    })
 }
 
 fn server(context: &wire::DownstreamTlsContext, scope: &Scope<'_>) -> Option<Downstream> {
@@ -123,20 +132,36 @@ fn server(context: &wire::DownstreamTlsContext, scope: &Scope<'_>) -> Option<Dow
         (false, false) => ClientCertificate::Optional,
         (false, true) => ClientCertificate::None,
     };
-    let tickets = !matches!(context.session_ticket_keys_type, Some(SessionTicketKeysType::DisableStatelessSessionResumption(true)));
+    let tickets = !matches!(
+        context.session_ticket_keys_type,
+        Some(SessionTicketKeysType::DisableStatelessSessionResumption(
+            true
+        ))
+    );
     let plan = ServerTlsPlan {
-        identities: identities.into_iter().map(|slot| ServerIdentity { slot, names: ServerNames::FromCertificate }).collect(),
+        identities: identities
+            .into_iter()
+            .map(|slot| ServerIdentity {
+                slot,
+                names: ServerNames::FromCertificate,
+            })
+            .collect(),
         alpn: alpn(common, &common_scope)?,
         client_certificate,
         peer,
-        parameters: parameters(common.tls_params.as_ref(), &common_scope.field("tls_params"))?,
+        parameters: parameters(
+            common.tls_params.as_ref(),
+            &common_scope.field("tls_params"),
+        )?,
         resumption: match (tickets, context.disable_stateful_session_resumption) {
             (true, _) => Resumption::Tickets,
             (false, false) => Resumption::Stored(STORED_SESSIONS),
             (false, true) => Resumption::Off,
         },
     };
-    scope.take(ServerTls::new(plan)).map(|tls| Downstream::Tls(Arc::new(tls)))
+    scope
+        .take(ServerTls::new(plan))
+        .map(|tls| Downstream::Tls(Arc::new(tls)))
 }
 
 fn client(context: &wire::UpstreamTlsContext, scope: &Scope<'_>) -> Option<Upstream> {
@@ -145,14 +170,19 @@ fn client(context: &wire::UpstreamTlsContext, scope: &Scope<'_>) -> Option<Upstr
     let common_scope = scope.field("common_tls_context");
     let identities = identities(common, &common_scope)?;
     if identities.len() > 1 {
-        common_scope.field("tls_certificates").reject(Fault::Words("a client shows one certificate"));
+        common_scope
+            .field("tls_certificates")
+            .reject(Fault::Words("a client shows one certificate"));
     }
     let peer = match peer_rules(common, &common_scope)? {
         Peer::Rules(peer) => peer,
         Peer::Refuse(reason) => return Some(Upstream::Refuse(reason)),
     };
     if context.sni.len() > 255 {
-        scope.field("sni").out_of_range(format_args!("a name of {} bytes", context.sni.len()), "255 bytes at most");
+        scope.field("sni").out_of_range(
+            format_args!("a name of {} bytes", context.sni.len()),
+            "255 bytes at most",
+        );
     }
     let plan = ClientTlsPlan {
         identity: identities.into_iter().next(),
@@ -160,11 +190,16 @@ fn client(context: &wire::UpstreamTlsContext, scope: &Scope<'_>) -> Option<Upstr
         verifies_host: false,
         sni: (!context.sni.is_empty()).then(|| context.sni.as_str().into()),
         alpn: alpn(common, &common_scope)?,
-        parameters: parameters(common.tls_params.as_ref(), &common_scope.field("tls_params"))?,
+        parameters: parameters(
+            common.tls_params.as_ref(),
+            &common_scope.field("tls_params"),
+        )?,
         // Envoy keeps one session key for a cluster; here sessions are kept by name, and a mesh cluster sends one.
         resumed_names: context.max_session_keys.unwrap_or(1) as usize,
     };
-    scope.take(ClientTls::new(plan)).map(|tls| Upstream::Tls(Arc::new(tls)))
+    scope
+        .take(ClientTls::new(plan))
+        .map(|tls| Upstream::Tls(Arc::new(tls)))
 }
 
 /// What the peer's certificate must be, or why nobody may pass.
@@ -176,7 +211,9 @@ enum Peer {
 fn peer_rules(common: &wire::CommonTlsContext, scope: &Scope<'_>) -> Option<Peer> {
     match &common.validation_context_type {
         None => Some(Peer::Rules(PeerRules::default())),
-        Some(ValidationContextType::ValidationContext(context)) => validation(context, None, &scope.field("validation_context")).map(Peer::Rules),
+        Some(ValidationContextType::ValidationContext(context)) => {
+            validation(context, None, &scope.field("validation_context")).map(Peer::Rules)
+        }
         Some(ValidationContextType::ValidationContextSdsSecretConfig(sds)) => {
             let trust = trust_reference(sds, &scope.field("validation_context_sds_secret_config"))?;
             Some(Peer::Rules(PeerRules {
@@ -187,24 +224,38 @@ fn peer_rules(common: &wire::CommonTlsContext, scope: &Scope<'_>) -> Option<Peer
         Some(ValidationContextType::CombinedValidationContext(combined)) => {
             let scope = scope.field("combined_validation_context");
             let trust = match &combined.validation_context_sds_secret_config {
-                Some(sds) => Some(trust_reference(sds, &scope.field("validation_context_sds_secret_config"))?),
+                Some(sds) => Some(trust_reference(
+                    sds,
+                    &scope.field("validation_context_sds_secret_config"),
+                )?),
                 None => None,
             };
             let empty = wire::CertificateValidationContext::default();
-            let context = combined.default_validation_context.as_ref().unwrap_or(&empty);
+            let context = combined
+                .default_validation_context
+                .as_ref()
+                .unwrap_or(&empty);
             validation(context, trust, &scope.field("default_validation_context")).map(Peer::Rules)
         }
         Some(
-            ValidationContextType::ValidationContextCertificateProvider(_) | ValidationContextType::ValidationContextCertificateProviderInstance(_),
-        ) => Some(Peer::Refuse(scope.refuse("certificate providers are not served"))),
+            ValidationContextType::ValidationContextCertificateProvider(_)
+            | ValidationContextType::ValidationContextCertificateProviderInstance(_),
+        ) => Some(Peer::Refuse(
+            scope.refuse("certificate providers are not served"),
+        )),
     }
 }
 
 /// Rules of a validation context; `trust` replaces its roots.
-fn validation(context: &wire::CertificateValidationContext, trust: Option<Arc<TrustSlot>>, scope: &Scope<'_>) -> Option<PeerRules> {
+fn validation(
+    context: &wire::CertificateValidationContext,
+    trust: Option<Arc<TrustSlot>>,
+    scope: &Scope<'_>,
+) -> Option<PeerRules> {
     let trust = match trust {
         Some(trust) => Some(trust),
-        None => secret::trust(context, scope)?.map(|trust| SecretSlot::filled("validation_context", trust)),
+        None => secret::trust(context, scope)?
+            .map(|trust| SecretSlot::filled("validation_context", trust)),
     };
     let mut names = Vec::new();
     for (index, wanted) in context.match_typed_subject_alt_names.iter().enumerate() {
@@ -215,7 +266,9 @@ fn validation(context: &wire::CertificateValidationContext, trust: Option<Arc<Tr
             Ok(SanType::Uri) => SanKind::Uri,
             Ok(SanType::IpAddress) => SanKind::Ip,
             Ok(SanType::Unspecified | SanType::OtherName) | Err(_) => {
-                scope.field("san_type").out_of_range(wanted.san_type, "EMAIL, DNS, URI or IP_ADDRESS (1 to 4)");
+                scope
+                    .field("san_type")
+                    .out_of_range(wanted.san_type, "EMAIL, DNS, URI or IP_ADDRESS (1 to 4)");
                 continue;
             }
         };
@@ -225,16 +278,35 @@ fn validation(context: &wire::CertificateValidationContext, trust: Option<Arc<Tr
         }
     }
     for (index, wanted) in context.match_subject_alt_names.iter().enumerate() {
-        names.extend(san(SanKind::Any, wanted, &scope.item("match_subject_alt_names", index)));
+        names.extend(san(
+            SanKind::Any,
+            wanted,
+            &scope.item("match_subject_alt_names", index),
+        ));
     }
-    let hex = |(index, text): (usize, &String)| digest(text, &scope.item("verify_certificate_hash", index));
-    let base64 = |(index, text): (usize, &String)| key_digest(text, &scope.item("verify_certificate_spki", index));
+    let hex = |(index, text): (usize, &String)| {
+        digest(text, &scope.item("verify_certificate_hash", index))
+    };
+    let base64 = |(index, text): (usize, &String)| {
+        key_digest(text, &scope.item("verify_certificate_spki", index))
+    };
     Some(PeerRules {
         trust,
         names,
-        certificate_hashes: context.verify_certificate_hash.iter().enumerate().filter_map(hex).collect(),
-        key_hashes: context.verify_certificate_spki.iter().enumerate().filter_map(base64).collect(),
-        accept_untrusted: context.trust_chain_verification == wire::certificate_validation_context::TrustChainVerification::AcceptUntrusted as i32,
+        certificate_hashes: context
+            .verify_certificate_hash
+            .iter()
+            .enumerate()
+            .filter_map(hex)
+            .collect(),
+        key_hashes: context
+            .verify_certificate_spki
+            .iter()
+            .enumerate()
+            .filter_map(base64)
+            .collect(),
+        accept_untrusted: context.trust_chain_verification
+            == wire::certificate_validation_context::TrustChainVerification::AcceptUntrusted as i32,
         leaf_revocation_only: context.only_verify_leaf_cert_crl,
     })
 }
@@ -259,15 +331,22 @@ fn san(kind: SanKind, matcher: &StringMatcher, scope: &Scope<'_>) -> Option<SanM
 fn digest(text: &str, scope: &Scope<'_>) -> Option<[u8; 32]> {
     let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
     let mut digest = [0; 32];
-    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let nibble = |digit: u8| {
+        char::from(digit)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let parsed = digits.len() == 64
-        && digest.iter_mut().zip(digits.chunks_exact(2)).all(|(byte, pair)| match (nibble(pair[0]), nibble(pair[1])) {
-            (Some(high), Some(low)) => {
-                *byte = high << 4 | low;
-                true
-            }
-            _ => false,
-        });
+        && digest
+            .iter_mut()
+            .zip(digits.chunks_exact(2))
+            .all(|(byte, pair)| match (nibble(pair[0]), nibble(pair[1])) {
+                (Some(high), Some(low)) => {
+                    *byte = high << 4 | low;
+                    true
+                }
+                _ => false,
+            });
     if !parsed {
         scope.out_of_range("the text", "a SHA-256 in hexadecimal");
     }
@@ -286,11 +365,18 @@ fn key_digest(text: &str, scope: &Scope<'_>) -> Option<[u8; 32]> {
 }
 
 /// Certificates that stand in the message, and those that come by SDS.
-fn identities(common: &wire::CommonTlsContext, scope: &Scope<'_>) -> Option<Vec<Arc<IdentitySlot>>> {
+fn identities(
+    common: &wire::CommonTlsContext,
+    scope: &Scope<'_>,
+) -> Option<Vec<Arc<IdentitySlot>>> {
     let mut slots = Vec::new();
     for (index, certificate) in common.tls_certificates.iter().enumerate() {
         let identity = secret::identity(certificate, &scope.item("tls_certificates", index))?;
-        let name = match certificate.certificate_chain.as_ref().and_then(|source| source.specifier.as_ref()) {
+        let name = match certificate
+            .certificate_chain
+            .as_ref()
+            .and_then(|source| source.specifier.as_ref())
+        {
             Some(data_source::Specifier::Filename(path)) => path.as_str(),
             _ => "inline",
         };
@@ -318,21 +404,28 @@ fn secret_source(sds: &wire::SdsSecretConfig, scope: &Scope<'_>) -> Option<Secre
     if sds.sds_config.is_none() {
         return Some(SecretSource::Static);
     }
-    Some(match value::config_source(sds.sds_config.as_ref(), &scope.field("sds_config"))? {
-        ResourceSource::Ads => SecretSource::Ads,
-        ResourceSource::Cluster(name) => SecretSource::Cluster(name),
-        ResourceSource::File(path) => SecretSource::File(path),
-    })
+    Some(
+        match value::config_source(sds.sds_config.as_ref(), &scope.field("sds_config"))? {
+            ResourceSource::Ads => SecretSource::Ads,
+            ResourceSource::Cluster(name) => SecretSource::Cluster(name),
+            ResourceSource::File(path) => SecretSource::File(path),
+        },
+    )
 }
 
 fn alpn(common: &wire::CommonTlsContext, scope: &Scope<'_>) -> Option<Arc<AlpnList>> {
     // One entry may hold several names, separated by commas.
-    let names = common.alpn_protocols.iter().flat_map(|names| names.split(','));
+    let names = common
+        .alpn_protocols
+        .iter()
+        .flat_map(|names| names.split(','));
     scope.field("alpn_protocols").take(AlpnList::new(names))
 }
 
 fn parameters(params: Option<&wire::TlsParameters>, scope: &Scope<'_>) -> Option<TlsParameters> {
-    let Some(params) = params else { return Some(TlsParameters::default()) };
+    let Some(params) = params else {
+        return Some(TlsParameters::default());
+    };
     let version = |value: i32, default, name| match TlsProtocol::try_from(value) {
         Ok(TlsProtocol::TlsAuto) => Some(default),
         Ok(TlsProtocol::TlSv10) => Some(Version::Tls10),
@@ -340,13 +433,23 @@ fn parameters(params: Option<&wire::TlsParameters>, scope: &Scope<'_>) -> Option
         Ok(TlsProtocol::TlSv12) => Some(Version::Tls12),
         Ok(TlsProtocol::TlSv13) => Some(Version::Tls13),
         Err(_) => {
-            scope.field(name).out_of_range(value, "a TLS version (0 to 4)");
+            scope
+                .field(name)
+                .out_of_range(value, "a TLS version (0 to 4)");
             None
         }
     };
     Some(TlsParameters {
-        minimum: version(params.tls_minimum_protocol_version, Version::Tls12, "tls_minimum_protocol_version")?,
-        maximum: version(params.tls_maximum_protocol_version, Version::Tls13, "tls_maximum_protocol_version")?,
+        minimum: version(
+            params.tls_minimum_protocol_version,
+            Version::Tls12,
+            "tls_minimum_protocol_version",
+        )?,
+        maximum: version(
+            params.tls_maximum_protocol_version,
+            Version::Tls13,
+            "tls_maximum_protocol_version",
+        )?,
         cipher_suites: params.cipher_suites.clone(),
         groups: params.ecdh_curves.clone(),
     })

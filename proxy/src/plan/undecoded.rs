@@ -18,9 +18,16 @@ use super::error::{Fault, Finding, What};
 
 /// Everything of an encoded message that was not decoded or is not served. Bytes that are no such message at all are the error.
 pub fn survey(full_name: &str, bytes: &[u8]) -> Result<Vec<Finding>, Fault> {
-    let mut walk = Walk::new(|message, field| matches!(verdict(message, field), Verdict::Served | Verdict::Ignored(_)));
+    let mut walk = Walk::new(|message, field| {
+        matches!(
+            verdict(message, field),
+            Verdict::Served | Verdict::Ignored(_)
+        )
+    });
     match schema::message(full_name) {
-        Some(schema) => walk.message(schema, bytes, DEPTH).map_err(|Malformed| Fault::Malformed(full_name.to_owned()))?,
+        Some(schema) => walk
+            .message(schema, bytes, DEPTH)
+            .map_err(|Malformed| Fault::Malformed(full_name.to_owned()))?,
         None => walk.report(What::Type(full_name.to_owned())),
     }
     Ok(walk.found)
@@ -54,14 +61,22 @@ impl<F: FnMut(&'static str, &'static str) -> bool> Walk<F> {
     }
 
     /// Walks a message.
-    pub fn message(&mut self, schema: &'static Message, bytes: &[u8], depth: usize) -> Result<(), Malformed> {
+    pub fn message(
+        &mut self,
+        schema: &'static Message,
+        bytes: &[u8],
+        depth: usize,
+    ) -> Result<(), Malformed> {
         let depth = depth.checked_sub(1).ok_or(Malformed)?;
         if schema.shape == Shape::Any {
             let any = Any::decode(bytes).map_err(|_| Malformed)?;
             return self.any(&any, depth);
         }
         // Whatever JSON can say is a value, not a field.
-        if matches!(schema.name, "google.protobuf.Struct" | "google.protobuf.Value" | "google.protobuf.ListValue") {
+        if matches!(
+            schema.name,
+            "google.protobuf.Struct" | "google.protobuf.Value" | "google.protobuf.ListValue"
+        ) {
             return Ok(());
         }
         let mut counts: Vec<(u32, usize)> = Vec::new();
@@ -109,7 +124,13 @@ impl<F: FnMut(&'static str, &'static str) -> bool> Walk<F> {
         Ok(())
     }
 
-    fn value(&mut self, kind: Kind, label: Label, value: &Value<'_>, depth: usize) -> Result<(), Malformed> {
+    fn value(
+        &mut self,
+        kind: Kind,
+        label: Label,
+        value: &Value<'_>,
+        depth: usize,
+    ) -> Result<(), Malformed> {
         if label == Label::Map {
             // The value of an entry is its second field.
             let entry = kind.message().ok_or(Malformed)?;
@@ -124,7 +145,9 @@ impl<F: FnMut(&'static str, &'static str) -> bool> Walk<F> {
             return Ok(());
         }
         match (kind, value) {
-            (Kind::Message(_), Value::Bytes(bytes)) => self.message(kind.message().ok_or(Malformed)?, bytes, depth),
+            (Kind::Message(_), Value::Bytes(bytes)) => {
+                self.message(kind.message().ok_or(Malformed)?, bytes, depth)
+            }
             (Kind::Enum(_), Value::Varint(number)) => {
                 self.enumerated(kind, *number as i32);
                 Ok(())
@@ -223,7 +246,9 @@ fn take<'a>(number: u32, wire: WireType, rest: &mut &'a [u8]) -> Result<Value<'a
             *rest = tail;
             Ok(Value::Bytes(bytes))
         }
-        WireType::Varint => decode_varint(rest).map(Value::Varint).map_err(|_| Malformed),
+        WireType::Varint => decode_varint(rest)
+            .map(Value::Varint)
+            .map_err(|_| Malformed),
         _ => {
             skip_field(wire, number, rest, DecodeContext::default()).map_err(|_| Malformed)?;
             Ok(Value::Number)
@@ -234,9 +259,13 @@ fn take<'a>(number: u32, wire: WireType, rest: &mut &'a [u8]) -> Result<Value<'a
 /// The key of a map entry, as text.
 fn map_key(mut entry: &[u8]) -> String {
     while !entry.is_empty() {
-        let Ok((number, wire)) = decode_key(&mut entry) else { break };
+        let Ok((number, wire)) = decode_key(&mut entry) else {
+            break;
+        };
         match take(number, wire, &mut entry) {
-            Ok(Value::Bytes(bytes)) if number == 1 => return String::from_utf8_lossy(bytes).into_owned(),
+            Ok(Value::Bytes(bytes)) if number == 1 => {
+                return String::from_utf8_lossy(bytes).into_owned();
+            }
             Ok(Value::Varint(key)) if number == 1 => return key.to_string(),
             Ok(_) => {}
             Err(Malformed) => break,

@@ -22,18 +22,28 @@ use crate::live::matcher::{Cidr, Fraction};
 /// A time that is not negative.
 pub fn duration(value: Option<&prost_types::Duration>, scope: &Scope<'_>) -> Option<Duration> {
     let value = value?;
-    let parts = u64::try_from(value.seconds).ok().zip(u32::try_from(value.nanos).ok().filter(|nanos| *nanos < 1_000_000_000));
+    let parts = u64::try_from(value.seconds).ok().zip(
+        u32::try_from(value.nanos)
+            .ok()
+            .filter(|nanos| *nanos < 1_000_000_000),
+    );
     match parts {
         Some((seconds, nanos)) => Some(Duration::new(seconds, nanos)),
         None => {
-            scope.out_of_range(format_args!("{}s {}ns", value.seconds, value.nanos), "a duration from 0");
+            scope.out_of_range(
+                format_args!("{}s {}ns", value.seconds, value.nanos),
+                "a duration from 0",
+            );
             None
         }
     }
 }
 
 /// A time that is more than nothing.
-pub fn positive_duration(value: Option<&prost_types::Duration>, scope: &Scope<'_>) -> Option<Duration> {
+pub fn positive_duration(
+    value: Option<&prost_types::Duration>,
+    scope: &Scope<'_>,
+) -> Option<Duration> {
     let time = duration(value, scope)?;
     if time.is_zero() {
         scope.out_of_range("0s", "a duration above 0");
@@ -43,7 +53,11 @@ pub fn positive_duration(value: Option<&prost_types::Duration>, scope: &Scope<'_
 }
 
 /// A limit in time where zero means none: unset takes `default`.
-pub fn limit(value: Option<&prost_types::Duration>, default: Option<Duration>, scope: &Scope<'_>) -> Option<Duration> {
+pub fn limit(
+    value: Option<&prost_types::Duration>,
+    default: Option<Duration>,
+    scope: &Scope<'_>,
+) -> Option<Duration> {
     match value {
         None => default,
         Some(_) => duration(value, scope).filter(|time| !time.is_zero()),
@@ -68,7 +82,10 @@ pub fn fraction(value: &types::FractionalPercent, scope: &Scope<'_>) -> Option<F
         Ok(DenominatorType::TenThousand) => 10_000,
         Ok(DenominatorType::Million) => 1_000_000,
         Err(_) => {
-            scope.out_of_range(value.denominator, "one of the denominators 100, 10000, 1000000");
+            scope.out_of_range(
+                value.denominator,
+                "one of the denominators 100, 10000, 1000000",
+            );
             return None;
         }
     };
@@ -76,7 +93,10 @@ pub fn fraction(value: &types::FractionalPercent, scope: &Scope<'_>) -> Option<F
 }
 
 /// A share whose runtime key is not looked at: there is no runtime here, so the default holds. Without a default it is all (Envoy).
-pub fn runtime_fraction(value: &core::RuntimeFractionalPercent, scope: &Scope<'_>) -> Option<Fraction> {
+pub fn runtime_fraction(
+    value: &core::RuntimeFractionalPercent,
+    scope: &Scope<'_>,
+) -> Option<Fraction> {
     match &value.default_value {
         Some(default) => fraction(default, &scope.field("default_value")),
         None => Some(Fraction::ALL),
@@ -84,7 +104,13 @@ pub fn runtime_fraction(value: &core::RuntimeFractionalPercent, scope: &Scope<'_
 }
 
 /// A number within bounds, or its default.
-pub fn within(value: Option<u32>, bounds: std::ops::RangeInclusive<u32>, expected: &'static str, default: u32, scope: &Scope<'_>) -> u32 {
+pub fn within(
+    value: Option<u32>,
+    bounds: std::ops::RangeInclusive<u32>,
+    expected: &'static str,
+    default: u32,
+    scope: &Scope<'_>,
+) -> u32 {
     match value {
         None => default,
         Some(value) if bounds.contains(&value) => value,
@@ -107,13 +133,17 @@ pub fn port(value: u32, scope: &Scope<'_>) -> Option<u16> {
 /// A range of addresses.
 pub fn cidr(range: &core::CidrRange, scope: &Scope<'_>) -> Option<Cidr> {
     let Ok(address) = range.address_prefix.parse::<IpAddr>() else {
-        scope.field("address_prefix").out_of_range(format_args!("`{}`", range.address_prefix), "an IP address");
+        scope
+            .field("address_prefix")
+            .out_of_range(format_args!("`{}`", range.address_prefix), "an IP address");
         return None;
     };
     let length = range.prefix_len.unwrap_or(0);
     let cidr = Cidr::new(address, length);
     if cidr.is_none() {
-        scope.field("prefix_len").out_of_range(length, "a prefix length of that address");
+        scope
+            .field("prefix_len")
+            .out_of_range(length, "a prefix length of that address");
     }
     cidr
 }
@@ -127,7 +157,9 @@ pub fn cidrs(ranges: &[core::CidrRange], name: &'static str, scope: &Scope<'_>) 
 /// Where a socket is; names are not allowed.
 pub fn address(address: Option<&core::Address>, scope: &Scope<'_>) -> Option<Address> {
     match address.and_then(|address| address.address.as_ref()) {
-        Some(WireAddress::SocketAddress(socket)) => socket_address(socket, &scope.field("socket_address")).map(Address::Tcp),
+        Some(WireAddress::SocketAddress(socket)) => {
+            socket_address(socket, &scope.field("socket_address")).map(Address::Tcp)
+        }
         Some(WireAddress::Pipe(pipe)) if !pipe.path.is_empty() => Some(Address::unix(&pipe.path)),
         Some(WireAddress::Pipe(_)) => {
             scope.field("pipe").field("path").missing();
@@ -148,7 +180,9 @@ pub fn address(address: Option<&core::Address>, scope: &Scope<'_>) -> Option<Add
 pub fn socket_address(socket: &core::SocketAddress, scope: &Scope<'_>) -> Option<SocketAddr> {
     let ip = socket.address.parse::<IpAddr>();
     if ip.is_err() {
-        scope.field("address").out_of_range(format_args!("`{}`", socket.address), "an IP address");
+        scope
+            .field("address")
+            .out_of_range(format_args!("`{}`", socket.address), "an IP address");
     }
     let port = socket_port(socket, scope);
     Some(SocketAddr::new(ip.ok()?, port?))
@@ -163,7 +197,9 @@ pub fn socket_port(socket: &core::SocketAddress, scope: &Scope<'_>) -> Option<u1
     match &socket.port_specifier {
         Some(PortSpecifier::PortValue(value)) => port(*value, &scope.field("port_value")),
         Some(PortSpecifier::NamedPort(name)) => {
-            scope.field("named_port").out_of_range(format_args!("`{name}`"), "a port number");
+            scope
+                .field("named_port")
+                .out_of_range(format_args!("`{name}`"), "a port number");
             None
         }
         None => Some(0),
@@ -188,7 +224,9 @@ pub fn data(source: Option<&core::DataSource>, scope: &Scope<'_>) -> Option<Vec<
         Specifier::EnvironmentVariable(name) => match std::env::var(name) {
             Ok(text) => Some(text.into_bytes()),
             Err(_) => {
-                scope.field("environment_variable").out_of_range(format_args!("`{name}`"), "a variable of the environment");
+                scope
+                    .field("environment_variable")
+                    .out_of_range(format_args!("`{name}`"), "a variable of the environment");
                 None
             }
         },
@@ -198,7 +236,10 @@ pub fn data(source: Option<&core::DataSource>, scope: &Scope<'_>) -> Option<Vec<
 /// `filter_metadata` as JSON; nothing where there is none.
 pub fn metadata(metadata: Option<&core::Metadata>) -> Option<Arc<serde_json::Value>> {
     let metadata = metadata.filter(|metadata| !metadata.filter_metadata.is_empty())?;
-    let object = metadata.filter_metadata.iter().map(|(name, fields)| (name.clone(), json::struct_to_json(fields)));
+    let object = metadata
+        .filter_metadata
+        .iter()
+        .map(|(name, fields)| (name.clone(), json::struct_to_json(fields)));
     Some(Arc::new(serde_json::Value::Object(object.collect())))
 }
 
@@ -214,15 +255,28 @@ pub enum ResourceSource {
 }
 
 /// Where resources of a name come from.
-pub fn config_source(source: Option<&core::ConfigSource>, scope: &Scope<'_>) -> Option<ResourceSource> {
+pub fn config_source(
+    source: Option<&core::ConfigSource>,
+    scope: &Scope<'_>,
+) -> Option<ResourceSource> {
     match source.and_then(|source| source.config_source_specifier.as_ref()) {
-        Some(ConfigSourceSpecifier::Ads(_) | ConfigSourceSpecifier::Self_(_)) => Some(ResourceSource::Ads),
+        Some(ConfigSourceSpecifier::Ads(_) | ConfigSourceSpecifier::Self_(_)) => {
+            Some(ResourceSource::Ads)
+        }
         Some(ConfigSourceSpecifier::ApiConfigSource(api)) => {
             let scope = scope.field("api_config_source");
-            match api.grpc_services.first().and_then(|service| service.target_specifier.as_ref()) {
-                Some(TargetSpecifier::EnvoyGrpc(grpc)) => Some(ResourceSource::Cluster(Arc::from(grpc.cluster_name.as_str()))),
+            match api
+                .grpc_services
+                .first()
+                .and_then(|service| service.target_specifier.as_ref())
+            {
+                Some(TargetSpecifier::EnvoyGrpc(grpc)) => Some(ResourceSource::Cluster(Arc::from(
+                    grpc.cluster_name.as_str(),
+                ))),
                 Some(TargetSpecifier::GoogleGrpc(_)) => {
-                    scope.item("grpc_services", 0).reject(Fault::Words("google_grpc is not served, write envoy_grpc with a cluster"));
+                    scope.item("grpc_services", 0).reject(Fault::Words(
+                        "google_grpc is not served, write envoy_grpc with a cluster",
+                    ));
                     None
                 }
                 None => {
@@ -231,8 +285,12 @@ pub fn config_source(source: Option<&core::ConfigSource>, scope: &Scope<'_>) -> 
                 }
             }
         }
-        Some(ConfigSourceSpecifier::PathConfigSource(path)) => Some(ResourceSource::File(Arc::from(path.path.as_str()))),
-        Some(ConfigSourceSpecifier::Path(path)) => Some(ResourceSource::File(Arc::from(path.as_str()))),
+        Some(ConfigSourceSpecifier::PathConfigSource(path)) => {
+            Some(ResourceSource::File(Arc::from(path.path.as_str())))
+        }
+        Some(ConfigSourceSpecifier::Path(path)) => {
+            Some(ResourceSource::File(Arc::from(path.as_str())))
+        }
         None => {
             scope.missing();
             None

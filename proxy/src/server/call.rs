@@ -35,16 +35,19 @@ impl Connect for ClusterCalls {
 
     async fn connect(&mut self, path: &'static str) -> Result<ClusterCall, StreamError> {
         let failed = |error: &dyn std::fmt::Display| StreamError::Connection(error.to_string());
-        let live = (*self.slot.load()).clone().ok_or_else(|| failed(&"no such cluster"))?;
+        let live = (*self.slot.load())
+            .clone()
+            .ok_or_else(|| failed(&"no such cluster"))?;
         let target = target(&self.worker, &live, Protocol::Http2)
             .ok_or_else(|| failed(&"no healthy host"))?;
         let mut request = Request::get(live.cluster.name().to_string(), path);
         request.method = Method::POST;
         // A cluster's name is no host (`outbound|80||x`); Envoy sends it all the same, servers ignore it.
         request.authority = Bytes::from_static(b"carbyne");
-        request
-            .headers
-            .append(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        request.headers.append(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc"),
+        );
         request
             .headers
             .append(header::TE, HeaderValue::from_static("trailers"));

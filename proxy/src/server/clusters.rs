@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use carbyne_engine::cluster::Cluster;
 use carbyne_engine::cluster::dns::{self, SystemResolver};
 use carbyne_engine::cluster::settings::Discovery;
-use carbyne_engine::cluster::Cluster;
 use carbyne_protos::envoy::config::cluster::v3 as wire;
 use carbyne_protos::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use carbyne_protos::prost_types::Any;
@@ -69,7 +69,9 @@ impl ClusterManager {
 
     /// Adds or updates a cluster as it came from the control plane.
     pub fn update(&self, resource: &Any) -> Result<(), Rejection> {
-        let planned = self.environment.plan::<wire::Cluster, _>(resource, cluster::plan)?;
+        let planned = self
+            .environment
+            .plan::<wire::Cluster, _>(resource, cluster::plan)?;
         let fixed = self
             .records
             .borrow()
@@ -123,7 +125,9 @@ impl ClusterManager {
     /// The names of the assignments that clusters need.
     pub fn wanted_assignments(&self) -> BTreeSet<Arc<str>> {
         let records = self.records.borrow();
-        let names = records.values().filter_map(|record| discovered_by(&record.live.plan));
+        let names = records
+            .values()
+            .filter_map(|record| discovered_by(&record.live.plan));
         names.cloned().collect()
     }
 
@@ -167,7 +171,11 @@ impl ClusterManager {
         let live = Arc::new(LiveCluster { cluster, plan });
         let mut tasks = vec![supervise(&live.cluster)];
         let mut ready = served;
-        match (discovered_by(&live.plan), &live.plan.endpoints, &live.plan.settings.discovery) {
+        match (
+            discovered_by(&live.plan),
+            &live.plan.endpoints,
+            &live.plan.settings.discovery,
+        ) {
             // Nothing may reach its hosts: without any it answers "no healthy upstream".
             _ if live.plan.refuse.is_some() => ready = true,
             (Some(service), _, _) => {
@@ -180,7 +188,8 @@ impl ClusterManager {
             (None, Some(endpoints), Discovery::Dns(settings)) => {
                 let named = endpoints.named(&live.plan.matches, live.plan.fallback);
                 let policy = endpoints.assignment(&[], live.plan.fallback);
-                let names = dns::Names::new(settings.clone(), named, policy, now, fastrand::u64(..));
+                let names =
+                    dns::Names::new(settings.clone(), named, policy, now, fastrand::u64(..));
                 tasks.push(resolve(&live.cluster, names));
                 ready = true;
             }
@@ -256,7 +265,8 @@ fn forget_destinations(cluster: &Arc<Cluster>) -> JoinHandle<()> {
     let cluster = cluster.clone();
     tokio::task::spawn_local(async move {
         loop {
-            let Discovery::OriginalDestination { cleanup_interval } = cluster.settings().discovery else {
+            let Discovery::OriginalDestination { cleanup_interval } = cluster.settings().discovery
+            else {
                 return;
             };
             tokio::time::sleep(cleanup_interval).await;

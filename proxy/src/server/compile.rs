@@ -18,13 +18,13 @@ use super::listeners::RouteSlot;
 use super::telemetry::{ConnectionLog, Telemetry, Telling};
 use crate::filter::http::HttpFilters;
 use crate::filter::network::NetworkFilter;
+use crate::plan::Environment;
 use crate::plan::chain::ChainPlan;
 use crate::plan::error::Rejection;
 use crate::plan::filter::{HttpFilterKind, NetworkFilterKind};
 use crate::plan::http::{self, HttpPlan, RouteSource};
 use crate::plan::listener::{ListenerFilterKind, ListenerPlan};
 use crate::plan::tcp::TcpPlan;
-use crate::plan::Environment;
 
 /// What all listeners are made with.
 #[derive(Clone, Debug)]
@@ -60,8 +60,12 @@ impl Compiler {
         for filter in &plan.filters {
             match &filter.kind {
                 ListenerFilterKind::OriginalDst => original_destination = true,
-                ListenerFilterKind::TlsInspector => inspectors.push((Inspector::Tls, filter.disabled.clone())),
-                ListenerFilterKind::HttpInspector => inspectors.push((Inspector::Http, filter.disabled.clone())),
+                ListenerFilterKind::TlsInspector => {
+                    inspectors.push((Inspector::Tls, filter.disabled.clone()))
+                }
+                ListenerFilterKind::HttpInspector => {
+                    inspectors.push((Inspector::Http, filter.disabled.clone()))
+                }
                 // Both change who the client is taken for: until they are served, nothing passes.
                 ListenerFilterKind::ProxyProtocol(_) | ListenerFilterKind::OriginalSrc { .. } => {
                     refused = Some(filter.name.clone());
@@ -116,9 +120,13 @@ impl Compiler {
                     terminal = Terminal::Http(Arc::new(manager), Arc::new(settings));
                 }
                 NetworkFilterKind::Tcp(plan) => {
-                    terminal = Terminal::Tcp(Arc::new(self.tcp(plan, inbound)?));
+                    terminal = Terminal::Tcp(Arc::new(self.tcp(plan, chain, inbound)?));
                 }
-                _ => filters.extend(NetworkFilter::compile(filter, &self.environment)?),
+                _ => filters.extend(NetworkFilter::compile(
+                    filter,
+                    &self.environment,
+                    &self.telling,
+                )?),
             }
         }
         // HTTP refuses by itself, request by request, with 503.
@@ -159,7 +167,12 @@ impl Compiler {
             _ => false,
         });
         let manager = HttpManager {
-            filters: HttpFilters::compile(&plan.filters, &self.environment)?,
+            filters: HttpFilters::compile(
+                &plan.filters,
+                &self.environment,
+                &self.telling,
+                inbound,
+            )?,
             routes: table,
             clusters: self.environment.clusters.clone(),
             telemetry: Telemetry::new(&self.telling, plan, inbound)?,
@@ -170,9 +183,20 @@ impl Compiler {
         Ok((manager, serve_settings(plan)))
     }
 
-    fn tcp(&self, plan: &Arc<TcpPlan>, inbound: bool) -> Result<TcpProxy, Rejection> {
-        let log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
+    fn tcp(
+        &self,
+        plan: &Arc<TcpPlan>,
+        chain: &ChainPlan,
+        inbound: bool,
+    ) -> Result<TcpProxy, Rejection> {
+        let mut log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
+        for filter in &chain.filters {
+            if let NetworkFilterKind::Stats(message) = &filter.kind {
+                log.count(&self.telling, message, inbound);
+            }
+        }
         Ok(TcpProxy {
+            node: self.telling.node.clone(),
             limits: Limits {
                 idle: plan.idle_timeout,
                 max_duration: plan.max_duration,
@@ -198,14 +222,16 @@ fn serve_settings(plan: &HttpPlan) -> ServeSettings {
             ..h1::Limits::default()
         },
         http2: h2::Settings {
-            max_concurrent_streams: http2.max_concurrent_streams.unwrap_or(default.max_concurrent_streams),
+            max_concurrent_streams: http2
+                .max_concurrent_streams
+                .unwrap_or(default.max_concurrent_streams),
             stream_window: http2.stream_window.unwrap_or(default.stream_window),
             connection_window: http2.connection_window.unwrap_or(default.connection_window),
             max_header_list: plan.limits.head_bytes,
             connect_protocol: http2.allow_connect || !plan.upgrades.is_empty(),
             ..default
         },
-        policy: plan.canonical.clone(),
+        policy: plan.canonical,
         idle_timeout: plan.limits.idle,
         // Istio sets none in the sidecar; there the listener's own settings rule.
         head_timeout: plan.limits.request_headers,

@@ -12,9 +12,9 @@ use arc_swap::ArcSwapOption;
 use bytes::{Bytes, BytesMut};
 use carbyne_engine::forward::Downstream;
 use carbyne_engine::forward::serve::Serve;
+use carbyne_engine::net::Address;
 use carbyne_engine::net::listen::original_destination;
 use carbyne_engine::net::stream::{Socket, Stream};
-use carbyne_engine::net::Address;
 use carbyne_engine::runtime::{Accept, Accepted, Worker};
 use carbyne_engine::tls::{hello, sniff};
 use tokio::io::AsyncReadExt;
@@ -88,7 +88,9 @@ async fn connection(
     listener: Arc<LiveListener>,
 ) {
     let started = Instant::now();
-    let Accepted { mut socket, remote, .. } = accepted;
+    let Accepted {
+        mut socket, remote, ..
+    } = accepted;
     let port = local.socket().map(|address| address.port());
     let inspection = inspect(&mut socket, &listener, port);
     let inspected = match listener.inspection_timeout {
@@ -119,7 +121,11 @@ async fn connection(
         local: local.clone(),
         remote: remote.clone(),
     };
-    let Some(chain) = listener.table.find(&facts).and_then(|index| listener.chains.get(index)) else {
+    let Some(chain) = listener
+        .table
+        .find(&facts)
+        .and_then(|index| listener.chains.get(index))
+    else {
         listener.stats.no_chain.increment();
         listener.log.no_chain(&Rc::new(downstream));
         reset(&socket);
@@ -139,7 +145,9 @@ async fn connection(
             }
             Err(error) => {
                 listener.stats.handshake_failures.increment();
-                listener.log.handshake_failed(&Rc::new(downstream), error.reason());
+                listener
+                    .log
+                    .handshake_failed(&Rc::new(downstream), error.reason());
                 return;
             }
         },
@@ -156,7 +164,8 @@ async fn filtered(
 ) {
     let mut facts = tcp::StreamFacts::default();
     for filter in &chain.filters {
-        if let Verdict::Close(details) = filter.connect(&mut stream, &downstream, &mut facts).await {
+        if let Verdict::Close(details) = filter.connect(&mut stream, &downstream, &mut facts).await
+        {
             listener.log.refused(&downstream, &details);
             reset(stream.socket());
             return;
@@ -184,7 +193,11 @@ async fn filtered(
 }
 
 /// Reads ahead as far as needed to tell TLS and HTTP apart; `None` where the client closed.
-async fn inspect(socket: &mut Socket, listener: &LiveListener, port: Option<u16>) -> Option<Inspected> {
+async fn inspect(
+    socket: &mut Socket,
+    listener: &LiveListener,
+    port: Option<u16>,
+) -> Option<Inspected> {
     let wants = |wanted: Inspector| {
         listener.inspectors.iter().any(|(inspector, disabled)| {
             let disabled = disabled.as_ref().zip(port);

@@ -16,15 +16,13 @@ use super::call::ClusterCalls;
 use super::clusters::ClusterManager;
 use super::listeners::ListenerManager;
 use crate::live::secrets::{SecretReference, SecretSource};
+use crate::plan::Environment;
 use crate::plan::error::Rejection;
 use crate::plan::secret::{self, SecretContent};
-use crate::plan::Environment;
 use crate::wire::bootstrap::AdsSource;
 use crate::wire::sds;
 use crate::wire::stream::{Client, Interests};
-use crate::wire::xds::{
-    Ads, Apply, BackOff, Interest, Rejected, Resource, ResourceType, Settings,
-};
+use crate::wire::xds::{Ads, Apply, BackOff, Interest, Rejected, Resource, ResourceType, Settings};
 
 /// Everything that discovery feeds.
 #[derive(Clone, Debug)]
@@ -202,7 +200,12 @@ impl Apply for Applier {
 }
 
 impl Applier {
-    fn take(&self, resource_type: ResourceType, any: &Any, resource: &Resource) -> Result<(), Rejection> {
+    fn take(
+        &self,
+        resource_type: ResourceType,
+        any: &Any,
+        resource: &Resource,
+    ) -> Result<(), Rejection> {
         let discovery = &self.discovery;
         match resource_type {
             ResourceType::Cluster => discovery.clusters.update(any),
@@ -247,7 +250,6 @@ impl Applier {
         }
     }
 }
-
 
 /// Envoy's default `initial_fetch_timeout`, after which listeners are asked for although clusters wait.
 const LISTENERS_WAIT: Duration = Duration::from_secs(15);

@@ -17,6 +17,7 @@ use super::http::handler::HttpManager;
 use super::telemetry::ConnectionLog;
 use crate::filter::network::NetworkFilter;
 use crate::live::chain::ChainTable;
+use crate::observe::peer::LocalNode;
 use crate::plan::listener::Predicate;
 use crate::plan::tcp::TcpPlan;
 
@@ -97,6 +98,8 @@ pub struct TcpProxy {
     pub limits: Limits,
     /// What is told about its streams.
     pub log: ConnectionLog,
+    /// Who we are, for hosts that exchange metadata.
+    pub node: Arc<LocalNode>,
 }
 
 /// What a listener counts, by Envoy's names.

@@ -186,10 +186,19 @@ impl ListenerManager {
     pub fn findings(&self) -> Vec<(Arc<str>, Finding)> {
         let mut all = Vec::new();
         for (name, record) in self.records.borrow().iter() {
-            all.extend(record.findings.iter().map(|finding| (name.clone(), finding.clone())));
+            all.extend(
+                record
+                    .findings
+                    .iter()
+                    .map(|finding| (name.clone(), finding.clone())),
+            );
         }
         for (name, findings) in self.route_findings.borrow().iter() {
-            all.extend(findings.iter().map(|finding| (name.clone(), finding.clone())));
+            all.extend(
+                findings
+                    .iter()
+                    .map(|finding| (name.clone(), finding.clone())),
+            );
         }
         all
     }
@@ -208,7 +217,11 @@ impl ListenerManager {
     /// Closes the sockets of listeners that drain.
     pub fn close_drained(&self) {
         for record in self.records.borrow_mut().values_mut() {
-            if record.active.as_ref().is_some_and(|active| active.drain.is_started()) {
+            if record
+                .active
+                .as_ref()
+                .is_some_and(|active| active.drain.is_started())
+            {
                 record.sockets.clear();
             }
         }
@@ -235,9 +248,7 @@ impl ListenerManager {
         };
         let bound = plan.bind_to_port;
         let direction = plan.direction;
-        let compiled = self
-            .compiler
-            .compile(plan, |name| self.route_slot(name))?;
+        let compiled = self.compiler.compile(plan, |name| self.route_slot(name))?;
         let mut records = self.records.borrow_mut();
         let record = records.entry(name).or_insert_with(|| Record {
             cell: Arc::default(),
@@ -335,7 +346,12 @@ impl ListenerManager {
 
     fn publish_unbound(&self) {
         let mut map: FxHashMap<SocketAddr, Arc<ArcSwapOption<LiveListener>>> = FxHashMap::default();
-        for record in self.records.borrow().values().filter(|record| !record.bound) {
+        for record in self
+            .records
+            .borrow()
+            .values()
+            .filter(|record| !record.bound)
+        {
             for address in record.addresses.iter().filter_map(Address::socket) {
                 map.insert(address, record.cell.clone());
             }

@@ -114,7 +114,8 @@ async fn serve(
 ) -> Result<(), RunError> {
     let worker = Worker::new(None);
     let environment = Environment::default();
-    let telling = Telling::new(&options, environment.clone());
+    let telling = Telling::new(&options, &message, environment.clone())
+        .map_err(|error| RunError::Resources(vec![format!("stats_config.{error}")]))?;
     let compiler = Compiler {
         environment: environment.clone(),
         telling: telling.clone(),
@@ -164,7 +165,9 @@ async fn serve(
         let listener = TcpListener::bind(&address)
             .await
             .map_err(|source| RunError::Admin { address, source })?;
-        if let (Some(path), Ok(bound)) = (&running.options.admin_address_path, listener.local_addr()) {
+        if let (Some(path), Ok(bound)) =
+            (&running.options.admin_address_path, listener.local_addr())
+        {
             std::fs::write(path, bound.to_string())?;
         }
         tokio::task::spawn_local(admin::serve(listener, worker.clone(), running.clone()));

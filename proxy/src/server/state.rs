@@ -19,10 +19,9 @@ use super::discovery::Discovery;
 use super::telemetry::Telling;
 use crate::admin::State;
 use crate::admin::loggers::Loggers;
-use crate::admin::state::{
-    Configuration, Drain, Entry, Origin, Server, Statistic, StatisticValue, Unready,
-};
+use crate::admin::state::{Configuration, Drain, Entry, Origin, Server, Statistic, Unready};
 use crate::cli::{LogLevel, Options};
+use crate::observe::stats::Reading;
 use crate::wire::xds::{Ads, ResourceType};
 
 /// The running proxy as the admin port sees it.
@@ -75,7 +74,11 @@ impl Running {
     }
 
     fn with_ads<T>(&self, read: impl FnOnce(&Ads) -> T) -> Option<T> {
-        self.discovery.ads.borrow().as_ref().map(|ads| read(&ads.borrow()))
+        self.discovery
+            .ads
+            .borrow()
+            .as_ref()
+            .map(|ads| read(&ads.borrow()))
     }
 
     fn entries(&self, resource_type: ResourceType, warming: &[Arc<str>]) -> Vec<Entry> {
@@ -112,10 +115,18 @@ impl Running {
         show("server.state", true, self.server_state() as u64);
         show("server.uptime", true, self.started.elapsed().as_secs());
         show("server.concurrency", true, u64::from(self.workers));
-        show("server.live", true, u64::from(self.server_state() == wire::server_info::State::Live));
+        show(
+            "server.live",
+            true,
+            u64::from(self.server_state() == wire::server_info::State::Live),
+        );
         show("listener_manager.workers_started", true, 1);
         let shown = self.discovery.listeners.shown();
-        show("listener_manager.total_listeners_active", true, shown.len() as u64);
+        show(
+            "listener_manager.total_listeners_active",
+            true,
+            shown.len() as u64,
+        );
         show(
             "listener_manager.total_listeners_warming",
             true,
@@ -124,7 +135,11 @@ impl Running {
         let clusters = self.discovery.clusters.shown();
         let active = clusters.iter().filter(|shown| shown.served).count();
         show("cluster_manager.active_clusters", true, active as u64);
-        show("cluster_manager.warming_clusters", true, (clusters.len() - active) as u64);
+        show(
+            "cluster_manager.warming_clusters",
+            true,
+            (clusters.len() - active) as u64,
+        );
         self.with_ads(|ads| {
             for (prefix, kind) in [
                 ("cluster_manager.cds", ResourceType::Cluster),
@@ -140,7 +155,11 @@ impl Running {
                     show(&format!("{prefix}.{name}"), false, value);
                 }
             }
-            show("control_plane.connected_state", true, u64::from(ads.is_connected()));
+            show(
+                "control_plane.connected_state",
+                true,
+                u64::from(ads.is_connected()),
+            );
         });
         for shown in clusters {
             let name = stat_name(&shown.live);
@@ -175,20 +194,20 @@ impl State for Running {
     }
 
     fn statistics(&self, show: &mut dyn FnMut(Statistic<'_>)) {
+        let registry = &self.telling.registry;
         self.counters(&mut |name, gauge, value| {
-            show(Statistic {
-                name,
-                tag_extracted_name: name,
-                tags: &[],
-                value: if gauge {
-                    StatisticValue::Gauge(value)
-                } else {
-                    StatisticValue::Counter(value)
-                },
+            let reading = if gauge {
+                Reading::Gauge(value)
+            } else {
+                Reading::Counter(value)
+            };
+            registry.show(name, reading, &mut |mut statistic| {
                 // A gauge that was set counts as used even at zero: pilot-agent asks for server.state 0.
-                used: gauge || value > 0,
+                statistic.used |= gauge;
+                show(statistic);
             });
         });
+        registry.visit(show);
     }
 
     fn clusters(&self) -> Vec<wire::ClusterStatus> {
@@ -271,17 +290,21 @@ impl State for Running {
         let mut secrets = self.entries(ResourceType::Secret, &[]);
         for machine in self.discovery.secrets.borrow().values() {
             let machine = machine.borrow();
-            secrets.extend(machine.resources(ResourceType::Secret).map(|resource| Entry {
-                name: resource.name.clone(),
-                origin: Origin::Active,
-                version: resource.version.clone(),
-                time: Some(resource.received),
-                resource: Some(Any {
-                    type_url: ResourceType::Secret.type_url().to_owned(),
-                    value: resource.bytes.to_vec(),
-                }),
-                failure: None,
-            }));
+            secrets.extend(
+                machine
+                    .resources(ResourceType::Secret)
+                    .map(|resource| Entry {
+                        name: resource.name.clone(),
+                        origin: Origin::Active,
+                        version: resource.version.clone(),
+                        time: Some(resource.received),
+                        resource: Some(Any {
+                            type_url: ResourceType::Secret.type_url().to_owned(),
+                            value: resource.bytes.to_vec(),
+                        }),
+                        failure: None,
+                    }),
+            );
         }
         Configuration {
             bootstrap: self.bootstrap.clone(),

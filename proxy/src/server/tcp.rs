@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use carbyne_engine::cluster::settings::{Discovery, Transport};
 use carbyne_engine::cluster::outlier::LocalFailure;
 use carbyne_engine::cluster::pool::{self, ConnectionFacts};
+use carbyne_engine::cluster::settings::{Discovery, Transport};
 use carbyne_engine::cluster::{Host, PickContext};
-use carbyne_engine::forward::tcp::{End, Progress, relay};
+use carbyne_engine::forward::tcp::{End, Head, Heads, Progress, Taken, relay};
 use carbyne_engine::forward::{
     Downstream, Error, Event, Events, Priority, Protocol, Target, TlsTarget,
 };
@@ -21,13 +21,39 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::connection::{remote_socket, reset};
 use super::listener::TcpProxy;
+use crate::filter::metadata_exchange::tcp::{Decoded, TcpExchange};
 use crate::live::clusters::LiveCluster;
 use crate::observe::facts::StreamRecord;
 use crate::observe::flags::Flags;
+use crate::observe::peer::Peer;
+use tokio::io::AsyncWriteExt;
 
 /// What network filters found out about a stream.
 #[derive(Debug, Default)]
-pub struct StreamFacts {}
+pub struct StreamFacts {
+    /// The client's metadata come in a frame before its first byte.
+    pub exchange: Option<TcpExchange>,
+}
+
+/// Takes a peer's metadata off the head of a stream.
+struct PeerFrame {
+    exchange: TcpExchange,
+    peer: Option<Arc<Peer>>,
+}
+
+impl Head for PeerFrame {
+    fn take(&mut self, arrived: &[u8], end: bool) -> Taken {
+        match self.exchange.decode(arrived, end) {
+            Decoded::More => Taken::More,
+            Decoded::Frame { length, peer } => {
+                self.peer = peer;
+                Taken::Off(length)
+            }
+            Decoded::NoFrame => Taken::Off(0),
+            Decoded::TooLarge => Taken::Refuse,
+        }
+    }
+}
 
 /// Carries one stream.
 pub async fn proxy(
@@ -35,7 +61,7 @@ pub async fn proxy(
     mut client: Stream,
     downstream: &Rc<Downstream>,
     proxy: &TcpProxy,
-    _facts: StreamFacts,
+    facts: StreamFacts,
 ) {
     let mut record = StreamRecord::new(downstream.clone());
     let mut events = Events::default();
@@ -53,7 +79,23 @@ pub async fn proxy(
                     record.upstream.host = Some(host);
                     record.upstream.local.clone_from(&upstream.local);
                     record.upstream.tls.clone_from(&upstream.tls);
-                    carry(&mut client, &mut stream, proxy, &mut record, &mut events).await;
+                    let tls = upstream.tls.as_deref();
+                    let exchange = live
+                        .plan
+                        .metadata_exchange
+                        .as_ref()
+                        .map(|message| TcpExchange::plan(message, &proxy.node))
+                        .filter(|exchange| exchange.applies(tls));
+                    let exchanges = (facts.exchange, exchange);
+                    carry(
+                        &mut client,
+                        &mut stream,
+                        proxy,
+                        exchanges,
+                        &mut record,
+                        &mut events,
+                    )
+                    .await;
                 }
             }
         }
@@ -69,11 +111,29 @@ async fn carry(
     client: &mut Stream,
     host: &mut Stream,
     proxy: &TcpProxy,
+    (from_client, from_host): (Option<TcpExchange>, Option<TcpExchange>),
     record: &mut StreamRecord,
     events: &mut Events,
 ) {
     let progress = Progress::default();
-    match relay(client, host, proxy.limits, &progress).await {
+    if let Some(exchange) = &from_host {
+        // Fails only where the host is gone, which reading finds out.
+        drop(host.write_all(&exchange.frame()).await);
+    }
+    let frame = |exchange| PeerFrame {
+        exchange,
+        peer: None,
+    };
+    let mut from_client = from_client.map(frame);
+    let mut from_host = from_host.map(frame);
+    let heads = Heads {
+        client: from_client.as_mut().map(|frame| frame as &mut dyn Head),
+        host: from_host.as_mut().map(|frame| frame as &mut dyn Head),
+    };
+    let end = relay(client, host, proxy.limits, &progress, heads).await;
+    record.downstream_peer = from_client.and_then(|frame| frame.peer);
+    record.upstream_peer = from_host.and_then(|frame| frame.peer);
+    match end {
         End::Closed => {}
         End::Idle => events.insert(Event::StreamIdle),
         End::MaxDuration => {
@@ -156,7 +216,9 @@ fn target(live: &LiveCluster, host: Arc<Host>) -> Target {
         _ => None,
     };
     let mut hasher = FxHasher::default();
-    tls.as_ref().map(|tls| Arc::as_ptr(&tls.client)).hash(&mut hasher);
+    tls.as_ref()
+        .map(|tls| Arc::as_ptr(&tls.client))
+        .hash(&mut hasher);
     Target {
         cluster: live.cluster.clone(),
         host,

@@ -10,24 +10,33 @@ use carbyne_engine::forward::{Downstream, Event, Events, Exchange};
 use carbyne_engine::observe::log::LogSettings;
 use carbyne_engine::observe::metrics::{Counter, Gauge};
 use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
+use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
+use carbyne_protos::stats::PluginConfig;
 
 use super::listener::ListenerStats;
 use crate::cli::Options;
+use crate::context::Context;
 use crate::observe::access_log::AccessLogs;
 use crate::observe::access_log::LogFiles;
 use crate::observe::facts::{Facts, StreamRecord};
 use crate::observe::flags::Flags;
+use crate::observe::istio::IstioStats;
+use crate::observe::peer::LocalNode;
+use crate::observe::stats::{Registry, StatsRules};
 use crate::plan::Environment;
-use crate::plan::scope::Room;
-use crate::context::Context;
 use crate::plan::error::Rejection;
 use crate::plan::http::HttpPlan;
+use crate::plan::scope::Room;
 
 /// What all of it is made with.
 #[derive(Debug)]
 pub struct Telling {
     environment: Environment,
     files: LogFiles,
+    /// Who we are.
+    pub node: Arc<LocalNode>,
+    /// Every statistic that the bootstrap lets show.
+    pub registry: Arc<Registry>,
     listeners: Mutex<BTreeMap<Arc<str>, Arc<ListenerStats>>>,
     managers: Mutex<BTreeMap<Arc<str>, Arc<ManagerStats>>>,
 }
@@ -56,22 +65,35 @@ pub struct ManagerStats {
 #[derive(Debug)]
 pub struct ConnectionLog {
     logs: AccessLogs,
+    /// Istio's metrics of streams, where the chain has them.
+    stats: Option<IstioStats>,
 }
 
 impl Telling {
     /// As the command line and the bootstrap say.
-    pub fn new(options: &Options, environment: Environment) -> Arc<Self> {
+    pub fn new(
+        options: &Options,
+        bootstrap: &Bootstrap,
+        environment: Environment,
+    ) -> Result<Arc<Self>, Rejection> {
+        let room = Room::new(&environment, Vec::new());
+        let rules = StatsRules::plan(bootstrap.stats_config.as_ref(), &room.scope());
+        let rules = room.finish(rules)?.plan;
+        let node = LocalNode::new(&bootstrap.node.clone().unwrap_or_default(), &[]);
+        let registry = Registry::new(rules, &node.istio_version);
         let settings = LogSettings {
             flush_interval: options.file_flush_interval(),
             flush_size: options.file_flush_min_size_kb as usize * 1024,
             ..LogSettings::default()
         };
-        Arc::new(Self {
+        Ok(Arc::new(Self {
+            node: Arc::new(node),
+            registry,
             environment,
             files: LogFiles::new(settings),
             listeners: Mutex::default(),
             managers: Mutex::default(),
-        })
+        }))
     }
 
     /// Opens log files anew.
@@ -92,7 +114,10 @@ impl Telling {
 
     /// The counters of a listener; they outlive its updates.
     pub fn listener_stats(&self, name: &Arc<str>) -> Arc<ListenerStats> {
-        let mut held = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         held.entry(name.clone()).or_default().clone()
     }
 
@@ -104,7 +129,12 @@ impl Telling {
 
     /// Shows every counter and gauge by its name.
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
-        for (name, stats) in self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (name, stats) in self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             let counters = [
                 ("downstream_cx_total", &stats.connections),
                 ("no_filter_chain_match", &stats.no_chain),
@@ -116,10 +146,23 @@ impl Telling {
                 show(&format!("listener.{name}.{counter}"), false, value.value());
             }
             let active = u64::try_from(stats.active.value()).unwrap_or(0);
-            show(&format!("listener.{name}.downstream_cx_active"), true, active);
+            show(
+                &format!("listener.{name}.downstream_cx_active"),
+                true,
+                active,
+            );
         }
-        for (prefix, stats) in self.managers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            show(&format!("http.{prefix}.downstream_rq_total"), false, stats.requests.value());
+        for (prefix, stats) in self
+            .managers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            show(
+                &format!("http.{prefix}.downstream_rq_total"),
+                false,
+                stats.requests.value(),
+            );
             for (class, counter) in stats.by_class.iter().enumerate() {
                 let name = format!("http.{prefix}.downstream_rq_{}xx", class + 1);
                 show(&name, false, counter.value());
@@ -167,10 +210,23 @@ impl Telemetry {
 
 impl ConnectionLog {
     /// With these access logs.
-    pub fn new(telling: &Arc<Telling>, logs: &[AccessLog], _inbound: bool) -> Result<Self, Rejection> {
+    pub fn new(
+        telling: &Arc<Telling>,
+        logs: &[AccessLog],
+        _inbound: bool,
+    ) -> Result<Self, Rejection> {
         Ok(Self {
             logs: telling.access_logs(logs)?,
+            stats: None,
         })
+    }
+
+    /// Counts streams in Istio's metrics.
+    pub fn count(&mut self, telling: &Telling, message: &PluginConfig, inbound: bool) {
+        let room = Room::new(&telling.environment, Vec::new());
+        let store = telling.registry.istio();
+        let stats = IstioStats::plan(message, inbound, &telling.node, store, &room.scope());
+        self.stats = Some(stats);
     }
 
     /// No chain wanted the connection.
@@ -200,6 +256,13 @@ impl ConnectionLog {
     /// A stream ended.
     pub fn ended(&self, mut record: StreamRecord) {
         record.end(Instant::now());
-        self.logs.log(&Facts::of_stream(&record));
+        let facts = Facts::of_stream(&record);
+        if let Some(stats) = &self.stats {
+            let series = stats.stream(&facts);
+            series.opened();
+            series.bytes(record.counts.received, record.counts.sent);
+            series.closed();
+        }
+        self.logs.log(&facts);
     }
 }

@@ -73,9 +73,15 @@ pub fn sends(name: &str, bytes: Vec<u8>, responses: &[bool], expect: &[&str]) ->
             let response = connection.response(*bodiless);
             transcript.response(&response);
             let Ok(response) = response else { return };
-            if response.header("connection").is_some_and(|value| value == "close") {
+            if response
+                .header("connection")
+                .is_some_and(|value| value == "close")
+            {
                 let closed = connection.closes(PATIENCE);
-                transcript.line(format!("then {}", closed.map_or_else(|end| end.to_string(), |()| "closed".into())));
+                transcript.line(format!(
+                    "then {}",
+                    closed.map_or_else(|end| end.to_string(), |()| "closed".into())
+                ));
             }
         }
     });
@@ -84,7 +90,11 @@ pub fn sends(name: &str, bytes: Vec<u8>, responses: &[bool], expect: &[&str]) ->
 }
 
 /// A case that needs its own steps.
-pub fn does(name: &str, expect: &[&str], exchange: impl Fn(&Side<'_>, &mut Transcript) + 'static) -> Case {
+pub fn does(
+    name: &str,
+    expect: &[&str],
+    exchange: impl Fn(&Side<'_>, &mut Transcript) + 'static,
+) -> Case {
     Case {
         name: name.to_owned(),
         port: PORT,
@@ -128,13 +138,17 @@ impl Case {
 
     /// Lines that must not be there.
     pub fn never(mut self, lines: &[&str]) -> Self {
-        self.never.extend(lines.iter().map(|line| (*line).to_owned()));
+        self.never
+            .extend(lines.iter().map(|line| (*line).to_owned()));
         self
     }
 
     /// Ours must show these lines instead of what Envoy shows, for a reason.
     pub fn differs(mut self, reason: &'static str, expect: &[&str]) -> Self {
-        self.differs = Some((reason, expect.iter().map(|line| (*line).to_owned()).collect()));
+        self.differs = Some((
+            reason,
+            expect.iter().map(|line| (*line).to_owned()).collect(),
+        ));
         self
     }
 }
@@ -162,7 +176,10 @@ impl Table {
             resources: Box::new(|_| (Vec::new(), Vec::new())),
             more: Value::Null,
             cases: Vec::new(),
-            upstreams: upstreams.iter().map(|name| Upstream::http(name, &log)).collect(),
+            upstreams: upstreams
+                .iter()
+                .map(|name| Upstream::http(name, &log))
+                .collect(),
             upstreams2: Vec::new(),
             log,
         }
@@ -170,12 +187,16 @@ impl Table {
 
     /// The ports of upstreams, by number.
     pub fn ports(&self, numbers: &[usize]) -> Vec<u16> {
-        numbers.iter().map(|number| self.upstreams[*number].port()).collect()
+        numbers
+            .iter()
+            .map(|number| self.upstreams[*number].port())
+            .collect()
     }
 
     /// Runs every case through both programs and fails with all that went wrong.
     pub fn run(self) {
-        let envoy_only = std::env::var("CARBYNE_DIFFERENTIAL").is_ok_and(|value| value == "envoy-only");
+        let envoy_only =
+            std::env::var("CARBYNE_DIFFERENTIAL").is_ok_and(|value| value == "envoy-only");
         let wanted = std::env::var("CARBYNE_CASE").unwrap_or_default();
         let envoy = self.start(Program::Envoy);
         let ours = (!envoy_only).then(|| self.start(Program::Carbyne));
@@ -188,13 +209,17 @@ impl Table {
             self.write(case, "envoy", &theirs);
             let mut wrong = unmet(&theirs, &case.expect, &case.never);
             let mut shown = &theirs;
-            let own = ours.as_ref().map(|ours| self.show(case, ours, &mut offsets[1]));
+            let own = ours
+                .as_ref()
+                .map(|ours| self.show(case, ours, &mut offsets[1]));
             if let Some(own) = &own {
                 self.write(case, "carbyne", own);
                 match &case.differs {
                     None => wrong.extend(own.difference(&theirs)),
                     Some((reason, expect)) => wrong.extend(
-                        unmet(own, expect, &[]).into_iter().map(|line| format!("{line} (differs: {reason})")),
+                        unmet(own, expect, &[])
+                            .into_iter()
+                            .map(|line| format!("{line} (differs: {reason})")),
                     ),
                 }
                 shown = own;
@@ -210,7 +235,11 @@ impl Table {
                 ));
             }
         }
-        report_cases(&format!("differential-{}", self.name), ran, self.cases.len());
+        report_cases(
+            &format!("differential-{}", self.name),
+            ran,
+            self.cases.len(),
+        );
         assert!(
             failures.is_empty(),
             "{} of {ran} cases of {} failed (+ ours only, - Envoy only)\n{}",
@@ -247,9 +276,16 @@ impl Table {
             self.upstreams2[*upstream].script(scripts);
         }
         let mut transcript = Transcript::default();
-        let side = Side { process, port: case.port, upstreams: &self.upstreams, log: &self.log };
+        let side = Side {
+            process,
+            port: case.port,
+            upstreams: &self.upstreams,
+            log: &self.log,
+        };
         (case.exchange)(&side, &mut transcript);
-        poll(PATIENCE, || (self.log.lock().unwrap().len() >= case.reaches).then_some(()));
+        poll(PATIENCE, || {
+            (self.log.lock().unwrap().len() >= case.reaches).then_some(())
+        });
         let mut lines = Vec::new();
         poll(PATIENCE, || {
             let (more, behind) = process.log_lines(config::ACCESS_LOG, *offset);
@@ -284,11 +320,17 @@ impl Table {
     }
 
     fn write(&self, case: &Case, program: &str, transcript: &Transcript) {
-        let Ok(folder) = std::env::var("CARBYNE_TRANSCRIPTS") else { return };
+        let Ok(folder) = std::env::var("CARBYNE_TRANSCRIPTS") else {
+            return;
+        };
         let folder = Path::new(&folder).join(self.name);
         std::fs::create_dir_all(&folder).unwrap();
         let name = case.name.replace(['/', ' '], "-");
-        std::fs::write(folder.join(format!("{name}.{program}")), transcript.lines.join("\n") + "\n").unwrap();
+        std::fs::write(
+            folder.join(format!("{name}.{program}")),
+            transcript.lines.join("\n") + "\n",
+        )
+        .unwrap();
     }
 }
 
@@ -297,6 +339,7 @@ fn unmet(transcript: &Transcript, expect: &[String], never: &[String]) -> Vec<St
     let missing = expect.iter().filter(|line| !transcript.shows(line));
     let unwanted = never.iter().filter(|line| transcript.shows(line));
     let missing = missing.map(|line| format!("! expected {line:?}"));
-    missing.chain(unwanted.map(|line| format!("! must not show {line:?}"))).collect()
+    missing
+        .chain(unwanted.map(|line| format!("! must not show {line:?}")))
+        .collect()
 }
-

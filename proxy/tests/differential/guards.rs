@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::case::{Case, PORT, Table, case};
-use crate::support::config::{any, cluster, http_filter, json_log, listener, log_fields, manager, virtual_host};
+use crate::support::config::{
+    any, cluster, http_filter, json_log, listener, log_fields, manager, virtual_host,
+};
 use crate::support::http1::{get, post, request};
 use crate::support::upstream::{Act, dead_port, reply};
 
@@ -23,21 +25,80 @@ fn guards() {
         let mut on = |name: &str, filters: Vec<Value>, per_route: Value| {
             number += 1;
             let mut fields = log_fields();
-            fields["shadow"] = "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_effective_policy_id)%".into();
-            fields["shadow_result"] = "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_engine_result)%".into();
-            let manager = manager(name, json!([host(per_route)]), filters, json!({"access_log": [json_log(fields)]}));
+            fields["shadow"] =
+                "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_effective_policy_id)%".into();
+            fields["shadow_result"] =
+                "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_engine_result)%".into();
+            let manager = manager(
+                name,
+                json!([host(per_route)]),
+                filters,
+                json!({"access_log": [json_log(fields)]}),
+            );
             listener(place, name, number - 1, vec![manager])
         };
         let listeners = vec![
-            on("fault", vec![http_filter(FAULT, "fault.v3.HTTPFault", fault())], json!({})),
-            on("cors", vec![http_filter(CORS, "cors.v3.Cors", json!({}))], json!({(CORS): cors()})),
-            on("deny", vec![http_filter(RBAC, "rbac.v3.RBAC", deny())], json!({})),
-            on("allow", vec![http_filter(RBAC, "rbac.v3.RBAC", allow())], json!({})),
-            on("shadow", vec![http_filter(RBAC, "rbac.v3.RBAC", shadow())], json!({})),
-            on("authz", vec![http_filter(AUTHZ, "ext_authz.v3.ExtAuthz", authz("authority", false))], json!({})),
-            on("authz-closed", vec![http_filter(AUTHZ, "ext_authz.v3.ExtAuthz", authz("dead", false))], json!({})),
-            on("authz-open", vec![http_filter(AUTHZ, "ext_authz.v3.ExtAuthz", authz("dead", true))], json!({})),
-            on("limit", vec![http_filter(LIMIT, "local_ratelimit.v3.LocalRateLimit", limit())], json!({})),
+            on(
+                "fault",
+                vec![http_filter(FAULT, "fault.v3.HTTPFault", fault())],
+                json!({}),
+            ),
+            on(
+                "cors",
+                vec![http_filter(CORS, "cors.v3.Cors", json!({}))],
+                json!({(CORS): cors()}),
+            ),
+            on(
+                "deny",
+                vec![http_filter(RBAC, "rbac.v3.RBAC", deny())],
+                json!({}),
+            ),
+            on(
+                "allow",
+                vec![http_filter(RBAC, "rbac.v3.RBAC", allow())],
+                json!({}),
+            ),
+            on(
+                "shadow",
+                vec![http_filter(RBAC, "rbac.v3.RBAC", shadow())],
+                json!({}),
+            ),
+            on(
+                "authz",
+                vec![http_filter(
+                    AUTHZ,
+                    "ext_authz.v3.ExtAuthz",
+                    authz("authority", false),
+                )],
+                json!({}),
+            ),
+            on(
+                "authz-closed",
+                vec![http_filter(
+                    AUTHZ,
+                    "ext_authz.v3.ExtAuthz",
+                    authz("dead", false),
+                )],
+                json!({}),
+            ),
+            on(
+                "authz-open",
+                vec![http_filter(
+                    AUTHZ,
+                    "ext_authz.v3.ExtAuthz",
+                    authz("dead", true),
+                )],
+                json!({}),
+            ),
+            on(
+                "limit",
+                vec![http_filter(
+                    LIMIT,
+                    "local_ratelimit.v3.LocalRateLimit",
+                    limit(),
+                )],
+                json!({}),
+            ),
         ];
         let clusters = vec![
             cluster("one", &ports[..1], json!({})),
@@ -46,17 +107,27 @@ fn guards() {
         ];
         (listeners, clusters)
     });
-    table.cases = [faults(), origins(), rules(), permissions(), limits()].into_iter().flatten().collect();
+    table.cases = [faults(), origins(), rules(), permissions(), limits()]
+        .into_iter()
+        .flatten()
+        .collect();
     table.run();
 }
 
 fn host(per_filter: Value) -> Value {
     let off = json!({(AUTHZ): any("envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute", json!({"disabled": true}))});
-    let mut host = virtual_host("all", &["*"], json!([
-        {"name": "unguarded", "match": {"prefix": "/open"}, "route": {"cluster": "one"}, "typed_per_filter_config": off},
-        {"name": "rest", "match": {"prefix": "/"}, "route": {"cluster": "one"}},
-    ]));
-    if per_filter.as_object().is_some_and(|object| !object.is_empty()) {
+    let mut host = virtual_host(
+        "all",
+        &["*"],
+        json!([
+            {"name": "unguarded", "match": {"prefix": "/open"}, "route": {"cluster": "one"}, "typed_per_filter_config": off},
+            {"name": "rest", "match": {"prefix": "/"}, "route": {"cluster": "one"}},
+        ]),
+    );
+    if per_filter
+        .as_object()
+        .is_some_and(|object| !object.is_empty())
+    {
         host["typed_per_filter_config"] = per_filter;
     }
     host
@@ -71,10 +142,13 @@ fn fault() -> Value {
 }
 
 fn cors() -> Value {
-    any("envoy.extensions.filters.http.cors.v3.CorsPolicy", json!({
-        "allow_origin_string_match": [{"exact": "https://good.test"}, {"suffix": ".wild.test"}],
-        "allow_methods": "GET, PUT", "allow_headers": "x-one, x-two", "expose_headers": "x-out", "max_age": "600", "allow_credentials": true,
-    }))
+    any(
+        "envoy.extensions.filters.http.cors.v3.CorsPolicy",
+        json!({
+            "allow_origin_string_match": [{"exact": "https://good.test"}, {"suffix": ".wild.test"}],
+            "allow_methods": "GET, PUT", "allow_headers": "x-one, x-two", "expose_headers": "x-out", "max_age": "600", "allow_credentials": true,
+        }),
+    )
 }
 
 fn rule(permission: Value, principal: Value) -> Value {
@@ -151,94 +225,444 @@ fn faults() -> Vec<Case> {
     let fault = || get("/x").header("x-fault", "1");
     vec![
         on(0, "no fault", get("/x"), &["status 200"]),
-        on(0, "fault aborts", fault().header("x-envoy-fault-abort-request", "418"), &["status 418", "body \"fault filter abort\"", "log flags \"FI\"",
-            "log details \"fault_filter_abort\""]),
-        on(0, "fault aborts at a share of none", fault().header("x-envoy-fault-abort-request", "503").header("x-envoy-fault-abort-request-percentage", "0"), &["status 200"]),
-        on(0, "fault delays", fault().header("x-envoy-fault-delay-request", "30"), &["status 200", "log flags \"DI\""]),
-        on(0, "fault delays and aborts", fault().header("x-envoy-fault-delay-request", "20").header("x-envoy-fault-abort-request", "500"),
-            &["status 500", "log flags \"DI,FI\""]),
-        on(0, "fault of another route", get("/x").header("x-envoy-fault-abort-request", "418"), &["status 200"]),
-        on(0, "fault of no status", fault().header("x-envoy-fault-abort-request", "9999"), &["status "]),
+        on(
+            0,
+            "fault aborts",
+            fault().header("x-envoy-fault-abort-request", "418"),
+            &[
+                "status 418",
+                "body \"fault filter abort\"",
+                "log flags \"FI\"",
+                "log details \"fault_filter_abort\"",
+            ],
+        ),
+        on(
+            0,
+            "fault aborts at a share of none",
+            fault()
+                .header("x-envoy-fault-abort-request", "503")
+                .header("x-envoy-fault-abort-request-percentage", "0"),
+            &["status 200"],
+        ),
+        on(
+            0,
+            "fault delays",
+            fault().header("x-envoy-fault-delay-request", "30"),
+            &["status 200", "log flags \"DI\""],
+        ),
+        on(
+            0,
+            "fault delays and aborts",
+            fault()
+                .header("x-envoy-fault-delay-request", "20")
+                .header("x-envoy-fault-abort-request", "500"),
+            &["status 500", "log flags \"DI,FI\""],
+        ),
+        on(
+            0,
+            "fault of another route",
+            get("/x").header("x-envoy-fault-abort-request", "418"),
+            &["status 200"],
+        ),
+        on(
+            0,
+            "fault of no status",
+            fault().header("x-envoy-fault-abort-request", "9999"),
+            &["status "],
+        ),
     ]
 }
 
 fn origins() -> Vec<Case> {
-    let preflight = |origin: &str| request("OPTIONS", "/x").header("origin", origin).header("access-control-request-method", "PUT");
+    let preflight = |origin: &str| {
+        request("OPTIONS", "/x")
+            .header("origin", origin)
+            .header("access-control-request-method", "PUT")
+    };
     vec![
-        on(1, "cors preflight", preflight("https://good.test"), &["status 200", "header access-control-allow-origin: https://good.test",
-            "header access-control-allow-methods: GET, PUT", "header access-control-allow-headers: x-one, x-two", "header access-control-max-age: 600",
-            "header access-control-allow-credentials: true", "reached 0 times"]),
-        on(1, "cors preflight of a suffix", preflight("https://x.wild.test"), &["header access-control-allow-origin: https://x.wild.test"]),
-        on(1, "cors preflight of a stranger", preflight("https://bad.test"), &["status 200", "reached 1 times"]),
-        on(1, "cors options that ask no method", request("OPTIONS", "/x").header("origin", "https://good.test"), &["reached 1 times"]),
-        on(1, "cors simple", get("/x").header("origin", "https://good.test"), &["header access-control-allow-origin: https://good.test",
-            "header access-control-expose-headers: x-out", "header access-control-allow-credentials: true", "reached 1 times"]),
-        on(1, "cors simple of a stranger", get("/x").header("origin", "https://bad.test"), &["status 200"]).never(&["header access-control"]),
-        on(1, "cors simple of nobody", get("/x"), &["status 200"]).never(&["header access-control"]),
-        on(1, "cors over the upstream's own", get("/x").header("origin", "https://good.test"), &["status 200"])
-            .script(0, vec![vec![reply("200 OK", &["access-control-allow-origin: *", "access-control-expose-headers: theirs"], "ok")]]),
+        on(
+            1,
+            "cors preflight",
+            preflight("https://good.test"),
+            &[
+                "status 200",
+                "header access-control-allow-origin: https://good.test",
+                "header access-control-allow-methods: GET, PUT",
+                "header access-control-allow-headers: x-one, x-two",
+                "header access-control-max-age: 600",
+                "header access-control-allow-credentials: true",
+                "reached 0 times",
+            ],
+        ),
+        on(
+            1,
+            "cors preflight of a suffix",
+            preflight("https://x.wild.test"),
+            &["header access-control-allow-origin: https://x.wild.test"],
+        ),
+        on(
+            1,
+            "cors preflight of a stranger",
+            preflight("https://bad.test"),
+            &["status 200", "reached 1 times"],
+        ),
+        on(
+            1,
+            "cors options that ask no method",
+            request("OPTIONS", "/x").header("origin", "https://good.test"),
+            &["reached 1 times"],
+        ),
+        on(
+            1,
+            "cors simple",
+            get("/x").header("origin", "https://good.test"),
+            &[
+                "header access-control-allow-origin: https://good.test",
+                "header access-control-expose-headers: x-out",
+                "header access-control-allow-credentials: true",
+                "reached 1 times",
+            ],
+        ),
+        on(
+            1,
+            "cors simple of a stranger",
+            get("/x").header("origin", "https://bad.test"),
+            &["status 200"],
+        )
+        .never(&["header access-control"]),
+        on(1, "cors simple of nobody", get("/x"), &["status 200"])
+            .never(&["header access-control"]),
+        on(
+            1,
+            "cors over the upstream's own",
+            get("/x").header("origin", "https://good.test"),
+            &["status 200"],
+        )
+        .script(
+            0,
+            vec![vec![reply(
+                "200 OK",
+                &[
+                    "access-control-allow-origin: *",
+                    "access-control-expose-headers: theirs",
+                ],
+                "ok",
+            )]],
+        ),
     ]
 }
 
 fn rules() -> Vec<Case> {
     vec![
-        on(2, "denied by path", get("/denied/x?q"), &["status 403 Forbidden", "body \"RBAC: access denied\"", "header content-type: text/plain",
-            "log details \"rbac_access_denied_matched_policy[ns[one]-policy[paths]-rule[0]]\"", "log flags \"-\"", "reached 0 times"]),
-        on(2, "denied by header", get("/x").header("x-who", "mallory"), &["status 403", "log details \"rbac_access_denied_matched_policy[headers]\""]),
-        on(2, "denied by one of two header lines", get("/x").header("x-who", "alice").header("x-who", "mallory"), &["status "]),
-        on(2, "denied by method", request("DELETE", "/x"), &["status 403"]),
-        on(2, "denied by method but for a path", request("DELETE", "/deletable"), &["status 200"]),
-        on(2, "denied by host", get("/x").host("denied.test"), &["status 403"]),
-        on(2, "denied by host in another case", get("/x").host("DENIED.test"), &["status "]),
+        on(
+            2,
+            "denied by path",
+            get("/denied/x?q"),
+            &[
+                "status 403 Forbidden",
+                "body \"RBAC: access denied\"",
+                "header content-type: text/plain",
+                "log details \"rbac_access_denied_matched_policy[ns[one]-policy[paths]-rule[0]]\"",
+                "log flags \"-\"",
+                "reached 0 times",
+            ],
+        ),
+        on(
+            2,
+            "denied by header",
+            get("/x").header("x-who", "mallory"),
+            &[
+                "status 403",
+                "log details \"rbac_access_denied_matched_policy[headers]\"",
+            ],
+        ),
+        on(
+            2,
+            "denied by one of two header lines",
+            get("/x")
+                .header("x-who", "alice")
+                .header("x-who", "mallory"),
+            &["status "],
+        ),
+        on(
+            2,
+            "denied by method",
+            request("DELETE", "/x"),
+            &["status 403"],
+        ),
+        on(
+            2,
+            "denied by method but for a path",
+            request("DELETE", "/deletable"),
+            &["status 200"],
+        ),
+        on(
+            2,
+            "denied by host",
+            get("/x").host("denied.test"),
+            &["status 403"],
+        ),
+        on(
+            2,
+            "denied by host in another case",
+            get("/x").host("DENIED.test"),
+            &["status "],
+        ),
         on(2, "not denied", get("/x"), &["status 200"]),
-        on(2, "denied post leaves its body", post("/denied", "body"), &["status 403"]),
-        on(3, "allowed by path and address", get("/allowed?q=1"), &["status 200"]),
+        on(
+            2,
+            "denied post leaves its body",
+            post("/denied", "body"),
+            &["status 403"],
+        ),
+        on(
+            3,
+            "allowed by path and address",
+            get("/allowed?q=1"),
+            &["status 200"],
+        ),
         on(3, "allowed by regex", get("/v12"), &["status 200"]),
-        on(3, "allowed by nothing", get("/other"), &["status 403", "log details \"rbac_access_denied_matched_policy[none]\""]),
-        on(3, "allowed by the address that was forwarded", get("/other").header("x-forwarded-for", "10.1.2.3"), &["status 200"]),
+        on(
+            3,
+            "allowed by nothing",
+            get("/other"),
+            &[
+                "status 403",
+                "log details \"rbac_access_denied_matched_policy[none]\"",
+            ],
+        ),
+        on(
+            3,
+            "allowed by the address that was forwarded",
+            get("/other").header("x-forwarded-for", "10.1.2.3"),
+            &["status 200"],
+        ),
         on(3, "allowed by not", get("/not"), &["status 200"]),
-        on(3, "refused by not", get("/not").header("x-not", ""), &["status 403"]),
+        on(
+            3,
+            "refused by not",
+            get("/not").header("x-not", ""),
+            &["status 403"],
+        ),
         on(3, "allowed only with tls", get("/tls"), &["status 403"]),
-        on(3, "allowed by both headers", get("/both").header("x-a", "010").header("x-b", "12"), &["status 200"]),
-        on(3, "refused by one of both", get("/both").header("x-a", "010"), &["status 403"]),
-        on(4, "shadow rule that matches", get("/shadow"), &["status 200", "log shadow \"would-deny\"", "log shadow_result \"denied\""]),
-        on(4, "shadow rule that does not", get("/x"), &["status 200", "log shadow_result \"allowed\""]),
+        on(
+            3,
+            "allowed by both headers",
+            get("/both").header("x-a", "010").header("x-b", "12"),
+            &["status 200"],
+        ),
+        on(
+            3,
+            "refused by one of both",
+            get("/both").header("x-a", "010"),
+            &["status 403"],
+        ),
+        on(
+            4,
+            "shadow rule that matches",
+            get("/shadow"),
+            &[
+                "status 200",
+                "log shadow \"would-deny\"",
+                "log shadow_result \"denied\"",
+            ],
+        ),
+        on(
+            4,
+            "shadow rule that does not",
+            get("/x"),
+            &["status 200", "log shadow_result \"allowed\""],
+        ),
     ]
 }
 
 fn permissions() -> Vec<Case> {
     let answers = |acts: Vec<Act>| vec![acts];
     vec![
-        on(5, "authority allows", get("/x?q=1").header("x-token", "t").header("x-pass-a", "1").header("x-other", "no").header("x-role", "client"),
-            &["status 200", "body \"one\"", "upstream authority: GET /check/x?q=1 HTTP/1.1", "upstream authority header x-token: t", "upstream authority header x-from: proxy",
-              "upstream one header x-user: ann", "upstream one header x-role: admin", "header x-granted: yes"])
-            .never(&["upstream authority header x-other", "upstream one header x-secret"])
-            .script(1, answers(vec![reply("200 OK", &["x-user: ann", "x-role: admin", "x-secret: s", "x-granted: yes"], "")])),
-        on(5, "authority replaces what the client says", get("/x").header("x-user", "forged"), &["upstream one header x-user: ann"])
-            .script(1, answers(vec![reply("200 OK", &["x-user: ann"], "")])),
-        on(5, "authority denies", get("/x"), &["status 401", "body \"who are you\"", "header www-authenticate: basic", "log details \"ext_authz_denied\"",
-            "log flags \"UAEX\""])
-            .script(1, answers(vec![reply("401 Unauthorized", &["www-authenticate: basic", "x-hidden: 1"], "who are you")])),
-        on(5, "authority redirects", get("/x"), &["status 302", "header location: http://login.test/"])
-            .script(1, answers(vec![reply("302 Found", &["location: http://login.test/"], "")])),
-        on(5, "authority fails", get("/x"), &["status 403", "log details \"ext_authz_error\"", "log flags \"UAEX\""])
-            .script(1, answers(vec![reply("500 Oops", &[], "oops")])),
-        on(5, "authority is slow", get("/x"), &["status 403", "log details \"ext_authz_error\""]).script(1, answers(vec![Act::Hang])),
-        on(5, "authority gets a part of the body", post("/x", "0123456789"), &["upstream authority body \"01234567\"", "upstream one body \"0123456789\""]),
-        on(5, "authority gets the body", post("/x", "0123"), &["upstream authority body \"0123\"", "upstream one body \"0123\""]),
-        on(5, "authority gets the method", request("HEAD", "/x"), &["upstream authority: HEAD /check/x HTTP/1.1"]),
-        on(5, "authority is not asked", get("/open"), &["status 200", "reached 1 times"]),
-        on(6, "nobody there: closed", get("/x"), &["status 403", "log details \"ext_authz_error\"", "log flags \"UAEX\"", "reached 0 times"]),
-        on(7, "nobody there: open", get("/x"), &["status 200", "upstream one header x-envoy-auth-failure-mode-allowed: true"]),
+        on(
+            5,
+            "authority allows",
+            get("/x?q=1")
+                .header("x-token", "t")
+                .header("x-pass-a", "1")
+                .header("x-other", "no")
+                .header("x-role", "client"),
+            &[
+                "status 200",
+                "body \"one\"",
+                "upstream authority: GET /check/x?q=1 HTTP/1.1",
+                "upstream authority header x-token: t",
+                "upstream authority header x-from: proxy",
+                "upstream one header x-user: ann",
+                "upstream one header x-role: admin",
+                "header x-granted: yes",
+            ],
+        )
+        .never(&[
+            "upstream authority header x-other",
+            "upstream one header x-secret",
+        ])
+        .script(
+            1,
+            answers(vec![reply(
+                "200 OK",
+                &[
+                    "x-user: ann",
+                    "x-role: admin",
+                    "x-secret: s",
+                    "x-granted: yes",
+                ],
+                "",
+            )]),
+        ),
+        on(
+            5,
+            "authority replaces what the client says",
+            get("/x").header("x-user", "forged"),
+            &["upstream one header x-user: ann"],
+        )
+        .script(1, answers(vec![reply("200 OK", &["x-user: ann"], "")])),
+        on(
+            5,
+            "authority denies",
+            get("/x"),
+            &[
+                "status 401",
+                "body \"who are you\"",
+                "header www-authenticate: basic",
+                "log details \"ext_authz_denied\"",
+                "log flags \"UAEX\"",
+            ],
+        )
+        .script(
+            1,
+            answers(vec![reply(
+                "401 Unauthorized",
+                &["www-authenticate: basic", "x-hidden: 1"],
+                "who are you",
+            )]),
+        ),
+        on(
+            5,
+            "authority redirects",
+            get("/x"),
+            &["status 302", "header location: http://login.test/"],
+        )
+        .script(
+            1,
+            answers(vec![reply(
+                "302 Found",
+                &["location: http://login.test/"],
+                "",
+            )]),
+        ),
+        on(
+            5,
+            "authority fails",
+            get("/x"),
+            &[
+                "status 403",
+                "log details \"ext_authz_error\"",
+                "log flags \"UAEX\"",
+            ],
+        )
+        .script(1, answers(vec![reply("500 Oops", &[], "oops")])),
+        on(
+            5,
+            "authority is slow",
+            get("/x"),
+            &["status 403", "log details \"ext_authz_error\""],
+        )
+        .script(1, answers(vec![Act::Hang])),
+        on(
+            5,
+            "authority gets a part of the body",
+            post("/x", "0123456789"),
+            &[
+                "upstream authority body \"01234567\"",
+                "upstream one body \"0123456789\"",
+            ],
+        ),
+        on(
+            5,
+            "authority gets the body",
+            post("/x", "0123"),
+            &[
+                "upstream authority body \"0123\"",
+                "upstream one body \"0123\"",
+            ],
+        ),
+        on(
+            5,
+            "authority gets the method",
+            request("HEAD", "/x"),
+            &["upstream authority: HEAD /check/x HTTP/1.1"],
+        ),
+        on(
+            5,
+            "authority is not asked",
+            get("/open"),
+            &["status 200", "reached 1 times"],
+        ),
+        on(
+            6,
+            "nobody there: closed",
+            get("/x"),
+            &[
+                "status 403",
+                "log details \"ext_authz_error\"",
+                "log flags \"UAEX\"",
+                "reached 0 times",
+            ],
+        ),
+        on(
+            7,
+            "nobody there: open",
+            get("/x"),
+            &[
+                "status 200",
+                "upstream one header x-envoy-auth-failure-mode-allowed: true",
+            ],
+        ),
     ]
 }
 
 fn limits() -> Vec<Case> {
     vec![
-        on(8, "first within the limit", get("/x"), &["status 200", "header x-ratelimit-limit: 2", "header x-ratelimit-remaining: 1"]),
-        on(8, "second within the limit", get("/x"), &["status 200", "header x-ratelimit-remaining: 0"]),
-        on(8, "third over the limit", get("/x"), &["status 429 Too Many Requests", "body \"local_rate_limited\"", "header x-limited: yes", "log flags \"RL\"",
-            "log details \"local_rate_limited\"", "reached 0 times"]),
-        on(8, "over the limit to HEAD", request("HEAD", "/x"), &["status 429"]),
+        on(
+            8,
+            "first within the limit",
+            get("/x"),
+            &[
+                "status 200",
+                "header x-ratelimit-limit: 2",
+                "header x-ratelimit-remaining: 1",
+            ],
+        ),
+        on(
+            8,
+            "second within the limit",
+            get("/x"),
+            &["status 200", "header x-ratelimit-remaining: 0"],
+        ),
+        on(
+            8,
+            "third over the limit",
+            get("/x"),
+            &[
+                "status 429 Too Many Requests",
+                "body \"local_rate_limited\"",
+                "header x-limited: yes",
+                "log flags \"RL\"",
+                "log details \"local_rate_limited\"",
+                "reached 0 times",
+            ],
+        ),
+        on(
+            8,
+            "over the limit to HEAD",
+            request("HEAD", "/x"),
+            &["status 429"],
+        ),
     ]
 }

@@ -25,7 +25,10 @@ fn headers() {
         fields["route_config"]["most_specific_header_mutations_wins"] = true.into();
         let wins = manager("wins", json!([]), Vec::new(), fields);
         (
-            vec![listener(place, "headers", PORT, vec![top]), listener(place, "wins", PORT + 1, vec![wins])],
+            vec![
+                listener(place, "headers", PORT, vec![top]),
+                listener(place, "wins", PORT + 1, vec![wins]),
+            ],
             vec![cluster("one", &ports, json!({}))],
         )
     });
@@ -64,8 +67,16 @@ const SUBSTITUTED: [(&str, &str); 16] = [
 ];
 
 fn hosts() -> Value {
-    let all = |prefix: &str| -> Vec<Value> { ACTIONS.iter().map(|(name, action)| add(&format!("{prefix}{name}"), "added", action)).collect() };
-    let substituted: Vec<Value> = SUBSTITUTED.iter().map(|(name, value)| add(name, value, "OVERWRITE_IF_EXISTS_OR_ADD")).collect();
+    let all = |prefix: &str| -> Vec<Value> {
+        ACTIONS
+            .iter()
+            .map(|(name, action)| add(&format!("{prefix}{name}"), "added", action))
+            .collect()
+    };
+    let substituted: Vec<Value> = SUBSTITUTED
+        .iter()
+        .map(|(name, value)| add(name, value, "OVERWRITE_IF_EXISTS_OR_ADD"))
+        .collect();
     json!([{
         "name": "all", "domains": ["*"],
         "request_headers_to_add": [add("x-level", "host", "APPEND_IF_EXISTS_OR_ADD")],
@@ -104,40 +115,138 @@ fn hosts() -> Value {
 }
 
 fn actions() -> Vec<Case> {
-    let sent = get("/actions").header("x-append", "mine").header("x-absent", "mine").header("x-over", "mine").header("x-only", "mine");
+    let sent = get("/actions")
+        .header("x-append", "mine")
+        .header("x-absent", "mine")
+        .header("x-over", "mine")
+        .header("x-only", "mine");
     let out = || -> Vec<Act> {
-        vec![reply("200 OK", &["x-out-append: mine", "x-out-absent: mine", "x-out-over: mine", "x-out-only: mine",
-            "x-out-remove: gone", "x-out-remove-config: gone", "server: theirs"], "ok")]
+        vec![reply(
+            "200 OK",
+            &[
+                "x-out-append: mine",
+                "x-out-absent: mine",
+                "x-out-over: mine",
+                "x-out-only: mine",
+                "x-out-remove: gone",
+                "x-out-remove-config: gone",
+                "server: theirs",
+            ],
+            "ok",
+        )]
     };
     vec![
-        case("actions on headers that are there", sent, &["upstream one header x-append: mine", "upstream one header x-append: added",
-            "upstream one header x-absent: mine", "upstream one header x-over: added", "upstream one header x-only: added",
-            "header x-out-append: mine", "header x-out-append: added", "header x-out-absent: mine", "header x-out-over: added",
-            "header x-out-only: added"])
-            .never(&["header x-out-remove", "upstream one header x-over: mine"])
-            .script(0, vec![out()]),
-        case("actions on headers that are not there", get("/actions"), &["upstream one header x-append: added",
-            "upstream one header x-absent: added", "upstream one header x-over: added", "header x-out-over: added"])
-            .never(&["upstream one header x-only", "header x-out-only"]),
-        case("removed at every level", get("/actions").header("x-remove-route", "1").header("X-Remove-Host", "1").header("x-remove-config", "1"),
-            &["status 200"]).never(&["upstream one header x-remove"]),
-        case("levels in order", get("/levels"), &["upstream one header x-level: route", "header x-out-level: route"]),
-        case("levels, the most specific first", get("/levels"), &["upstream one header x-level: config"]).port(PORT + 1),
-        case("overwritten by a later level", get("/overwrites"), &["upstream one header x-level: "]),
-        case("overwritten by the most specific", get("/overwrites"), &["upstream one header x-level: "]).port(PORT + 1),
-        case("level of the weighted cluster", get("/weighted").header("x-remove-weight", "1"),
-            &["upstream one header x-level: weight", "header x-out-level: weight"]).never(&["upstream one header x-remove-weight"]),
-        case("headers of a direct response", get("/direct"), &["header x-direct: 0 direct_response", "header x-out-level: host"]),
+        case(
+            "actions on headers that are there",
+            sent,
+            &[
+                "upstream one header x-append: mine",
+                "upstream one header x-append: added",
+                "upstream one header x-absent: mine",
+                "upstream one header x-over: added",
+                "upstream one header x-only: added",
+                "header x-out-append: mine",
+                "header x-out-append: added",
+                "header x-out-absent: mine",
+                "header x-out-over: added",
+                "header x-out-only: added",
+            ],
+        )
+        .never(&["header x-out-remove", "upstream one header x-over: mine"])
+        .script(0, vec![out()]),
+        case(
+            "actions on headers that are not there",
+            get("/actions"),
+            &[
+                "upstream one header x-append: added",
+                "upstream one header x-absent: added",
+                "upstream one header x-over: added",
+                "header x-out-over: added",
+            ],
+        )
+        .never(&["upstream one header x-only", "header x-out-only"]),
+        case(
+            "removed at every level",
+            get("/actions")
+                .header("x-remove-route", "1")
+                .header("X-Remove-Host", "1")
+                .header("x-remove-config", "1"),
+            &["status 200"],
+        )
+        .never(&["upstream one header x-remove"]),
+        case(
+            "levels in order",
+            get("/levels"),
+            &[
+                "upstream one header x-level: route",
+                "header x-out-level: route",
+            ],
+        ),
+        case(
+            "levels, the most specific first",
+            get("/levels"),
+            &["upstream one header x-level: config"],
+        )
+        .port(PORT + 1),
+        case(
+            "overwritten by a later level",
+            get("/overwrites"),
+            &["upstream one header x-level: "],
+        ),
+        case(
+            "overwritten by the most specific",
+            get("/overwrites"),
+            &["upstream one header x-level: "],
+        )
+        .port(PORT + 1),
+        case(
+            "level of the weighted cluster",
+            get("/weighted").header("x-remove-weight", "1"),
+            &[
+                "upstream one header x-level: weight",
+                "header x-out-level: weight",
+            ],
+        )
+        .never(&["upstream one header x-remove-weight"]),
+        case(
+            "headers of a direct response",
+            get("/direct"),
+            &[
+                "header x-direct: 0 direct_response",
+                "header x-out-level: host",
+            ],
+        ),
     ]
 }
 
 fn substitutions() -> Vec<Case> {
     vec![
-        case("substituted", get("/substituted/p?q=1").header("user-agent", "curl/8.0").header("x-second", "two").host("s.test:1"),
-            &["upstream one header x-protocol: HTTP/1.1", "upstream one header x-agent: curl/", "upstream one header x-alternative: two",
-              "upstream one header x-percent: 100%", "upstream one header x-client: 127.0.0.1", "upstream one header x-metadata: from metadata",
-              "header x-status: 200"]),
-        case("substituted without what is asked for", get("/substituted"), &["status 200"]),
-        case("empty values", get("/empty"), &["upstream one header x-kept-empty: "]).never(&["upstream one header x-dropped-empty"]),
+        case(
+            "substituted",
+            get("/substituted/p?q=1")
+                .header("user-agent", "curl/8.0")
+                .header("x-second", "two")
+                .host("s.test:1"),
+            &[
+                "upstream one header x-protocol: HTTP/1.1",
+                "upstream one header x-agent: curl/",
+                "upstream one header x-alternative: two",
+                "upstream one header x-percent: 100%",
+                "upstream one header x-client: 127.0.0.1",
+                "upstream one header x-metadata: from metadata",
+                "header x-status: 200",
+            ],
+        ),
+        case(
+            "substituted without what is asked for",
+            get("/substituted"),
+            &["status 200"],
+        ),
+        case(
+            "empty values",
+            get("/empty"),
+            &["upstream one header x-kept-empty: "],
+        )
+        .never(&["upstream one header x-dropped-empty"]),
     ]
 }

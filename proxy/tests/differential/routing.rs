@@ -22,7 +22,10 @@ fn routing() {
             ],
         )
     });
-    table.cases = [paths(), conditions(), hosts_and_clusters()].into_iter().flatten().collect();
+    table.cases = [paths(), conditions(), hosts_and_clusters()]
+        .into_iter()
+        .flatten()
+        .collect();
     table.run();
 }
 
@@ -35,7 +38,11 @@ fn template(pattern: &str) -> Value {
 }
 
 fn with_header(name: &str, header: Value) -> Value {
-    to(name, json!({"prefix": "/header/", "headers": [header]}), "one")
+    to(
+        name,
+        json!({"prefix": "/header/", "headers": [header]}),
+        "one",
+    )
 }
 
 fn hosts() -> Value {
@@ -103,10 +110,23 @@ fn hosts() -> Value {
 
 fn paths() -> Vec<Case> {
     let hit = |name: &str, target: &str, route: &str| {
-        case(name, get(target), &["status 200", &format!("log route \"{route}\"")])
+        case(
+            name,
+            get(target),
+            &["status 200", &format!("log route \"{route}\"")],
+        )
     };
     let miss = |name: &str, target: &str| {
-        case(name, get(target), &["status 404 Not Found", "log flags \"NR\"", "log details \"route_not_found\"", "body \"\""])
+        case(
+            name,
+            get(target),
+            &[
+                "status 404 Not Found",
+                "log flags \"NR\"",
+                "log details \"route_not_found\"",
+                "body \"\"",
+            ],
+        )
     };
     vec![
         hit("path exact", "/exact", "exact"),
@@ -125,8 +145,16 @@ fn paths() -> Vec<Case> {
         miss("regex is anchored", "/re/42/endless"),
         hit("template", "/t/a/mid/b", "template"),
         miss("template takes one segment", "/t/a/mid/b/c"),
-        hit("template of several segments", "/deep/a/b/c.txt", "template-deep"),
-        hit("template passes the query over", "/t/a/mid/b?x=/y", "template"),
+        hit(
+            "template of several segments",
+            "/deep/a/b/c.txt",
+            "template-deep",
+        ),
+        hit(
+            "template passes the query over",
+            "/t/a/mid/b?x=/y",
+            "template",
+        ),
         miss("empty path segment", "//exact"),
         case("fragment", get("/exact#part"), &["status "]),
     ]
@@ -134,14 +162,22 @@ fn paths() -> Vec<Case> {
 
 fn conditions() -> Vec<Case> {
     let header = |name: &str, header: (&str, &str), route: &str| {
-        case(name, get("/header/x").header(header.0, header.1), &["status 200", &format!("log route \"{route}\"")])
+        case(
+            name,
+            get("/header/x").header(header.0, header.1),
+            &["status 200", &format!("log route \"{route}\"")],
+        )
     };
     let query = |name: &str, target: &str, route: &str| {
         case(name, get(target), &[&format!("log route {route}")])
     };
     vec![
         header("header exact", ("X-Exact", "Yes"), "h-exact"),
-        header("header exact is case sensitive", ("x-exact", "yes"), "h-inverted"),
+        header(
+            "header exact is case sensitive",
+            ("x-exact", "yes"),
+            "h-inverted",
+        ),
         header("header exact in any case", ("x-any", "YES"), "h-any-case"),
         header("header prefix", ("x-prefix", "abc"), "h-prefix"),
         header("header suffix", ("x-suffix", "xyz"), "h-suffix"),
@@ -149,38 +185,121 @@ fn conditions() -> Vec<Case> {
         header("header regex", ("x-regex", "v1"), "h-regex"),
         header("header regex is anchored", ("x-regex", "v12"), "h-inverted"),
         header("header range begins", ("x-range", "-5"), "h-range"),
-        header("header range ends before its end", ("x-range", "10"), "h-inverted"),
-        header("header range of no number", ("x-range", "five"), "h-inverted"),
-        header("header present though empty", ("x-present", ""), "h-present"),
-        case("header inverted refuses", get("/header/x").header("x-inverted", "no"), &["status 404"]),
-        case("header of two equal lines", get("/header/x").header("x-exact", "Yes").header("x-exact", "Yes"), &["log route \"h-exact\""]),
-        case("header of two lines, the first fits", get("/header/x").header("x-exact", "Yes").header("x-exact", "No"), &["status 200"]),
-        case("header of two lines, the last fits", get("/header/x").header("x-exact", "No").header("x-exact", "Yes"), &["status 200"]),
-        case("header whose lines fit only together", get("/header/x").header("x-exact", "Yes,Yes"), &["log route \"h-inverted\""]),
-        case("inverted header of two lines", get("/header/x").header("x-inverted", "no").header("x-inverted", "yes"), &["status "]),
-        case("regex over two lines", get("/header/x").header("x-regex", "v1").header("x-regex", "w"), &["status 200"]),
-        case("prefix over two lines", get("/header/x").header("x-prefix", "zz").header("x-prefix", "ab"), &["status 200"]),
+        header(
+            "header range ends before its end",
+            ("x-range", "10"),
+            "h-inverted",
+        ),
+        header(
+            "header range of no number",
+            ("x-range", "five"),
+            "h-inverted",
+        ),
+        header(
+            "header present though empty",
+            ("x-present", ""),
+            "h-present",
+        ),
+        case(
+            "header inverted refuses",
+            get("/header/x").header("x-inverted", "no"),
+            &["status 404"],
+        ),
+        case(
+            "header of two equal lines",
+            get("/header/x")
+                .header("x-exact", "Yes")
+                .header("x-exact", "Yes"),
+            &["log route \"h-exact\""],
+        ),
+        case(
+            "header of two lines, the first fits",
+            get("/header/x")
+                .header("x-exact", "Yes")
+                .header("x-exact", "No"),
+            &["status 200"],
+        ),
+        case(
+            "header of two lines, the last fits",
+            get("/header/x")
+                .header("x-exact", "No")
+                .header("x-exact", "Yes"),
+            &["status 200"],
+        ),
+        case(
+            "header whose lines fit only together",
+            get("/header/x").header("x-exact", "Yes,Yes"),
+            &["log route \"h-inverted\""],
+        ),
+        case(
+            "inverted header of two lines",
+            get("/header/x")
+                .header("x-inverted", "no")
+                .header("x-inverted", "yes"),
+            &["status "],
+        ),
+        case(
+            "regex over two lines",
+            get("/header/x")
+                .header("x-regex", "v1")
+                .header("x-regex", "w"),
+            &["status 200"],
+        ),
+        case(
+            "prefix over two lines",
+            get("/header/x")
+                .header("x-prefix", "zz")
+                .header("x-prefix", "ab"),
+            &["status 200"],
+        ),
         query("query exact", "/query?a=0&v=1", "\"q-exact\""),
         query("query first of two", "/query?v=2&v=1", "null"),
         query("query present", "/query?flag", "\"q-present\""),
         query("query regex", "/query?r=abc", "\"q-regex\""),
         query("query regex is anchored", "/query?r=abc1", "null"),
         query("query is not decoded", "/query?v=%31", ""),
-        case("method", request("DELETE", "/method"), &["log route \"method\"", "upstream two: DELETE /method HTTP/1.1"]),
-        case("grpc by content type", post("/grpc", "").header("content-type", "application/grpc+proto"), &["log route \"grpc-only\""]),
-        case("not grpc", post("/grpc", "").header("content-type", "application/grpc-web"), &["status 404"]),
-        case("fraction of zero", get("/fraction"), &["log route \"fraction\"", "log upstream \"one\""]),
+        case(
+            "method",
+            request("DELETE", "/method"),
+            &[
+                "log route \"method\"",
+                "upstream two: DELETE /method HTTP/1.1",
+            ],
+        ),
+        case(
+            "grpc by content type",
+            post("/grpc", "").header("content-type", "application/grpc+proto"),
+            &["log route \"grpc-only\""],
+        ),
+        case(
+            "not grpc",
+            post("/grpc", "").header("content-type", "application/grpc-web"),
+            &["status 404"],
+        ),
+        case(
+            "fraction of zero",
+            get("/fraction"),
+            &["log route \"fraction\"", "log upstream \"one\""],
+        ),
     ]
 }
 
 fn hosts_and_clusters() -> Vec<Case> {
     let host = |name: &str, host: &str, route: &str| {
-        case(name, get("/rest").host(host), &[&format!("log route {route}")])
+        case(
+            name,
+            get("/rest").host(host),
+            &[&format!("log route {route}")],
+        )
     };
     vec![
         host("host suffix", "x.wild.test", "\"suffix\""),
         host("host longest suffix", "x.very.wild.test", "\"longer\""),
-        host("host suffix needs something before it", ".wild.test", "\"rest\""),
+        host(
+            "host suffix needs something before it",
+            ".wild.test",
+            "\"rest\"",
+        ),
         host("host suffix without a dot", "left-dash.test", "\"suffix\""),
         host("host prefix", "front.example", "\"front\""),
         host("host with a port is another", "a.test:81", "\"rest\""),
@@ -189,21 +308,74 @@ fn hosts_and_clusters() -> Vec<Case> {
         host("host in any case", "uPPER.tEST", "\"upper\""),
         host("host in brackets", "[2001:db8::1]:80", "\"six\""),
         host("host with a trailing dot", "a.test.", "\"rest\""),
-        case("tls required", get("/x?y=1").host("tls.test"),
-            &["status 301", "header location: https://tls.test/x?y=1", "log details "]),
-        case("tls required and a port", post("/x", "b").host("tls.test"), &["status 301"]),
-        case("weights", get("/weights"), &["log cluster \"two\"", "body \"two\""]),
-        case("weighted cluster with its headers", get("/header-weights"),
-            &["upstream one header x-side: one", "header x-chosen: one", "upstream one header host: weighted.test"]),
-        case("cluster by header", get("/by-header").header("x-cluster", "two"), &["log cluster \"two\""]),
-        case("cluster by a header that names nothing", get("/by-header").header("x-cluster", "nope"),
-            &["status 503", "log flags \"NC\"", "log details \"cluster_not_found\""]),
-        case("cluster by a header that is missing", get("/by-header"), &["status "]),
-        case("missing cluster", get("/missing"), &["status 503 Service Unavailable", "log flags \"NC\""]),
-        case("missing cluster as 404", get("/gone"), &["status 404", "log flags \"NC\""]),
+        case(
+            "tls required",
+            get("/x?y=1").host("tls.test"),
+            &[
+                "status 301",
+                "header location: https://tls.test/x?y=1",
+                "log details ",
+            ],
+        ),
+        case(
+            "tls required and a port",
+            post("/x", "b").host("tls.test"),
+            &["status 301"],
+        ),
+        case(
+            "weights",
+            get("/weights"),
+            &["log cluster \"two\"", "body \"two\""],
+        ),
+        case(
+            "weighted cluster with its headers",
+            get("/header-weights"),
+            &[
+                "upstream one header x-side: one",
+                "header x-chosen: one",
+                "upstream one header host: weighted.test",
+            ],
+        ),
+        case(
+            "cluster by header",
+            get("/by-header").header("x-cluster", "two"),
+            &["log cluster \"two\""],
+        ),
+        case(
+            "cluster by a header that names nothing",
+            get("/by-header").header("x-cluster", "nope"),
+            &[
+                "status 503",
+                "log flags \"NC\"",
+                "log details \"cluster_not_found\"",
+            ],
+        ),
+        case(
+            "cluster by a header that is missing",
+            get("/by-header"),
+            &["status "],
+        ),
+        case(
+            "missing cluster",
+            get("/missing"),
+            &["status 503 Service Unavailable", "log flags \"NC\""],
+        ),
+        case(
+            "missing cluster as 404",
+            get("/gone"),
+            &["status 404", "log flags \"NC\""],
+        ),
         case("missing cluster as 500", get("/broken"), &["status 500"]),
-        case("no endpoint", get("/empty"), &["status 503", "body \"no healthy upstream\"", "log flags \"UH\"",
-            "log details \"no_healthy_upstream\""]),
+        case(
+            "no endpoint",
+            get("/empty"),
+            &[
+                "status 503",
+                "body \"no healthy upstream\"",
+                "log flags \"UH\"",
+                "log details \"no_healthy_upstream\"",
+            ],
+        ),
         case("no forwarding", get("/stop"), &["status "]),
     ]
 }

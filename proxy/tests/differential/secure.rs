@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::to;
 use crate::case::{Case, PORT, Side, Table, case, does};
 use crate::support::PATIENCE;
-use crate::support::config::{any, cluster, extension, json_log, listener, listener_with, log_fields, manager, virtual_host};
+use crate::support::config::{
+    any, cluster, extension, json_log, listener, listener_with, log_fields, manager, virtual_host,
+};
 use crate::support::http1::{Connection, get};
 use crate::support::http2 as h2;
 use crate::support::tls::{Authority, ClientTls, Identity, ServerIdentity};
@@ -21,15 +23,44 @@ fn secure() {
     let mut table = Table::new("secure", &["one"]);
     let authority = Authority::new("root");
     let stranger = Authority::new("stranger");
-    let server = authority.sign("server", &["server.test", "upstream.test"], &["spiffe://cluster.local/ns/one/sa/server"]);
-    table.upstreams.push(Upstream::https("tls", &table.log, ServerIdentity::new(&server, &["http/1.1"], None)));
-    table.upstreams.push(Upstream::https("mutual", &table.log, ServerIdentity::new(&server, &[], Some(&authority.root()))));
-    table.upstreams2.push(Upstream2::tls("second", &table.log, ServerIdentity::new(&server, &["h2", "http/1.1"], None)));
+    let server = authority.sign(
+        "server",
+        &["server.test", "upstream.test"],
+        &["spiffe://cluster.local/ns/one/sa/server"],
+    );
+    table.upstreams.push(Upstream::https(
+        "tls",
+        &table.log,
+        ServerIdentity::new(&server, &["http/1.1"], None),
+    ));
+    table.upstreams.push(Upstream::https(
+        "mutual",
+        &table.log,
+        ServerIdentity::new(&server, &[], Some(&authority.root())),
+    ));
+    table.upstreams2.push(Upstream2::tls(
+        "second",
+        &table.log,
+        ServerIdentity::new(&server, &["h2", "http/1.1"], None),
+    ));
     let ports = table.ports(&[0, 1, 2]);
     let second = table.upstreams2[0].port();
-    let client = authority.sign("client", &["client.test"], &["spiffe://cluster.local/ns/one/sa/client"]);
-    let unknown = stranger.sign("unknown", &[], &["spiffe://cluster.local/ns/one/sa/unknown"]);
-    let chains = [("exact", "a.test"), ("wild", "b.test"), ("fallback", "c.test")].map(|(name, host)| (name, authority.sign(name, &[host], &[])));
+    let client = authority.sign(
+        "client",
+        &["client.test"],
+        &["spiffe://cluster.local/ns/one/sa/client"],
+    );
+    let unknown = stranger.sign(
+        "unknown",
+        &[],
+        &["spiffe://cluster.local/ns/one/sa/unknown"],
+    );
+    let chains = [
+        ("exact", "a.test"),
+        ("wild", "b.test"),
+        ("fallback", "c.test"),
+    ]
+    .map(|(name, host)| (name, authority.sign(name, &[host], &[])));
     let root = authority.root();
     let own = client.clone();
     table.resources = Box::new(move |place| {
@@ -45,7 +76,10 @@ fn secure() {
         }
         (listeners, clusters(&ports, second))
     });
-    table.cases = [chosen(), details(client, unknown), upstreams()].into_iter().flatten().collect();
+    table.cases = [chosen(), details(client, unknown), upstreams()]
+        .into_iter()
+        .flatten()
+        .collect();
     table.run();
 }
 
@@ -54,12 +88,23 @@ fn files(name: &str) -> Value {
 }
 
 fn downstream(common: Value, require: bool) -> Value {
-    extension("envoy.transport_sockets.tls", "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-        json!({"common_tls_context": common, "require_client_certificate": require}))
+    extension(
+        "envoy.transport_sockets.tls",
+        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        json!({"common_tls_context": common, "require_client_certificate": require}),
+    )
 }
 
 fn hosts() -> Value {
-    let routes = ["tls", "mutual", "second", "wrong-name", "wrong-root", "auto"].map(|name| to(name, json!({"prefix": format!("/{name}")}), name));
+    let routes = [
+        "tls",
+        "mutual",
+        "second",
+        "wrong-name",
+        "wrong-root",
+        "auto",
+    ]
+    .map(|name| to(name, json!({"prefix": format!("/{name}")}), name));
     let mut routes = routes.to_vec();
     routes.push(to("rest", json!({"prefix": "/"}), "one"));
     json!([virtual_host("all", &["*"], routes.into())])
@@ -67,9 +112,13 @@ fn hosts() -> Value {
 
 fn log() -> Value {
     let mut fields = log_fields();
-    for (name, operator) in [("tls", "DOWNSTREAM_TLS_VERSION"), ("peer_san", "DOWNSTREAM_PEER_URI_SAN"), ("local_san", "DOWNSTREAM_LOCAL_URI_SAN"),
-        ("subject", "DOWNSTREAM_PEER_SUBJECT"), ("issuer", "DOWNSTREAM_PEER_ISSUER")]
-    {
+    for (name, operator) in [
+        ("tls", "DOWNSTREAM_TLS_VERSION"),
+        ("peer_san", "DOWNSTREAM_PEER_URI_SAN"),
+        ("local_san", "DOWNSTREAM_LOCAL_URI_SAN"),
+        ("subject", "DOWNSTREAM_PEER_SUBJECT"),
+        ("issuer", "DOWNSTREAM_PEER_ISSUER"),
+    ] {
         fields[name] = format!("%{operator}%").into();
     }
     json!([json_log(fields)])
@@ -82,18 +131,28 @@ fn by_name(place: &crate::support::place::Place) -> Value {
             "filters": [manager(name, hosts(), Vec::new(), json!({"access_log": log()}))],
             "transport_socket": downstream(json!({"tls_certificates": files(name), "alpn_protocols": protocols}), false)})
     };
-    listener_with(place, "names", PORT, json!({
-        "listener_filters": [extension("envoy.filters.listener.tls_inspector", "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", json!({}))],
-        "filter_chains": [
-            chain("exact", json!({"server_names": ["a.test"]}), &["h2", "http/1.1"]),
-            chain("wild", json!({"server_names": ["*.b.test"]}), &["http/1.1"]),
-        ],
-        "default_filter_chain": chain("fallback", json!({}), &[]),
-    }))
+    listener_with(
+        place,
+        "names",
+        PORT,
+        json!({
+            "listener_filters": [extension("envoy.filters.listener.tls_inspector", "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", json!({}))],
+            "filter_chains": [
+                chain("exact", json!({"server_names": ["a.test"]}), &["h2", "http/1.1"]),
+                chain("wild", json!({"server_names": ["*.b.test"]}), &["http/1.1"]),
+            ],
+            "default_filter_chain": chain("fallback", json!({}), &[]),
+        }),
+    )
 }
 
 fn plain(place: &crate::support::place::Place) -> Value {
-    listener(place, "plain", PORT + 9, vec![manager("plain", hosts(), Vec::new(), json!({}))])
+    listener(
+        place,
+        "plain",
+        PORT + 9,
+        vec![manager("plain", hosts(), Vec::new(), json!({}))],
+    )
 }
 
 fn mutual(place: &crate::support::place::Place, name: &str, port: u16) -> Value {
@@ -105,8 +164,13 @@ fn mutual(place: &crate::support::place::Place, name: &str, port: u16) -> Value 
     };
     let fields = json!({"access_log": log(), "forward_client_cert_details": mode,
         "set_current_client_cert_details": {"subject": true, "uri": true, "dns": true}});
-    listener_with(place, name, port, json!({"filter_chains": [{"filters": [manager(name, hosts(), Vec::new(), fields)],
-        "transport_socket": downstream(json!({"tls_certificates": files("server"), "validation_context": {"trusted_ca": {"filename": "root.crt"}}}), name == "sanitize")}]}))
+    listener_with(
+        place,
+        name,
+        port,
+        json!({"filter_chains": [{"filters": [manager(name, hosts(), Vec::new(), fields)],
+        "transport_socket": downstream(json!({"tls_certificates": files("server"), "validation_context": {"trusted_ca": {"filename": "root.crt"}}}), name == "sanitize")}]}),
+    )
 }
 
 fn clusters(ports: &[u16], second: u16) -> Vec<Value> {
@@ -124,7 +188,8 @@ fn clusters(ports: &[u16], second: u16) -> Vec<Value> {
     spiffe["validation_context"]["match_typed_subject_alt_names"] = json!([{"san_type": "URI", "matcher": {"exact": "spiffe://cluster.local/ns/one/sa/server"}}]);
     spiffe["alpn_protocols"] = json!(["h2"]);
     let mut second_fields = upstream(spiffe, "second.test");
-    second_fields["typed_extension_protocol_options"] = crate::support::config::http2()["typed_extension_protocol_options"].clone();
+    second_fields["typed_extension_protocol_options"] =
+        crate::support::config::http2()["typed_extension_protocol_options"].clone();
     let mut auto = upstream(trusted("server.test"), "auto.test");
     auto["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":
         any("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", json!({"auto_config": {}}))});
@@ -132,9 +197,17 @@ fn clusters(ports: &[u16], second: u16) -> Vec<Value> {
     foreign["validation_context"]["trusted_ca"]["filename"] = "exact.crt".into();
     vec![
         cluster("one", &ports[..1], json!({})),
-        cluster("tls", &ports[1..2], upstream(trusted("upstream.test"), "sni.test")),
+        cluster(
+            "tls",
+            &ports[1..2],
+            upstream(trusted("upstream.test"), "sni.test"),
+        ),
         cluster("mutual", &ports[2..3], upstream(with_client, "")),
-        cluster("wrong-name", &ports[1..2], upstream(trusted("other.test"), "x.test")),
+        cluster(
+            "wrong-name",
+            &ports[1..2],
+            upstream(trusted("other.test"), "x.test"),
+        ),
         cluster("wrong-root", &ports[1..2], upstream(foreign, "x.test")),
         cluster("second", &[second], second_fields),
         cluster("auto", &[second], auto),
@@ -149,14 +222,27 @@ fn meets(side: &Side<'_>, transcript: &mut Transcript, tls: &ClientTls<'_>, requ
     };
     transcript.line(format!("protocol {:?}", handshake.protocol));
     for name in ["exact", "wild", "fallback", "server"] {
-        if handshake.certificate.windows(name.len()).any(|window| window == name.as_bytes()) {
+        if handshake
+            .certificate
+            .windows(name.len())
+            .any(|window| window == name.as_bytes())
+        {
             transcript.line(format!("certificate {name}"));
             break;
         }
     }
     if handshake.protocol.as_deref() == Some("h2") {
         let mut client = h2::Client::over(Box::new(handshake.stream), handshake.socket);
-        client.send(&h2::headers(1, true, &[(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/")]));
+        client.send(&h2::headers(
+            1,
+            true,
+            &[
+                (":method", "GET"),
+                (":scheme", "https"),
+                (":authority", "a.test"),
+                (":path", "/"),
+            ],
+        ));
         transcript.answer(&client.answer(1, PATIENCE));
         return;
     }
@@ -166,38 +252,124 @@ fn meets(side: &Side<'_>, transcript: &mut Transcript, tls: &ClientTls<'_>, requ
 }
 
 fn chosen() -> Vec<Case> {
-    let by = |name: &str, server_name: Option<&'static str>, protocols: &'static [&'static str], expect: &[&str]| {
+    let by = |name: &str,
+              server_name: Option<&'static str>,
+              protocols: &'static [&'static str],
+              expect: &[&str]| {
         does(name, expect, move |side, transcript| {
-            meets(side, transcript, &ClientTls { server_name, protocols, identity: None }, &get("/").bytes());
+            meets(
+                side,
+                transcript,
+                &ClientTls {
+                    server_name,
+                    protocols,
+                    identity: None,
+                },
+                &get("/").bytes(),
+            );
         })
     };
     vec![
-        by("chain of a name", Some("a.test"), &["http/1.1"], &["certificate exact", "status 200", "log server_name \"a.test\"", "upstream one header x-forwarded-proto: https"]),
-        by("chain of a name in another case", Some("A.TEST"), &[], &["certificate exact"]),
-        by("chain of a name over HTTP/2", Some("a.test"), &["h2", "http/1.1"], &["protocol Some(\"h2\")", "status 200 HTTP/2"]),
-        by("chain of a wildcard", Some("x.b.test"), &[], &["certificate wild"]),
-        by("chain of a deeper wildcard", Some("x.y.b.test"), &[], &["certificate wild"]),
-        by("wildcard does not take the bare name", Some("b.test"), &[], &["certificate fallback"]),
-        by("no name", None, &[], &["certificate fallback", "log server_name null"]),
-        by("no protocol in common", Some("x.b.test"), &["foo"], &["certificate wild"]),
-        by("protocol not offered", Some("x.b.test"), &["h2"], &["certificate wild"]),
+        by(
+            "chain of a name",
+            Some("a.test"),
+            &["http/1.1"],
+            &[
+                "certificate exact",
+                "status 200",
+                "log server_name \"a.test\"",
+                "upstream one header x-forwarded-proto: https",
+            ],
+        ),
+        by(
+            "chain of a name in another case",
+            Some("A.TEST"),
+            &[],
+            &["certificate exact"],
+        ),
+        by(
+            "chain of a name over HTTP/2",
+            Some("a.test"),
+            &["h2", "http/1.1"],
+            &["protocol Some(\"h2\")", "status 200 HTTP/2"],
+        ),
+        by(
+            "chain of a wildcard",
+            Some("x.b.test"),
+            &[],
+            &["certificate wild"],
+        ),
+        by(
+            "chain of a deeper wildcard",
+            Some("x.y.b.test"),
+            &[],
+            &["certificate wild"],
+        ),
+        by(
+            "wildcard does not take the bare name",
+            Some("b.test"),
+            &[],
+            &["certificate fallback"],
+        ),
+        by(
+            "no name",
+            None,
+            &[],
+            &["certificate fallback", "log server_name null"],
+        ),
+        by(
+            "no protocol in common",
+            Some("x.b.test"),
+            &["foo"],
+            &["certificate wild"],
+        ),
+        by(
+            "protocol not offered",
+            Some("x.b.test"),
+            &["h2"],
+            &["certificate wild"],
+        ),
         case("no tls at all", get("/"), &["no response"]).logs(0),
     ]
 }
 
 fn details(client: Identity, unknown: Identity) -> Vec<Case> {
     let mut cases = Vec::new();
-    let claims = [("nothing claimed", None), ("something claimed", Some("By=spiffe://x;Hash=00;URI=spiffe://y"))];
+    let claims = [
+        ("nothing claimed", None),
+        (
+            "something claimed",
+            Some("By=spiffe://x;Hash=00;URI=spiffe://y"),
+        ),
+    ];
     for (detail, port) in DETAILS.iter().zip(PORT + 1..) {
         for (name, claim) in claims {
             for (whose, identity) in [("client", Some(client.clone())), ("nobody", None)] {
-                let request = claim.iter().fold(get("/"), |request, claim| request.header("x-forwarded-client-cert", claim));
-                let expect: &[&str] = if whose == "client" { &["status 200"] } else { &["protocol "] };
+                let request = claim.iter().fold(get("/"), |request, claim| {
+                    request.header("x-forwarded-client-cert", claim)
+                });
+                let expect: &[&str] = if whose == "client" {
+                    &["status 200"]
+                } else {
+                    &["protocol "]
+                };
                 let logs = usize::from(whose == "client" || *detail != "sanitize");
                 cases.push(
-                    does(&format!("{detail}: {name}, {whose}"), expect, move |side, transcript| {
-                        meets(side, transcript, &ClientTls { identity: identity.as_ref(), ..ClientTls::default() }, &request.bytes());
-                    })
+                    does(
+                        &format!("{detail}: {name}, {whose}"),
+                        expect,
+                        move |side, transcript| {
+                            meets(
+                                side,
+                                transcript,
+                                &ClientTls {
+                                    identity: identity.as_ref(),
+                                    ..ClientTls::default()
+                                },
+                                &request.bytes(),
+                            );
+                        },
+                    )
                     .port(port)
                     .logs(logs),
                 );
@@ -205,9 +377,21 @@ fn details(client: Identity, unknown: Identity) -> Vec<Case> {
         }
     }
     cases.push(
-        does("certificate of a stranger", &["protocol ", "no response"], move |side, transcript| {
-            meets(side, transcript, &ClientTls { identity: Some(&unknown), ..ClientTls::default() }, &get("/").bytes());
-        })
+        does(
+            "certificate of a stranger",
+            &["protocol ", "no response"],
+            move |side, transcript| {
+                meets(
+                    side,
+                    transcript,
+                    &ClientTls {
+                        identity: Some(&unknown),
+                        ..ClientTls::default()
+                    },
+                    &get("/").bytes(),
+                );
+            },
+        )
         .port(PORT + 1)
         .logs(0),
     );
@@ -215,13 +399,42 @@ fn details(client: Identity, unknown: Identity) -> Vec<Case> {
 }
 
 fn upstreams() -> Vec<Case> {
-    let through = |name: &str, target: &str, expect: &[&str]| case(name, get(target), expect).port(PORT + 9);
+    let through =
+        |name: &str, target: &str, expect: &[&str]| case(name, get(target), expect).port(PORT + 9);
     vec![
-        through("upstream over tls", "/tls", &["status 200", "upstream tls tls: sni=sni.test"]),
-        through("upstream with our certificate", "/mutual", &["status 200", "upstream mutual tls: sni=- * client=1"]),
-        through("upstream over HTTP/2", "/second", &["status 200", "upstream second tls: sni=second.test alpn=h2"]),
-        through("upstream chosen by its protocol", "/auto", &["status 200", "upstream second tls: sni=auto.test alpn=h2"]),
-        through("upstream of another name", "/wrong-name", &["status 503", "log flags \"UF\"", "log transport_failure \"TLS_error"]),
-        through("upstream of another root", "/wrong-root", &["status 503", "log flags \"UF\""]),
+        through(
+            "upstream over tls",
+            "/tls",
+            &["status 200", "upstream tls tls: sni=sni.test"],
+        ),
+        through(
+            "upstream with our certificate",
+            "/mutual",
+            &["status 200", "upstream mutual tls: sni=- * client=1"],
+        ),
+        through(
+            "upstream over HTTP/2",
+            "/second",
+            &["status 200", "upstream second tls: sni=second.test alpn=h2"],
+        ),
+        through(
+            "upstream chosen by its protocol",
+            "/auto",
+            &["status 200", "upstream second tls: sni=auto.test alpn=h2"],
+        ),
+        through(
+            "upstream of another name",
+            "/wrong-name",
+            &[
+                "status 503",
+                "log flags \"UF\"",
+                "log transport_failure \"TLS_error",
+            ],
+        ),
+        through(
+            "upstream of another root",
+            "/wrong-root",
+            &["status 503", "log flags \"UF\""],
+        ),
     ]
 }

@@ -10,7 +10,10 @@ pub const ACCESS_LOG: &str = "access.log";
 /// A message as `Any`: `kind` without the prefix of type URLs.
 pub fn any(kind: &str, fields: Value) -> Value {
     let mut message = Map::new();
-    message.insert("@type".to_owned(), format!("type.googleapis.com/{kind}").into());
+    message.insert(
+        "@type".to_owned(),
+        format!("type.googleapis.com/{kind}").into(),
+    );
     merge(&mut message, fields);
     Value::Object(message)
 }
@@ -22,7 +25,11 @@ pub fn extension(name: &str, kind: &str, fields: Value) -> Value {
 
 /// An HTTP filter; `kind` without `envoy.extensions.filters.http.`.
 pub fn http_filter(name: &str, kind: &str, fields: Value) -> Value {
-    extension(name, &format!("envoy.extensions.filters.http.{kind}"), fields)
+    extension(
+        name,
+        &format!("envoy.extensions.filters.http.{kind}"),
+        fields,
+    )
 }
 
 pub fn router() -> Value {
@@ -70,7 +77,11 @@ pub fn text_log(format: &str) -> Value {
 fn file_log(fields: Value) -> Value {
     let mut fields = fields;
     fields["path"] = ACCESS_LOG.into();
-    extension("envoy.access_loggers.file", "envoy.extensions.access_loggers.file.v3.FileAccessLog", fields)
+    extension(
+        "envoy.access_loggers.file",
+        "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        fields,
+    )
 }
 
 /// An HTTP connection manager with these routes and filters (the router is added); `fields` win.
@@ -97,12 +108,21 @@ pub fn manager(name: &str, virtual_hosts: Value, filters: Vec<Value>, fields: Va
 
 /// A network filter; `kind` without `envoy.extensions.filters.network.`.
 pub fn network_filter(name: &str, kind: &str, fields: Value) -> Value {
-    extension(name, &format!("envoy.extensions.filters.network.{kind}"), fields)
+    extension(
+        name,
+        &format!("envoy.extensions.filters.network.{kind}"),
+        fields,
+    )
 }
 
 /// A listener with one filter chain of these network filters.
 pub fn listener(place: &Place, name: &str, port: u16, filters: Vec<Value>) -> Value {
-    listener_with(place, name, port, json!({"filter_chains": [{"name": name, "filters": filters}]}))
+    listener_with(
+        place,
+        name,
+        port,
+        json!({"filter_chains": [{"name": name, "filters": filters}]}),
+    )
 }
 
 /// A listener whose chains and other fields are given.
@@ -121,8 +141,10 @@ pub fn virtual_host(name: &str, domains: &[&str], routes: Value) -> Value {
 
 /// A cluster of static endpoints; `fields` win.
 pub fn cluster(name: &str, ports: &[u16], fields: Value) -> Value {
-    let endpoints: Vec<Value> =
-        ports.iter().map(|port| json!({"endpoint": {"address": socket("127.0.0.1", *port)}})).collect();
+    let endpoints: Vec<Value> = ports
+        .iter()
+        .map(|port| json!({"endpoint": {"address": socket("127.0.0.1", *port)}}))
+        .collect();
     let mut cluster = Map::new();
     cluster.insert("name".into(), name.into());
     cluster.insert("type".into(), "STATIC".into());

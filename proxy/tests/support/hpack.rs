@@ -99,7 +99,10 @@ impl Decoder {
             return Ok(((*name).to_owned(), (*value).to_owned()));
         }
         let place = number.wrapping_sub(STATIC.len() + 1);
-        self.dynamic.get(place).cloned().ok_or_else(|| format!("no entry {number}"))
+        self.dynamic
+            .get(place)
+            .cloned()
+            .ok_or_else(|| format!("no entry {number}"))
     }
 
     fn keep(&mut self, field: (String, String)) {
@@ -110,7 +113,9 @@ impl Decoder {
 
     fn shrink(&mut self, limit: usize) {
         while self.size > limit {
-            let Some(oldest) = self.dynamic.pop() else { return };
+            let Some(oldest) = self.dynamic.pop() else {
+                return;
+            };
             self.size -= cost(&oldest);
         }
     }
@@ -158,7 +163,11 @@ impl Input<'_> {
         }
         let (bytes, rest) = self.0.split_at(length);
         self.0 = rest;
-        let bytes = if huffman { huffman_text(bytes)? } else { bytes.to_vec() };
+        let bytes = if huffman {
+            huffman_text(bytes)?
+        } else {
+            bytes.to_vec()
+        };
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
@@ -169,7 +178,10 @@ fn huffman_text(bytes: &[u8]) -> Result<Vec<u8>, String> {
     // The code so far, its length, the first code and the first rank of that length.
     let (mut code, mut length, mut first, mut rank) = (0u32, 0u8, 0u32, 0usize);
     let ranks = ranks();
-    for bit in bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1)) {
+    for bit in bytes
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1))
+    {
         code = code << 1 | u32::from(bit);
         first <<= 1;
         length += 1;
@@ -184,7 +196,11 @@ fn huffman_text(bytes: &[u8]) -> Result<Vec<u8>, String> {
         }
     }
     // What is left is padding: the beginning of the end-of-string code.
-    if length > 7 || code != (1 << length) - 1 { Err("bad padding".into()) } else { Ok(out) }
+    if length > 7 || code != (1 << length) - 1 {
+        Err("bad padding".into())
+    } else {
+        Ok(out)
+    }
 }
 
 /// The symbols in the order of their codes.

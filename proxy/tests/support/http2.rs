@@ -52,7 +52,9 @@ pub const CODES: [&str; 14] = [
 
 /// The name of an error code.
 pub fn code_name(code: u32) -> String {
-    CODES.get(code as usize).map_or_else(|| format!("code {code}"), |name| (*name).to_owned())
+    CODES
+        .get(code as usize)
+        .map_or_else(|| format!("code {code}"), |name| (*name).to_owned())
 }
 
 /// One frame as it came.
@@ -85,7 +87,9 @@ impl Frame {
 
     /// The 32 bits at a place of the payload.
     pub fn number(&self, at: usize) -> u32 {
-        self.payload.get(at..at + 4).map_or(0, |bytes| u32::from_be_bytes(bytes.try_into().unwrap()))
+        self.payload
+            .get(at..at + 4)
+            .map_or(0, |bytes| u32::from_be_bytes(bytes.try_into().unwrap()))
     }
 }
 
@@ -114,7 +118,12 @@ pub fn headers(stream: u32, end: bool, fields: &[(&str, &str)]) -> Vec<u8> {
 }
 
 pub fn headers_block(stream: u32, end: bool, block: &[u8]) -> Vec<u8> {
-    frame(kind::HEADERS, flag::END_HEADERS | u8::from(end), stream, block)
+    frame(
+        kind::HEADERS,
+        flag::END_HEADERS | u8::from(end),
+        stream,
+        block,
+    )
 }
 
 pub fn data(stream: u32, end: bool, body: &[u8]) -> Vec<u8> {
@@ -162,7 +171,10 @@ pub struct Frames {
 
 impl Frames {
     pub fn new(connection: Connection) -> Self {
-        Self { connection, decoder: Decoder::default() }
+        Self {
+            connection,
+            decoder: Decoder::default(),
+        }
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> bool {
@@ -175,7 +187,12 @@ impl Frames {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         let payload = self.connection.read_exactly_within(length, limit)?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
-        Ok(Frame { kind: head[3], flags: head[4], stream, payload })
+        Ok(Frame {
+            kind: head[3],
+            flags: head[4],
+            stream,
+            payload,
+        })
     }
 
     /// The next frame that a program above cares for: settings and pings are answered here, windows kept open.
@@ -236,12 +253,16 @@ impl Client {
 
     /// Opens and sends nothing yet.
     pub fn silent(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { frames: Frames::new(Connection::open(address)?) })
+        Ok(Self {
+            frames: Frames::new(Connection::open(address)?),
+        })
     }
 
     /// Over a stream that somebody else opened.
     pub fn over(stream: Box<dyn Stream>, socket: TcpStream) -> Self {
-        let mut client = Self { frames: Frames::new(Connection::over(stream, socket)) };
+        let mut client = Self {
+            frames: Frames::new(Connection::over(stream, socket)),
+        };
         client.send(&[PREFACE, &settings(&[])].concat());
         client
     }
@@ -258,7 +279,9 @@ impl Client {
             let left = end.saturating_duration_since(Instant::now());
             let found = self.frames.next_of_stream(left).map_err(Failure::End)?;
             match found.kind {
-                kind::GOAWAY if found.number(4) != 0 => return Err(Failure::GoAway(found.number(4))),
+                kind::GOAWAY if found.number(4) != 0 => {
+                    return Err(Failure::GoAway(found.number(4)));
+                }
                 kind::HEADERS => {
                     let fields = self.frames.fields(&found).map_err(Failure::End)?;
                     if found.stream != stream {
@@ -272,7 +295,9 @@ impl Client {
                         None => answer.trailers = fields,
                     }
                 }
-                kind::DATA if found.stream == stream => answer.body.extend_from_slice(found.content()),
+                kind::DATA if found.stream == stream => {
+                    answer.body.extend_from_slice(found.content())
+                }
                 kind::RST_STREAM if found.stream == stream => {
                     return Err(Failure::Reset(found.number(0)));
                 }

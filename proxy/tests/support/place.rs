@@ -15,7 +15,10 @@ impl Place {
     pub fn new() -> Self {
         Self {
             address: free_address(),
-            folder: tempfile::Builder::new().prefix("carbyne-suite-").tempdir().unwrap(),
+            folder: tempfile::Builder::new()
+                .prefix("carbyne-suite-")
+                .tempdir()
+                .unwrap(),
         }
     }
 

@@ -41,14 +41,25 @@ pub struct Process {
 impl Process {
     /// Starts a proxy of Envoy's kind and waits until its admin port says LIVE.
     pub fn proxy(program: Program, bootstrap: impl FnOnce(&Place) -> Value) -> Self {
-        let path = program.path().unwrap_or_else(|sentence| panic!("{sentence}"));
+        let path = program
+            .path()
+            .unwrap_or_else(|sentence| panic!("{sentence}"));
         let place = Place::new();
         let text = serde_json::to_string_pretty(&bootstrap(&place)).unwrap();
         std::fs::write(place.folder().join("bootstrap.json"), text).unwrap();
         let mut command = Command::new(path);
         command.args([
-            "-c", "bootstrap.json", "--concurrency", "1", "-l", "warning", "--disable-hot-restart",
-            "--file-flush-interval-msec", "10", "--drain-time-s", "1",
+            "-c",
+            "bootstrap.json",
+            "--concurrency",
+            "1",
+            "-l",
+            "warning",
+            "--disable-hot-restart",
+            "--file-flush-interval-msec",
+            "10",
+            "--drain-time-s",
+            "1",
         ]);
         let mut process = Self::start(&format!("{program:?}"), command, place);
         process.wait_until("LIVE at /ready", |process| {
@@ -68,7 +79,11 @@ impl Process {
             .stderr(output("stderr"))
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        Self { child, name: name.to_owned(), place }
+        Self {
+            child,
+            name: name.to_owned(),
+            place,
+        }
     }
 
     /// Waits for something that the process does, and fails with its output when it does not or ends.
@@ -95,7 +110,9 @@ impl Process {
     /// Waits until a port of the process accepts.
     pub fn wait_for_port(&mut self, port: u16) {
         let address = self.at(port);
-        self.wait_until(&format!("a listener at {address}"), |_| TcpStream::connect(address).ok());
+        self.wait_until(&format!("a listener at {address}"), |_| {
+            TcpStream::connect(address).ok()
+        });
     }
 
     pub fn at(&self, port: u16) -> SocketAddr {
@@ -104,12 +121,19 @@ impl Process {
 
     /// Status and body of one admin request.
     pub fn admin(&self, method: &str, path: &str) -> Result<(u16, String), String> {
-        let mut connection = Connection::open(self.at(ADMIN_PORT)).map_err(|error| error.to_string())?;
+        let mut connection =
+            Connection::open(self.at(ADMIN_PORT)).map_err(|error| error.to_string())?;
         connection.send(
-            format!("{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").as_bytes(),
+            format!("{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
         );
-        let response = connection.response(method == "HEAD").map_err(|end| end.to_string())?;
-        Ok((response.status, String::from_utf8_lossy(&response.body).into_owned()))
+        let response = connection
+            .response(method == "HEAD")
+            .map_err(|end| end.to_string())?;
+        Ok((
+            response.status,
+            String::from_utf8_lossy(&response.body).into_owned(),
+        ))
     }
 
     /// Has the process ended? A suite that attacks asks this after every case.
@@ -133,8 +157,14 @@ impl Process {
             file.seek(SeekFrom::Start(offset)).unwrap();
             file.read_to_end(&mut text).unwrap();
         }
-        let complete = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let lines = String::from_utf8_lossy(&text[..complete]).lines().map(str::to_owned).collect();
+        let complete = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let lines = String::from_utf8_lossy(&text[..complete])
+            .lines()
+            .map(str::to_owned)
+            .collect();
         (lines, offset + complete as u64)
     }
 }
@@ -148,7 +178,9 @@ impl Drop for Process {
         if std::thread::panicking() {
             let text = self.stderr();
             if !text.is_empty() {
-                std::io::stderr().write_all(format!("--- {}\n{text}\n", self.name).as_bytes()).unwrap_or_default();
+                std::io::stderr()
+                    .write_all(format!("--- {}\n{text}\n", self.name).as_bytes())
+                    .unwrap_or_default();
             }
         }
     }
@@ -197,7 +229,9 @@ fn carbyne() -> Result<PathBuf, String> {
     }
     match option_env!("CARGO_BIN_EXE_carbyne-proxy") {
         Some(path) => existing(path.into(), "the build"),
-        None => Err("carbyne-proxy was not built with this suite: set CARBYNE_PROXY to the binary".into()),
+        None => Err(
+            "carbyne-proxy was not built with this suite: set CARBYNE_PROXY to the binary".into(),
+        ),
     }
 }
 
@@ -205,5 +239,8 @@ fn existing(path: PathBuf, named_by: &str) -> Result<PathBuf, String> {
     if path.exists() {
         return Ok(path);
     }
-    Err(format!("{} (named by {named_by}) does not exist", path.display()))
+    Err(format!(
+        "{} (named by {named_by}) does not exist",
+        path.display()
+    ))
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -16,8 +16,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, ServerConfig, ServerConnection,
-    SignatureScheme, StreamOwned,
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, ServerConfig,
+    ServerConnection, SignatureScheme, StreamOwned,
 };
 
 /// An authority that signs what a suite needs.
@@ -41,10 +41,14 @@ pub struct Identity {
 impl Authority {
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
+        Self {
+            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap(),
+        }
     }
 
     pub fn root(&self) -> String {
@@ -57,14 +61,23 @@ impl Authority {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         for uri in uris {
-            params.subject_alt_names.push(SanType::URI((*uri).try_into().unwrap()));
+            params
+                .subject_alt_names
+                .push(SanType::URI((*uri).try_into().unwrap()));
         }
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, common_name);
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity { chain: certificate.pem(), key: key.serialize_pem() }
+        Identity {
+            chain: certificate.pem(),
+            key: key.serialize_pem(),
+        }
     }
 }
 
@@ -77,7 +90,10 @@ impl Identity {
 
     fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect::<Result<_, _>>();
-        (chain.unwrap(), PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap())
+        (
+            chain.unwrap(),
+            PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap(),
+        )
     }
 }
 
@@ -95,29 +111,42 @@ impl ServerIdentity {
     /// With `client_root` a client must show a certificate of that authority.
     pub fn new(identity: &Identity, protocols: &[&str], client_root: Option<&str>) -> Self {
         let (chain, key) = identity.parts();
-        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap();
         let builder = match client_root {
             None => builder.with_no_client_auth(),
             Some(root) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(root)), provider());
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(root)), provider());
                 builder.with_client_cert_verifier(verifier.build().unwrap())
             }
         };
         let mut config = builder.with_single_cert(chain, key).unwrap();
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
         Self(Arc::new(config))
     }
 
     /// Finishes the handshake; the text says which name the client asked for and which protocol came out.
-    pub fn accept(&self, mut socket: TcpStream) -> io::Result<(StreamOwned<ServerConnection, TcpStream>, String)> {
-        let mut connection = ServerConnection::new(Arc::clone(&self.0)).map_err(io::Error::other)?;
+    pub fn accept(
+        &self,
+        mut socket: TcpStream,
+    ) -> io::Result<(StreamOwned<ServerConnection, TcpStream>, String)> {
+        let mut connection =
+            ServerConnection::new(Arc::clone(&self.0)).map_err(io::Error::other)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
         let text = format!(
             "sni={} alpn={} client={}",
             connection.server_name().unwrap_or("-"),
-            connection.alpn_protocol().map_or("-".into(), |name| String::from_utf8_lossy(name).into_owned()),
+            connection
+                .alpn_protocol()
+                .map_or("-".into(), |name| String::from_utf8_lossy(name)
+                    .into_owned()),
             connection.peer_certificates().map_or(0, <[_]>::len),
         );
         Ok((StreamOwned::new(connection, socket), text))
@@ -144,8 +173,12 @@ pub struct Handshake {
 
 impl ClientTls<'_> {
     pub fn connect(&self, address: SocketAddr) -> io::Result<Handshake> {
-        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
-        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone(provider())));
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(TrustAnyone(provider())));
         let mut config = match self.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -154,19 +187,34 @@ impl ClientTls<'_> {
             }
         };
         config.enable_sni = self.server_name.is_some();
-        config.alpn_protocols = self.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let name = ServerName::try_from(self.server_name.unwrap_or("nobody.test").to_owned()).unwrap();
-        let mut connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+        config.alpn_protocols = self
+            .protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        let name =
+            ServerName::try_from(self.server_name.unwrap_or("nobody.test").to_owned()).unwrap();
+        let mut connection =
+            ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
         let mut socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(super::PATIENCE))?;
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
-        let protocol = connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
-        let certificate = connection.peer_certificates().map_or_else(Vec::new, |chain| chain[0].to_vec());
+        let protocol = connection
+            .alpn_protocol()
+            .map(|name| String::from_utf8_lossy(name).into_owned());
+        let certificate = connection
+            .peer_certificates()
+            .map_or_else(Vec::new, |chain| chain[0].to_vec());
         let handle = socket.try_clone()?;
-        Ok(Handshake { stream: StreamOwned::new(connection, socket), socket: handle, protocol, certificate })
+        Ok(Handshake {
+            stream: StreamOwned::new(connection, socket),
+            socket: handle,
+            protocol,
+            certificate,
+        })
     }
 }
 

@@ -25,9 +25,15 @@ impl Transcript {
                 for status in &response.interim {
                     self.line(format!("interim {status}"));
                 }
-                self.line(format!("status {} {} {}", response.status, response.reason, response.version));
+                self.line(format!(
+                    "status {} {} {}",
+                    response.status, response.reason, response.version
+                ));
                 self.headers("header", &response.headers);
-                self.line(format!("body {:?}", String::from_utf8_lossy(&response.body)));
+                self.line(format!(
+                    "body {:?}",
+                    String::from_utf8_lossy(&response.body)
+                ));
                 self.headers("trailer", &response.trailers);
             }
         }
@@ -36,8 +42,12 @@ impl Transcript {
     /// The same of HTTP/2.
     pub fn answer(&mut self, answer: &Result<Answer, Failure>) {
         match answer {
-            Err(Failure::Reset(code)) => self.line(format!("no response: RST_STREAM {}", code_name(*code))),
-            Err(Failure::GoAway(code)) => self.line(format!("no response: GOAWAY {}", code_name(*code))),
+            Err(Failure::Reset(code)) => {
+                self.line(format!("no response: RST_STREAM {}", code_name(*code)))
+            }
+            Err(Failure::GoAway(code)) => {
+                self.line(format!("no response: GOAWAY {}", code_name(*code)))
+            }
             Err(Failure::End(end)) => self.line(format!("no response: {end}")),
             Ok(answer) => {
                 for status in &answer.interim {
@@ -60,7 +70,10 @@ impl Transcript {
         }
         self.headers(&format!("upstream {name} header"), &seen.headers);
         let cut = if seen.cut { " (cut)" } else { "" };
-        self.line(format!("upstream {name} body {:?}{cut}", String::from_utf8_lossy(&seen.body)));
+        self.line(format!(
+            "upstream {name} body {:?}{cut}",
+            String::from_utf8_lossy(&seen.body)
+        ));
         self.headers(&format!("upstream {name} trailer"), &seen.trailers);
     }
 
@@ -87,7 +100,13 @@ impl Transcript {
 
     /// The same with every occurrence of a text replaced, such as the address of the proxy.
     pub fn replaced(&self, text: &str, by: &str) -> Self {
-        Self { lines: self.lines.iter().map(|line| line.replace(text, by)).collect() }
+        Self {
+            lines: self
+                .lines
+                .iter()
+                .map(|line| line.replace(text, by))
+                .collect(),
+        }
     }
 
     /// Is there a line that begins so? `*` stands for any text.
@@ -136,9 +155,13 @@ fn is_uuid(value: &str) -> bool {
 
 fn begins(line: &str, expected: &str) -> bool {
     let mut parts = expected.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else { return false };
+    let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else {
+        return false;
+    };
     for part in parts {
-        let Some(at) = rest.find(part) else { return false };
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
         rest = &rest[at + part.len()..];
     }
     true

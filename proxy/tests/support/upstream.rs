@@ -133,11 +133,17 @@ impl Upstream {
                 };
                 std::thread::spawn(move || {
                     // A peer that goes away ends its connection, nothing else.
-                    Serving::new(shared, number, socket).map(Serving::run).unwrap_or_default();
+                    Serving::new(shared, number, socket)
+                        .map(Serving::run)
+                        .unwrap_or_default();
                 });
             }
         });
-        Self { name: name.to_owned(), address, shared }
+        Self {
+            name: name.to_owned(),
+            address,
+            shared,
+        }
     }
 
     pub fn port(&self) -> u16 {
@@ -177,7 +183,11 @@ pub fn raw(text: &str) -> Act {
 
 /// A port where nobody listens: bound once, and given back.
 pub fn dead_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// A port where a connection is never answered: its queue is full and nobody empties it.
@@ -190,9 +200,12 @@ pub struct SilentPort {
 
 impl SilentPort {
     pub fn new() -> Self {
-        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let socket =
+            || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         let listener = socket();
-        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
         listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap();
         // Two fill the queue of length nought, the third proves that it is full.
@@ -204,7 +217,11 @@ impl SilentPort {
                 client
             })
             .collect();
-        Self { port: address.as_socket().unwrap().port(), _listener: listener, _queued: queued }
+        Self {
+            port: address.as_socket().unwrap().port(),
+            _listener: listener,
+            _queued: queued,
+        }
     }
 }
 
@@ -229,7 +246,14 @@ impl Serving {
                 Box::new(stream)
             }
         };
-        Ok(Self { shared, number, stream, socket, buffer: Vec::new(), tls })
+        Ok(Self {
+            shared,
+            number,
+            stream,
+            socket,
+            buffer: Vec::new(),
+            tls,
+        })
     }
 
     fn run(mut self) {
@@ -244,7 +268,9 @@ impl Serving {
 
     /// One request; whether the connection goes on.
     fn serve_one(&mut self) -> io::Result<bool> {
-        let Some(head) = self.read_head()? else { return Ok(false) };
+        let Some(head) = self.read_head()? else {
+            return Ok(false);
+        };
         let mut seen = self.parse(&head);
         let script = self.next_script().unwrap_or_else(|| self.usual(&seen));
         let early = matches!(script.first(), Some(Act::Early));
@@ -269,7 +295,11 @@ impl Serving {
             _ => &self.shared.name,
         };
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-        let body = if seen.line.starts_with("HEAD ") { "" } else { body };
+        let body = if seen.line.starts_with("HEAD ") {
+            ""
+        } else {
+            body
+        };
         vec![Act::Send((head + body).into_bytes())]
     }
 
@@ -355,7 +385,10 @@ impl Serving {
     }
 
     fn read_body(&mut self, seen: &mut Seen) -> io::Result<()> {
-        if seen.header("transfer-encoding").is_some_and(|value| value.contains("chunked")) {
+        if seen
+            .header("transfer-encoding")
+            .is_some_and(|value| value.contains("chunked"))
+        {
             loop {
                 let line = self.read_line()?;
                 let size = line.split(';').next().unwrap_or_default().trim();
@@ -374,10 +407,14 @@ impl Serving {
                 if line.is_empty() {
                     return Ok(());
                 }
-                seen.trailers.extend(header_lines(std::iter::once(line.as_str())));
+                seen.trailers
+                    .extend(header_lines(std::iter::once(line.as_str())));
             }
         }
-        let length = seen.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+        let length = seen
+            .header("content-length")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(0);
         while self.buffer.len() < length {
             self.fill()?;
         }
@@ -397,14 +434,22 @@ impl Serving {
 
     /// Reads once; an end of the stream is an error here.
     fn fill(&mut self) -> io::Result<()> {
-        if self.more()? { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if self.more()? {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
     }
 
     fn more(&mut self) -> io::Result<bool> {
         let mut chunk = [0; 16 * 1024];
         let count = self.stream.read(&mut chunk)?;
         self.buffer.extend_from_slice(&chunk[..count]);
-        self.shared.bytes.lock().unwrap().extend_from_slice(&chunk[..count]);
+        self.shared
+            .bytes
+            .lock()
+            .unwrap()
+            .extend_from_slice(&chunk[..count]);
         Ok(count > 0)
     }
 }

@@ -107,14 +107,12 @@ impl Connection {
 
     /// Takes the first `length` bytes of what was read.
     pub(crate) fn take(&mut self, length: usize) -> Bytes {
-        let taken = self.pending.split_to(length).freeze();
         self.bytes_read += length as u64;
-        if self.pending.is_empty() {
-            // The rest of the allocation belongs to `taken` now; holding it would keep it alive while
-            // the connection idles.
-            self.pending = BytesMut::new();
+        if length == self.pending.len() {
+            // With the allocation: holding it would keep it alive while the connection idles.
+            return std::mem::take(&mut self.pending).freeze();
         }
-        taken
+        self.pending.split_to(length).freeze()
     }
 
     pub(crate) fn skip(&mut self, length: usize) {
@@ -141,7 +139,12 @@ impl Connection {
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             let filled = buffer.filled();
             self.eof = filled.is_empty();
-            self.pending.extend_from_slice(filled);
+            if self.pending.capacity() == 0 {
+                // As nearly always: exactly what is needed, without asking how to grow.
+                self.pending = BytesMut::from(filled);
+            } else {
+                self.pending.extend_from_slice(filled);
+            }
             Poll::Ready(Ok(filled.len()))
         })
     }

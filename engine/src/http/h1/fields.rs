@@ -83,7 +83,8 @@ pub(super) fn read_fields(
     let mut hop = Hop::default();
     each_field(head, lines, |name, value| {
         let bytes = &head[value.clone()];
-        let kept = match known(name) {
+        let known = known(name);
+        let kept = match known {
             Known::EndToEnd => true,
             Known::ContentLength => hop.announced.content_length(bytes)?,
             _ if !is_clean(bytes) => return Err(HeadError::FieldValue),
@@ -125,7 +126,11 @@ pub(super) fn read_fields(
             Known::HopOnly => false,
         };
         if kept {
-            headers.append(field_name(name)?, checked(head.slice(value))?);
+            let name = match known {
+                Known::ContentLength => header::CONTENT_LENGTH,
+                _ => field_name(name)?,
+            };
+            headers.append(name, checked(head.slice(value))?);
         }
         Ok(())
     })?;
@@ -254,6 +259,7 @@ enum Known {
 }
 
 /// Length first: most names are told apart without looking at them.
+#[inline]
 fn known(name: &[u8]) -> Known {
     let (text, kind): (&[u8], Known) = match name.len() {
         2 => (b"te", Known::Te),
@@ -267,7 +273,8 @@ fn known(name: &[u8]) -> Known {
         17 => (b"transfer-encoding", Known::TransferEncoding),
         _ => return Known::EndToEnd,
     };
-    if equals(name, text) {
+    // Most other names of that length are told apart by their first letter.
+    if name[0] | 0x20 == text[0] && equals(name, text) {
         kind
     } else {
         Known::EndToEnd

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::Method;
-use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::HeadError;
 use super::head::{RequestHead, ResponseHead, read_request, read_response};
+use super::words::find_line_feed;
 
 /// What a head may cost before it is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl HeadScan {
         {
             return Err(HeadError::RequestLine);
         }
-        while let Some(found) = memchr(b'\n', &buffer[self.searched..]) {
+        while let Some(found) = find_line_feed(&buffer[self.searched..]) {
             let line_feed = self.searched + found;
             self.searched = line_feed + 1;
             if line_feed == 0 || buffer[line_feed - 1] != b'\r' {

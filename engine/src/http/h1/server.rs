@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Version};
@@ -17,6 +17,7 @@ use super::head::RequestHead;
 use super::{HeadError, HeadScan, Limits};
 use crate::http::{Body, Headers, Response};
 use crate::net::Stream;
+use crate::runtime::Timer;
 
 /// A connection that requests are read from.
 #[derive(Debug)]
@@ -66,16 +67,25 @@ impl ServerConnection {
         }
     }
 
-    /// Waits for the next request. `stop` ends the wait while no byte of it has come.
-    pub async fn next(&self, timeouts: ReadTimeouts, stop: impl Future<Output = ()>) -> Next {
+    /// Waits for the next request, idle `since` then. `stop` ends the wait while no byte of it has come.
+    pub async fn next(
+        &self,
+        timeouts: ReadTimeouts,
+        since: Instant,
+        timer: &mut Timer,
+        mut stop: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    ) -> Next {
         if self.connection.borrow().pending().is_empty() {
-            let arrived = poll_fn(|cx| self.connection.borrow_mut().poll_fill(cx));
-            let arrived = tokio::select! {
-                biased;
-                arrived = within(timeouts.idle, arrived) => arrived,
-                () = stop => return Next::Closed,
-            };
-            if !matches!(arrived, Some(Ok(1..))) {
+            let arrived = poll_fn(|cx| {
+                if let Poll::Ready(arrived) = self.connection.borrow_mut().poll_fill(cx) {
+                    return Poll::Ready(matches!(arrived, Ok(1..)));
+                }
+                if stop(cx).is_ready() {
+                    return Poll::Ready(false);
+                }
+                poll_limit(timer, cx, timeouts.idle, since).map(|()| false)
+            });
+            if !arrived.await {
                 return Next::Closed;
             }
         }
@@ -84,11 +94,15 @@ impl ServerConnection {
         match self.scan(&mut scan) {
             Ok(Some(end)) => self.parse(scan, end),
             Err(error) => Next::Refused(error),
-            Ok(None) => match within(timeouts.head, self.complete(scan)).await {
-                Some(next) => next,
-                None => Next::HeadTimeout,
-            },
+            // Boxed: an idle connection need not hold room for it.
+            Ok(None) => Box::pin(self.complete(scan, timeouts.head, timer)).await,
         }
+    }
+
+    /// Bytes of memory that a connection takes while it waits, without what its task takes.
+    #[cfg(test)]
+    pub(crate) const fn memory() -> usize {
+        size_of::<Connection>()
     }
 
     /// A responder for the request just returned.
@@ -180,18 +194,32 @@ impl ServerConnection {
         scan.find_end(self.connection.borrow().pending(), &self.limits)
     }
 
-    async fn complete(&self, mut scan: HeadScan) -> Next {
-        loop {
-            let read = poll_fn(|cx| self.connection.borrow_mut().poll_fill(cx)).await;
-            if !matches!(read, Ok(1..)) {
-                return Next::Closed;
+    async fn complete(
+        &self,
+        mut scan: HeadScan,
+        limit: Option<Duration>,
+        timer: &mut Timer,
+    ) -> Next {
+        let since = Instant::now();
+        poll_fn(|cx| {
+            loop {
+                match self.connection.borrow_mut().poll_fill(cx) {
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(_) => return Poll::Ready(Next::Closed),
+                    Poll::Pending => {
+                        return poll_limit(timer, cx, limit, since).map(|()| Next::HeadTimeout);
+                    }
+                }
+                match self.scan(&mut scan) {
+                    Ok(Some(end)) => {
+                        return Poll::Ready(self.parse(std::mem::take(&mut scan), end));
+                    }
+                    Ok(None) => {}
+                    Err(error) => return Poll::Ready(Next::Refused(error)),
+                }
             }
-            match self.scan(&mut scan) {
-                Ok(Some(end)) => return self.parse(scan, end),
-                Ok(None) => {}
-                Err(error) => return Next::Refused(error),
-            }
-        }
+        })
+        .await
     }
 
     fn parse(&self, scan: HeadScan, end: usize) -> Next {
@@ -348,10 +376,16 @@ pub(super) fn poll_room(connection: &Shared, cx: &mut Context<'_>) -> Poll<io::R
     Poll::Ready(Ok(()))
 }
 
-async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
-    match limit {
-        Some(limit) => timeout(limit, future).await.ok(),
-        None => Some(future.await),
+/// Ready when `limit` has passed since then.
+fn poll_limit(
+    timer: &mut Timer,
+    cx: &mut Context<'_>,
+    limit: Option<Duration>,
+    since: Instant,
+) -> Poll<()> {
+    match limit.and_then(|limit| since.checked_add(limit)) {
+        Some(due) => timer.poll(cx, due),
+        None => Poll::Pending,
     }
 }
 

@@ -32,6 +32,28 @@ pub(super) fn find_colon(text: &[u8]) -> Option<usize> {
     Some(start + found)
 }
 
+/// Where the first line feed is.
+#[inline]
+pub(super) fn find_line_feed(text: &[u8]) -> Option<usize> {
+    // Lines of a head are some twenty bytes: less than a call of `memchr` costs. Longer ones are left to it.
+    let (words, _) = text.as_chunks();
+    let short = words.len().min(SHORT_LINE);
+    for (index, word) in words[..short].iter().enumerate() {
+        let zero_at_end = u64::from_le_bytes(*word) ^ LINE_FEEDS;
+        let found = zero_at_end.wrapping_sub(ONES) & !zero_at_end & HIGH_BITS;
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let rest = &text[short * 8..];
+    let found = if rest.len() < 8 {
+        rest.iter().position(|byte| *byte == b'\n')
+    } else {
+        memchr::memchr(b'\n', rest)
+    };
+    found.map(|found| short * 8 + found)
+}
+
 /// Not zero where the texts differ in more than the case of letters: in ASCII only letters have the bit 0x40 among what
 /// `lower` may hold, and only they may differ by 0x20.
 const fn difference(text: [u8; 8], lower: [u8; 8]) -> u64 {
@@ -42,6 +64,9 @@ const fn difference(text: [u8; 8], lower: [u8; 8]) -> u64 {
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
 const LETTER_BITS: u64 = u64::from_le_bytes([0x40; 8]);
+/// Words of eight bytes that are looked at one by one.
+const SHORT_LINE: usize = 8;
+const LINE_FEEDS: u64 = u64::from_le_bytes([b'\n'; 8]);
 const COLONS: u64 = u64::from_le_bytes([b':'; 8]);
 
 #[cfg(test)]
@@ -49,6 +74,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn line_feeds_are_found_where_memchr_finds_them(
+            text in proptest::collection::vec(prop_oneof![6 => Just(b'a'), 1 => Just(b'\n'), 1 => Just(0x0b), 1 => Just(0x8a)], 0..40),
+            before in 0_usize..100,
+        ) {
+            let text = [vec![b'a'; before], text].concat();
+            prop_assert_eq!(find_line_feed(&text), memchr::memchr(b'\n', &text));
+        }
+    }
 
     #[test]
     fn only_the_case_of_letters_may_differ() {

@@ -40,7 +40,11 @@ pub(super) struct Allowed {
 impl Allowed {
     /// Whether a field may be seen; `default` where nothing is said about it.
     pub(super) fn allows(&self, name: &str, default: bool) -> bool {
-        let any = |matchers: &Arc<[StringMatcher]>| matchers.iter().any(|matcher| matcher.matches(name.as_bytes()));
+        let any = |matchers: &Arc<[StringMatcher]>| {
+            matchers
+                .iter()
+                .any(|matcher| matcher.matches(name.as_bytes()))
+        };
         !self.never.as_ref().is_some_and(any) && self.only.as_ref().map_or(default, any)
     }
 }
@@ -57,12 +61,19 @@ impl Told {
         let tls = exchange.downstream.tls.as_deref();
         let peer = tls.and_then(|tls| tls.peer.as_deref().filter(|_| tls.peer_verified));
         let own = tls.and_then(|tls| tls.local.as_deref());
-        let time = exchange.timing.start_time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let time = exchange
+            .timing
+            .start_time
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         let attributes = auth::AttributeContext {
             source: Some(Peer {
                 address: Some(address(&exchange.downstream.remote)),
                 principal: peer.map(principal).unwrap_or_default(),
-                certificate: peer.filter(|_| self.certificate).map(|peer| peer.pem_url_encoded().to_owned()).unwrap_or_default(),
+                certificate: peer
+                    .filter(|_| self.certificate)
+                    .map(|peer| peer.pem_url_encoded().to_owned())
+                    .unwrap_or_default(),
                 ..Peer::default()
             }),
             destination: Some(Peer {
@@ -77,7 +88,10 @@ impl Told {
                 }),
                 http: Some(self.request(exchange, allowed, body)),
             }),
-            context_extensions: extensions.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            context_extensions: extensions
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect(),
             metadata_context: Some(self.metadata(exchange)),
             route_metadata_context: None,
             tls_session: tls.filter(|_| self.tls_session).map(|tls| TlsSession {
@@ -89,7 +103,12 @@ impl Told {
         }
     }
 
-    fn request(&self, exchange: &Exchange<Context>, allowed: &Allowed, body: Option<&(Ahead, BodySettings)>) -> HttpRequest {
+    fn request(
+        &self,
+        exchange: &Exchange<Context>,
+        allowed: &Allowed,
+        body: Option<&(Ahead, BodySettings)>,
+    ) -> HttpRequest {
         let request = &exchange.request;
         let mut message = HttpRequest {
             id: exchange.context.random.to_string(),
@@ -97,7 +116,11 @@ impl Told {
             path: text(&request.path),
             host: text(&request.authority),
             scheme: scheme(exchange).to_owned(),
-            size: exchange.body.exact_length().and_then(|length| i64::try_from(length).ok()).unwrap_or(-1),
+            size: exchange
+                .body
+                .exact_length()
+                .and_then(|length| i64::try_from(length).ok())
+                .unwrap_or(-1),
             protocol: match request.version {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2",
@@ -115,7 +138,10 @@ impl Told {
         }
         let mut fields = fields(exchange, allowed);
         if let Some((ahead, _)) = body {
-            fields.push((PARTIAL_BODY_NAME, if ahead.complete { b"false" } else { b"true" }));
+            fields.push((
+                PARTIAL_BODY_NAME,
+                if ahead.complete { b"false" } else { b"true" },
+            ));
         }
         if self.raw_headers {
             let headers = fields.iter().map(|(name, value)| core::HeaderValue {
@@ -123,7 +149,9 @@ impl Told {
                 value: String::new(),
                 raw_value: value.to_vec(),
             });
-            message.header_map = Some(core::HeaderMap { headers: headers.collect() });
+            message.header_map = Some(core::HeaderMap {
+                headers: headers.collect(),
+            });
         } else {
             message.headers = joined(&fields);
         }
@@ -134,7 +162,9 @@ impl Told {
         let mut metadata = core::Metadata::default();
         for name in &self.metadata {
             if let Some(object) = exchange.context.metadata.namespace(name) {
-                metadata.filter_metadata.insert(name.to_string(), json::struct_from_json(object));
+                metadata
+                    .filter_metadata
+                    .insert(name.to_string(), json::struct_from_json(object));
             }
         }
         metadata
@@ -150,10 +180,17 @@ fn fields<'a>(exchange: &'a Exchange<Context>, allowed: &Allowed) -> Vec<(&'a st
         (":path", &request.path),
         (":scheme", scheme(exchange).as_bytes()),
     ];
-    let fields = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let fields = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
     // What says whether the body is whole is ours to say.
     let fields = fields.filter(|(name, _)| *name != PARTIAL_BODY_NAME);
-    pseudo.into_iter().chain(fields).filter(|(name, _)| allowed.allows(name, true)).collect()
+    pseudo
+        .into_iter()
+        .chain(fields)
+        .filter(|(name, _)| allowed.allows(name, true))
+        .collect()
 }
 
 /// Values of one field joined by commas: the service gets all of them.
@@ -176,14 +213,24 @@ fn joined(fields: &[(&str, &[u8])]) -> BTreeMap<String, String> {
 
 /// What the client asked for, as `x-forwarded-proto` or the connection tells.
 fn scheme(exchange: &Exchange<Context>) -> &'static str {
-    let told = exchange.request.headers.get(&FORWARDED_PROTO).map(http::HeaderValue::as_bytes);
-    let secure = told.map_or(exchange.downstream.tls.is_some(), |told| told == b"https");
+    let told = exchange
+        .request
+        .headers
+        .get(&FORWARDED_PROTO)
+        .map(http::HeaderValue::as_bytes);
+    let secure = told.map_or_else(
+        || exchange.downstream.tls.is_some(),
+        |told| told == b"https",
+    );
     if secure { "https" } else { "http" }
 }
 
 /// URI name, else DNS name, else subject.
 fn principal(certificate: &CertificateFacts) -> String {
-    let first = certificate.uri_sans.first().or_else(|| certificate.dns_sans.first());
+    let first = certificate
+        .uri_sans
+        .first()
+        .or_else(|| certificate.dns_sans.first());
     first.unwrap_or(&certificate.subject).to_string()
 }
 
@@ -199,7 +246,9 @@ fn address(address: &EngineAddress) -> core::Address {
             mode: 0,
         }),
     };
-    core::Address { address: Some(address) }
+    core::Address {
+        address: Some(address),
+    }
 }
 
 /// protobuf texts are UTF-8.

@@ -6,9 +6,13 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use carbyne_engine::forward::{Answer, Exchange};
 use carbyne_engine::http::{Headers, Request};
 use carbyne_protos::envoy::config::core::v3::HeaderValueOption;
-use carbyne_protos::envoy::config::core::v3::header_value_option::HeaderAppendAction::{AppendIfExistsOrAdd, OverwriteIfExistsOrAdd};
+use carbyne_protos::envoy::config::core::v3::header_value_option::HeaderAppendAction::{
+    AppendIfExistsOrAdd, OverwriteIfExistsOrAdd,
+};
 use carbyne_protos::envoy::service::auth::v3::check_response::HttpResponse;
-use carbyne_protos::envoy::service::auth::v3::{CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use carbyne_protos::envoy::service::auth::v3::{
+    CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse,
+};
 use carbyne_protos::{json, prost_types};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use prost::Message as _;
@@ -34,9 +38,23 @@ pub(super) struct GrpcService {
 }
 
 impl GrpcService {
-    pub(super) async fn check<L: ClusterLookup>(&self, exchange: &Exchange<Context>, message: &CheckRequest, clusters: &L) -> Verdict {
+    pub(super) async fn check<L: ClusterLookup>(
+        &self,
+        exchange: &Exchange<Context>,
+        message: &CheckRequest,
+        clusters: &L,
+    ) -> Verdict {
         let message = (self.head(), framed(message));
-        match call(clusters, &exchange.worker, &self.cluster, message, self.timeout, LARGEST_ANSWER).await {
+        match call(
+            clusters,
+            &exchange.worker,
+            &self.cluster,
+            message,
+            self.timeout,
+            LARGEST_ANSWER,
+        )
+        .await
+        {
             Ok(called) => match answer(&called) {
                 Ok(answer) => self.judge(answer),
                 Err(reason) => Verdict::Failed(reason),
@@ -47,7 +65,10 @@ impl GrpcService {
 
     fn head(&self) -> Request {
         let mut headers = Headers::with_capacity(4 + self.additions.len());
-        headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.append(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc"),
+        );
         headers.append(header::TE, HeaderValue::from_static("trailers"));
         if let Some(timeout) = self.timeout
             && let Ok(value) = HeaderValue::try_from(format!("{}m", timeout.as_millis()))
@@ -73,11 +94,18 @@ impl GrpcService {
         let metadata = object(answer.dynamic_metadata.as_ref());
         let allowed = answer.status.as_ref().is_none_or(|status| status.code == 0);
         let verdict = match (allowed, answer.http_response) {
-            (true, None) => changes(OkHttpResponse::default(), metadata).map(|changes| Verdict::Allowed(Box::new(changes))),
-            (true, Some(HttpResponse::OkResponse(ok))) => changes(ok, metadata).map(|changes| Verdict::Allowed(Box::new(changes))),
+            (true, None) => changes(OkHttpResponse::default(), metadata)
+                .map(|changes| Verdict::Allowed(Box::new(changes))),
+            (true, Some(HttpResponse::OkResponse(ok))) => {
+                changes(ok, metadata).map(|changes| Verdict::Allowed(Box::new(changes)))
+            }
             (true, Some(_)) => Err("a consent with a refusal in it"),
-            (false, None) => self.refusal(DeniedHttpResponse::default()).map(|answer| Verdict::Denied(answer, metadata)),
-            (false, Some(HttpResponse::DeniedResponse(denied))) => self.refusal(denied).map(|answer| Verdict::Denied(answer, metadata)),
+            (false, None) => self
+                .refusal(DeniedHttpResponse::default())
+                .map(|answer| Verdict::Denied(answer, metadata)),
+            (false, Some(HttpResponse::DeniedResponse(denied))) => self
+                .refusal(denied)
+                .map(|answer| Verdict::Denied(answer, metadata)),
             (false, Some(HttpResponse::OkResponse(_))) => Err("a refusal with a consent in it"),
             (false, Some(HttpResponse::ErrorResponse(_))) => Err("the service failed"),
         };
@@ -87,7 +115,11 @@ impl GrpcService {
     fn refusal(&self, denied: DeniedHttpResponse) -> Result<Answer, &'static str> {
         let status = match denied.status {
             None => StatusCode::FORBIDDEN,
-            Some(status) => u16::try_from(status.code).ok().filter(|code| (200..600).contains(code)).and_then(|code| StatusCode::from_u16(code).ok()).ok_or("a status that is none")?,
+            Some(status) => u16::try_from(status.code)
+                .ok()
+                .filter(|code| (200..600).contains(code))
+                .and_then(|code| StatusCode::from_u16(code).ok())
+                .ok_or("a status that is none")?,
         };
         let mut body = Bytes::from(denied.body);
         if self.largest_body > 0 {
@@ -104,12 +136,21 @@ impl GrpcService {
 fn changes(ok: OkHttpResponse, mut metadata: Map<String, Value>) -> Result<Changes, &'static str> {
     // The older place of the same thing.
     metadata.extend(object(ok.dynamic_metadata.as_ref()));
-    let remove = ok.headers_to_remove.iter().filter(|name| !name.starts_with(':') && !name.eq_ignore_ascii_case("host"));
+    let remove = ok
+        .headers_to_remove
+        .iter()
+        .filter(|name| !name.starts_with(':') && !name.eq_ignore_ascii_case("host"));
     let remove = remove.map(|name| HeaderName::from_bytes(name.as_bytes()));
     Ok(Changes {
         request: fields(&ok.headers, OverwriteIfExistsOrAdd)?,
-        remove: remove.collect::<Result<_, _>>().map_err(|_| "the name of a field that is none")?,
-        set_parameters: ok.query_parameters_to_set.into_iter().map(|parameter| (parameter.key, parameter.value)).collect(),
+        remove: remove
+            .collect::<Result<_, _>>()
+            .map_err(|_| "the name of a field that is none")?,
+        set_parameters: ok
+            .query_parameters_to_set
+            .into_iter()
+            .map(|parameter| (parameter.key, parameter.value))
+            .collect(),
         remove_parameters: ok.query_parameters_to_remove,
         response: fields(&ok.response_headers_to_add, AppendIfExistsOrAdd)?,
         metadata,
@@ -117,9 +158,15 @@ fn changes(ok: OkHttpResponse, mut metadata: Map<String, Value>) -> Result<Chang
 }
 
 /// One field that is none makes the whole answer none: nobody knows what the service meant by it.
-fn fields(messages: &[HeaderValueOption], default: carbyne_protos::envoy::config::core::v3::header_value_option::HeaderAppendAction) -> Result<Vec<Addition>, &'static str> {
-    let read = messages.iter().map(|message| Addition::take(message, default).filter(|addition| !is_framing(&addition.name)));
-    read.collect::<Option<_>>().ok_or("a field that is none, or that may not be set")
+fn fields(
+    messages: &[HeaderValueOption],
+    default: carbyne_protos::envoy::config::core::v3::header_value_option::HeaderAppendAction,
+) -> Result<Vec<Addition>, &'static str> {
+    let read = messages.iter().map(|message| {
+        Addition::take(message, default).filter(|addition| !is_framing(&addition.name))
+    });
+    read.collect::<Option<_>>()
+        .ok_or("a field that is none, or that may not be set")
 }
 
 /// The one message of the answer.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use carbyne_engine::forward::{Answer, Exchange};
 use carbyne_engine::http::{Headers, Request, Response};
-use carbyne_protos::envoy::config::core::v3::header_value_option::HeaderAppendAction::{AppendIfExistsOrAdd, OverwriteIfExistsOrAdd};
+use carbyne_protos::envoy::config::core::v3::header_value_option::HeaderAppendAction::{
+    AppendIfExistsOrAdd, OverwriteIfExistsOrAdd,
+};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use serde_json::{Map, Value};
 
@@ -60,27 +62,46 @@ impl HttpService {
         clusters: &L,
     ) -> Verdict {
         let request = self.request(exchange, allowed, body);
-        let body = body.map(|(ahead, _)| ahead.bytes.clone()).unwrap_or_default();
-        match call(clusters, &exchange.worker, &self.cluster, (request, body), self.timeout, LARGEST_ANSWER).await {
+        let body = body
+            .map(|(ahead, _)| ahead.bytes.clone())
+            .unwrap_or_default();
+        match call(
+            clusters,
+            &exchange.worker,
+            &self.cluster,
+            (request, body),
+            self.timeout,
+            LARGEST_ANSWER,
+        )
+        .await
+        {
             Ok(called) => self.judge(called),
             Err(error) => Verdict::Failed(error.to_string()),
         }
     }
 
     /// The request's head: method, path, host, `authorization` and what is allowed beside. A value joins those before it of its name.
-    fn request(&self, exchange: &Exchange<Context>, allowed: &Allowed, body: Option<&(Ahead, BodySettings)>) -> Request {
+    fn request(
+        &self,
+        exchange: &Exchange<Context>,
+        allowed: &Allowed,
+        body: Option<&(Ahead, BodySettings)>,
+    ) -> Request {
         let from = &exchange.request;
         let mut headers = Headers::with_capacity(from.headers.len() + 4);
-        let length = body.map_or(0, |(ahead, _)| ahead.bytes.len());
-        // A body-less request says so too, as Envoy's.
-        headers.append(header::CONTENT_LENGTH, HeaderValue::from(length));
         for (name, value) in &from.headers {
             let usual = *name == header::AUTHORIZATION;
-            let passes = if usual { !is_never(allowed, name) } else { allowed.allows(name.as_str(), false) };
+            let passes = if usual {
+                !is_never(allowed, name)
+            } else {
+                allowed.allows(name.as_str(), false)
+            };
             if !passes || is_framing(name) || *name == PARTIAL_BODY {
                 continue;
             }
-            let joined = headers.get(name).and_then(|held| HeaderValue::from_bytes(&[held.as_bytes(), b",", value.as_bytes()].concat()).ok());
+            let joined = headers.get(name).and_then(|held| {
+                HeaderValue::from_bytes(&[held.as_bytes(), b",", value.as_bytes()].concat()).ok()
+            });
             headers.insert(name.clone(), joined.unwrap_or_else(|| value.clone()));
         }
         if let Some((ahead, _)) = body {
@@ -92,7 +113,10 @@ impl HttpService {
         }
         headers.insert(INTERNAL, HeaderValue::from_static("true"));
         if let Some(timeout) = self.timeout {
-            headers.insert(EXPECTED_TIME, HeaderValue::from(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)));
+            headers.insert(
+                EXPECTED_TIME,
+                HeaderValue::from(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+            );
         }
         let path = match &self.path {
             ServicePath::Always(path) => path.clone(),
@@ -101,7 +125,11 @@ impl HttpService {
         };
         Request {
             // A tunnel is asked about, not opened.
-            method: if from.method == Method::CONNECT { Method::GET } else { from.method.clone() },
+            method: if from.method == Method::CONNECT {
+                Method::GET
+            } else {
+                from.method.clone()
+            },
             secure: from.secure,
             authority: from.authority.clone(),
             host: from.host.clone(),
@@ -119,8 +147,16 @@ impl HttpService {
         if status.is_server_error() {
             return Verdict::Failed(format!("status {}", status.as_u16()));
         }
-        let metadata = response.headers.iter().filter(|(name, _)| matches(&self.to_metadata, name));
-        let metadata = metadata.map(|(name, value)| (name.to_string(), Value::from(String::from_utf8_lossy(value.as_bytes()))));
+        let metadata = response
+            .headers
+            .iter()
+            .filter(|(name, _)| matches(&self.to_metadata, name));
+        let metadata = metadata.map(|(name, value)| {
+            (
+                name.to_string(),
+                Value::from(String::from_utf8_lossy(value.as_bytes())),
+            )
+        });
         let metadata: Map<String, Value> = metadata.collect();
         if status == StatusCode::OK {
             return Verdict::Allowed(Box::new(self.changes(&response, metadata)));
@@ -128,11 +164,21 @@ impl HttpService {
         let mut headers = Headers::new();
         for (name, value) in &response.headers {
             let usual = [header::LOCATION, header::WWW_AUTHENTICATE].contains(name);
-            if !is_framing(name) && (usual || self.to_client.as_ref().is_none_or(|fields| matches(fields, name))) {
+            if !is_framing(name)
+                && (usual
+                    || self
+                        .to_client
+                        .as_ref()
+                        .is_none_or(|fields| matches(fields, name)))
+            {
                 headers.append(name.clone(), value.clone());
             }
         }
-        let body = if self.largest_body > 0 { body.slice(..body.len().min(self.largest_body)) } else { body };
+        let body = if self.largest_body > 0 {
+            body.slice(..body.len().min(self.largest_body))
+        } else {
+            body
+        };
         if !body.is_empty() && !headers.contains(&header::CONTENT_TYPE) {
             headers.append(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         }
@@ -151,19 +197,34 @@ impl HttpService {
             value: value.clone(),
             action,
         };
-        for (name, value) in response.headers.iter().filter(|(name, _)| !is_framing(name)) {
+        for (name, value) in response
+            .headers
+            .iter()
+            .filter(|(name, _)| !is_framing(name))
+        {
             if matches(&self.to_host, name) {
-                changes.request.push(addition(name, value, OverwriteIfExistsOrAdd));
+                changes
+                    .request
+                    .push(addition(name, value, OverwriteIfExistsOrAdd));
             }
             if matches(&self.to_host_too, name) {
-                changes.request.push(addition(name, value, AppendIfExistsOrAdd));
+                changes
+                    .request
+                    .push(addition(name, value, AppendIfExistsOrAdd));
             }
             if matches(&self.to_client_on_success, name) {
-                changes.response.push(addition(name, value, AppendIfExistsOrAdd));
+                changes
+                    .response
+                    .push(addition(name, value, AppendIfExistsOrAdd));
             }
             if *name == REMOVE {
-                let names = value.as_bytes().split(|byte| *byte == b',').filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
-                changes.remove.extend(names.filter(|name| *name != header::HOST));
+                let names = value
+                    .as_bytes()
+                    .split(|byte| *byte == b',')
+                    .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+                changes
+                    .remove
+                    .extend(names.filter(|name| *name != header::HOST));
             }
         }
         changes
@@ -171,11 +232,16 @@ impl HttpService {
 }
 
 fn matches(fields: &Fields, name: &HeaderName) -> bool {
-    fields.iter().any(|matcher| matcher.matches(name.as_str().as_bytes()))
+    fields
+        .iter()
+        .any(|matcher| matcher.matches(name.as_str().as_bytes()))
 }
 
 fn is_never(allowed: &Allowed, name: &HeaderName) -> bool {
-    allowed.never.as_ref().is_some_and(|fields| matches(fields, name))
+    allowed
+        .never
+        .as_ref()
+        .is_some_and(|fields| matches(fields, name))
 }
 
 pub(super) const DENIED: &str = "ext_authz_denied";

@@ -22,26 +22,48 @@ use crate::plan::error::Fault;
 use crate::plan::scope::Scope;
 use crate::plan::{matcher, value};
 
-pub(super) fn filter(message: &wire::ExtAuthz, scope: &Scope<'_>, doubts: &Doubts) -> Option<ExtAuthzFilter> {
-    if !matches!(ApiVersion::try_from(message.transport_api_version), Ok(ApiVersion::V3 | ApiVersion::Auto)) {
-        doubts.add(&scope.field("transport_api_version"), "only version 3 is spoken");
+pub(super) fn filter(
+    message: &wire::ExtAuthz,
+    scope: &Scope<'_>,
+    doubts: &Doubts,
+) -> Option<ExtAuthzFilter> {
+    if !matches!(
+        ApiVersion::try_from(message.transport_api_version),
+        Ok(ApiVersion::V3 | ApiVersion::Auto)
+    ) {
+        doubts.add(
+            &scope.field("transport_api_version"),
+            "only version 3 is spoken",
+        );
     }
     not_served(message, scope, doubts);
     let mut allowed = Allowed {
-        only: reading::string_list(message.allowed_headers.as_ref(), &scope.field("allowed_headers")),
-        never: reading::string_list(message.disallowed_headers.as_ref(), &scope.field("disallowed_headers")),
+        only: reading::string_list(
+            message.allowed_headers.as_ref(),
+            &scope.field("allowed_headers"),
+        ),
+        never: reading::string_list(
+            message.disallowed_headers.as_ref(),
+            &scope.field("disallowed_headers"),
+        ),
     };
     let largest_body = message.max_denied_response_body_bytes as usize;
     let service = match &message.services {
-        Some(Services::GrpcService(service)) => grpc(service, largest_body, &scope.field("grpc_service"), doubts).map(Service::Grpc),
+        Some(Services::GrpcService(service)) => {
+            grpc(service, largest_body, &scope.field("grpc_service"), doubts).map(Service::Grpc)
+        }
         Some(Services::HttpService(service)) => {
             let scope = scope.field("http_service");
             let request = scope.field("authorization_request");
-            let older = service.authorization_request.as_ref().and_then(|request| request.allowed_headers.as_ref());
+            let older = service
+                .authorization_request
+                .as_ref()
+                .and_then(|request| request.allowed_headers.as_ref());
             if allowed.only.is_none() {
                 allowed.only = reading::string_list(older, &request.field("allowed_headers"));
             }
-            http(service, largest_body, &scope, doubts).map(|service| Service::Http(Box::new(service)))
+            http(service, largest_body, &scope, doubts)
+                .map(|service| Service::Http(Box::new(service)))
         }
         None => {
             scope.reject(Fault::Words("write `grpc_service` or `http_service`"));
@@ -50,27 +72,46 @@ pub(super) fn filter(message: &wire::ExtAuthz, scope: &Scope<'_>, doubts: &Doubt
     };
     let enabled_metadata = match &message.filter_enabled_metadata {
         None => None,
-        Some(metadata) => Some(matcher::metadata(metadata, &scope.field("filter_enabled_metadata"))?),
+        Some(metadata) => Some(matcher::metadata(
+            metadata,
+            &scope.field("filter_enabled_metadata"),
+        )?),
     };
     Some(ExtAuthzFilter {
         service: service?,
-        enabled: reading::share(message.filter_enabled.as_ref(), Fraction::ALL, &scope.field("filter_enabled"))?,
+        enabled: reading::share(
+            message.filter_enabled.as_ref(),
+            Fraction::ALL,
+            &scope.field("filter_enabled"),
+        )?,
         enabled_metadata,
-        denies_where_disabled: message.deny_at_disable.as_ref().and_then(|flag| flag.default_value).unwrap_or(false),
+        denies_where_disabled: message
+            .deny_at_disable
+            .as_ref()
+            .and_then(|flag| flag.default_value)
+            .unwrap_or(false),
         body: match &message.with_request_body {
             None => None,
             Some(settings) => Some(body(*settings, &scope.field("with_request_body"))?),
         },
         failure_allows: message.failure_mode_allow,
         tells_failure: message.failure_mode_allow_header_add,
-        status_on_error: reading::status(message.status_on_error.as_ref(), StatusCode::FORBIDDEN, &scope.field("status_on_error"))?,
+        status_on_error: reading::status(
+            message.status_on_error.as_ref(),
+            StatusCode::FORBIDDEN,
+            &scope.field("status_on_error"),
+        )?,
         clears_route: message.clear_route_cache,
         ingests_metadata: message.enable_dynamic_metadata_ingestion.unwrap_or(true),
         told: Told {
             certificate: message.include_peer_certificate,
             tls_session: message.include_tls_session,
             raw_headers: message.encode_raw_headers,
-            metadata: message.metadata_context_namespaces.iter().map(|name| name.as_str().into()).collect(),
+            metadata: message
+                .metadata_context_namespaces
+                .iter()
+                .map(|name| name.as_str().into())
+                .collect(),
         },
         allowed,
         stat_prefix: message.stat_prefix.as_str().into(),
@@ -78,7 +119,11 @@ pub(super) fn filter(message: &wire::ExtAuthz, scope: &Scope<'_>, doubts: &Doubt
     })
 }
 
-pub(super) fn route(message: &wire::ExtAuthzPerRoute, scope: &Scope<'_>, doubts: &Doubts) -> Option<ExtAuthzRoute> {
+pub(super) fn route(
+    message: &wire::ExtAuthzPerRoute,
+    scope: &Scope<'_>,
+    doubts: &Doubts,
+) -> Option<ExtAuthzRoute> {
     match &message.r#override {
         Some(Override::Disabled(true)) => Some(ExtAuthzRoute::Disabled),
         Some(Override::CheckSettings(settings)) => {
@@ -91,8 +136,14 @@ pub(super) fn route(message: &wire::ExtAuthzPerRoute, scope: &Scope<'_>, doubts:
                 Some(settings) => Some(Some(body(*settings, &scope.field("with_request_body"))?)),
             };
             Some(ExtAuthzRoute::Settings {
-                extensions: (settings.context_extensions.iter()).map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
-                body: if settings.disable_request_body_buffering { Some(None) } else { own },
+                extensions: (settings.context_extensions.iter())
+                    .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+                    .collect(),
+                body: if settings.disable_request_body_buffering {
+                    Some(None)
+                } else {
+                    own
+                },
             })
         }
         _ => {
@@ -105,21 +156,55 @@ pub(super) fn route(message: &wire::ExtAuthzPerRoute, scope: &Scope<'_>, doubts:
 /// What may change a verdict and is not served refuses traffic; the rest is noted.
 fn not_served(message: &wire::ExtAuthz, scope: &Scope<'_>, doubts: &Doubts) {
     let guards = [
-        ("typed_metadata_context_namespaces", !message.typed_metadata_context_namespaces.is_empty()),
-        ("route_metadata_context_namespaces", !message.route_metadata_context_namespaces.is_empty()),
-        ("route_typed_metadata_context_namespaces", !message.route_typed_metadata_context_namespaces.is_empty()),
-        ("bootstrap_metadata_labels_key", !message.bootstrap_metadata_labels_key.is_empty()),
-        ("decoder_header_mutation_rules", message.decoder_header_mutation_rules.is_some()),
+        (
+            "typed_metadata_context_namespaces",
+            !message.typed_metadata_context_namespaces.is_empty(),
+        ),
+        (
+            "route_metadata_context_namespaces",
+            !message.route_metadata_context_namespaces.is_empty(),
+        ),
+        (
+            "route_typed_metadata_context_namespaces",
+            !message.route_typed_metadata_context_namespaces.is_empty(),
+        ),
+        (
+            "bootstrap_metadata_labels_key",
+            !message.bootstrap_metadata_labels_key.is_empty(),
+        ),
+        (
+            "decoder_header_mutation_rules",
+            message.decoder_header_mutation_rules.is_some(),
+        ),
         ("shadow_mode", message.shadow_mode),
     ];
     for (field, _) in guards.into_iter().filter(|(_, present)| *present) {
-        doubts.add(&scope.field(field), "it is not served, and may change a verdict");
+        doubts.add(
+            &scope.field(field),
+            "it is not served, and may change a verdict",
+        );
     }
     let others = [
-        ("charge_cluster_response_stats", message.charge_cluster_response_stats == Some(false), "checks count in the cluster's statistics"),
-        ("emit_filter_state_stats", message.emit_filter_state_stats, "nothing reads it"),
-        ("filter_metadata", message.filter_metadata.is_some(), "nothing reads it"),
-        ("enforce_response_header_limits", message.enforce_response_header_limits, "the limits of the connection hold"),
+        (
+            "charge_cluster_response_stats",
+            message.charge_cluster_response_stats == Some(false),
+            "checks count in the cluster's statistics",
+        ),
+        (
+            "emit_filter_state_stats",
+            message.emit_filter_state_stats,
+            "nothing reads it",
+        ),
+        (
+            "filter_metadata",
+            message.filter_metadata.is_some(),
+            "nothing reads it",
+        ),
+        (
+            "enforce_response_header_limits",
+            message.enforce_response_header_limits,
+            "the limits of the connection hold",
+        ),
     ];
     for (field, _, why) in others.into_iter().filter(|(_, present, _)| *present) {
         scope.field(field).note(why);
@@ -128,7 +213,9 @@ fn not_served(message: &wire::ExtAuthz, scope: &Scope<'_>, doubts: &Doubts) {
 
 fn body(message: wire::BufferSettings, scope: &Scope<'_>) -> Option<BodySettings> {
     if message.max_request_bytes == 0 {
-        scope.field("max_request_bytes").out_of_range(0, "a number above 0");
+        scope
+            .field("max_request_bytes")
+            .out_of_range(0, "a number above 0");
         return None;
     }
     Some(BodySettings {
@@ -138,11 +225,19 @@ fn body(message: wire::BufferSettings, scope: &Scope<'_>) -> Option<BodySettings
     })
 }
 
-fn grpc(message: &core::GrpcService, largest_body: usize, scope: &Scope<'_>, doubts: &Doubts) -> Option<GrpcService> {
+fn grpc(
+    message: &core::GrpcService,
+    largest_body: usize,
+    scope: &Scope<'_>,
+    doubts: &Doubts,
+) -> Option<GrpcService> {
     let target = match &message.target_specifier {
         Some(TargetSpecifier::EnvoyGrpc(target)) => target,
         Some(TargetSpecifier::GoogleGrpc(_)) => {
-            doubts.add(&scope.field("google_grpc"), "only clusters are called: write `envoy_grpc`");
+            doubts.add(
+                &scope.field("google_grpc"),
+                "only clusters are called: write `envoy_grpc`",
+            );
             return None;
         }
         None => {
@@ -157,8 +252,14 @@ fn grpc(message: &core::GrpcService, largest_body: usize, scope: &Scope<'_>, dou
         scope.field("retry_policy").note("a check is sent once");
     }
     let additions = message.initial_metadata.iter().enumerate();
-    let additions = additions.map(|(index, field)| reading::header_value(field, &scope.item("initial_metadata", index), doubts));
-    let authority = if target.authority.is_empty() { &target.cluster_name } else { &target.authority };
+    let additions = additions.map(|(index, field)| {
+        reading::header_value(field, &scope.item("initial_metadata", index), doubts)
+    });
+    let authority = if target.authority.is_empty() {
+        &target.cluster_name
+    } else {
+        &target.authority
+    };
     Some(GrpcService {
         cluster: target.cluster_name.as_str().into(),
         authority: Bytes::copy_from_slice(authority.as_bytes()),
@@ -168,9 +269,16 @@ fn grpc(message: &core::GrpcService, largest_body: usize, scope: &Scope<'_>, dou
     })
 }
 
-fn http(message: &wire::HttpService, largest_body: usize, scope: &Scope<'_>, doubts: &Doubts) -> Option<HttpService> {
+fn http(
+    message: &wire::HttpService,
+    largest_body: usize,
+    scope: &Scope<'_>,
+    doubts: &Doubts,
+) -> Option<HttpService> {
     let uri = message.server_uri.as_ref();
-    let cluster = uri.and_then(|uri| uri.http_upstream_type.as_ref()).map_or("", |HttpUpstreamType::Cluster(name)| name);
+    let cluster = uri
+        .and_then(|uri| uri.http_upstream_type.as_ref())
+        .map_or("", |HttpUpstreamType::Cluster(name)| name);
     if cluster.is_empty() {
         scope.field("server_uri").field("cluster").missing();
     }
@@ -181,7 +289,9 @@ fn http(message: &wire::HttpService, largest_body: usize, scope: &Scope<'_>, dou
         (prefix, "") => ServicePath::Prefix(Bytes::copy_from_slice(prefix.as_bytes())),
         ("", always) => ServicePath::Always(Bytes::copy_from_slice(always.as_bytes())),
         _ => {
-            scope.field("path_override").reject(Fault::Words("write `path_prefix` or `path_override`, not both"));
+            scope.field("path_override").reject(Fault::Words(
+                "write `path_prefix` or `path_override`, not both",
+            ));
             return None;
         }
     };
@@ -191,25 +301,49 @@ fn http(message: &wire::HttpService, largest_body: usize, scope: &Scope<'_>, dou
         }
     }
     let request = message.authorization_request.as_ref();
-    let additions = request.map_or(&[][..], |request| &request.headers_to_add).iter().enumerate();
+    let additions = request
+        .map_or(&[][..], |request| &request.headers_to_add)
+        .iter()
+        .enumerate();
     let place = scope.field("authorization_request");
-    let additions = additions.map(|(index, field)| reading::header_value(field, &place.item("headers_to_add", index), doubts));
+    let additions = additions.map(|(index, field)| {
+        reading::header_value(field, &place.item("headers_to_add", index), doubts)
+    });
     let response = message.authorization_response.clone().unwrap_or_default();
     let place = scope.field("authorization_response");
     let fields = |list: Option<&ListStringMatcher>, field: &'static str| -> Fields {
         reading::string_list(list, &place.field(field)).unwrap_or_default()
     };
-    let to_client = fields(response.allowed_client_headers.as_ref(), "allowed_client_headers");
+    let to_client = fields(
+        response.allowed_client_headers.as_ref(),
+        "allowed_client_headers",
+    );
     Some(HttpService {
         cluster: cluster.into(),
-        timeout: value::limit(uri.and_then(|uri| uri.timeout.as_ref()), None, &scope.field("server_uri").field("timeout")),
+        timeout: value::limit(
+            uri.and_then(|uri| uri.timeout.as_ref()),
+            None,
+            &scope.field("server_uri").field("timeout"),
+        ),
         path,
         additions: additions.collect::<Option<_>>()?,
-        to_host: fields(response.allowed_upstream_headers.as_ref(), "allowed_upstream_headers"),
-        to_host_too: fields(response.allowed_upstream_headers_to_append.as_ref(), "allowed_upstream_headers_to_append"),
+        to_host: fields(
+            response.allowed_upstream_headers.as_ref(),
+            "allowed_upstream_headers",
+        ),
+        to_host_too: fields(
+            response.allowed_upstream_headers_to_append.as_ref(),
+            "allowed_upstream_headers_to_append",
+        ),
         to_client: (!to_client.is_empty()).then_some(to_client),
-        to_client_on_success: fields(response.allowed_client_headers_on_success.as_ref(), "allowed_client_headers_on_success"),
-        to_metadata: fields(response.dynamic_metadata_from_headers.as_ref(), "dynamic_metadata_from_headers"),
+        to_client_on_success: fields(
+            response.allowed_client_headers_on_success.as_ref(),
+            "allowed_client_headers_on_success",
+        ),
+        to_metadata: fields(
+            response.dynamic_metadata_from_headers.as_ref(),
+            "dynamic_metadata_from_headers",
+        ),
         largest_body,
     })
 }

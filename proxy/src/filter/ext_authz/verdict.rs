@@ -46,7 +46,10 @@ impl Changes {
         for key in &self.remove_parameters {
             query::remove(request, key);
         }
-        !(self.request.is_empty() && self.remove.is_empty() && self.set_parameters.is_empty() && self.remove_parameters.is_empty())
+        !(self.request.is_empty()
+            && self.remove.is_empty()
+            && self.set_parameters.is_empty()
+            && self.remove_parameters.is_empty())
     }
 }
 

@@ -33,10 +33,16 @@ impl Places {
     pub(super) fn read(message: &JwtProvider, scope: &Scope<'_>) -> Option<Self> {
         let mut headers = Vec::new();
         for (index, from) in message.from_headers.iter().enumerate() {
-            let name = reading::header_name(&from.name, &scope.item("from_headers", index).field("name"))?;
+            let name =
+                reading::header_name(&from.name, &scope.item("from_headers", index).field("name"))?;
             headers.push((name, Box::from(from.value_prefix.as_str())));
         }
-        let texts = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect::<Box<[Box<str>]>>();
+        let texts = |texts: &[String]| {
+            texts
+                .iter()
+                .map(|text| text.as_str().into())
+                .collect::<Box<[Box<str>]>>()
+        };
         let (mut parameters, cookies) = (texts(&message.from_params), texts(&message.from_cookies));
         if headers.is_empty() && parameters.is_empty() && cookies.is_empty() {
             headers.push((header::AUTHORIZATION, "Bearer ".into()));
@@ -77,13 +83,22 @@ impl Places {
             return;
         }
         for wanted in &self.cookies {
-            let pairs = request.headers.all(&header::COOKIE).flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+            let pairs = request
+                .headers
+                .all(&header::COOKIE)
+                .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
             let mut pairs = pairs.filter_map(|pair| {
                 let at = memchr::memchr(b'=', pair)?;
                 Some((pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()))
             });
             if let Some((_, token)) = pairs.find(|(name, _)| *name == wanted.as_bytes()) {
-                add(token.strip_prefix(b"\"").and_then(|token| token.strip_suffix(b"\"")).unwrap_or(token), Place::Cookie);
+                add(
+                    token
+                        .strip_prefix(b"\"")
+                        .and_then(|token| token.strip_suffix(b"\""))
+                        .unwrap_or(token),
+                    Place::Cookie,
+                );
             }
         }
     }
@@ -110,5 +125,10 @@ fn after_prefix<'a>(value: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     }
     let at = memchr::memmem::find(value, prefix)? + prefix.len();
     let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-    Some(value[at..].iter().position(is_of_token).map_or(value, |start| &value[at + start..]))
+    Some(
+        value[at..]
+            .iter()
+            .position(is_of_token)
+            .map_or(value, |start| &value[at + start..]),
+    )
 }

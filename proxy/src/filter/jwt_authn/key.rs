@@ -44,7 +44,7 @@ struct Key {
 
 enum Verifier {
     Public(ParsedPublicKey),
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 /// The bytes are no key set.
@@ -58,7 +58,8 @@ pub(super) enum KeySetError {
 
 impl Algorithm {
     pub(super) fn parse(name: &str) -> Option<Self> {
-        ALL.iter().find_map(|(known, algorithm)| (*known == name).then_some(*algorithm))
+        ALL.iter()
+            .find_map(|(known, algorithm)| (*known == name).then_some(*algorithm))
     }
 
     fn verification(self) -> Option<&'static dyn VerificationAlgorithm> {
@@ -76,9 +77,16 @@ impl KeySet {
     /// Reads a set. Keys that cannot be used are left out, as in Envoy: sets hold keys for other purposes too.
     pub(super) fn parse(text: &[u8]) -> Result<Self, KeySetError> {
         let set: Value = serde_json::from_slice(text).map_err(|_| KeySetError::Json)?;
-        let keys = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::NoKeys)?;
+        let keys = set
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(KeySetError::NoKeys)?;
         Ok(Self {
-            keys: keys.iter().filter_map(Value::as_object).filter_map(Key::parse).collect(),
+            keys: keys
+                .iter()
+                .filter_map(Value::as_object)
+                .filter_map(Key::parse)
+                .collect(),
         })
     }
 
@@ -89,13 +97,18 @@ impl KeySet {
         }
         let mut failure = Failure::NoMatchingKey;
         for key in &self.keys {
-            let other_id = matches!((&token.key_id, &key.id), (Some(wanted), Some(id)) if **wanted != **id);
+            let other_id =
+                matches!((&token.key_id, &key.id), (Some(wanted), Some(id)) if **wanted != **id);
             if other_id || key.only.is_some_and(|only| only != token.algorithm) {
                 continue;
             }
             failure = Failure::Verification;
-            let verifier = key.verifiers.iter().find_map(|(algorithm, verifier)| (*algorithm == token.algorithm).then_some(verifier));
-            if verifier.is_some_and(|verifier| verifier.verify(token.signed.as_bytes(), &token.signature)) {
+            let verifier = key.verifiers.iter().find_map(|(algorithm, verifier)| {
+                (*algorithm == token.algorithm).then_some(verifier)
+            });
+            if verifier
+                .is_some_and(|verifier| verifier.verify(token.signed.as_bytes(), &token.signature))
+            {
                 return Ok(());
             }
         }
@@ -107,7 +120,9 @@ impl Key {
     fn parse(key: &Map<String, Value>) -> Option<Self> {
         // What encrypts does not sign (RFC 7517 section 4.2). And who publishes a private key lets everybody sign: istiod up to 1.29.0 sends such
         // a set where it could not fetch the real one (CVE-2026-31837).
-        if key.get("use").is_some_and(|purpose| purpose != "sig") || (key.get("kty")? != "oct" && key.contains_key("d")) {
+        if key.get("use").is_some_and(|purpose| purpose != "sig")
+            || (key.get("kty")? != "oct" && key.contains_key("d"))
+        {
             return None;
         }
         let only = match key.get("alg") {
@@ -120,19 +135,33 @@ impl Key {
             ("EC", Some("P-384")) => &[Algorithm::Es384],
             ("EC", Some("P-521")) => &[Algorithm::Es512],
             ("OKP", Some("Ed25519")) => &[Algorithm::EdDsa],
-            ("RSA", _) => &[Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512, Algorithm::Ps256, Algorithm::Ps384, Algorithm::Ps512],
+            ("RSA", _) => &[
+                Algorithm::Rs256,
+                Algorithm::Rs384,
+                Algorithm::Rs512,
+                Algorithm::Ps256,
+                Algorithm::Ps384,
+                Algorithm::Ps512,
+            ],
             ("oct", _) => &[Algorithm::Hs256, Algorithm::Hs384, Algorithm::Hs512],
             _ => return None,
         };
         let mut verifiers = Vec::new();
-        for &algorithm in algorithms.iter().filter(|algorithm| only.is_none_or(|only| only == **algorithm)) {
+        for &algorithm in algorithms
+            .iter()
+            .filter(|algorithm| only.is_none_or(|only| only == **algorithm))
+        {
             verifiers.push((algorithm, Verifier::parse(kind, algorithm, key)?));
         }
         if verifiers.is_empty() {
             return None;
         }
         Some(Self {
-            id: key.get("kid").and_then(Value::as_str).filter(|id| !id.is_empty()).map(Box::from),
+            id: key
+                .get("kid")
+                .and_then(Value::as_str)
+                .filter(|id| !id.is_empty())
+                .map(Box::from),
             only,
             verifiers: verifiers.into(),
         })
@@ -157,7 +186,10 @@ impl Verifier {
                     Algorithm::Ps512 => &signature::RSA_PSS_2048_8192_SHA512,
                     _ => return None,
                 };
-                RsaPublicKeyComponents { n, e }.to_parsed_public_key(parameters).ok().map(Self::Public)
+                RsaPublicKeyComponents { n, e }
+                    .to_parsed_public_key(parameters)
+                    .ok()
+                    .map(Self::Public)
             }
             "EC" => {
                 let (x, y) = (bytes(key, "x")?, bytes(key, "y")?);
@@ -169,12 +201,19 @@ impl Verifier {
                 // An uncompressed point (SEC 1 section 2.3.3); coordinates have the curve's full width (RFC 7518 section 6.2.1.2), some leave zeros out.
                 let mut point = vec![4];
                 for coordinate in [x, y] {
-                    point.extend(std::iter::repeat_n(0, usize::checked_sub(width, coordinate.len())?));
+                    point.extend(std::iter::repeat_n(
+                        0,
+                        usize::checked_sub(width, coordinate.len())?,
+                    ));
                     point.extend_from_slice(&coordinate);
                 }
-                ParsedPublicKey::new(algorithm.verification()?, point).ok().map(Self::Public)
+                ParsedPublicKey::new(algorithm.verification()?, point)
+                    .ok()
+                    .map(Self::Public)
             }
-            "OKP" => ParsedPublicKey::new(algorithm.verification()?, bytes(key, "x")?).ok().map(Self::Public),
+            "OKP" => ParsedPublicKey::new(algorithm.verification()?, bytes(key, "x")?)
+                .ok()
+                .map(Self::Public),
             "oct" => {
                 let secret = bytes(key, "k").filter(|secret| !secret.is_empty())?;
                 let hash = match algorithm {
@@ -182,7 +221,7 @@ impl Verifier {
                     Algorithm::Hs384 => hmac::HMAC_SHA384,
                     _ => hmac::HMAC_SHA512,
                 };
-                Some(Self::Secret(hmac::Key::new(hash, &secret)))
+                Some(Self::Secret(Box::new(hmac::Key::new(hash, &secret))))
             }
             _ => None,
         }

@@ -6,7 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use carbyne_engine::http::Request;
 use carbyne_protos::envoy::extensions::filters::http::jwt_authn::v3::jwt_provider::JwksSourceSpecifier;
-use carbyne_protos::envoy::extensions::filters::http::jwt_authn::v3::{JwtClaimToHeader, JwtProvider};
+use carbyne_protos::envoy::extensions::filters::http::jwt_authn::v3::{
+    JwtClaimToHeader, JwtProvider,
+};
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
@@ -39,7 +41,7 @@ pub(super) struct Provider {
     forward: bool,
     payload_header: Option<HeaderName>,
     pad_payload_header: bool,
-    claim_headers: Box<[(HeaderName, Box<[Box<str>]>)]>,
+    claim_headers: Box<[(HeaderName, ClaimPath)]>,
     payload_key: Option<Box<str>>,
     header_key: Option<Box<str>>,
     failure_key: Option<Box<str>>,
@@ -47,6 +49,9 @@ pub(super) struct Provider {
     split_claims: Box<[Box<str>]>,
     clears_route: bool,
 }
+
+/// Keys from object to object.
+type ClaimPath = Box<[Box<str>]>;
 
 /// Where the keys are.
 #[derive(Debug)]
@@ -70,7 +75,9 @@ pub(super) struct Effects {
 impl Provider {
     pub(super) fn read(message: &JwtProvider, scope: &Scope<'_>, doubts: &Doubts) -> Option<Self> {
         if message.jwt_cache_config.is_some() {
-            scope.field("jwt_cache_config").note("every token is verified");
+            scope
+                .field("jwt_cache_config")
+                .note("every token is verified");
         }
         let subjects = match &message.subjects {
             None => None,
@@ -81,7 +88,8 @@ impl Provider {
             text => reading::header_name(text, &scope.field(field)).map(Some),
         };
         let claim_headers = message.claim_to_headers.iter().enumerate();
-        let claim_headers = claim_headers.map(|(index, claim)| claim_header(claim, &scope.item("claim_to_headers", index)));
+        let claim_headers = claim_headers
+            .map(|(index, claim)| claim_header(claim, &scope.item("claim_to_headers", index)));
         let key = |text: &str| (!text.is_empty()).then(|| text.into());
         Some(Self {
             issuer: key(&message.issuer),
@@ -90,7 +98,11 @@ impl Provider {
             audiences: Audiences::new(&message.audiences),
             subjects,
             must_expire: message.require_expiration,
-            longest_life: value::duration(message.max_lifetime.as_ref(), &scope.field("max_lifetime")).map(|life| life.as_secs()),
+            longest_life: value::duration(
+                message.max_lifetime.as_ref(),
+                &scope.field("max_lifetime"),
+            )
+            .map(|life| life.as_secs()),
             leeway: match message.clock_skew_seconds {
                 0 => LEEWAY,
                 seconds => u64::from(seconds),
@@ -103,7 +115,12 @@ impl Provider {
             header_key: key(&message.header_in_metadata),
             failure_key: key(&message.failed_status_in_metadata),
             split_claims: (message.normalize_payload_in_metadata.iter())
-                .flat_map(|normalize| normalize.space_delimited_claims.iter().map(|claim| claim.as_str().into()))
+                .flat_map(|normalize| {
+                    normalize
+                        .space_delimited_claims
+                        .iter()
+                        .map(|claim| claim.as_str().into())
+                })
                 .collect(),
             clears_route: message.clear_route_cache,
         })
@@ -123,11 +140,20 @@ impl Provider {
     }
 
     /// All that is asked of a token, in Envoy's order. `now` is in seconds since 1970.
-    pub(super) fn check(&self, token: &Token<'_>, audiences: Option<&Audiences>, now: u64) -> Result<(), Failure> {
+    pub(super) fn check(
+        &self,
+        token: &Token<'_>,
+        audiences: Option<&Audiences>,
+        now: u64,
+    ) -> Result<(), Failure> {
         if !self.takes(&token.issuer) {
             return Err(Failure::IssuerUnknown);
         }
-        if self.subjects.as_ref().is_some_and(|subjects| !subjects.matches(token.subject.as_bytes())) {
+        if self
+            .subjects
+            .as_ref()
+            .is_some_and(|subjects| !subjects.matches(token.subject.as_bytes()))
+        {
             return Err(Failure::Verification);
         }
         let expires = token.expires.filter(|expires| *expires != 0);
@@ -145,12 +171,20 @@ impl Provider {
         }
         match &self.keys {
             Keys::Local(keys) => keys.verify(token),
-            Keys::Remote(remote) => remote.with(|keys| keys.verify(token)).unwrap_or(Err(Failure::Fetch)),
+            Keys::Remote(remote) => remote
+                .with(|keys| keys.verify(token))
+                .unwrap_or(Err(Failure::Fetch)),
         }
     }
 
     /// Does what shall be done with a good token.
-    pub(super) fn accept(&self, token: Token<'_>, found: &Found, request: &mut Request, effects: &mut Effects) {
+    pub(super) fn accept(
+        &self,
+        token: Token<'_>,
+        found: &Found,
+        request: &mut Request,
+        effects: &mut Effects,
+    ) {
         if let Some(name) = &self.payload_header {
             let mut payload = token.encoded_payload.to_owned();
             if self.pad_payload_header {
@@ -161,7 +195,10 @@ impl Provider {
             }
         }
         for (name, path) in &self.claim_headers {
-            if let Some(value) = claim(&token.payload, path).and_then(claim_text).and_then(|text| HeaderValue::try_from(text).ok()) {
+            if let Some(value) = claim(&token.payload, path)
+                .and_then(claim_text)
+                .and_then(|text| HeaderValue::try_from(text).ok())
+            {
                 request.headers.append(name.clone(), value);
             }
         }
@@ -169,17 +206,25 @@ impl Provider {
             found.remove(request);
         }
         if let Some(key) = &self.header_key {
-            effects.metadata.insert(key.to_string(), Value::Object(token.header));
+            effects
+                .metadata
+                .insert(key.to_string(), Value::Object(token.header));
         }
         if let Some(key) = &self.payload_key {
             let mut payload = token.payload;
             for claim in &self.split_claims {
                 if let Some(Value::String(text)) = payload.get(&**claim) {
-                    let words = text.split(' ').filter(|word| !word.is_empty()).map(Value::from).collect();
+                    let words = text
+                        .split(' ')
+                        .filter(|word| !word.is_empty())
+                        .map(Value::from)
+                        .collect();
                     payload.insert(claim.to_string(), Value::Array(words));
                 }
             }
-            effects.metadata.insert(key.to_string(), Value::Object(payload));
+            effects
+                .metadata
+                .insert(key.to_string(), Value::Object(payload));
         }
         effects.clears_route |= self.clears_route;
     }
@@ -191,7 +236,9 @@ impl Provider {
                 ("code".to_owned(), Value::from(failure.code())),
                 ("message".to_owned(), Value::from(failure.to_string())),
             ]);
-            effects.metadata.insert(key.to_string(), Value::Object(status));
+            effects
+                .metadata
+                .insert(key.to_string(), Value::Object(status));
         }
     }
 }
@@ -213,7 +260,10 @@ impl Keys {
                     }
                 }
             }
-            Some(JwksSourceSpecifier::RemoteJwks(remote)) => RemoteKeys::read(remote, &scope.field("remote_jwks")).map(|keys| Self::Remote(Arc::new(keys))),
+            Some(JwksSourceSpecifier::RemoteJwks(remote)) => {
+                RemoteKeys::read(remote, &scope.field("remote_jwks"))
+                    .map(|keys| Self::Remote(Arc::new(keys)))
+            }
             None => {
                 doubts.add(scope, "a provider without keys");
                 None
@@ -232,22 +282,32 @@ impl Audiences {
     }
 
     fn allow(&self, audiences: &[String]) -> bool {
-        self.0.is_empty() || audiences.iter().any(|audience| self.0.iter().any(|own| **own == *plain(audience)))
+        self.0.is_empty()
+            || audiences
+                .iter()
+                .any(|audience| self.0.iter().any(|own| **own == *plain(audience)))
     }
 }
 
 /// Envoy takes `https://a/`, `http://a` and `a` for one audience.
 fn plain(audience: &str) -> &str {
-    let rest = audience.strip_prefix("https://").or_else(|| audience.strip_prefix("http://")).unwrap_or(audience);
+    let rest = audience
+        .strip_prefix("https://")
+        .or_else(|| audience.strip_prefix("http://"))
+        .unwrap_or(audience);
     rest.strip_suffix('/').unwrap_or(rest)
 }
 
-fn claim_header(message: &JwtClaimToHeader, scope: &Scope<'_>) -> Option<(HeaderName, Box<[Box<str>]>)> {
+fn claim_header(message: &JwtClaimToHeader, scope: &Scope<'_>) -> Option<(HeaderName, ClaimPath)> {
     let name = reading::header_name(&message.header_name, &scope.field("header_name"))?;
-    let path: Box<[Box<str>]> = if message.claim_path.is_empty() {
+    let path: ClaimPath = if message.claim_path.is_empty() {
         message.claim_name.split('.').map(Box::from).collect()
     } else {
-        message.claim_path.iter().map(|segment| segment.key.as_str().into()).collect()
+        message
+            .claim_path
+            .iter()
+            .map(|segment| segment.key.as_str().into())
+            .collect()
     };
     if path.iter().any(|key| key.is_empty()) {
         scope.field("claim_name").missing();
@@ -258,7 +318,9 @@ fn claim_header(message: &JwtClaimToHeader, scope: &Scope<'_>) -> Option<(Header
 
 fn claim<'a>(payload: &'a Map<String, Value>, path: &[Box<str>]) -> Option<&'a Value> {
     let (first, rest) = path.split_first()?;
-    rest.iter().try_fold(payload.get(&**first)?, |value, key| value.as_object()?.get(&**key))
+    rest.iter().try_fold(payload.get(&**first)?, |value, key| {
+        value.as_object()?.get(&**key)
+    })
 }
 
 /// Envoy's text of a claim: lists and objects as base64 of their JSON, whole numbers without a fraction, others with six digits.

@@ -52,30 +52,57 @@ impl RemoteKeys {
             return None;
         };
         let http_uri = scope.field("http_uri");
-        let Some(HttpUpstreamType::Cluster(cluster)) = uri.http_upstream_type.as_ref().filter(|HttpUpstreamType::Cluster(name)| !name.is_empty()) else {
+        let Some(HttpUpstreamType::Cluster(cluster)) = uri
+            .http_upstream_type
+            .as_ref()
+            .filter(|HttpUpstreamType::Cluster(name)| !name.is_empty())
+        else {
             http_uri.field("cluster").missing();
             return None;
         };
         let timeout = value::duration(uri.timeout.as_ref(), &http_uri.field("timeout"));
-        let rest = uri.uri.strip_prefix("https://").or_else(|| uri.uri.strip_prefix("http://"));
-        let Some(rest) = rest.filter(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic())) else {
-            http_uri.field("uri").reject(Fault::Words("write `https://HOST/PATH`"));
+        let rest = uri
+            .uri
+            .strip_prefix("https://")
+            .or_else(|| uri.uri.strip_prefix("http://"));
+        let Some(rest) = rest
+            .filter(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic()))
+        else {
+            http_uri
+                .field("uri")
+                .reject(Fault::Words("write `https://HOST/PATH`"));
             return None;
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if message.retry_policy.is_some() {
-            scope.field("retry_policy").note("a fetch is tried again for the next token, or in the background");
+            scope
+                .field("retry_policy")
+                .note("a fetch is tried again for the next token, or in the background");
         }
         let ahead = message.async_fetch.as_ref().map(|ahead| {
             let scope = scope.field("async_fetch");
-            value::duration(ahead.failed_refetch_duration.as_ref(), &scope.field("failed_refetch_duration")).unwrap_or(REFETCH)
+            value::duration(
+                ahead.failed_refetch_duration.as_ref(),
+                &scope.field("failed_refetch_duration"),
+            )
+            .unwrap_or(REFETCH)
         });
         Some(Self {
             cluster: cluster.as_str().into(),
             authority: Bytes::copy_from_slice(authority.as_bytes()),
-            path: Bytes::copy_from_slice(if path.is_empty() { b"/" } else { path.as_bytes() }),
-            timeout: timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(TIMEOUT),
-            lifetime: value::positive_duration(message.cache_duration.as_ref(), &scope.field("cache_duration")).unwrap_or(LIFETIME),
+            path: Bytes::copy_from_slice(if path.is_empty() {
+                b"/"
+            } else {
+                path.as_bytes()
+            }),
+            timeout: timeout
+                .filter(|timeout| !timeout.is_zero())
+                .unwrap_or(TIMEOUT),
+            lifetime: value::positive_duration(
+                message.cache_duration.as_ref(),
+                &scope.field("cache_duration"),
+            )
+            .unwrap_or(LIFETIME),
             ahead,
             held: ArcSwapOption::empty(),
             failed: Mutex::new(None),
@@ -92,11 +119,17 @@ impl RemoteKeys {
     /// Work with the keys, if there are any that did not expire.
     pub(super) fn with<T>(&self, work: impl FnOnce(&KeySet) -> T) -> Option<T> {
         let held = self.held.load();
-        held.as_ref().filter(|held| Instant::now() < held.until).map(|held| work(&held.keys))
+        held.as_ref()
+            .filter(|held| Instant::now() < held.until)
+            .map(|held| work(&held.keys))
     }
 
     /// Fetches the keys if there are none. Who waited while a fetch failed shares its failure, so that a dead issuer is not asked by every request.
-    pub(super) async fn ensure<L: ClusterLookup>(&self, clusters: &L, worker: &Worker) -> Result<(), Failure> {
+    pub(super) async fn ensure<L: ClusterLookup>(
+        &self,
+        clusters: &L,
+        worker: &Worker,
+    ) -> Result<(), Failure> {
         if self.with(|_| ()).is_some() {
             return Ok(());
         }
@@ -128,9 +161,19 @@ impl RemoteKeys {
 
     async fn fetch<L: ClusterLookup>(&self, clusters: &L, worker: &Worker) -> Result<(), Failure> {
         let request = Request::get(self.authority.clone(), self.path.clone());
-        let called = call(clusters, worker, &self.cluster, (request, Bytes::new()), Some(self.timeout), LARGEST).await;
+        let called = call(
+            clusters,
+            worker,
+            &self.cluster,
+            (request, Bytes::new()),
+            Some(self.timeout),
+            LARGEST,
+        )
+        .await;
         let keys = match called {
-            Ok(called) if called.response.status == StatusCode::OK => KeySet::parse(&called.body).map_err(|error| error.to_string()),
+            Ok(called) if called.response.status == StatusCode::OK => {
+                KeySet::parse(&called.body).map_err(|error| error.to_string())
+            }
             Ok(called) => Err(format!("status {}", called.response.status.as_u16())),
             Err(error) => Err(error.to_string()),
         };
@@ -143,7 +186,11 @@ impl RemoteKeys {
             }
             Err(reason) => {
                 self.fetch_failed.increment();
-                tracing::warn!(cluster = &*self.cluster, reason, "cannot fetch the keys of a token issuer");
+                tracing::warn!(
+                    cluster = &*self.cluster,
+                    reason,
+                    "cannot fetch the keys of a token issuer"
+                );
                 Err(Failure::Fetch)
             }
         }

@@ -44,11 +44,22 @@ pub(super) struct Judge<'a> {
 
 impl Requirement {
     /// `numbers` has the providers by name.
-    pub(super) fn read(message: &JwtRequirement, numbers: &BTreeMap<&str, usize>, scope: &Scope<'_>, doubts: &Doubts) -> Option<Self> {
+    pub(super) fn read(
+        message: &JwtRequirement,
+        numbers: &BTreeMap<&str, usize>,
+        scope: &Scope<'_>,
+        doubts: &Doubts,
+    ) -> Option<Self> {
         Self::read_beside(message, numbers, &[], scope, doubts)
     }
 
-    fn read_beside(message: &JwtRequirement, numbers: &BTreeMap<&str, usize>, beside: &[usize], scope: &Scope<'_>, doubts: &Doubts) -> Option<Self> {
+    fn read_beside(
+        message: &JwtRequirement,
+        numbers: &BTreeMap<&str, usize>,
+        beside: &[usize],
+        scope: &Scope<'_>,
+        doubts: &Doubts,
+    ) -> Option<Self> {
         let number = |name: &str, scope: &Scope<'_>| {
             let number = numbers.get(name).copied();
             if number.is_none() {
@@ -58,7 +69,11 @@ impl Requirement {
         };
         // Alone it is about all providers, in a list about those beside it.
         let optional = |failed| Self::Optional {
-            providers: if beside.is_empty() { numbers.values().copied().collect() } else { beside.into() },
+            providers: if beside.is_empty() {
+                numbers.values().copied().collect()
+            } else {
+                beside.into()
+            },
             failed,
         };
         Some(match &message.requires_type {
@@ -70,22 +85,44 @@ impl Requirement {
             Some(RequiresType::ProviderAndAudiences(with)) => {
                 let audiences = Audiences::new(&with.audiences);
                 Self::Provider {
-                    provider: number(&with.provider_name, &scope.field("provider_and_audiences").field("provider_name"))?,
+                    provider: number(
+                        &with.provider_name,
+                        &scope.field("provider_and_audiences").field("provider_name"),
+                    )?,
                     audiences: (!audiences.is_empty()).then_some(audiences),
                 }
             }
             Some(RequiresType::RequiresAll(list)) => {
                 let scope = scope.field("requires_all");
                 let read = list.requirements.iter().enumerate();
-                let read = read.map(|(index, requirement)| Self::read(requirement, numbers, &scope.item("requirements", index), doubts));
+                let read = read.map(|(index, requirement)| {
+                    Self::read(
+                        requirement,
+                        numbers,
+                        &scope.item("requirements", index),
+                        doubts,
+                    )
+                });
                 Self::All(several(read.collect::<Option<_>>()?, &scope)?)
             }
             Some(RequiresType::RequiresAny(list)) => {
                 let scope = scope.field("requires_any");
-                let beside: Vec<usize> = list.requirements.iter().filter_map(|requirement| named(requirement).and_then(|name| numbers.get(name).copied())).collect();
+                let beside: Vec<usize> = list
+                    .requirements
+                    .iter()
+                    .filter_map(|requirement| {
+                        named(requirement).and_then(|name| numbers.get(name).copied())
+                    })
+                    .collect();
                 let mut read = Vec::new();
                 for (index, requirement) in list.requirements.iter().enumerate() {
-                    read.push(Self::read_beside(requirement, numbers, &beside, &scope.item("requirements", index), doubts)?);
+                    read.push(Self::read_beside(
+                        requirement,
+                        numbers,
+                        &beside,
+                        &scope.item("requirements", index),
+                        doubts,
+                    )?);
                 }
                 read.sort_by_key(|requirement| match requirement {
                     Self::Optional { failed, .. } => 1 + u8::from(*failed),
@@ -96,7 +133,10 @@ impl Requirement {
             Some(RequiresType::AllowMissing(())) => optional(false),
             Some(RequiresType::AllowMissingOrFailed(())) => optional(true),
             Some(RequiresType::ExtractOnlyWithoutValidation(_)) => {
-                doubts.add(&scope.field("extract_only_without_validation"), "tokens are never read without verification");
+                doubts.add(
+                    &scope.field("extract_only_without_validation"),
+                    "tokens are never read without verification",
+                );
                 return None;
             }
         })
@@ -105,7 +145,9 @@ impl Requirement {
     /// Calls `each` with every provider that it speaks of.
     pub(super) fn visit(&self, each: &mut impl FnMut(usize)) {
         match self {
-            Self::All(list) | Self::AnyOf(list) => list.iter().for_each(|requirement| requirement.visit(each)),
+            Self::All(list) | Self::AnyOf(list) => {
+                list.iter().for_each(|requirement| requirement.visit(each))
+            }
             Self::Optional { providers, .. } => providers.iter().copied().for_each(each),
             Self::Provider { provider, .. } => each(*provider),
             Self::Nothing => {}
@@ -115,7 +157,9 @@ impl Requirement {
     pub(super) fn verify(&self, judge: &mut Judge<'_>) -> Result<(), Failure> {
         match self {
             Self::Nothing => Ok(()),
-            Self::All(list) => list.iter().try_for_each(|requirement| requirement.verify(judge)),
+            Self::All(list) => list
+                .iter()
+                .try_for_each(|requirement| requirement.verify(judge)),
             Self::AnyOf(list) => {
                 let mut failure = Failure::Missing;
                 for requirement in list {
@@ -128,7 +172,10 @@ impl Requirement {
                 }
                 Err(failure)
             }
-            Self::Provider { provider, audiences } => judge.provider(&judge.providers[*provider], audiences.as_ref()),
+            Self::Provider {
+                provider,
+                audiences,
+            } => judge.provider(&judge.providers[*provider], audiences.as_ref()),
             Self::Optional { providers, failed } => judge.optional(providers, *failed),
         }
     }
@@ -136,7 +183,11 @@ impl Requirement {
 
 impl Judge<'_> {
     /// Every token in the provider's places must be good: a bad one beside a good one might be the one that the host believes.
-    fn provider(&mut self, provider: &Provider, audiences: Option<&Audiences>) -> Result<(), Failure> {
+    fn provider(
+        &mut self,
+        provider: &Provider,
+        audiences: Option<&Audiences>,
+    ) -> Result<(), Failure> {
         let mut found = Vec::new();
         provider.places.find(self.request, &mut found);
         if found.is_empty() {
@@ -152,7 +203,12 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn token(&mut self, found: &Found, provider: &Provider, audiences: Option<&Audiences>) -> Result<(), Failure> {
+    fn token(
+        &mut self,
+        found: &Found,
+        provider: &Provider,
+        audiences: Option<&Audiences>,
+    ) -> Result<(), Failure> {
         let token = Token::parse(&found.token)?;
         provider.check(&token, audiences, self.now)?;
         provider.accept(token, found, self.request, &mut self.effects);
@@ -171,7 +227,9 @@ impl Judge<'_> {
             let result = issuer.and_then(|issuer| {
                 let own = |provider: &&Provider| provider.issuer.as_deref() == Some(&*issuer);
                 let candidates = || numbers.iter().map(|number| &providers[*number]);
-                let provider = candidates().find(own).or_else(|| candidates().find(|provider| provider.issuer.is_none()));
+                let provider = candidates()
+                    .find(own)
+                    .or_else(|| candidates().find(|provider| provider.issuer.is_none()));
                 let provider = provider.ok_or(Failure::IssuerUnknown)?;
                 let result = self.token(found, provider, None);
                 if let Err(failure) = result {
@@ -197,7 +255,10 @@ fn named(requirement: &JwtRequirement) -> Option<&str> {
 
 fn several(list: Vec<Requirement>, scope: &Scope<'_>) -> Option<Box<[Requirement]>> {
     if list.len() < 2 {
-        scope.field("requirements").out_of_range(format_args!("a list of {}", list.len()), "a list of at least two");
+        scope.field("requirements").out_of_range(
+            format_args!("a list of {}", list.len()),
+            "a list of at least two",
+        );
         return None;
     }
     Some(list.into())

@@ -37,11 +37,18 @@ impl Rule {
     ) -> Option<Self> {
         let requirement = match &message.requirement_type {
             None => None,
-            Some(RequirementType::Requires(requirement)) => Some(Requirement::read(requirement, numbers, &scope.field("requires"), doubts)?),
+            Some(RequirementType::Requires(requirement)) => Some(Requirement::read(
+                requirement,
+                numbers,
+                &scope.field("requires"),
+                doubts,
+            )?),
             Some(RequirementType::RequirementName(name)) => {
                 let known = named?.get(name.as_str());
                 if known.is_none() {
-                    scope.field("requirement_name").out_of_range(format_args!("`{name}`"), "a name in requirement_map");
+                    scope
+                        .field("requirement_name")
+                        .out_of_range(format_args!("`{name}`"), "a name in requirement_map");
                 }
                 Some(known?.clone())
             }
@@ -60,10 +67,15 @@ impl Rule {
             ("filter_state", !form.filter_state.is_empty()),
         ];
         for (field, _) in others.into_iter().filter(|(_, present)| *present) {
-            doubts.add(&scope.field(field), "requests are told apart by path, header fields and query only");
+            doubts.add(
+                &scope.field(field),
+                "requests are told apart by path, header fields and query only",
+            );
         }
         let queries = form.query_parameters.iter().enumerate();
-        let queries = queries.filter_map(|(index, query)| matcher::query(query, &scope.item("query_parameters", index)));
+        let queries = queries.filter_map(|(index, query)| {
+            matcher::query(query, &scope.item("query_parameters", index))
+        });
         Some(Self {
             path: path(form, &scope, doubts)?,
             headers: matcher::headers(&form.headers, "headers", &scope),
@@ -77,7 +89,11 @@ impl Rule {
             PathRule::Connect => request.method == Method::CONNECT,
             _ => self.path.matches(request.path_only()),
         };
-        path && self.headers.iter().all(|matcher| matcher.matches(request)) && self.queries.iter().all(|matcher| matcher.matches(request.query()))
+        path && self.headers.iter().all(|matcher| matcher.matches(request))
+            && self
+                .queries
+                .iter()
+                .all(|matcher| matcher.matches(request.query()))
     }
 }
 
@@ -88,11 +104,18 @@ fn path(form: &RouteMatch, scope: &Scope<'_>, doubts: &Doubts) -> Option<PathMat
         Some(PathSpecifier::Prefix(text)) => PathRule::Prefix(bytes(text)),
         Some(PathSpecifier::Path(text)) => PathRule::Exact(bytes(text)),
         Some(PathSpecifier::PathSeparatedPrefix(text)) => PathRule::Segments(bytes(text)),
-        Some(PathSpecifier::SafeRegex(regex)) => PathRule::Regex(matcher::regex(regex, &scope.field("safe_regex"))?),
+        Some(PathSpecifier::SafeRegex(regex)) => {
+            PathRule::Regex(matcher::regex(regex, &scope.field("safe_regex"))?)
+        }
         Some(PathSpecifier::ConnectMatcher(_)) => PathRule::Connect,
         Some(PathSpecifier::PathMatchPolicy(policy)) => {
             let scope = scope.field("path_match_policy");
-            let config = policy.typed_config.as_ref().and_then(|any| Unwrapped::of(any).ok()?.decode::<UriTemplateMatchConfig>().ok());
+            let config = policy.typed_config.as_ref().and_then(|any| {
+                Unwrapped::of(any)
+                    .ok()?
+                    .decode::<UriTemplateMatchConfig>()
+                    .ok()
+            });
             let Some(config) = config else {
                 doubts.add(&scope, "a path match policy other than uri_template");
                 return None;

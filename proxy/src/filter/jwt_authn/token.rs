@@ -37,24 +37,43 @@ impl<'t> Token<'t> {
         let text = std::str::from_utf8(text).map_err(|_| Failure::Form)?;
         let (signed, encoded_signature) = text.rsplit_once('.').ok_or(Failure::Form)?;
         let (encoded_header, encoded_payload) = signed.split_once('.').ok_or(Failure::Form)?;
-        if [encoded_header, encoded_payload, encoded_signature].contains(&"") || encoded_payload.contains('.') {
+        if [encoded_header, encoded_payload, encoded_signature].contains(&"")
+            || encoded_payload.contains('.')
+        {
             return Err(Failure::Form);
         }
-        let header = URL_SAFE_NO_PAD.decode(encoded_header).map_err(|_| Failure::HeaderBase64)?;
-        let header: Map<String, Value> = serde_json::from_slice(&header).map_err(|_| Failure::HeaderJson)?;
-        let algorithm = header.get("alg").and_then(Value::as_str).ok_or(Failure::Algorithm)?;
+        let header = URL_SAFE_NO_PAD
+            .decode(encoded_header)
+            .map_err(|_| Failure::HeaderBase64)?;
+        let header: Map<String, Value> =
+            serde_json::from_slice(&header).map_err(|_| Failure::HeaderJson)?;
+        let algorithm = header
+            .get("alg")
+            .and_then(Value::as_str)
+            .ok_or(Failure::Algorithm)?;
         let algorithm = Algorithm::parse(algorithm).ok_or(Failure::AlgorithmUnknown)?;
-        let key_id = text_claim(&header, "kid", Failure::KeyId)?.map(str::to_owned).filter(|id| !id.is_empty());
-        let payload = URL_SAFE_NO_PAD.decode(encoded_payload).map_err(|_| Failure::PayloadBase64)?;
-        let payload: Map<String, Value> = serde_json::from_slice(&payload).map_err(|_| Failure::PayloadJson)?;
-        let issuer = text_claim(&payload, "iss", Failure::Issuer)?.unwrap_or_default().to_owned();
-        let subject = text_claim(&payload, "sub", Failure::Subject)?.unwrap_or_default().to_owned();
+        let key_id = text_claim(&header, "kid", Failure::KeyId)?
+            .map(str::to_owned)
+            .filter(|id| !id.is_empty());
+        let payload = URL_SAFE_NO_PAD
+            .decode(encoded_payload)
+            .map_err(|_| Failure::PayloadBase64)?;
+        let payload: Map<String, Value> =
+            serde_json::from_slice(&payload).map_err(|_| Failure::PayloadJson)?;
+        let issuer = text_claim(&payload, "iss", Failure::Issuer)?
+            .unwrap_or_default()
+            .to_owned();
+        let subject = text_claim(&payload, "sub", Failure::Subject)?
+            .unwrap_or_default()
+            .to_owned();
         time_claim(&payload, "iat", Failure::IssuedAt, Failure::IssuedAtRange)?;
         let not_before = time_claim(&payload, "nbf", Failure::NotBefore, Failure::NotBeforeRange)?;
         let expires = time_claim(&payload, "exp", Failure::Expiry, Failure::ExpiryRange)?;
         text_claim(&payload, "jti", Failure::TokenId)?;
         let audiences = audiences(payload.get("aud"))?;
-        let signature = URL_SAFE_NO_PAD.decode(encoded_signature).map_err(|_| Failure::SignatureBase64)?;
+        let signature = URL_SAFE_NO_PAD
+            .decode(encoded_signature)
+            .map_err(|_| Failure::SignatureBase64)?;
         Ok(Self {
             algorithm,
             key_id,
@@ -73,17 +92,27 @@ impl<'t> Token<'t> {
 
     /// Whether it is valid at `now` (seconds since 1970), give or take `leeway` seconds. A time of 0 is no time, as in Envoy.
     pub(super) fn check_time(&self, now: u64, leeway: u64) -> Result<(), Failure> {
-        if self.not_before.is_some_and(|start| now.saturating_add(leeway) < start) {
+        if self
+            .not_before
+            .is_some_and(|start| now.saturating_add(leeway) < start)
+        {
             return Err(Failure::NotYetValid);
         }
-        if self.expires.is_some_and(|end| end != 0 && now > end.saturating_add(leeway)) {
+        if self
+            .expires
+            .is_some_and(|end| end != 0 && now > end.saturating_add(leeway))
+        {
             return Err(Failure::Expired);
         }
         Ok(())
     }
 }
 
-fn text_claim<'a>(claims: &'a Map<String, Value>, name: &str, failure: Failure) -> Result<Option<&'a str>, Failure> {
+fn text_claim<'a>(
+    claims: &'a Map<String, Value>,
+    name: &str,
+    failure: Failure,
+) -> Result<Option<&'a str>, Failure> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -92,7 +121,12 @@ fn text_claim<'a>(claims: &'a Map<String, Value>, name: &str, failure: Failure) 
 }
 
 /// A NumericDate (RFC 7519 section 2), without its fraction.
-fn time_claim(claims: &Map<String, Value>, name: &str, not_a_number: Failure, out_of_range: Failure) -> Result<Option<u64>, Failure> {
+fn time_claim(
+    claims: &Map<String, Value>,
+    name: &str,
+    not_a_number: Failure,
+    out_of_range: Failure,
+) -> Result<Option<u64>, Failure> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
@@ -103,7 +137,11 @@ fn time_claim(claims: &Map<String, Value>, name: &str, not_a_number: Failure, ou
     if !(0.0..LATEST).contains(&seconds) {
         return Err(out_of_range);
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was checked, the fraction has no meaning")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range was checked, the fraction has no meaning"
+    )]
     Ok(Some(seconds as u64))
 }
 
@@ -113,7 +151,10 @@ fn audiences(value: Option<&Value>) -> Result<Vec<String>, Failure> {
         Some(Value::Array(texts)) => texts.as_slice(),
         Some(one) => std::slice::from_ref(one),
     };
-    texts.iter().map(|text| text.as_str().map(str::to_owned).ok_or(Failure::Audience)).collect()
+    texts
+        .iter()
+        .map(|text| text.as_str().map(str::to_owned).ok_or(Failure::Audience))
+        .collect()
 }
 
 /// Above this a number of seconds does not fit 64 bits with a sign.

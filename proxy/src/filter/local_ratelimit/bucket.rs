@@ -53,30 +53,41 @@ impl Bucket {
     pub(super) fn take(&self, now: Duration) -> bool {
         let now = self.clock(now);
         let full = now - self.rate.capacity;
-        let taken = self.empty_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |empty_at| {
-            let next = empty_at.max(full).checked_add(self.rate.token)?;
-            (next <= now).then_some(next)
-        });
+        let taken = self
+            .empty_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |empty_at| {
+                let next = empty_at.max(full).checked_add(self.rate.token)?;
+                (next <= now).then_some(next)
+            });
         taken.is_ok()
     }
 
     /// Whole tokens that are there.
     pub(super) fn left(&self, now: Duration) -> u32 {
         let now = self.clock(now);
-        let empty_at = self.empty_at.load(Ordering::Relaxed).max(now - self.rate.capacity);
+        let empty_at = self
+            .empty_at
+            .load(Ordering::Relaxed)
+            .max(now - self.rate.capacity);
         u32::try_from(now.saturating_sub(empty_at) / self.rate.token).unwrap_or(u32::MAX)
     }
 
     /// Until there is another token than those there are.
     pub(super) fn until_next(&self, now: Duration) -> Duration {
         let now = self.clock(now);
-        let empty_at = self.empty_at.load(Ordering::Relaxed).max(now - self.rate.capacity);
+        let empty_at = self
+            .empty_at
+            .load(Ordering::Relaxed)
+            .max(now - self.rate.capacity);
         let since = now.saturating_sub(empty_at) % self.rate.token;
         Duration::from_nanos((self.rate.token - since).div_ceil(UNITS))
     }
 
     fn clock(&self, now: Duration) -> u64 {
-        let units = now.as_nanos().saturating_mul(u128::from(UNITS)).saturating_add(u128::from(self.rate.capacity));
+        let units = now
+            .as_nanos()
+            .saturating_mul(u128::from(UNITS))
+            .saturating_add(u128::from(self.rate.capacity));
         u64::try_from(units).unwrap_or(u64::MAX)
     }
 }
@@ -94,18 +105,52 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::type_complexity, reason = "a table of cases")]
     fn fills_continuously() {
         let cases: &[(u32, u32, u64, &[(u64, bool)])] = &[
             // 2 at once, then one every 500 ms.
-            (2, 2, 1000, &[(0, true), (0, true), (0, false), (499, false), (500, true), (999, false), (1000, true)]),
+            (
+                2,
+                2,
+                1000,
+                &[
+                    (0, true),
+                    (0, true),
+                    (0, false),
+                    (499, false),
+                    (500, true),
+                    (999, false),
+                    (1000, true),
+                ],
+            ),
             // Idle time fills no more than the bucket holds.
-            (2, 2, 1000, &[(0, true), (60_000, true), (60_000, true), (60_000, false), (60_500, true)]),
-            (1, 1, 60_000, &[(0, true), (59_999, false), (60_000, true), (60_001, false)]),
+            (
+                2,
+                2,
+                1000,
+                &[
+                    (0, true),
+                    (60_000, true),
+                    (60_000, true),
+                    (60_000, false),
+                    (60_500, true),
+                ],
+            ),
+            (
+                1,
+                1,
+                60_000,
+                &[(0, true), (59_999, false), (60_000, true), (60_001, false)],
+            ),
         ];
         for (most, tokens, interval, steps) in cases {
             let bucket = Bucket::new(Rate::new(*most, *tokens, Duration::from_millis(*interval)));
             for (at, expected) in *steps {
-                assert_eq!(bucket.take(Duration::from_millis(*at)), *expected, "{most}/{tokens}/{interval} at {at}");
+                assert_eq!(
+                    bucket.take(Duration::from_millis(*at)),
+                    *expected,
+                    "{most}/{tokens}/{interval} at {at}"
+                );
             }
         }
     }
@@ -116,7 +161,10 @@ mod tests {
         assert_eq!(bucket.left(Duration::ZERO), 3);
         assert!(bucket.take(Duration::ZERO));
         assert_eq!(bucket.left(Duration::ZERO), 2);
-        assert_eq!(bucket.until_next(Duration::from_millis(250)), Duration::from_millis(750));
+        assert_eq!(
+            bucket.until_next(Duration::from_millis(250)),
+            Duration::from_millis(750)
+        );
         assert_eq!(bucket.left(Duration::from_secs(9)), 3);
     }
 
@@ -125,9 +173,18 @@ mod tests {
         let bucket = Bucket::new(Rate::new(1000, 1, Duration::from_secs(3600)));
         let taken: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| (0..1000).filter(|_| bucket.take(Duration::from_millis(1))).count()))
+                .map(|_| {
+                    scope.spawn(|| {
+                        (0..1000)
+                            .filter(|_| bucket.take(Duration::from_millis(1)))
+                            .count()
+                    })
+                })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
         });
         assert_eq!(taken, 1000);
     }
@@ -143,7 +200,8 @@ mod tests {
 
     impl Model {
         fn take(&mut self, now: u128) -> bool {
-            self.held = (self.held + (now - self.last) * self.tokens).min(self.most * self.interval);
+            self.held =
+                (self.held + (now - self.last) * self.tokens).min(self.most * self.interval);
             self.last = now;
             if self.held >= self.interval {
                 self.held -= self.interval;

@@ -43,9 +43,17 @@ impl TcpExchange {
     /// Reads the message.
     pub fn plan(message: &MetadataExchange, node: &Arc<LocalNode>) -> Self {
         Self {
-            protocol: if message.protocol.is_empty() { DEFAULT_PROTOCOL.into() } else { message.protocol.as_bytes().into() },
+            protocol: if message.protocol.is_empty() {
+                DEFAULT_PROTOCOL.into()
+            } else {
+                message.protocol.as_bytes().into()
+            },
             node: Arc::clone(node),
-            labels: message.additional_labels.iter().map(|label| label.as_str().into()).collect(),
+            labels: message
+                .additional_labels
+                .iter()
+                .map(|label| label.as_str().into())
+                .collect(),
         }
     }
 
@@ -74,14 +82,20 @@ pub fn decode(arrived: &[u8], end: bool, labels: &[Box<str>]) -> Decoded {
         return Decoded::NoFrame;
     }
     let incomplete = if end { Decoded::NoFrame } else { Decoded::More };
-    let Some(length) = arrived.get(4..8).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes) else {
+    let Some(length) = arrived
+        .get(4..8)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(u32::from_be_bytes)
+    else {
         return incomplete;
     };
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if length > LARGEST {
         return Decoded::TooLarge;
     }
-    let Some(payload) = arrived.get(8..8 + length) else { return incomplete };
+    let Some(payload) = arrived.get(8..8 + length) else {
+        return incomplete;
+    };
     Decoded::Frame {
         length: 8 + length,
         peer: described(payload, labels).map(Arc::new),
@@ -128,10 +142,11 @@ mod tests {
     use super::*;
 
     fn node() -> Arc<LocalNode> {
-        let metadata = json!({"NAME": "a-1", "NAMESPACE": "ns", "WORKLOAD_NAME": "a", "LABELS": {"app": "a"}});
+        let metadata =
+            json!({"NAME": "a-1", "NAMESPACE": "ns", "WORKLOAD_NAME": "a", "LABELS": {"app": "a"}});
         let node = Node {
             id: "sidecar~192.0.2.1~a-1.ns~x".to_owned(),
-            metadata: carbyne_protos::json::from_json(&metadata).ok(),
+            metadata: Some(crate::observe::peer::described(&metadata)),
             ..Node::default()
         };
         Arc::new(LocalNode::new(&node, &[]))
@@ -148,7 +163,11 @@ mod tests {
             let decoded = exchange.decode(&stream[..end], false);
             if end < frame.len() {
                 assert_eq!(decoded, Decoded::More, "{end}");
-                assert_eq!(exchange.decode(&stream[..end], true), Decoded::NoFrame, "{end}");
+                assert_eq!(
+                    exchange.decode(&stream[..end], true),
+                    Decoded::NoFrame,
+                    "{end}"
+                );
             } else {
                 let expected = Decoded::Frame {
                     length: frame.len(),
@@ -161,7 +180,14 @@ mod tests {
 
     #[test]
     fn what_is_no_frame() {
-        let frame = |payload: &[u8]| [&MAGIC.to_be_bytes()[..], &(payload.len() as u32).to_be_bytes(), payload].concat();
+        let frame = |payload: &[u8]| {
+            [
+                &MAGIC.to_be_bytes()[..],
+                &(payload.len() as u32).to_be_bytes(),
+                payload,
+            ]
+            .concat()
+        };
         let other = Any {
             type_url: "type.googleapis.com/other".to_owned(),
             value: Vec::new(),
@@ -171,10 +197,16 @@ mod tests {
             (b"G".to_vec(), Decoded::NoFrame),
             (b"=x".to_vec(), Decoded::NoFrame),
             (b"".to_vec(), Decoded::More),
-            (b"\x3d\x23\x04\x67\xff\xff\xff\xff".to_vec(), Decoded::TooLarge),
+            (
+                b"\x3d\x23\x04\x67\xff\xff\xff\xff".to_vec(),
+                Decoded::TooLarge,
+            ),
             (frame(b""), found(8)),
             (frame(b"\xff\xff"), found(10)),
-            (frame(&other.encode_to_vec()), found(8 + other.encoded_len())),
+            (
+                frame(&other.encode_to_vec()),
+                found(8 + other.encoded_len()),
+            ),
         ];
         for (arrived, expected) in cases {
             assert_eq!(decode(arrived, false, &[]), *expected, "{arrived:?}");

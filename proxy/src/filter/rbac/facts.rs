@@ -59,7 +59,10 @@ impl<'a> Facts<'a> {
 
     /// The connection's other end as the kernel sees it.
     pub(super) fn direct_source(&self) -> Option<IpAddr> {
-        self.downstream.direct_remote.socket().map(|address| address.ip())
+        self.downstream
+            .direct_remote
+            .socket()
+            .map(|address| address.ip())
     }
 
     /// The server name that the client asked for; empty without.

@@ -17,12 +17,18 @@ use crate::plan::scope::Room;
 
 /// Decodes `bytes` as the HTTP filter's message, plans it and, where it is served, judges a request and a connection by it.
 pub fn fuzz_rbac(bytes: &[u8]) {
-    let Ok(message) = Rbac::decode(bytes) else { return };
+    let Ok(message) = Rbac::decode(bytes) else {
+        return;
+    };
     let environment = Environment::default();
     let room = Room::new(&environment, Vec::new());
     let planned = RbacFilter::plan(&message, &room.scope());
-    let Ok(accepted) = room.finish(planned) else { return };
-    let Planned::Serves(filter) = accepted.plan else { return };
+    let Ok(accepted) = room.finish(planned) else {
+        return;
+    };
+    let Planned::Serves(filter) = accepted.plan else {
+        return;
+    };
     let metadata = Metadata::default();
     let loopback = Address::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8080)));
     let downstream = Downstream {
@@ -34,7 +40,10 @@ pub fn fuzz_rbac(bytes: &[u8]) {
         tls: None,
         accepted: Instant::now(),
     };
-    let request = Request::get(Bytes::from_static(b"a.example"), Bytes::from_static(b"/a/b?c=d"));
+    let request = Request::get(
+        Bytes::from_static(b"a.example"),
+        Bytes::from_static(b"/a/b?c=d"),
+    );
     let mut facts = Facts::connection(&downstream, &metadata);
     let _: super::Decision = filter.check_connection(&facts, &mut Metadata::default());
     facts.request = Some(&request);

@@ -6,7 +6,9 @@ use carbyne_engine::http::Headers;
 use carbyne_engine::tls::CertificateFacts;
 
 use super::facts::Facts;
-use crate::live::matcher::{Cidr, HeaderMatcher, MetadataMatcher, Quantifier, StringMatcher, Template};
+use crate::live::matcher::{
+    Cidr, HeaderMatcher, MetadataMatcher, Quantifier, StringMatcher, Template,
+};
 
 /// A compiled permission or principal.
 #[derive(Clone, Debug)]
@@ -50,9 +52,15 @@ impl Rule {
             Self::Always => true,
             Self::AnyOf(rules) => rules.iter().any(|rule| rule.matches(facts)),
             Self::Authenticated { name, sense } => is_authenticated(name.as_ref(), *sense, facts),
-            Self::DestinationIp(range) => facts.destination().is_some_and(|address| range.contains(address.ip())),
-            Self::DestinationPort(ports) => facts.destination().is_some_and(|address| ports.contains(&u32::from(address.port()))),
-            Self::DirectRemoteIp(range) => facts.direct_source().is_some_and(|address| range.contains(address)),
+            Self::DestinationIp(range) => facts
+                .destination()
+                .is_some_and(|address| range.contains(address.ip())),
+            Self::DestinationPort(ports) => facts
+                .destination()
+                .is_some_and(|address| ports.contains(&u32::from(address.port()))),
+            Self::DirectRemoteIp(range) => facts
+                .direct_source()
+                .is_some_and(|address| range.contains(address)),
             Self::Header(matcher, quantifier) => match facts.request {
                 Some(request) => matcher.matches_quantified(request, *quantifier),
                 None => matcher.matches_fields(None, &Headers::new()),
@@ -60,9 +68,13 @@ impl Rule {
             Self::Metadata(matcher) => matcher.matches(facts.metadata),
             Self::Never => false,
             Self::Not(rule) => !rule.matches(facts),
-            Self::RemoteIp(range) => facts.remote().is_some_and(|address| range.contains(address)),
+            Self::RemoteIp(range) => facts
+                .remote()
+                .is_some_and(|address| range.contains(address)),
             Self::ServerName(matcher) => matcher.matches(facts.server_name().as_bytes()),
-            Self::SourceIp(range) => facts.source().is_some_and(|address| range.contains(address)),
+            Self::SourceIp(range) => facts
+                .source()
+                .is_some_and(|address| range.contains(address)),
             Self::UriTemplate(template) => path(facts).is_some_and(|path| template.matches(path)),
             Self::UrlPath(matcher) => path(facts).is_some_and(|path| matcher.matches(path)),
         }
@@ -88,7 +100,10 @@ impl Sense {
 
 /// The canonical path without its query; a `CONNECT` without a path has none.
 fn path<'a>(facts: &Facts<'a>) -> Option<&'a [u8]> {
-    facts.request.map(|request| request.path_only()).filter(|path| !path.is_empty())
+    facts
+        .request
+        .map(|request| request.path_only())
+        .filter(|path| !path.is_empty())
 }
 
 /// URI names first, then DNS names, then the subject, as Envoy does. A certificate that its listener tolerates without having verified it is
@@ -101,10 +116,13 @@ fn is_authenticated(name: Option<&StringMatcher>, sense: Sense, facts: &Facts<'_
         return false;
     }
     let Some(matcher) = name else { return true };
-    certificate.is_some_and(|certificate| names(certificate).any(|name| matcher.matches(name.as_bytes())))
+    certificate
+        .is_some_and(|certificate| names(certificate).any(|name| matcher.matches(name.as_bytes())))
 }
 
 fn names(certificate: &CertificateFacts) -> impl Iterator<Item = &str> {
     let alternative = certificate.uri_sans.iter().chain(&certificate.dns_sans);
-    alternative.map(AsRef::as_ref).chain([&*certificate.subject])
+    alternative
+        .map(AsRef::as_ref)
+        .chain([&*certificate.subject])
 }

@@ -20,7 +20,9 @@ impl Cidr {
     /// A range; bits behind the prefix are cleared. `None` where the prefix is longer than the address.
     pub fn new(address: IpAddr, length: u32) -> Option<Self> {
         let width = if address.is_ipv4() { 32 } else { 128 };
-        let length = u8::try_from(length).ok().filter(|length| *length <= width)?;
+        let length = u8::try_from(length)
+            .ok()
+            .filter(|length| *length <= width)?;
         Some(Self {
             address: mask(address, length),
             length,
@@ -74,11 +76,15 @@ impl FromIterator<Cidr> for CidrSet {
 pub fn mask(address: IpAddr, length: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
-            let bits = u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(length))).unwrap_or(0);
+            let bits = u32::MAX
+                .checked_shl(32_u32.saturating_sub(u32::from(length)))
+                .unwrap_or(0);
             IpAddr::V4((u32::from(address) & bits).into())
         }
         IpAddr::V6(address) => {
-            let bits = u128::MAX.checked_shl(128_u32.saturating_sub(u32::from(length))).unwrap_or(0);
+            let bits = u128::MAX
+                .checked_shl(128_u32.saturating_sub(u32::from(length)))
+                .unwrap_or(0);
             IpAddr::V6((u128::from(address) & bits).into())
         }
     }
@@ -105,7 +111,11 @@ mod tests {
         ];
         for (network, length, address, expected) in cases {
             let range = Cidr::new(network.parse().unwrap(), *length).unwrap();
-            assert_eq!(range.contains(address.parse().unwrap()), *expected, "{range} {address}");
+            assert_eq!(
+                range.contains(address.parse().unwrap()),
+                *expected,
+                "{range} {address}"
+            );
         }
         assert_eq!(Cidr::new("1.2.3.4".parse().unwrap(), 33), None);
     }

@@ -57,8 +57,13 @@ mod tests {
     #[test]
     fn shares() {
         let half = Fraction::new(500_000, 1_000_000);
-        assert_eq!((0..1_000_000).filter(|random| half.holds(*random)).count(), 500_000);
-        assert!((0..100).all(|random| Fraction::ALL.holds(random) && !Fraction::NONE.holds(random)));
+        assert_eq!(
+            (0..1_000_000).filter(|random| half.holds(*random)).count(),
+            500_000
+        );
+        assert!(
+            (0..100).all(|random| Fraction::ALL.holds(random) && !Fraction::NONE.holds(random))
+        );
         assert_eq!(Fraction::percent(12.5), Fraction::new(1250, 10_000));
         assert!(Fraction::percent(100.0).is_all());
     }

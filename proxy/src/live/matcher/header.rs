@@ -157,7 +157,11 @@ impl HeaderMatcher {
     }
 
     /// `visit` calls its argument with every value until it returns true.
-    fn decide(&self, quantifier: Quantifier, visit: impl FnOnce(&mut dyn FnMut(&[u8]) -> bool) -> (bool, bool)) -> bool {
+    fn decide(
+        &self,
+        quantifier: Quantifier,
+        visit: impl FnOnce(&mut dyn FnMut(&[u8]) -> bool) -> (bool, bool),
+    ) -> bool {
         if let HeaderRule::Present(wanted) = self.rule {
             let (present, _) = visit(&mut |_| true);
             return (present == wanted) != self.invert;
@@ -165,7 +169,11 @@ impl HeaderMatcher {
         let meets = |value: &[u8]| self.holds(value) != self.invert;
         let every = quantifier == Quantifier::Every;
         let (present, stopped) = visit(&mut |value| meets(value) != every);
-        if present { stopped != every } else { self.missing_is_empty && meets(b"") }
+        if present {
+            stopped != every
+        } else {
+            self.missing_is_empty && meets(b"")
+        }
     }
 
     fn holds(&self, value: &[u8]) -> bool {
@@ -180,7 +188,11 @@ impl HeaderMatcher {
     }
 }
 
-fn visit(headers: &Headers, name: &HeaderName, mut each: impl FnMut(&[u8]) -> bool) -> (bool, bool) {
+fn visit(
+    headers: &Headers,
+    name: &HeaderName,
+    mut each: impl FnMut(&[u8]) -> bool,
+) -> (bool, bool) {
     let mut present = false;
     for (field, value) in headers {
         if field == name {
@@ -194,7 +206,11 @@ fn visit(headers: &Headers, name: &HeaderName, mut each: impl FnMut(&[u8]) -> bo
 }
 
 fn scheme(request: &Request) -> &'static [u8] {
-    if request.secure == Some(true) { b"https" } else { b"http" }
+    if request.secure == Some(true) {
+        b"https"
+    } else {
+        b"http"
+    }
 }
 
 #[cfg(test)]
@@ -207,7 +223,10 @@ mod tests {
     fn request(fields: &[(&'static str, &'static str)]) -> Request {
         let mut request = Request::get("Host.example:80", "/p?q=1");
         for (name, value) in fields {
-            request.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            request.headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         request
     }
@@ -220,12 +239,20 @@ mod tests {
     fn presence_inversion_and_absence() {
         const RANGE: HeaderRule = HeaderRule::Range { start: 0, end: 10 };
         // Rule, inverted, missing is empty, fields, expected: the examples of Envoy's reference are among them.
-        let cases: &[(HeaderRule, bool, bool, &[(&'static str, &'static str)], bool)] = &[
+        type Fields = &'static [(&'static str, &'static str)];
+        type Case = (HeaderRule, bool, bool, Fields, bool);
+        let cases: &[Case] = &[
             (HeaderRule::Present(true), false, false, &[("x", "")], true),
             (HeaderRule::Present(true), false, false, &[], false),
             (HeaderRule::Present(true), true, false, &[], true),
             (HeaderRule::Present(false), false, false, &[], true),
-            (HeaderRule::Present(false), false, false, &[("x", "1")], false),
+            (
+                HeaderRule::Present(false),
+                false,
+                false,
+                &[("x", "1")],
+                false,
+            ),
             (HeaderRule::Present(false), true, false, &[("x", "1")], true),
             (RANGE, true, true, &[], true),
             (RANGE, true, false, &[], false),
@@ -246,7 +273,11 @@ mod tests {
                 invert: *invert,
                 missing_is_empty: *missing_is_empty,
             };
-            assert_eq!(matcher.matches(&request(fields)), *expected, "{rule:?} inverted {invert} on {fields:?}");
+            assert_eq!(
+                matcher.matches(&request(fields)),
+                *expected,
+                "{rule:?} inverted {invert} on {fields:?}"
+            );
         }
     }
 
@@ -256,10 +287,16 @@ mod tests {
         let field = || HeaderField::parse("x-role").unwrap();
         let admin = HeaderMatcher::text(field(), StringMatcher::exact("admin"));
         assert!(admin.matches(&both), "a deny rule sees the second value");
-        assert!(!admin.matches_quantified(&both, Quantifier::Every), "an allow rule is not met by one value of two");
+        assert!(
+            !admin.matches_quantified(&both, Quantifier::Every),
+            "an allow rule is not met by one value of two"
+        );
         let joined = HeaderMatcher::text(field(), StringMatcher::exact("user,admin"));
         assert!(!joined.matches(&both));
-        let not_admin = HeaderMatcher { invert: true, ..admin };
+        let not_admin = HeaderMatcher {
+            invert: true,
+            ..admin
+        };
         assert!(not_admin.matches(&both), "one value is not admin");
         assert!(!not_admin.matches_quantified(&both, Quantifier::Every));
         let users = request(&[("x-role", "user"), ("x-role", "guest")]);
@@ -276,7 +313,10 @@ mod tests {
             (":path", TextRule::Exact("/p?q=1")),
             (":scheme", TextRule::Exact("http")),
         ] {
-            let matcher = HeaderMatcher::text(HeaderField::parse(name).unwrap(), StringMatcher::new(rule, false).unwrap());
+            let matcher = HeaderMatcher::text(
+                HeaderField::parse(name).unwrap(),
+                StringMatcher::new(rule, false).unwrap(),
+            );
             assert!(matcher.matches(&request), "{name}");
         }
         assert!(!HeaderMatcher::present(HeaderField::Protocol).matches(&request));

@@ -30,7 +30,13 @@ pub struct PathMatcher {
 impl PathMatcher {
     /// A rule with its case sensitivity, which only texts have.
     pub fn new(rule: PathRule, ignore_case: bool) -> Self {
-        let fold = |text: Box<[u8]>| -> Box<[u8]> { if ignore_case { text.to_ascii_lowercase().into() } else { text } };
+        let fold = |text: Box<[u8]>| -> Box<[u8]> {
+            if ignore_case {
+                text.to_ascii_lowercase().into()
+            } else {
+                text
+            }
+        };
         let rule = match rule {
             PathRule::Exact(text) => PathRule::Exact(fold(text)),
             PathRule::Prefix(text) => PathRule::Prefix(fold(text)),
@@ -65,10 +71,13 @@ impl PathMatcher {
         match &self.rule {
             PathRule::Connect => false,
             PathRule::Exact(wanted) => self.equal(path, wanted),
-            PathRule::Prefix(wanted) => path.get(..wanted.len()).is_some_and(|head| self.equal(head, wanted)),
+            PathRule::Prefix(wanted) => path
+                .get(..wanted.len())
+                .is_some_and(|head| self.equal(head, wanted)),
             PathRule::Regex(pattern) => pattern.is_match(path),
             PathRule::Segments(wanted) => {
-                path.get(..wanted.len()).is_some_and(|head| self.equal(head, wanted))
+                path.get(..wanted.len())
+                    .is_some_and(|head| self.equal(head, wanted))
                     && path.get(wanted.len()).is_none_or(|&next| next == b'/')
             }
             PathRule::Template(template) => template.matches(path),
@@ -85,7 +94,11 @@ impl PathMatcher {
     }
 
     fn equal(&self, text: &[u8], wanted: &[u8]) -> bool {
-        if self.ignore_case { text.eq_ignore_ascii_case(wanted) } else { text == wanted }
+        if self.ignore_case {
+            text.eq_ignore_ascii_case(wanted)
+        } else {
+            text == wanted
+        }
     }
 }
 
@@ -113,7 +126,11 @@ mod tests {
             (PathRule::Connect, false, "/", false),
         ];
         for (rule, ignore_case, path, expected) in cases {
-            assert_eq!(PathMatcher::new(rule.clone(), *ignore_case).matches(path.as_bytes()), *expected, "{rule:?} on {path}");
+            assert_eq!(
+                PathMatcher::new(rule.clone(), *ignore_case).matches(path.as_bytes()),
+                *expected,
+                "{rule:?} on {path}"
+            );
         }
         let regex = PathMatcher::regex("/a/.*").unwrap();
         assert!(regex.matches(b"/a/b") && !regex.matches(b"/x/a/b"));

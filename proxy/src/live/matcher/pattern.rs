@@ -307,8 +307,13 @@ mod tests {
             (r"^/entities/(v1|v2)/.*", "/entities/v3/x", false),
         ];
         for (pattern, text, expected) in cases {
-            let compiled = Pattern::whole(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
-            assert_eq!(compiled.is_match(text.as_bytes()), *expected, "{pattern} on {text}");
+            let compiled =
+                Pattern::whole(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            assert_eq!(
+                compiled.is_match(text.as_bytes()),
+                *expected,
+                "{pattern} on {text}"
+            );
         }
     }
 
@@ -319,17 +324,34 @@ mod tests {
 
     #[test]
     fn bad_patterns_are_refused() {
-        assert!(matches!(Pattern::whole("(a"), Err(PatternError::Syntax { .. })));
-        assert!(matches!(Pattern::whole(r"a(?=b)"), Err(PatternError::Syntax { .. })));
-        assert!(matches!(Pattern::whole("a{1000}{1000}"), Err(PatternError::Syntax { .. })));
+        assert!(matches!(
+            Pattern::whole("(a"),
+            Err(PatternError::Syntax { .. })
+        ));
+        assert!(matches!(
+            Pattern::whole(r"a(?=b)"),
+            Err(PatternError::Syntax { .. })
+        ));
+        assert!(matches!(
+            Pattern::whole("a{1000}{1000}"),
+            Err(PatternError::Syntax { .. })
+        ));
         let long = "a".repeat(LARGEST_PATTERN + 1);
-        assert!(matches!(Pattern::whole(&long), Err(PatternError::TooLong { .. })));
+        assert!(matches!(
+            Pattern::whole(&long),
+            Err(PatternError::TooLong { .. })
+        ));
     }
 
     #[test]
     fn substitutions_replace_every_match() {
         let cases: &[(&str, &str, &str, &str)] = &[
-            ("^/entities/(v1|v2)/(.*)", r"/openapi/\1/\2", "/entities/v2/a", "/openapi/v2/a"),
+            (
+                "^/entities/(v1|v2)/(.*)",
+                r"/openapi/\1/\2",
+                "/entities/v2/a",
+                "/openapi/v2/a",
+            ),
             ("a", "b", "aXa", "bXb"),
             ("(x)?y", r"[\1]", "y", "[]"),
             ("a", r"\\", "a", r"\"),
@@ -340,7 +362,16 @@ mod tests {
             let compiled = Substitution::new(pattern, substitution).unwrap();
             assert_eq!(&*compiled.apply(text.as_bytes()), expected.as_bytes());
         }
-        assert!(matches!(Substitution::new("a", r"\1"), Err(PatternError::NoGroup { group: 1, groups: 0 })));
-        assert!(matches!(Substitution::new("a", r"\"), Err(PatternError::Escape)));
+        assert!(matches!(
+            Substitution::new("a", r"\1"),
+            Err(PatternError::NoGroup {
+                group: 1,
+                groups: 0
+            })
+        ));
+        assert!(matches!(
+            Substitution::new("a", r"\"),
+            Err(PatternError::Escape)
+        ));
     }
 }

@@ -60,14 +60,24 @@ mod tests {
             ("canary=%31", Some("%31")),
         ];
         for (query, expected) in cases {
-            assert_eq!(parameter(query.as_bytes(), b"canary"), expected.map(str::as_bytes), "{query}");
+            assert_eq!(
+                parameter(query.as_bytes(), b"canary"),
+                expected.map(str::as_bytes),
+                "{query}"
+            );
         }
         let regex = StringMatcher::new(TextRule::Regex("^(1|yes)$"), false).unwrap();
-        let matcher = QueryMatcher { name: (*b"canary").into(), rule: QueryRule::Text(regex) };
+        let matcher = QueryMatcher {
+            name: (*b"canary").into(),
+            rule: QueryRule::Text(regex),
+        };
         assert!(matcher.matches(Some(b"x=1&canary=yes")));
         assert!(!matcher.matches(Some(b"canary=no")));
         assert!(!matcher.matches(None));
-        let absent = QueryMatcher { name: (*b"canary").into(), rule: QueryRule::Present(false) };
+        let absent = QueryMatcher {
+            name: (*b"canary").into(),
+            rule: QueryRule::Present(false),
+        };
         assert!(absent.matches(None));
         assert!(!absent.matches(Some(b"canary")));
     }

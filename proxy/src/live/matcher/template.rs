@@ -96,7 +96,11 @@ impl TemplateRewrite {
         while let Some((literal, after)) = rest.split_once('{') {
             let (name, tail) = after.split_once('}').ok_or(TemplateError::Braces)?;
             check(literal)?;
-            let group = template.names.iter().position(|held| **held == *name).ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
+            let group = template
+                .names
+                .iter()
+                .position(|held| **held == *name)
+                .ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
             if !literal.is_empty() {
                 parts.push(Part::Literal(literal.as_bytes().into()));
             }
@@ -120,7 +124,8 @@ impl TemplateRewrite {
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => rewritten.extend_from_slice(literal),
-                Part::Group(group) => rewritten.extend_from_slice(captures.get(*group).map_or(b"", |found| found.as_bytes())),
+                Part::Group(group) => rewritten
+                    .extend_from_slice(captures.get(*group).map_or(b"", |found| found.as_bytes())),
             }
         }
         Some(rewritten)
@@ -186,8 +191,14 @@ impl Compiler {
     }
 
     fn name(&mut self, name: &str) -> Result<(), TemplateError> {
-        let letter = name.bytes().next().is_some_and(|first| first.is_ascii_alphabetic());
-        if !letter || name.len() > LONGEST_NAME || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        let letter = name
+            .bytes()
+            .next()
+            .is_some_and(|first| first.is_ascii_alphabetic());
+        if !letter
+            || name.len() > LONGEST_NAME
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        {
             return Err(TemplateError::Name(name.to_owned()));
         }
         if self.names.iter().any(|held| **held == *name) {
@@ -200,7 +211,10 @@ impl Compiler {
 
 /// Whether every character belongs into a path (RFC 3986 section 3.3).
 fn check(literal: &str) -> Result<(), TemplateError> {
-    match literal.chars().find(|next| !(next.is_ascii_alphanumeric() || "-._~%!$&'()+,;:@=/".contains(*next))) {
+    match literal
+        .chars()
+        .find(|next| !(next.is_ascii_alphanumeric() || "-._~%!$&'()+,;:@=/".contains(*next)))
+    {
         Some(other) => Err(TemplateError::Character(other)),
         None => Ok(()),
     }
@@ -236,8 +250,13 @@ mod tests {
             ("/a.b", "/aXb", false),
         ];
         for (template, path, expected) in cases {
-            let compiled = Template::new(template).unwrap_or_else(|error| panic!("{template}: {error}"));
-            assert_eq!(compiled.matches(path.as_bytes()), *expected, "{template} on {path}");
+            let compiled =
+                Template::new(template).unwrap_or_else(|error| panic!("{template}: {error}"));
+            assert_eq!(
+                compiled.matches(path.as_bytes()),
+                *expected,
+                "{template} on {path}"
+            );
         }
     }
 
@@ -256,15 +275,26 @@ mod tests {
             ("/{a=**}/{b}", TemplateError::AfterRest),
         ];
         for (template, expected) in cases {
-            assert_eq!(Template::new(template).err().as_ref(), Some(expected), "{template}");
+            assert_eq!(
+                Template::new(template).err().as_ref(),
+                Some(expected),
+                "{template}"
+            );
         }
     }
 
     #[test]
     fn rewrites() {
-        let rewrite = TemplateRewrite::new("/{tenant}/files/{rest=**}", "/v2/{rest}/of/{tenant}").unwrap();
-        assert_eq!(rewrite.apply(b"/acme/files/a/b").unwrap(), b"/v2/a/b/of/acme");
+        let rewrite =
+            TemplateRewrite::new("/{tenant}/files/{rest=**}", "/v2/{rest}/of/{tenant}").unwrap();
+        assert_eq!(
+            rewrite.apply(b"/acme/files/a/b").unwrap(),
+            b"/v2/a/b/of/acme"
+        );
         assert_eq!(rewrite.apply(b"/acme/other"), None);
-        assert_eq!(TemplateRewrite::new("/{a}", "/{b}").err(), Some(TemplateError::Unknown("b".to_owned())));
+        assert_eq!(
+            TemplateRewrite::new("/{a}", "/{b}").err(),
+            Some(TemplateError::Unknown("b".to_owned()))
+        );
     }
 }

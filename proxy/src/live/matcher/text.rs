@@ -50,7 +50,10 @@ impl StringMatcher {
             TextRule::Regex(pattern) => Compiled::Regex(Pattern::whole(pattern)?),
             TextRule::Suffix(text) => Compiled::Suffix(bytes(text)),
         };
-        Ok(Self { compiled, ignore_case })
+        Ok(Self {
+            compiled,
+            ignore_case,
+        })
     }
 
     /// Equality, which needs no compilation.
@@ -65,11 +68,16 @@ impl StringMatcher {
     pub fn matches(&self, text: &[u8]) -> bool {
         match &self.compiled {
             Compiled::Contains(wanted) if self.ignore_case => {
-                wanted.is_empty() || text.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted))
+                wanted.is_empty()
+                    || text
+                        .windows(wanted.len())
+                        .any(|part| part.eq_ignore_ascii_case(wanted))
             }
             Compiled::Contains(wanted) => memchr::memmem::find(text, wanted).is_some(),
             Compiled::Exact(wanted) => self.equal(text, wanted),
-            Compiled::Prefix(wanted) => text.get(..wanted.len()).is_some_and(|head| self.equal(head, wanted)),
+            Compiled::Prefix(wanted) => text
+                .get(..wanted.len())
+                .is_some_and(|head| self.equal(head, wanted)),
             Compiled::Regex(pattern) => pattern.is_match(text),
             Compiled::Suffix(wanted) => text
                 .len()
@@ -116,7 +124,11 @@ mod tests {
         ];
         for (rule, ignore_case, text, expected) in cases {
             let matcher = StringMatcher::new(*rule, *ignore_case).unwrap();
-            assert_eq!(matcher.matches(text.as_bytes()), *expected, "{rule:?} on {text}");
+            assert_eq!(
+                matcher.matches(text.as_bytes()),
+                *expected,
+                "{rule:?} on {text}"
+            );
         }
     }
 }

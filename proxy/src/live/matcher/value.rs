@@ -56,8 +56,12 @@ impl ValueMatcher {
             Self::Number(wanted) => value.and_then(Value::as_f64) == Some(*wanted),
             Self::Or(matchers) => matchers.iter().any(|matcher| matcher.matches(value)),
             Self::Present(wanted) => value.is_some() == *wanted,
-            Self::Range { start, end } => value.and_then(Value::as_f64).is_some_and(|number| (*start..*end).contains(&number)),
-            Self::Text(matcher) => value.and_then(Value::as_str).is_some_and(|text| matcher.matches(text.as_bytes())),
+            Self::Range { start, end } => value
+                .and_then(Value::as_f64)
+                .is_some_and(|number| (*start..*end).contains(&number)),
+            Self::Text(matcher) => value
+                .and_then(Value::as_str)
+                .is_some_and(|text| matcher.matches(text.as_bytes())),
         }
     }
 }
@@ -65,7 +69,9 @@ impl ValueMatcher {
 impl MetadataMatcher {
     /// Whether the metadata has such a value.
     pub fn matches(&self, metadata: &Metadata) -> bool {
-        self.value.matches(metadata.value(&self.filter, self.path.iter().map(|key| &**key))) != self.invert
+        self.value
+            .matches(metadata.value(&self.filter, self.path.iter().map(|key| &**key)))
+            != self.invert
     }
 }
 
@@ -82,9 +88,21 @@ mod tests {
             (text("a"), Some(json!("a")), true),
             (text("a"), Some(json!(["a"])), false),
             (text("a"), None, false),
-            (ValueMatcher::ListAny(Box::new(text("a"))), Some(json!(["b", "a"])), true),
-            (ValueMatcher::ListAny(Box::new(text("a"))), Some(json!("a")), false),
-            (ValueMatcher::Or([text("a"), ValueMatcher::ListAny(Box::new(text("a")))].into()), Some(json!("a")), true),
+            (
+                ValueMatcher::ListAny(Box::new(text("a"))),
+                Some(json!(["b", "a"])),
+                true,
+            ),
+            (
+                ValueMatcher::ListAny(Box::new(text("a"))),
+                Some(json!("a")),
+                false,
+            ),
+            (
+                ValueMatcher::Or([text("a"), ValueMatcher::ListAny(Box::new(text("a")))].into()),
+                Some(json!("a")),
+                true,
+            ),
             (ValueMatcher::Bool(true), Some(json!(true)), true),
             (ValueMatcher::Bool(true), Some(json!("true")), false),
             (ValueMatcher::Null, Some(json!(null)), true),
@@ -92,18 +110,38 @@ mod tests {
             (ValueMatcher::Number(2.0), Some(json!(2)), true),
             (ValueMatcher::Present(true), Some(json!({})), true),
             (ValueMatcher::Present(false), None, true),
-            (ValueMatcher::Range { start: 1.0, end: 2.0 }, Some(json!(1.5)), true),
-            (ValueMatcher::Range { start: 1.0, end: 2.0 }, Some(json!(2)), false),
+            (
+                ValueMatcher::Range {
+                    start: 1.0,
+                    end: 2.0,
+                },
+                Some(json!(1.5)),
+                true,
+            ),
+            (
+                ValueMatcher::Range {
+                    start: 1.0,
+                    end: 2.0,
+                },
+                Some(json!(2)),
+                false,
+            ),
         ];
         for (matcher, value, expected) in cases {
-            assert_eq!(matcher.matches(value.as_ref()), *expected, "{matcher:?} on {value:?}");
+            assert_eq!(
+                matcher.matches(value.as_ref()),
+                *expected,
+                "{matcher:?} on {value:?}"
+            );
         }
     }
 
     #[test]
     fn metadata_by_path() {
         let mut metadata = Metadata::default();
-        let Value::Object(object) = json!({"payload": {"realm": {"role": "admin"}}}) else { panic!() };
+        let Value::Object(object) = json!({"payload": {"realm": {"role": "admin"}}}) else {
+            panic!()
+        };
         metadata.merge("jwt", object);
         let mut matcher = MetadataMatcher {
             filter: "jwt".into(),

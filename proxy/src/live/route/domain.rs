@@ -4,14 +4,17 @@ use std::collections::hash_map::Entry;
 
 use rustc_hash::FxHashMap;
 
+/// Virtual hosts by text.
+type Hosts = FxHashMap<Box<[u8]>, u32>;
+
 /// Numbers of virtual hosts by domain.
 #[derive(Debug, Default)]
 pub struct Domains {
-    exact: FxHashMap<Box<[u8]>, u32>,
+    exact: Hosts,
     /// By length, longest first: what follows the star.
-    suffixes: Vec<(usize, FxHashMap<Box<[u8]>, u32>)>,
+    suffixes: Vec<(usize, Hosts)>,
     /// By length, longest first: what precedes the star.
-    prefixes: Vec<(usize, FxHashMap<Box<[u8]>, u32>)>,
+    prefixes: Vec<(usize, Hosts)>,
     any: Option<u32>,
 }
 
@@ -36,7 +39,7 @@ impl Domains {
         if let Some(found) = self.exact.get(host) {
             return Some(*found);
         }
-        let longest = |held: &[(usize, FxHashMap<Box<[u8]>, u32>)], part: fn(&[u8], usize) -> &[u8]| {
+        let longest = |held: &[(usize, Hosts)], part: fn(&[u8], usize) -> &[u8]| {
             held.iter()
                 .filter(|(length, _)| *length < host.len())
                 .find_map(|(length, held)| held.get(part(host, *length)).copied())
@@ -47,7 +50,7 @@ impl Domains {
     }
 }
 
-fn insert(held: &mut Vec<(usize, FxHashMap<Box<[u8]>, u32>)>, part: &str, host: u32) -> bool {
+fn insert(held: &mut Vec<(usize, Hosts)>, part: &str, host: u32) -> bool {
     let index = match held.binary_search_by(|(length, _)| part.len().cmp(length)) {
         Ok(index) => index,
         Err(index) => {
@@ -59,7 +62,7 @@ fn insert(held: &mut Vec<(usize, FxHashMap<Box<[u8]>, u32>)>, part: &str, host: 
 }
 
 /// Whoever comes first keeps the domain.
-fn first(held: &mut FxHashMap<Box<[u8]>, u32>, part: &str, host: u32) -> bool {
+fn first(held: &mut Hosts, part: &str, host: u32) -> bool {
     match held.entry(part.as_bytes().into()) {
         Entry::Occupied(_) => false,
         Entry::Vacant(place) => {
@@ -76,7 +79,19 @@ mod tests {
     #[test]
     fn the_most_specific_domain_wins() {
         let mut domains = Domains::default();
-        for (number, domain) in ["*", "a.Example.com", "*.example.com", "*-b.example.com", "a.*", "a.example.*", "*.com", "x:80"].iter().enumerate() {
+        for (number, domain) in [
+            "*",
+            "a.Example.com",
+            "*.example.com",
+            "*-b.example.com",
+            "a.*",
+            "a.example.*",
+            "*.com",
+            "x:80",
+        ]
+        .iter()
+        .enumerate()
+        {
             assert!(domains.insert(domain, number as u32), "{domain}");
         }
         assert!(!domains.insert("A.example.com", 9));

@@ -111,14 +111,23 @@ impl RouteEntry {
     }
 
     /// The most specific configuration of a filter for this route.
-    pub fn filter<'a>(&'a self, name: &str, weighted: Option<&'a WeightedCluster>) -> Option<&'a FilterConfig> {
+    pub fn filter<'a>(
+        &'a self,
+        name: &str,
+        weighted: Option<&'a WeightedCluster>,
+    ) -> Option<&'a FilterConfig> {
         weighted
             .and_then(|weighted| weighted.filters.most_specific(name))
             .or_else(|| self.filters.most_specific(name))
     }
 
     /// Applies the operations on the request's fields; `resolve` words what is not literal.
-    pub fn apply_request_headers(&self, weighted: Option<&WeightedCluster>, request: &mut Request, mut resolve: impl FnMut(&HeaderText, &Request, &mut Vec<u8>)) {
+    pub fn apply_request_headers(
+        &self,
+        weighted: Option<&WeightedCluster>,
+        request: &mut Request,
+        mut resolve: impl FnMut(&HeaderText, &Request, &mut Vec<u8>),
+    ) {
         let own = weighted.and_then(|weighted| weighted.request_headers.as_deref());
         for operations in self.ordered(own, &self.request_headers) {
             // Values see the fields as they were before this level.
@@ -128,7 +137,12 @@ impl RouteEntry {
     }
 
     /// Applies the operations on the response's fields; `resolve` words what is not literal.
-    pub fn apply_response_headers(&self, weighted: Option<&WeightedCluster>, headers: &mut Headers, mut resolve: impl FnMut(&HeaderText, &Headers, &mut Vec<u8>)) {
+    pub fn apply_response_headers(
+        &self,
+        weighted: Option<&WeightedCluster>,
+        headers: &mut Headers,
+        mut resolve: impl FnMut(&HeaderText, &Headers, &mut Vec<u8>),
+    ) {
         let own = weighted.and_then(|weighted| weighted.response_headers.as_deref());
         for operations in self.ordered(own, &self.response_headers) {
             let values = operations.values(|text, value| resolve(text, headers, value));
@@ -137,24 +151,45 @@ impl RouteEntry {
     }
 
     /// Weighted cluster, route, virtual host, table; or the other way round where the most specific shall win.
-    fn ordered<'a>(&self, own: Option<&'a HeaderOperations>, rest: &'a [Arc<HeaderOperations>]) -> impl Iterator<Item = &'a HeaderOperations> {
-        let (first, last) = if self.most_specific_wins { (None, own) } else { (own, None) };
-        first.into_iter().chain(rest.iter().map(|operations| &**operations)).chain(last)
+    fn ordered<'a>(
+        &self,
+        own: Option<&'a HeaderOperations>,
+        rest: &'a [Arc<HeaderOperations>],
+    ) -> impl Iterator<Item = &'a HeaderOperations> {
+        let (first, last) = if self.most_specific_wins {
+            (None, own)
+        } else {
+            (own, None)
+        };
+        first
+            .into_iter()
+            .chain(rest.iter().map(|operations| &**operations))
+            .chain(last)
     }
 
     /// Rewrites host and path as the route says, and tells the host what the path was (`x-envoy-original-path`). Field operations come before.
     /// A host that is that of the chosen endpoint is not known here: [`HostRewrite::Auto`].
     pub fn rewrite(&self, weighted: Option<&WeightedCluster>, request: &mut Request) {
-        let Some(forward) = self.forward() else { return };
-        let path = forward.path_rewrite.as_ref().and_then(|rewrite| rewrite.apply(&self.path, request));
-        let host = match (weighted.and_then(|weighted| weighted.host_rewrite.as_ref()), &forward.host_rewrite) {
+        let Some(forward) = self.forward() else {
+            return;
+        };
+        let path = forward
+            .path_rewrite
+            .as_ref()
+            .and_then(|rewrite| rewrite.apply(&self.path, request));
+        let host = match (
+            weighted.and_then(|weighted| weighted.host_rewrite.as_ref()),
+            &forward.host_rewrite,
+        ) {
             (Some(host), _) | (None, Some(HostRewrite::Literal(host))) => Some(host.clone()),
             (None, Some(HostRewrite::Header(name))) => request
                 .headers
                 .get(name)
                 .filter(|value| !value.is_empty())
                 .map(|value| Bytes::copy_from_slice(value.as_bytes())),
-            (None, Some(HostRewrite::PathRegex(substitution))) => Some(Bytes::from(substitution.apply(request.path_only()).into_owned())),
+            (None, Some(HostRewrite::PathRegex(substitution))) => Some(Bytes::from(
+                substitution.apply(request.path_only()).into_owned(),
+            )),
             (None, None | Some(HostRewrite::Auto)) => None,
         };
         if let Some(host) = host {
@@ -187,17 +222,24 @@ pub fn replace_host(request: &mut Request, host: Bytes, append_forwarded_host: b
 impl FilterConfigs {
     /// Configurations from the least to the most specific.
     pub fn new(entries: Vec<(Arc<str>, FilterConfig)>) -> Self {
-        Self { entries: entries.into() }
+        Self {
+            entries: entries.into(),
+        }
     }
 
     /// The most specific one of a filter.
     pub fn most_specific(&self, name: &str) -> Option<&FilterConfig> {
-        self.entries.iter().rev().find_map(|(held, config)| (**held == *name).then_some(config))
+        self.entries
+            .iter()
+            .rev()
+            .find_map(|(held, config)| (**held == *name).then_some(config))
     }
 
     /// All of a filter, least specific first.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a FilterConfig> {
-        self.entries.iter().filter_map(move |(held, config)| (**held == *name).then_some(config))
+        self.entries
+            .iter()
+            .filter_map(move |(held, config)| (**held == *name).then_some(config))
     }
 
     /// All of all filters.

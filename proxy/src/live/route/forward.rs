@@ -162,8 +162,19 @@ pub struct UpgradeRule {
 
 impl Forward {
     /// The cluster of a request. `random` is the request's number, `hash` that of its hash rules.
-    pub fn pick(&self, clusters: &Clusters, request: &Request, random: u64, hash: Option<u64>) -> ClusterPick<'_> {
-        let named = |name: &HeaderName| request.headers.get(name).and_then(|value| clusters.find(value.as_bytes()));
+    pub fn pick(
+        &self,
+        clusters: &Clusters,
+        request: &Request,
+        random: u64,
+        hash: Option<u64>,
+    ) -> ClusterPick<'_> {
+        let named = |name: &HeaderName| {
+            request
+                .headers
+                .get(name)
+                .and_then(|value| clusters.find(value.as_bytes()))
+        };
         match &self.target {
             ClusterTarget::Header(name) => ClusterPick {
                 slot: named(name),
@@ -181,7 +192,10 @@ impl Forward {
                 clusters: shares,
             } => {
                 let drawn = match source {
-                    RandomSource::Header(name) => request.headers.text(name).and_then(|value| value.parse().ok()),
+                    RandomSource::Header(name) => request
+                        .headers
+                        .text(name)
+                        .and_then(|value| value.parse().ok()),
                     RandomSource::Hash => hash,
                     RandomSource::Request => None,
                 };
@@ -212,7 +226,10 @@ impl WeightedTarget {
     /// The cluster's place for a request.
     pub fn resolve(&self, clusters: &Clusters, request: &Request) -> Option<Arc<ClusterSlot>> {
         match self {
-            Self::Header(name) => request.headers.get(name).and_then(|value| clusters.find(value.as_bytes())),
+            Self::Header(name) => request
+                .headers
+                .get(name)
+                .and_then(|value| clusters.find(value.as_bytes())),
             Self::Slot(slot) => Some(Arc::clone(slot)),
         }
     }
@@ -252,7 +269,9 @@ impl MirrorRule {
             .rposition(|&byte| byte == b':')
             .filter(|colon| !authority[*colon..].contains(&b']'))
             .unwrap_or(authority.len());
-        [&authority[..port], b"-shadow", &authority[port..]].concat().into()
+        [&authority[..port], b"-shadow", &authority[port..]]
+            .concat()
+            .into()
     }
 }
 

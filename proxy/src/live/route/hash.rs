@@ -91,7 +91,11 @@ impl HashRule {
 }
 
 impl HashSource {
-    fn hash(&self, facts: &HashFacts<'_>, set_cookies: &mut SmallVec<[HeaderValue; 1]>) -> Option<u64> {
+    fn hash(
+        &self,
+        facts: &HashFacts<'_>,
+        set_cookies: &mut SmallVec<[HeaderValue; 1]>,
+    ) -> Option<u64> {
         match self {
             Self::Cookie(rule) => {
                 if let Some(value) = cookie(facts.request, rule.name.as_bytes()) {
@@ -115,10 +119,18 @@ impl HashSource {
                     .collect();
                 // The order in which values came shall not matter.
                 values.sort_unstable();
-                values.iter().fold(None, |seed, value| Some(xxh64(value, seed.unwrap_or(0))))
+                values
+                    .iter()
+                    .fold(None, |seed, value| Some(xxh64(value, seed.unwrap_or(0))))
             }
-            Self::Query(name) => facts.request.query().and_then(|query| parameter(query, name.as_bytes())).map(|value| xxh64(value, 0)),
-            Self::SourceAddress => facts.remote.map(|address| xxh64(address.to_string().as_bytes(), 0)),
+            Self::Query(name) => facts
+                .request
+                .query()
+                .and_then(|query| parameter(query, name.as_bytes()))
+                .map(|value| xxh64(value, 0)),
+            Self::SourceAddress => facts
+                .remote
+                .map(|address| xxh64(address.to_string().as_bytes(), 0)),
         }
     }
 }
@@ -161,7 +173,12 @@ pub fn cookie<'a>(request: &'a Request, name: &[u8]) -> Option<&'a [u8]> {
                 return None;
             }
             let value = &pair[equals + 1..];
-            Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
+            Some(
+                value
+                    .strip_prefix(b"\"")
+                    .and_then(|value| value.strip_suffix(b"\""))
+                    .unwrap_or(value),
+            )
         })
 }
 
@@ -172,7 +189,10 @@ mod tests {
     fn request(fields: &[(&'static str, &'static str)]) -> Request {
         let mut request = Request::get("h", "/?u=7");
         for (name, value) in fields {
-            request.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            request.headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         request
     }
@@ -189,17 +209,28 @@ mod tests {
     }
 
     fn rule(source: HashSource) -> HashRule {
-        HashRule { source, terminal: false }
+        HashRule {
+            source,
+            terminal: false,
+        }
     }
 
     fn header(name: &'static str) -> HashRule {
-        rule(HashSource::Header { name: HeaderName::from_static(name), rewrite: None })
+        rule(HashSource::Header {
+            name: HeaderName::from_static(name),
+            rewrite: None,
+        })
     }
 
     #[test]
     fn sources() {
         let request = request(&[("x-user", "ann"), ("cookie", "a=1; session=\"s1\"; b=2")]);
-        let session = CookieRule { name: "session".into(), ttl: None, path: "".into(), attributes: Box::default() };
+        let session = CookieRule {
+            name: "session".into(),
+            ttl: None,
+            path: "".into(),
+            attributes: Box::default(),
+        };
         let cases: &[(HashRule, Option<u64>)] = &[
             (header("x-user"), Some(xxh64(b"ann", 0))),
             (header("x-other"), None),
@@ -209,7 +240,11 @@ mod tests {
             (rule(HashSource::FilterState("k".into())), None),
         ];
         for (rule, expected) in cases {
-            assert_eq!(evaluate(std::slice::from_ref(rule), &request).hash, *expected, "{rule:?}");
+            assert_eq!(
+                evaluate(std::slice::from_ref(rule), &request).hash,
+                *expected,
+                "{rule:?}"
+            );
         }
     }
 
@@ -219,9 +254,18 @@ mod tests {
         let (a, b) = (xxh64(b"1", 0), xxh64(b"2", 0));
         let both = evaluate(&[header("a"), header("b")], &request).hash;
         assert_eq!(both, Some(a.rotate_left(1) ^ b));
-        let terminal = |rule: HashRule| HashRule { terminal: true, ..rule };
-        assert_eq!(evaluate(&[terminal(header("a")), header("b")], &request).hash, Some(a));
-        assert_eq!(evaluate(&[terminal(header("x")), header("b")], &request).hash, Some(b));
+        let terminal = |rule: HashRule| HashRule {
+            terminal: true,
+            ..rule
+        };
+        assert_eq!(
+            evaluate(&[terminal(header("a")), header("b")], &request).hash,
+            Some(a)
+        );
+        assert_eq!(
+            evaluate(&[terminal(header("x")), header("b")], &request).hash,
+            Some(b)
+        );
     }
 
     #[test]
@@ -237,12 +281,24 @@ mod tests {
             name: "session".into(),
             ttl: Some(Duration::from_secs(3600)),
             path: "/".into(),
-            attributes: [("SameSite".into(), "Lax".into()), ("Secure".into(), "".into())].into(),
+            attributes: [
+                ("SameSite".into(), "Lax".into()),
+                ("Secure".into(), "".into()),
+            ]
+            .into(),
         }));
         let outcome = evaluate(&[rule], &request(&[]));
         let made = outcome.set_cookies[0].to_str().unwrap();
-        let value = made.strip_prefix("session=\"").unwrap().split('"').next().unwrap();
+        let value = made
+            .strip_prefix("session=\"")
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
         assert_eq!(outcome.hash, Some(xxh64(value.as_bytes(), 0)));
-        assert_eq!(made, format!("session=\"{value}\"; Max-Age=3600; Path=/; SameSite=Lax; Secure; HttpOnly"));
+        assert_eq!(
+            made,
+            format!("session=\"{value}\"; Max-Age=3600; Path=/; SameSite=Lax; Secure; HttpOnly")
+        );
     }
 }

@@ -1,10 +1,13 @@
 //! Fields that routes add and remove.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use carbyne_engine::http::Headers;
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
+
+use crate::observe::format::Format;
 
 /// Operations of one level: a weighted cluster, a route, a virtual host or a table. Removals come first (Envoy's `HeaderParser`).
 #[derive(Clone, Debug, Default)]
@@ -34,7 +37,16 @@ pub enum HeaderText {
     /// Known at plan time.
     Literal(HeaderValue),
     /// Text with operators such as `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`, worded for each request.
-    Format(Arc<str>),
+    Format(Arc<HeaderFormat>),
+}
+
+/// A text with operators.
+#[derive(Clone, Debug)]
+pub struct HeaderFormat {
+    /// As it came.
+    pub raw: Box<str>,
+    /// Compiled.
+    pub format: Format,
 }
 
 /// What happens where a field is there already.
@@ -51,6 +63,15 @@ pub enum AppendAction {
     OverwriteIfExists,
 }
 
+/// The text as it came.
+impl Deref for HeaderFormat {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.raw
+    }
+}
+
 impl HeaderOperations {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
@@ -58,7 +79,10 @@ impl HeaderOperations {
     }
 
     /// The values to be added, each `None` where it is left out.
-    pub fn values(&self, mut resolve: impl FnMut(&HeaderText, &mut Vec<u8>)) -> SmallVec<[Option<HeaderValue>; 4]> {
+    pub fn values(
+        &self,
+        mut resolve: impl FnMut(&HeaderText, &mut Vec<u8>),
+    ) -> SmallVec<[Option<HeaderValue>; 4]> {
         let mut buffer = Vec::new();
         self.add
             .iter()
@@ -137,7 +161,10 @@ mod tests {
             }
             let values = operations.values(|_, _| panic!("nothing to word"));
             operations.apply(&mut headers, values);
-            let all: Vec<_> = headers.iter().map(|(_, value)| value.to_str().unwrap()).collect();
+            let all: Vec<_> = headers
+                .iter()
+                .map(|(_, value)| value.to_str().unwrap())
+                .collect();
             assert_eq!(all.join(","), *expected, "{action:?}");
         }
     }
@@ -148,14 +175,20 @@ mod tests {
             remove: [HeaderName::from_static("x")].into(),
             add: [HeaderAddition {
                 name: HeaderName::from_static("x"),
-                text: HeaderText::Format(Arc::from("%A%")),
+                text: HeaderText::Format(Arc::new(HeaderFormat {
+                    raw: "%PROTOCOL%".into(),
+                    format: Format::header("%PROTOCOL%").unwrap(),
+                })),
                 action: AppendAction::AddIfAbsent,
                 keep_empty: false,
             }]
             .into(),
         };
         let mut headers = Headers::new();
-        headers.append(HeaderName::from_static("x"), HeaderValue::from_static("old"));
+        headers.append(
+            HeaderName::from_static("x"),
+            HeaderValue::from_static("old"),
+        );
         let values = operations.values(|_, buffer| buffer.extend_from_slice(b"new"));
         operations.apply(&mut headers, values);
         assert_eq!(headers.text(&HeaderName::from_static("x")), Some("new"));

@@ -30,14 +30,19 @@ impl RouteIndex {
             }
         }
         Some(Self {
-            segments: segments.into_iter().map(|(segment, routes)| (segment, routes.into())).collect(),
+            segments: segments
+                .into_iter()
+                .map(|(segment, routes)| (segment, routes.into()))
+                .collect(),
             rest: rest.into(),
         })
     }
 
     /// The routes that may match `path`, in order.
     pub fn candidates<'a>(&'a self, path: &[u8]) -> impl Iterator<Item = usize> + 'a {
-        let mut named: &[u32] = first_segment(path).and_then(|segment| self.segments.get(segment)).map_or(&[], |routes| routes);
+        let mut named: &[u32] = first_segment(path)
+            .and_then(|segment| self.segments.get(segment))
+            .map_or(&[], |routes| routes);
         let mut rest: &[u32] = &self.rest;
         std::iter::from_fn(move || {
             let from = match (named.first(), rest.first()) {
@@ -61,7 +66,9 @@ fn only_segment(path: &PathMatcher) -> Option<&[u8]> {
     match path.rule() {
         PathRule::Exact(text) | PathRule::Segments(text) => first_segment(text),
         // `/orders` is also a prefix of `/ordersandmore`; `/orders/` is not.
-        PathRule::Prefix(text) => memchr::memchr(b'/', text.get(1..)?).and_then(|_| first_segment(text)),
+        PathRule::Prefix(text) => {
+            memchr::memchr(b'/', text.get(1..)?).and_then(|_| first_segment(text))
+        }
         PathRule::Connect | PathRule::Regex(_) | PathRule::Template(_) => None,
     }
 }
@@ -84,7 +91,9 @@ mod tests {
     use super::*;
 
     fn matcher() -> impl Strategy<Value = PathMatcher> {
-        let text = proptest::sample::select(vec!["/", "/a", "/a/", "/a/b", "/b", "/b/c/", "/ab", "", "//", "/A/"]);
+        let text = proptest::sample::select(vec![
+            "/", "/a", "/a/", "/a/b", "/b", "/b/c/", "/ab", "", "//", "/A/",
+        ]);
         (text, 0..4, any::<bool>()).prop_map(|(text, kind, ignore_case)| {
             let bytes = || Box::from(text.as_bytes());
             let rule = match kind {

@@ -49,7 +49,12 @@ impl Redirect {
 
     /// The address to go to; `secure` says whether the request's scheme is `https`. `None` where the request's host or path do not belong into a
     /// field, which canonical ones always do.
-    pub fn location(&self, rule: Option<&PathMatcher>, request: &Request, secure: bool) -> Option<HeaderValue> {
+    pub fn location(
+        &self,
+        rule: Option<&PathMatcher>,
+        request: &Request,
+        secure: bool,
+    ) -> Option<HeaderValue> {
         self.location_with_scheme(self.scheme.as_deref(), rule, request, secure)
     }
 
@@ -58,7 +63,13 @@ impl Redirect {
         Self::to_https().location_with_scheme(Some("https"), None, request, false)
     }
 
-    fn location_with_scheme(&self, scheme: Option<&str>, rule: Option<&PathMatcher>, request: &Request, secure: bool) -> Option<HeaderValue> {
+    fn location_with_scheme(
+        &self,
+        scheme: Option<&str>,
+        rule: Option<&PathMatcher>,
+        request: &Request,
+        secure: bool,
+    ) -> Option<HeaderValue> {
         let scheme = scheme.unwrap_or(if secure { "https" } else { "http" });
         let host: &[u8] = match &self.host {
             Some(host) => host,
@@ -77,14 +88,22 @@ impl Redirect {
                 location.extend_from_slice(path);
                 return HeaderValue::from_bytes(&location).ok();
             }
-            Some(RedirectPath::Literal(path)) => [path, &request.path[request.path_only().len()..]].concat().into(),
-            Some(RedirectPath::Rewrite(rewrite)) => match rule.and_then(|rule| rewrite.apply(rule, request)) {
-                Some(path) => path,
-                None => request.path.clone(),
-            },
+            Some(RedirectPath::Literal(path)) => [path, &request.path[request.path_only().len()..]]
+                .concat()
+                .into(),
+            Some(RedirectPath::Rewrite(rewrite)) => {
+                match rule.and_then(|rule| rewrite.apply(rule, request)) {
+                    Some(path) => path,
+                    None => request.path.clone(),
+                }
+            }
             None => request.path.clone(),
         };
-        let end = if self.strip_query { memchr::memchr(b'?', &path).unwrap_or(path.len()) } else { path.len() };
+        let end = if self.strip_query {
+            memchr::memchr(b'?', &path).unwrap_or(path.len())
+        } else {
+            path.len()
+        };
         location.extend_from_slice(&path[..end]);
         HeaderValue::from_bytes(&location).ok()
     }
@@ -92,14 +111,28 @@ impl Redirect {
     /// The request's host, without its port where the redirection names another, or where the port was the old scheme's own and the scheme changes.
     fn request_host<'a>(&self, request: &'a Request, scheme: &str) -> &'a [u8] {
         let authority = &*request.authority;
-        let Some(colon) = authority.iter().rposition(|&byte| byte == b':').filter(|colon| !authority[*colon..].contains(&b']')) else {
+        let Some(colon) = authority
+            .iter()
+            .rposition(|&byte| byte == b':')
+            .filter(|colon| !authority[*colon..].contains(&b']'))
+        else {
             return authority;
         };
         let port = &authority[colon + 1..];
-        let old = request.headers.get(&X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
-        let own_port = matches!((old, port), (Some(b"https"), b"443") | (Some(b"http"), b"80"));
+        let old = request
+            .headers
+            .get(&X_FORWARDED_PROTO)
+            .map(HeaderValue::as_bytes);
+        let own_port = matches!(
+            (old, port),
+            (Some(b"https"), b"443") | (Some(b"http"), b"80")
+        );
         let changes = old.is_some_and(|old| old != scheme.as_bytes());
-        if self.port.is_some() || (changes && own_port) { &authority[..colon] } else { authority }
+        if self.port.is_some() || (changes && own_port) {
+            &authority[..colon]
+        } else {
+            authority
+        }
     }
 }
 
@@ -110,36 +143,132 @@ mod tests {
 
     fn request(authority: &'static str, path: &'static str) -> Request {
         let mut request = Request::get(authority, path);
-        request.headers.append(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        request
+            .headers
+            .append(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
         request
     }
 
     #[test]
     fn addresses() {
         let none = Redirect::to_https();
-        let literal = |path: &'static str| Some(RedirectPath::Literal(Bytes::from_static(path.as_bytes())));
+        let literal =
+            |path: &'static str| Some(RedirectPath::Literal(Bytes::from_static(path.as_bytes())));
         let prefix = PathMatcher::prefix("/old");
-        let rewrite = |text: &'static str| Some(RedirectPath::Rewrite(PathRewrite::Prefix(Bytes::from_static(text.as_bytes()))));
-        let regex = Some(RedirectPath::Rewrite(PathRewrite::Regex(Substitution::new("^/old/(.*)$", r"/new/\1").unwrap())));
+        let rewrite = |text: &'static str| {
+            Some(RedirectPath::Rewrite(PathRewrite::Prefix(
+                Bytes::from_static(text.as_bytes()),
+            )))
+        };
+        let regex = Some(RedirectPath::Rewrite(PathRewrite::Regex(
+            Substitution::new("^/old/(.*)$", r"/new/\1").unwrap(),
+        )));
         let host = || Some(Bytes::from_static(b"b"));
         let https = || Some("https".into());
         let cases: &[(Redirect, Request, &str)] = &[
             (none.clone(), request("a", "/p?q"), "http://a/p?q"),
-            (Redirect { scheme: https(), ..none.clone() }, request("a:80", "/p"), "https://a/p"),
-            (Redirect { scheme: https(), ..none.clone() }, request("a:8080", "/p"), "https://a:8080/p"),
-            (Redirect { scheme: https(), port: Some(8443), ..none.clone() }, request("a:8080", "/"), "https://a:8443/"),
-            (Redirect { scheme: https(), ..none.clone() }, request("[::1]:80", "/"), "https://[::1]/"),
-            (Redirect { scheme: https(), ..none.clone() }, request("[::1]", "/"), "https://[::1]/"),
-            (Redirect { host: host(), ..none.clone() }, request("a:80", "/p"), "http://b/p"),
-            (Redirect { path: literal("/n"), ..none.clone() }, request("a", "/p?q=1"), "http://a/n?q=1"),
-            (Redirect { path: literal("/n?x=2"), strip_query: true, ..none.clone() }, request("a", "/p?q=1"), "http://a/n?x=2"),
-            (Redirect { path: literal("/n"), strip_query: true, ..none.clone() }, request("a", "/p?q=1"), "http://a/n"),
-            (Redirect { path: rewrite("/new"), ..none.clone() }, request("a", "/old/x?q=1"), "http://a/new/x?q=1"),
-            (Redirect { path: regex, strip_query: true, ..none }, request("a", "/old/x?q=1"), "http://a/new/x"),
+            (
+                Redirect {
+                    scheme: https(),
+                    ..none.clone()
+                },
+                request("a:80", "/p"),
+                "https://a/p",
+            ),
+            (
+                Redirect {
+                    scheme: https(),
+                    ..none.clone()
+                },
+                request("a:8080", "/p"),
+                "https://a:8080/p",
+            ),
+            (
+                Redirect {
+                    scheme: https(),
+                    port: Some(8443),
+                    ..none.clone()
+                },
+                request("a:8080", "/"),
+                "https://a:8443/",
+            ),
+            (
+                Redirect {
+                    scheme: https(),
+                    ..none.clone()
+                },
+                request("[::1]:80", "/"),
+                "https://[::1]/",
+            ),
+            (
+                Redirect {
+                    scheme: https(),
+                    ..none.clone()
+                },
+                request("[::1]", "/"),
+                "https://[::1]/",
+            ),
+            (
+                Redirect {
+                    host: host(),
+                    ..none.clone()
+                },
+                request("a:80", "/p"),
+                "http://b/p",
+            ),
+            (
+                Redirect {
+                    path: literal("/n"),
+                    ..none.clone()
+                },
+                request("a", "/p?q=1"),
+                "http://a/n?q=1",
+            ),
+            (
+                Redirect {
+                    path: literal("/n?x=2"),
+                    strip_query: true,
+                    ..none.clone()
+                },
+                request("a", "/p?q=1"),
+                "http://a/n?x=2",
+            ),
+            (
+                Redirect {
+                    path: literal("/n"),
+                    strip_query: true,
+                    ..none.clone()
+                },
+                request("a", "/p?q=1"),
+                "http://a/n",
+            ),
+            (
+                Redirect {
+                    path: rewrite("/new"),
+                    ..none.clone()
+                },
+                request("a", "/old/x?q=1"),
+                "http://a/new/x?q=1",
+            ),
+            (
+                Redirect {
+                    path: regex,
+                    strip_query: true,
+                    ..none
+                },
+                request("a", "/old/x?q=1"),
+                "http://a/new/x",
+            ),
         ];
         for (redirect, request, expected) in cases {
-            assert_eq!(redirect.location(Some(&prefix), request, false).unwrap(), *expected);
+            assert_eq!(
+                redirect.location(Some(&prefix), request, false).unwrap(),
+                *expected
+            );
         }
-        assert_eq!(Redirect::https_location(&request("a:80", "/p?q")).unwrap(), "https://a/p?q");
+        assert_eq!(
+            Redirect::https_location(&request("a:80", "/p?q")).unwrap(),
+            "https://a/p?q"
+        );
     }
 }

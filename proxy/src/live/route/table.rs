@@ -9,7 +9,9 @@ use super::domain::Domains;
 use super::entry::RouteEntry;
 use super::index::RouteIndex;
 use crate::context::Metadata;
-use crate::live::matcher::{Fraction, HeaderMatcher, MetadataMatcher, PathMatcher, PathRule, QueryMatcher};
+use crate::live::matcher::{
+    Fraction, HeaderMatcher, MetadataMatcher, PathMatcher, PathRule, QueryMatcher,
+};
 
 /// A compiled route configuration.
 #[derive(Debug)]
@@ -112,7 +114,11 @@ impl RouteTable {
     }
 
     /// Adds a virtual host; the domains that were taken are returned.
-    pub fn add<'a>(&mut self, host: VirtualHost, domains: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
+    pub fn add<'a>(
+        &mut self,
+        host: VirtualHost,
+        domains: impl IntoIterator<Item = &'a String>,
+    ) -> Vec<&'a str> {
         // A table of four thousand million hosts does not fit into a message.
         let number = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
         self.hosts.push(host);
@@ -141,7 +147,11 @@ impl RouteTable {
         let number = if self.ignore_port || request.authority.len() == request.host.len() {
             self.domains.find(&request.host)
         } else {
-            let lower: SmallVec<[u8; 128]> = request.authority.iter().map(u8::to_ascii_lowercase).collect();
+            let lower: SmallVec<[u8; 128]> = request
+                .authority
+                .iter()
+                .map(u8::to_ascii_lowercase)
+                .collect();
             self.domains.find(&lower)
         }?;
         self.hosts.get(number as usize)
@@ -150,7 +160,11 @@ impl RouteTable {
 
 impl VirtualHost {
     /// A virtual host of routes in their order.
-    pub fn new(name: Arc<str>, require_tls: TlsRequirement, routes: Vec<(RouteMatch, Arc<RouteEntry>)>) -> Self {
+    pub fn new(
+        name: Arc<str>,
+        require_tls: TlsRequirement,
+        routes: Vec<(RouteMatch, Arc<RouteEntry>)>,
+    ) -> Self {
         let index = RouteIndex::new(routes.iter().map(|(wanted, _)| &wanted.path));
         Self {
             name,
@@ -176,8 +190,14 @@ impl VirtualHost {
         }
         let path = request.path_only();
         let found = match &self.index {
-            Some(index) => index.candidates(path).map(|number| &self.routes[number]).find(|(wanted, _)| wanted.matches(path, facts)),
-            None => self.routes.iter().find(|(wanted, _)| wanted.matches(path, facts)),
+            Some(index) => index
+                .candidates(path)
+                .map(|number| &self.routes[number])
+                .find(|(wanted, _)| wanted.matches(path, facts)),
+            None => self
+                .routes
+                .iter()
+                .find(|(wanted, _)| wanted.matches(path, facts)),
         };
         match found {
             Some((_, entry)) => Choice::Route(entry),
@@ -214,11 +234,20 @@ impl RouteMatch {
                 self.query.iter().all(|wanted| wanted.matches(query))
             })
             && (!self.grpc || is_grpc(request))
-            && self.fraction.is_none_or(|fraction| fraction.holds(facts.random))
-            && self.metadata.iter().all(|wanted| wanted.matches(facts.metadata))
+            && self
+                .fraction
+                .is_none_or(|fraction| fraction.holds(facts.random))
+            && self
+                .metadata
+                .iter()
+                .all(|wanted| wanted.matches(facts.metadata))
             && self.tls.is_none_or(|wanted| {
-                wanted.presented.is_none_or(|wanted| wanted == facts.certificate_presented)
-                    && wanted.validated.is_none_or(|wanted| wanted == facts.certificate_validated)
+                wanted
+                    .presented
+                    .is_none_or(|wanted| wanted == facts.certificate_presented)
+                    && wanted
+                        .validated
+                        .is_none_or(|wanted| wanted == facts.certificate_validated)
             })
     }
 }
@@ -234,8 +263,12 @@ pub fn is_grpc(request: &Request) -> bool {
 
 /// What `x-forwarded-proto` says; it is set, or kept from a trusted peer, before a route is chosen.
 fn came_by_tls(request: &Request) -> bool {
-    request.headers.get(&X_FORWARDED_PROTO).is_some_and(|value| value == "https")
+    request
+        .headers
+        .get(&X_FORWARDED_PROTO)
+        .is_some_and(|value| value == "https")
 }
 
 const X_ENVOY_INTERNAL: http::HeaderName = http::HeaderName::from_static("x-envoy-internal");
-pub(super) const X_FORWARDED_PROTO: http::HeaderName = http::HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_PROTO: http::HeaderName =
+    http::HeaderName::from_static("x-forwarded-proto");

@@ -53,9 +53,16 @@ pub struct Timeouts {
 impl TimeoutRules {
     /// The times of a request. Fields by which the request asks for others are taken off it and what remains is told to the host
     /// (`x-envoy-expected-rq-timeout-ms`), unless `suppress_headers`. `listener_max` is the listener's `max_stream_duration`.
-    pub fn resolve(&self, request: &mut Request, listener_max: Option<Duration>, suppress_headers: bool) -> Timeouts {
+    pub fn resolve(
+        &self,
+        request: &mut Request,
+        listener_max: Option<Duration>,
+        suppress_headers: bool,
+    ) -> Timeouts {
         let grpc = is_grpc(request);
-        let asked = grpc.then(|| request.headers.get(&GRPC_TIMEOUT).and_then(grpc_timeout)).flatten();
+        let asked = grpc
+            .then(|| request.headers.get(&GRPC_TIMEOUT).and_then(grpc_timeout))
+            .flatten();
         let mut times = Timeouts {
             global: None,
             per_try: self.per_try,
@@ -64,7 +71,9 @@ impl TimeoutRules {
         };
         if self.max_stream.is_none() {
             times.global = match self.max_grpc {
-                Some(cap) if grpc => capped(offset(asked.unwrap_or_default(), self.grpc_offset), cap),
+                Some(cap) if grpc => {
+                    capped(offset(asked.unwrap_or_default(), self.grpc_offset), cap)
+                }
                 _ => self.timeout,
             };
         }
@@ -89,7 +98,11 @@ impl TimeoutRules {
         times
     }
 
-    fn max_duration(&self, asked: Option<Duration>, listener: Option<Duration>) -> Option<Duration> {
+    fn max_duration(
+        &self,
+        asked: Option<Duration>,
+        listener: Option<Duration>,
+    ) -> Option<Duration> {
         let rules = self.max_stream.unwrap_or_default();
         match (asked, rules.grpc_max) {
             (Some(asked), Some(cap)) => {
@@ -128,7 +141,10 @@ fn take_milliseconds(request: &mut Request, name: &HeaderName) -> Option<Duratio
 
 /// `grpc-timeout`: up to eight digits and a unit.
 pub fn grpc_timeout(value: &HeaderValue) -> Option<Duration> {
-    let (digits, unit) = value.to_str().ok()?.split_at_checked(value.len().checked_sub(1)?)?;
+    let (digits, unit) = value
+        .to_str()
+        .ok()?
+        .split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -146,7 +162,8 @@ pub fn grpc_timeout(value: &HeaderValue) -> Option<Duration> {
 
 const EXPECTED_RQ_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const RQ_PER_TRY_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms");
+const RQ_PER_TRY_TIMEOUT: HeaderName =
+    HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms");
 const RQ_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-timeout-ms");
 
 #[cfg(test)]
@@ -160,7 +177,10 @@ mod tests {
     fn request(fields: &[(&'static str, &'static str)]) -> Request {
         let mut request = Request::get("h", "/");
         for (name, value) in fields {
-            request.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            request.headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         request
     }
@@ -169,16 +189,35 @@ mod tests {
 
     #[test]
     fn global_timeouts() {
-        let plain = TimeoutRules { timeout: Some(seconds(15)), ..TimeoutRules::default() };
-        let grpc = TimeoutRules { max_grpc: Some(seconds(5)), ..plain };
-        let any_grpc = TimeoutRules { max_grpc: Some(Duration::ZERO), ..plain };
-        let less = TimeoutRules { grpc_offset: Some(seconds(1)), ..any_grpc };
-        let stream = TimeoutRules { max_stream: Some(MaxStreamDuration::default()), ..plain };
+        let plain = TimeoutRules {
+            timeout: Some(seconds(15)),
+            ..TimeoutRules::default()
+        };
+        let grpc = TimeoutRules {
+            max_grpc: Some(seconds(5)),
+            ..plain
+        };
+        let any_grpc = TimeoutRules {
+            max_grpc: Some(Duration::ZERO),
+            ..plain
+        };
+        let less = TimeoutRules {
+            grpc_offset: Some(seconds(1)),
+            ..any_grpc
+        };
+        let stream = TimeoutRules {
+            max_stream: Some(MaxStreamDuration::default()),
+            ..plain
+        };
         type Fields = &'static [(&'static str, &'static str)];
         let cases: &[(&TimeoutRules, Fields, Option<u64>)] = &[
             (&plain, &[], Some(15)),
             (&TimeoutRules::default(), &[], None),
-            (&plain, &[("x-envoy-upstream-rq-timeout-ms", "3000")], Some(3)),
+            (
+                &plain,
+                &[("x-envoy-upstream-rq-timeout-ms", "3000")],
+                Some(3),
+            ),
             (&plain, &[("x-envoy-upstream-rq-timeout-ms", "0")], None),
             (&plain, &[("x-envoy-upstream-rq-timeout-ms", "x")], Some(15)),
             (&plain, &[GRPC, ("grpc-timeout", "2S")], Some(15)),
@@ -197,7 +236,10 @@ mod tests {
             let times = rules.resolve(&mut request, None, false);
             assert_eq!(times.global, expected.map(seconds), "{rules:?} {fields:?}");
             assert!(!request.headers.contains(&RQ_TIMEOUT));
-            let told = request.headers.text(&EXPECTED_RQ_TIMEOUT).map(|value| value.parse::<u64>().unwrap());
+            let told = request
+                .headers
+                .text(&EXPECTED_RQ_TIMEOUT)
+                .map(|value| value.parse::<u64>().unwrap());
             assert_eq!(told, expected.map(|seconds| seconds * 1000));
         }
     }
@@ -205,7 +247,11 @@ mod tests {
     #[test]
     fn longest_durations() {
         let rules = |max: Option<u64>, grpc_max: Option<u64>| TimeoutRules {
-            max_stream: Some(MaxStreamDuration { max: max.map(seconds), grpc_max: grpc_max.map(seconds), grpc_offset: None }),
+            max_stream: Some(MaxStreamDuration {
+                max: max.map(seconds),
+                grpc_max: grpc_max.map(seconds),
+                grpc_offset: None,
+            }),
             ..TimeoutRules::default()
         };
         let asks = [GRPC, ("grpc-timeout", "8S")];
@@ -224,16 +270,34 @@ mod tests {
 
     #[test]
     fn a_try_is_shorter_than_the_whole() {
-        let rules = TimeoutRules { timeout: Some(seconds(2)), per_try: Some(seconds(2)), ..TimeoutRules::default() };
+        let rules = TimeoutRules {
+            timeout: Some(seconds(2)),
+            per_try: Some(seconds(2)),
+            ..TimeoutRules::default()
+        };
         assert_eq!(rules.resolve(&mut request(&[]), None, false).per_try, None);
         let fields = &[("x-envoy-upstream-rq-per-try-timeout-ms", "500")];
-        assert_eq!(rules.resolve(&mut request(fields), None, false).per_try, Some(Duration::from_millis(500)));
+        assert_eq!(
+            rules.resolve(&mut request(fields), None, false).per_try,
+            Some(Duration::from_millis(500))
+        );
     }
 
     #[test]
     fn grpc_timeouts() {
-        for (text, expected) in [("1H", Some(seconds(3600))), ("100m", Some(Duration::from_millis(100))), ("5", None), ("S", None), ("123456789S", None), ("+1S", None)] {
-            assert_eq!(grpc_timeout(&HeaderValue::from_static(text)), expected, "{text}");
+        for (text, expected) in [
+            ("1H", Some(seconds(3600))),
+            ("100m", Some(Duration::from_millis(100))),
+            ("5", None),
+            ("S", None),
+            ("123456789S", None),
+            ("+1S", None),
+        ] {
+            assert_eq!(
+                grpc_timeout(&HeaderValue::from_static(text)),
+                expected,
+                "{text}"
+            );
         }
     }
 }

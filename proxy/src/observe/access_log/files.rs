@@ -42,7 +42,12 @@ impl LogFiles {
 
     /// Lines written, lines dropped because a disk lagged, writes that failed.
     pub fn counts(&self) -> (u64, u64, u64) {
-        self.lock().values().map(LogFile::counts).fold((0, 0, 0), |sum, file| (sum.0 + file.0, sum.1 + file.1, sum.2 + file.2))
+        self.lock()
+            .values()
+            .map(LogFile::counts)
+            .fold((0, 0, 0), |sum, file| {
+                (sum.0 + file.0, sum.1 + file.1, sum.2 + file.2)
+            })
     }
 
     /// How many are open.

@@ -5,7 +5,9 @@ use std::cmp::Ordering;
 use carbyne_protos::any::Unwrapped;
 use carbyne_protos::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
 use carbyne_protos::envoy::config::accesslog::v3::comparison_filter::Op;
-use carbyne_protos::envoy::config::accesslog::v3::{AccessLogFilter, ComparisonFilter, ExtensionFilter, RuntimeFilter, extension_filter};
+use carbyne_protos::envoy::config::accesslog::v3::{
+    AccessLogFilter, ComparisonFilter, ExtensionFilter, RuntimeFilter, extension_filter,
+};
 use carbyne_protos::envoy::data::accesslog::v3::AccessLogType;
 use carbyne_protos::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
 
@@ -85,29 +87,48 @@ impl LogFilter {
         use FilterSpecifier as Wire;
         let several = |filters: &[AccessLogFilter], scope: &Scope<'_>| {
             if filters.len() < 2 {
-                scope.field("filters").out_of_range(format_args!("a list of {}", filters.len()), "a list of two or more");
+                scope.field("filters").out_of_range(
+                    format_args!("a list of {}", filters.len()),
+                    "a list of two or more",
+                );
             }
-            filters.iter().enumerate().map(|(index, filter)| Self::plan(filter, &scope.item("filters", index))).collect::<Result<Box<[_]>, _>>()
+            filters
+                .iter()
+                .enumerate()
+                .map(|(index, filter)| Self::plan(filter, &scope.item("filters", index)))
+                .collect::<Result<Box<[_]>, _>>()
         };
         // The resource is rejected as a whole: what stands for a rejected part is never asked.
         let rejected = Ok(Self::NotHealthCheck);
         Ok(match &message.filter_specifier {
-            Some(Wire::AndFilter(filter)) => Self::And(several(&filter.filters, &scope.field("and_filter"))?),
-            Some(Wire::OrFilter(filter)) => Self::Or(several(&filter.filters, &scope.field("or_filter"))?),
-            Some(Wire::StatusCodeFilter(filter)) => match Comparison::plan(filter.comparison.as_ref(), &scope.field("status_code_filter")) {
+            Some(Wire::AndFilter(filter)) => {
+                Self::And(several(&filter.filters, &scope.field("and_filter"))?)
+            }
+            Some(Wire::OrFilter(filter)) => {
+                Self::Or(several(&filter.filters, &scope.field("or_filter"))?)
+            }
+            Some(Wire::StatusCodeFilter(filter)) => match Comparison::plan(
+                filter.comparison.as_ref(),
+                &scope.field("status_code_filter"),
+            ) {
                 Some(comparison) => Self::Status(comparison),
                 None => return rejected,
             },
-            Some(Wire::DurationFilter(filter)) => match Comparison::plan(filter.comparison.as_ref(), &scope.field("duration_filter")) {
-                Some(comparison) => Self::Duration(comparison),
-                None => return rejected,
-            },
+            Some(Wire::DurationFilter(filter)) => {
+                match Comparison::plan(filter.comparison.as_ref(), &scope.field("duration_filter"))
+                {
+                    Some(comparison) => Self::Duration(comparison),
+                    None => return rejected,
+                }
+            }
             Some(Wire::NotHealthCheckFilter(_)) => Self::NotHealthCheck,
             Some(Wire::TraceableFilter(_)) => Self::Traceable,
-            Some(Wire::RuntimeFilter(filter)) => match share(filter, &scope.field("runtime_filter")) {
-                Some(filter) => filter,
-                None => return rejected,
-            },
+            Some(Wire::RuntimeFilter(filter)) => {
+                match share(filter, &scope.field("runtime_filter")) {
+                    Some(filter) => filter,
+                    None => return rejected,
+                }
+            }
             Some(Wire::HeaderFilter(filter)) => {
                 let place = scope.field("header_filter");
                 let place = place.field("header");
@@ -126,13 +147,19 @@ impl LogFilter {
                 for (index, name) in filter.flags.iter().enumerate() {
                     match Flag::parse(name) {
                         Some(flag) => flags.insert(flag),
-                        None => place.item("flags", index).out_of_range(format_args!("`{name}`"), "a response flag such as `NR`"),
+                        None => place
+                            .item("flags", index)
+                            .out_of_range(format_args!("`{name}`"), "a response flag such as `NR`"),
                     }
                 }
                 Self::Flags((!filter.flags.is_empty()).then_some(flags))
             }
             Some(Wire::GrpcStatusFilter(filter)) => Self::Grpc {
-                statuses: filter.statuses.iter().filter_map(|status| 1_u32.checked_shl(u32::try_from(*status).ok()?)).fold(0, |set, bit| set | bit),
+                statuses: filter
+                    .statuses
+                    .iter()
+                    .filter_map(|status| 1_u32.checked_shl(u32::try_from(*status).ok()?))
+                    .fold(0, |set, bit| set | bit),
                 exclude: filter.exclude,
             },
             Some(Wire::MetadataFilter(filter)) => {
@@ -140,7 +167,11 @@ impl LogFilter {
                 let missing = filter.match_if_key_not_found.unwrap_or(true);
                 let Some(wanted) = &filter.matcher else {
                     // Without a matcher only the default remains (Envoy's `MetadataFilter`).
-                    return if missing { rejected } else { Ok(Self::Or(Box::default())) };
+                    return if missing {
+                        rejected
+                    } else {
+                        Ok(Self::Or(Box::default()))
+                    };
                 };
                 match matcher::metadata(wanted, &place.field("matcher")) {
                     Some(matcher) => Self::Metadata {
@@ -151,13 +182,16 @@ impl LogFilter {
                 }
             }
             Some(Wire::LogTypeFilter(filter)) => {
-                let wants = |kind: AccessLogType| filter.types.contains(&(kind as i32)) != filter.exclude;
+                let wants =
+                    |kind: AccessLogType| filter.types.contains(&(kind as i32)) != filter.exclude;
                 Self::LogType {
                     requests: wants(AccessLogType::DownstreamEnd),
                     streams: wants(AccessLogType::TcpConnectionEnd),
                 }
             }
-            Some(Wire::ExtensionFilter(filter)) => return extension(filter, &scope.field("extension_filter")),
+            Some(Wire::ExtensionFilter(filter)) => {
+                return extension(filter, &scope.field("extension_filter"));
+            }
             None => {
                 scope.missing();
                 return rejected;
@@ -171,16 +205,25 @@ impl LogFilter {
             Self::And(filters) => filters.iter().all(|filter| filter.holds(facts)),
             Self::Cel(expression) => expression.is_true(facts),
             Self::Duration(comparison) => {
-                let took = facts.timing.map(|timing| timing.end.unwrap_or_else(|| timing.start.elapsed()));
-                took.is_some_and(|took| comparison.holds(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)))
+                let took = facts
+                    .timing
+                    .map(|timing| timing.end.unwrap_or_else(|| timing.start.elapsed()));
+                took.is_some_and(|took| {
+                    comparison.holds(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+                })
             }
             Self::Flags(None) => !facts.flags.is_empty(),
             Self::Flags(Some(wanted)) => facts.flags.intersects(*wanted),
             Self::Grpc { statuses, exclude } => {
                 let status = facts.grpc_status().unwrap_or(2);
-                1_u32.checked_shl(u32::from(status)).is_some_and(|bit| statuses & bit != 0) != *exclude
+                1_u32
+                    .checked_shl(u32::from(status))
+                    .is_some_and(|bit| statuses & bit != 0)
+                    != *exclude
             }
-            Self::Header(matcher) => facts.request.is_some_and(|request| matcher.matches(request)),
+            Self::Header(matcher) => facts
+                .request
+                .is_some_and(|request| matcher.matches(request)),
             Self::LogType { requests, streams } => {
                 if facts.is_stream {
                     *streams
@@ -189,7 +232,9 @@ impl LogFilter {
                 }
             }
             Self::Metadata { matcher, missing } => {
-                let found = facts.metadata.and_then(|metadata| metadata.value(&matcher.filter, matcher.path.iter().map(|key| &**key)));
+                let found = facts.metadata.and_then(|metadata| {
+                    metadata.value(&matcher.filter, matcher.path.iter().map(|key| &**key))
+                });
                 match (found, facts.metadata) {
                     (Some(_), Some(metadata)) => matcher.matches(metadata),
                     _ => *missing,
@@ -197,7 +242,10 @@ impl LogFilter {
             }
             Self::NotHealthCheck => true,
             Self::Or(filters) => filters.iter().any(|filter| filter.holds(facts)),
-            Self::Share { fraction, independent } => {
+            Self::Share {
+                fraction,
+                independent,
+            } => {
                 let drawn = if *independent { None } else { id_number(facts) };
                 fraction.holds(drawn.unwrap_or_else(|| fastrand::u64(..)))
             }
@@ -210,12 +258,16 @@ impl LogFilter {
 impl Comparison {
     fn plan(message: Option<&ComparisonFilter>, scope: &Scope<'_>) -> Option<Self> {
         let place = scope.field("comparison");
-        let Some((message, wanted)) = message.and_then(|message| Some((message, message.value.as_ref()?))) else {
+        let Some((message, wanted)) =
+            message.and_then(|message| Some((message, message.value.as_ref()?)))
+        else {
             place.missing();
             return None;
         };
         let Ok(operator) = Op::try_from(message.op) else {
-            place.field("op").out_of_range(message.op, "EQ, GE, LE or NE (0 to 3)");
+            place
+                .field("op")
+                .out_of_range(message.op, "EQ, GE, LE or NE (0 to 3)");
             return None;
         };
         // No runtime layer changes what is configured here.
@@ -255,15 +307,30 @@ fn extension(filter: &ExtensionFilter, scope: &Scope<'_>) -> Result<LogFilter, N
         return rejected;
     };
     let unwrapped = Unwrapped::of(config).map_err(|error| Fault::Malformed(error.to_string()));
-    let Some(unwrapped) = place.take(unwrapped) else { return rejected };
+    let Some(unwrapped) = place.take(unwrapped) else {
+        return rejected;
+    };
     if !unwrapped.is::<ExpressionFilter>() {
-        place.note(format!("access log filter {} is not served: its logger writes nothing", unwrapped.type_name));
+        place.note(format!(
+            "access log filter {} is not served: its logger writes nothing",
+            unwrapped.type_name
+        ));
         return Err(NotServed);
     }
-    let decoded = unwrapped.decode::<ExpressionFilter>().map_err(|error| Fault::Malformed(error.to_string()));
-    let Some(message) = place.take(decoded) else { return rejected };
-    let parsed = Expression::parse(&message.expression).map_err(|error| Fault::Malformed(error.to_string()));
-    Ok(place.field("expression").take(parsed).map_or(LogFilter::NotHealthCheck, |expression| LogFilter::Cel(Box::new(expression))))
+    let decoded = unwrapped
+        .decode::<ExpressionFilter>()
+        .map_err(|error| Fault::Malformed(error.to_string()));
+    let Some(message) = place.take(decoded) else {
+        return rejected;
+    };
+    let parsed =
+        Expression::parse(&message.expression).map_err(|error| Fault::Malformed(error.to_string()));
+    Ok(place
+        .field("expression")
+        .take(parsed)
+        .map_or(LogFilter::NotHealthCheck, |expression| {
+            LogFilter::Cel(Box::new(expression))
+        }))
 }
 
 /// The number that Envoy takes from `x-request-id`: its first eight hexadecimal digits.

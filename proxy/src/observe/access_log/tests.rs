@@ -17,14 +17,24 @@ use crate::plan::error::Rejection;
 
 /// Plans the loggers of a message that has `access_log`; the findings as text.
 fn plan(loggers: &Value, files: &LogFiles) -> Result<(AccessLogs, Vec<String>), Rejection> {
-    let message: TcpProxy = carbyne_protos::json::from_json(&json!({"stat_prefix": "x", "access_log": loggers})).unwrap();
-    let planned = Environment::default().plan_message(&message, |message, scope| Some(AccessLogs::plan(&message.access_log, scope, files)))?;
-    Ok((planned.plan, planned.findings.iter().map(ToString::to_string).collect()))
+    let message: TcpProxy =
+        carbyne_protos::json::from_json(&json!({"stat_prefix": "x", "access_log": loggers}))
+            .unwrap();
+    let planned = Environment::default().plan_message(&message, |message, scope| {
+        Some(AccessLogs::plan(&message.access_log, scope, files))
+    })?;
+    Ok((
+        planned.plan,
+        planned.findings.iter().map(ToString::to_string).collect(),
+    ))
 }
 
 fn file_logger(path: &str, rest: Value) -> Value {
     let mut config = json!({"@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": path});
-    config.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+    config
+        .as_object_mut()
+        .unwrap()
+        .extend(rest.as_object().unwrap().clone());
     json!({"name": "envoy.access_loggers.file", "typed_config": config})
 }
 
@@ -34,7 +44,10 @@ fn lines_reach_their_files() {
     let path = folder.path().join("access.log");
     let files = LogFiles::new(LogSettings::default());
     let path_text = path.to_str().unwrap();
-    let mut only_errors = file_logger(path_text, json!({"log_format": {"json_format": {"code": "%RESPONSE_CODE%"}}}));
+    let mut only_errors = file_logger(
+        path_text,
+        json!({"log_format": {"json_format": {"code": "%RESPONSE_CODE%"}}}),
+    );
     only_errors.as_object_mut().unwrap().insert("filter".to_owned(), json!({"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": 500, "runtime_key": "k"}}}}));
     let loggers = json!([
         file_logger(path_text, json!({"log_format": {"text_format_source": {"inline_string": "%REQ(:PATH)% %RESPONSE_CODE%\n"}}})),
@@ -43,8 +56,17 @@ fn lines_reach_their_files() {
         {"name": "als", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"}}
     ]);
     let (logs, findings) = plan(&loggers, &files).unwrap();
-    assert_eq!((logs.loggers.len(), files.len()), (2, 1), "one file for both; nothing for /dev/null and what is not served");
-    assert!(findings.iter().any(|finding| finding.starts_with("access_log[3].typed_config: access logger")), "{findings:?}");
+    assert_eq!(
+        (logs.loggers.len(), files.len()),
+        (2, 1),
+        "one file for both; nothing for /dev/null and what is not served"
+    );
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.starts_with("access_log[3].typed_config: access logger")),
+        "{findings:?}"
+    );
     let request = Request::get("a", "/p");
     for status in [200, 503] {
         let response = Response::new(StatusCode::from_u16(status).unwrap());
@@ -55,7 +77,10 @@ fn lines_reach_their_files() {
         });
     }
     files.close();
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "/p 200\n/p 503\n{\"code\":503}\n");
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        "/p 200\n/p 503\n{\"code\":503}\n"
+    );
 }
 
 #[test]
@@ -83,10 +108,19 @@ fn what_is_malformed_is_rejected_by_path() {
 #[test]
 fn filters() {
     let mut request = Request::get("a", "/p");
-    request.headers.append(HeaderName::from_static("x-a"), HeaderValue::from_static("1"));
-    request.headers.append(HeaderName::from_static("x-request-id"), HeaderValue::from_static("00000005-aaaa"));
+    request.headers.append(
+        HeaderName::from_static("x-a"),
+        HeaderValue::from_static("1"),
+    );
+    request.headers.append(
+        HeaderName::from_static("x-request-id"),
+        HeaderValue::from_static("00000005-aaaa"),
+    );
     let mut response = Response::new(StatusCode::NOT_FOUND);
-    response.headers.append(HeaderName::from_static("grpc-status"), HeaderValue::from_static("7"));
+    response.headers.append(
+        HeaderName::from_static("grpc-status"),
+        HeaderValue::from_static("7"),
+    );
     let timing = Timing {
         start: Instant::now(),
         start_time: SystemTime::UNIX_EPOCH,
@@ -120,29 +154,67 @@ fn filters() {
         (json!({"duration_filter": compare("GE", 101)}), false),
         (json!({"not_health_check_filter": {}}), true),
         (json!({"traceable_filter": {}}), false),
-        (json!({"and_filter": {"filters": [status("GE", 400), status("GE", 500)]}}), false),
-        (json!({"or_filter": {"filters": [status("GE", 400), status("GE", 500)]}}), true),
-        (json!({"header_filter": {"header": {"name": "x-a", "string_match": {"exact": "1"}}}}), true),
-        (json!({"header_filter": {"header": {"name": "x-b", "present_match": true}}}), false),
-        (json!({"response_flag_filter": {"flags": ["NR", "UF"]}}), true),
+        (
+            json!({"and_filter": {"filters": [status("GE", 400), status("GE", 500)]}}),
+            false,
+        ),
+        (
+            json!({"or_filter": {"filters": [status("GE", 400), status("GE", 500)]}}),
+            true,
+        ),
+        (
+            json!({"header_filter": {"header": {"name": "x-a", "string_match": {"exact": "1"}}}}),
+            true,
+        ),
+        (
+            json!({"header_filter": {"header": {"name": "x-b", "present_match": true}}}),
+            false,
+        ),
+        (
+            json!({"response_flag_filter": {"flags": ["NR", "UF"]}}),
+            true,
+        ),
         (json!({"response_flag_filter": {"flags": ["UF"]}}), false),
         (json!({"response_flag_filter": {}}), true),
-        (json!({"grpc_status_filter": {"statuses": ["PERMISSION_DENIED"]}}), true),
-        (json!({"grpc_status_filter": {"statuses": ["PERMISSION_DENIED"], "exclude": true}}), false),
+        (
+            json!({"grpc_status_filter": {"statuses": ["PERMISSION_DENIED"]}}),
+            true,
+        ),
+        (
+            json!({"grpc_status_filter": {"statuses": ["PERMISSION_DENIED"], "exclude": true}}),
+            false,
+        ),
         (json!({"metadata_filter": {"matcher": wanted("v")}}), true),
         (json!({"metadata_filter": {"matcher": wanted("w")}}), false),
-        (json!({"metadata_filter": {"matcher": {"filter": "x", "path": [{"key": "k"}], "value": {"present_match": true}}, "match_if_key_not_found": false}}), false),
-        (json!({"log_type_filter": {"types": ["DownstreamEnd"]}}), true),
-        (json!({"log_type_filter": {"types": ["DownstreamEnd"], "exclude": true}}), false),
+        (
+            json!({"metadata_filter": {"matcher": {"filter": "x", "path": [{"key": "k"}], "value": {"present_match": true}}, "match_if_key_not_found": false}}),
+            false,
+        ),
+        (
+            json!({"log_type_filter": {"types": ["DownstreamEnd"]}}),
+            true,
+        ),
+        (
+            json!({"log_type_filter": {"types": ["DownstreamEnd"], "exclude": true}}),
+            false,
+        ),
         (cel("response.code >= 400"), true),
         (cel("response.code >= 500"), false),
         // The id's first digits are 5: 5 of 100.
-        (json!({"runtime_filter": {"runtime_key": "k", "percent_sampled": {"numerator": 6, "denominator": "HUNDRED"}}}), true),
-        (json!({"runtime_filter": {"runtime_key": "k", "percent_sampled": {"numerator": 5, "denominator": "HUNDRED"}}}), false),
+        (
+            json!({"runtime_filter": {"runtime_key": "k", "percent_sampled": {"numerator": 6, "denominator": "HUNDRED"}}}),
+            true,
+        ),
+        (
+            json!({"runtime_filter": {"runtime_key": "k", "percent_sampled": {"numerator": 5, "denominator": "HUNDRED"}}}),
+            false,
+        ),
     ];
     for (config, expected) in cases {
         let message: AccessLogFilter = carbyne_protos::json::from_json(config).unwrap();
-        let planned = Environment::default().plan_message(&message, |message, scope| LogFilter::plan(message, scope).ok());
+        let planned = Environment::default().plan_message(&message, |message, scope| {
+            LogFilter::plan(message, scope).ok()
+        });
         assert_eq!(planned.unwrap().plan.holds(&facts), *expected, "{config}");
     }
     // Shared by path.

@@ -57,7 +57,11 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, sign: &str) -> Result<(), CelError> {
-        if self.take(sign) { Ok(()) } else { Err(self.error(format!("expected `{sign}`"))) }
+        if self.take(sign) {
+            Ok(())
+        } else {
+            Err(self.error(format!("expected `{sign}`")))
+        }
     }
 
     fn choice(&mut self) -> Result<Node, CelError> {
@@ -111,7 +115,9 @@ impl<'a> Parser<'a> {
     /// Takes a word if it is next and ends there.
     fn word(&mut self, word: &str) -> bool {
         self.space();
-        let next = self.rest().strip_prefix(word).is_some_and(|rest| !rest.starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_'));
+        let next = self.rest().strip_prefix(word).is_some_and(|rest| {
+            !rest.starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_')
+        });
         if next {
             self.at += word.len();
         }
@@ -136,7 +142,11 @@ impl<'a> Parser<'a> {
         if signs > 0 && !self.rest().starts_with("!=") {
             self.at += signs;
             let node = self.postfix()?;
-            return Ok(if signs % 2 == 1 { Node::Not(Box::new(node)) } else { node });
+            return Ok(if signs % 2 == 1 {
+                Node::Not(Box::new(node))
+            } else {
+                node
+            });
         }
         if self.take("-") {
             return Ok(Node::Negative(Box::new(self.postfix()?)));
@@ -202,7 +212,11 @@ impl<'a> Parser<'a> {
 
     fn primary(&mut self) -> Result<Node, CelError> {
         self.space();
-        let next = self.rest().bytes().next().ok_or_else(|| self.error("expected a value"))?;
+        let next = self
+            .rest()
+            .bytes()
+            .next()
+            .ok_or_else(|| self.error("expected a value"))?;
         match next {
             b'(' => {
                 self.at += 1;
@@ -221,7 +235,9 @@ impl<'a> Parser<'a> {
                 }
                 Ok(Node::List(nodes.into()))
             }
-            b'"' | b'\'' => self.text().map(|text| Node::Literal(Literal::Text(text.into()))),
+            b'"' | b'\'' => self
+                .text()
+                .map(|text| Node::Literal(Literal::Text(text.into()))),
             b'0'..=b'9' => self.number(),
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => self.named(),
             _ => Err(self.error("expected a value")),
@@ -253,12 +269,18 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<Node, CelError> {
         let rest = self.rest();
-        let end = rest.find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '.')).unwrap_or(rest.len());
+        let end = rest
+            .find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '.'))
+            .unwrap_or(rest.len());
         let digits = &rest[..end];
         let whole = digits.trim_end_matches(['u', 'U']);
         let literal = match whole.strip_prefix("0x") {
             Some(hexadecimal) => i64::from_str_radix(hexadecimal, 16).ok().map(Literal::Int),
-            None => whole.parse().map(Literal::Int).ok().or_else(|| digits.parse().map(Literal::Double).ok()),
+            None => whole
+                .parse()
+                .map(Literal::Int)
+                .ok()
+                .or_else(|| digits.parse().map(Literal::Double).ok()),
         };
         let literal = literal.ok_or_else(|| self.error("not a number"))?;
         self.at += end;
@@ -268,7 +290,9 @@ impl<'a> Parser<'a> {
     fn name(&mut self) -> Result<&'a str, CelError> {
         self.space();
         let rest = self.rest();
-        let end = rest.find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_')).unwrap_or(rest.len());
+        let end = rest
+            .find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'))
+            .unwrap_or(rest.len());
         if end == 0 {
             return Err(self.error("expected a name"));
         }
@@ -291,11 +315,18 @@ impl<'a> Parser<'a> {
         }
         // An attribute takes one or two names; the members after it are read at run time.
         let after_first = self.at;
-        let second = if self.take(".") { self.name().ok() } else { None };
+        let second = if self.take(".") {
+            self.name().ok()
+        } else {
+            None
+        };
         let names: Vec<&str> = [Some(name), second].into_iter().flatten().collect();
         let Some((attribute, taken)) = Attribute::find(&names, self.node) else {
             self.at = begin;
-            return Err(self.error(format!("`{}` is not an attribute that is served", names.join("."))));
+            return Err(self.error(format!(
+                "`{}` is not an attribute that is served",
+                names.join(".")
+            )));
         };
         if taken == 1 {
             self.at = after_first;
@@ -322,7 +353,9 @@ impl<'a> Parser<'a> {
                 let Node::Literal(Literal::Text(text)) = &argument else {
                     return Err(self.error("`duration` is served with a literal only"));
                 };
-                let duration = duration(text).ok_or_else(|| self.error(format!("`{text}` is not a duration such as `1.5s`")))?;
+                let duration = duration(text).ok_or_else(|| {
+                    self.error(format!("`{text}` is not a duration such as `1.5s`"))
+                })?;
                 return Ok(Node::Literal(Literal::Duration(duration)));
             }
             other => {

@@ -47,7 +47,10 @@ impl<'a> Value<'a> {
         match json {
             Json::Null => Self::Null,
             Json::Bool(value) => Self::Bool(*value),
-            Json::Number(number) => number.as_i64().map_or_else(|| Self::Double(number.as_f64().unwrap_or(f64::NAN)), Self::Int),
+            Json::Number(number) => number.as_i64().map_or_else(
+                || Self::Double(number.as_f64().unwrap_or(f64::NAN)),
+                Self::Int,
+            ),
             Json::String(text) => Self::Text(Cow::Borrowed(text)),
             Json::Array(_) => Self::Json(json),
             Json::Object(object) => Self::Object(object),
@@ -61,13 +64,17 @@ impl<'a> Value<'a> {
             Self::Object(object) => object.get(name).map(Self::json),
             Self::Headers(headers) => {
                 let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-                headers.get(&name).map(|value| Value::bytes(value.as_bytes()))
+                headers
+                    .get(&name)
+                    .map(|value| Value::bytes(value.as_bytes()))
             }
             Self::Metadata(metadata) => metadata.namespace(name).map(Self::Object),
             Self::Peer(peer) => match name {
                 // Istio knows these labels by name.
                 "labels" => None,
-                name => peer.field(name).map(|text| Value::Text(Cow::Borrowed(text))),
+                name => peer
+                    .field(name)
+                    .map(|text| Value::Text(Cow::Borrowed(text))),
             },
             Self::Peers(upstream, downstream) => match name {
                 "upstream_peer" | "wasm.upstream_peer" => upstream.map(Self::Peer),
@@ -81,8 +88,12 @@ impl<'a> Value<'a> {
     /// A member by a computed key, or an element by its number.
     pub(super) fn index(&self, key: &Value<'_>) -> Option<Self> {
         match (self, key) {
-            (Self::List(list), Value::Int(number)) => list.get(usize::try_from(*number).ok()?).cloned(),
-            (Self::Json(json), Value::Int(number)) => json.get(usize::try_from(*number).ok()?).map(Self::json),
+            (Self::List(list), Value::Int(number)) => {
+                list.get(usize::try_from(*number).ok()?).cloned()
+            }
+            (Self::Json(json), Value::Int(number)) => {
+                json.get(usize::try_from(*number).ok()?).map(Self::json)
+            }
             (_, key) => self.member(key.text()?),
         }
     }
@@ -91,7 +102,9 @@ impl<'a> Value<'a> {
     pub(super) fn holds(&self, element: &Value<'_>) -> Option<bool> {
         Some(match self {
             Self::List(list) => list.iter().any(|value| value.equals(element)),
-            Self::Json(Json::Array(list)) => list.iter().any(|value| Self::json(value).equals(element)),
+            Self::Json(Json::Array(list)) => {
+                list.iter().any(|value| Self::json(value).equals(element))
+            }
             _ => self.member(element.text()?).is_some(),
         })
     }
@@ -127,7 +140,13 @@ impl<'a> Value<'a> {
         match (self, other) {
             (Self::Null, Value::Null) => true,
             (Self::Bool(left), Value::Bool(right)) => left == right,
-            (Self::List(left), Value::List(right)) => left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.equals(right)),
+            (Self::List(left), Value::List(right)) => {
+                left.len() == right.len()
+                    && left
+                        .iter()
+                        .zip(right)
+                        .all(|(left, right)| left.equals(right))
+            }
             (Self::Json(left), Value::Json(right)) => left == right,
             (Self::Object(left), Value::Object(right)) => left == right,
             _ => self.order(other) == Some(Ordering::Equal),
@@ -164,7 +183,9 @@ impl<'a> Value<'a> {
                 peer.write_pairs(out);
                 true
             }
-            Self::Null | Self::Headers(_) | Self::Metadata(_) | Self::Peers(..) | Self::List(_) => false,
+            Self::Null | Self::Headers(_) | Self::Metadata(_) | Self::Peers(..) | Self::List(_) => {
+                false
+            }
         }
     }
 }

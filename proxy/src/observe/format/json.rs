@@ -18,8 +18,8 @@ pub struct JsonFormat {
 #[derive(Clone, Debug)]
 enum Node {
     /// Each with its key as it is printed: quoted, with the colon.
-    Object(Box<[(Box<[u8]>, Node)]>),
-    List(Box<[Node]>),
+    Object(Box<[(Box<[u8]>, Self)]>),
+    List(Box<[Self]>),
     /// Printed as it stands.
     Literal(Box<[u8]>),
     Field(Field),
@@ -32,7 +32,11 @@ impl JsonFormat {
     pub fn plan(format: &Struct, omit_empty: bool) -> Result<Self, Vec<(String, FormatError)>> {
         let mut errors = Vec::new();
         let root = object(format, "", &mut errors);
-        if errors.is_empty() { Ok(Self { root, omit_empty }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self { root, omit_empty })
+        } else {
+            Err(errors)
+        }
     }
 
     /// An object without fields.
@@ -181,7 +185,11 @@ fn object(fields: &Struct, path: &str, errors: &mut Vec<(String, FormatError)>) 
         let mut printed = vec![b'"'];
         write_escaped(key.as_bytes(), &mut printed);
         printed.extend_from_slice(b"\":");
-        let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let below = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
         (printed.into_boxed_slice(), node(value, &below, errors))
     });
     Node::Object(entries.collect())
@@ -190,7 +198,9 @@ fn object(fields: &Struct, path: &str, errors: &mut Vec<(String, FormatError)>) 
 fn node(value: &Value, path: &str, errors: &mut Vec<(String, FormatError)>) -> Node {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => Node::Literal(b"null".as_slice().into()),
-        Some(Kind::BoolValue(value)) => Node::Literal(if *value { b"true".as_slice() } else { b"false" }.into()),
+        Some(Kind::BoolValue(value)) => {
+            Node::Literal(if *value { b"true".as_slice() } else { b"false" }.into())
+        }
         Some(Kind::NumberValue(number)) => Node::Literal(number_text(*number).into_bytes().into()),
         Some(Kind::StructValue(fields)) => object(fields, path, errors),
         Some(Kind::ListValue(list)) => Node::List(
@@ -228,5 +238,10 @@ fn text_node(mut parts: Vec<Part>) -> Node {
 
 /// A number as JSON; whole ones without a fraction.
 fn number_text(number: f64) -> String {
-    if number.fract() == 0.0 && number.abs() < 9e15 { format!("{number:.0}") } else { serde_json::Number::from_f64(number).map_or_else(|| "null".to_owned(), |number| number.to_string()) }
+    if number.fract() == 0.0 && number.abs() < 9e15 {
+        format!("{number:.0}")
+    } else {
+        serde_json::Number::from_f64(number)
+            .map_or_else(|| "null".to_owned(), |number| number.to_string())
+    }
 }

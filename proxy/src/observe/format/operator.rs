@@ -20,18 +20,32 @@ pub(super) enum Operator {
     Absent,
     Field(FieldValue),
     QueryParameter(Box<[u8]>),
-    Path { original: Original, query: bool },
+    Path {
+        original: Original,
+        query: bool,
+    },
     Address(Whose, Portion),
     Certificate(Holder, About),
     TlsVersion(Holder),
     TlsCipher(Holder),
     Time(Point, TimeFormat),
-    Interval { from: Moment, to: Moment, unit: Unit },
+    Interval {
+        from: Moment,
+        to: Moment,
+        unit: Unit,
+    },
     Count(Count),
     Fact(Fact),
     GrpcStatus(GrpcForm),
-    Metadata { source: Source, namespace: Box<str>, path: Box<[Box<str>]> },
-    Peer { upstream: bool, form: PeerForm },
+    Metadata {
+        source: Source,
+        namespace: Box<str>,
+        path: Box<[Box<str>]>,
+    },
+    Peer {
+        upstream: bool,
+        form: PeerForm,
+    },
     Cel(Box<Expression>),
 }
 
@@ -144,10 +158,18 @@ pub(super) enum Problem {
 
 impl Operator {
     /// Compiles `%NAME(ARGUMENT)%`.
-    pub(super) fn parse(name: &str, argument: Option<&str>, limited: bool) -> Result<Self, Problem> {
+    pub(super) fn parse(
+        name: &str,
+        argument: Option<&str>,
+        limited: bool,
+    ) -> Result<Self, Problem> {
         let operator = Self::with_argument(name, argument).map_err(Problem::Argument)?;
         if let Some((operator, takes_limit)) = operator {
-            return if limited && !takes_limit { Err(Problem::Argument("it takes no length".to_owned())) } else { Ok(operator) };
+            return if limited && !takes_limit {
+                Err(Problem::Argument("it takes no length".to_owned()))
+            } else {
+                Ok(operator)
+            };
         }
         let operator = plain(name).ok_or(Problem::Unknown)?;
         if argument.is_some_and(|argument| !argument.is_empty()) {
@@ -162,27 +184,47 @@ impl Operator {
     /// Those with a parameter, and whether a length may follow.
     fn with_argument(name: &str, argument: Option<&str>) -> Result<Option<(Self, bool)>, String> {
         let text = argument.unwrap_or_default();
-        let field = |side, without_query| FieldValue::parse(side, argument, without_query).map(Self::Field);
-        let time = || if text.is_empty() { Ok(TimeFormat::iso()) } else { TimeFormat::parse(text) };
+        let field =
+            |side, without_query| FieldValue::parse(side, argument, without_query).map(Self::Field);
+        let time = || {
+            if text.is_empty() {
+                Ok(TimeFormat::iso())
+            } else {
+                TimeFormat::parse(text)
+            }
+        };
         let operator = match name {
             "REQ" | "REQUEST_HEADER" => (field(Side::Request, false)?, true),
             "RESP" | "RESPONSE_HEADER" => (field(Side::Response, false)?, true),
             "TRAILER" | "RESPONSE_TRAILER" => (field(Side::Trailers, false)?, true),
             "REQ_WITHOUT_QUERY" => (field(Side::Request, true)?, true),
-            "QUERY_PARAM" if !text.is_empty() => (Self::QueryParameter(text.as_bytes().into()), true),
-            "QUERY_PARAM" => return Err("expected the name of a query parameter in parentheses".to_owned()),
+            "QUERY_PARAM" if !text.is_empty() => {
+                (Self::QueryParameter(text.as_bytes().into()), true)
+            }
+            "QUERY_PARAM" => {
+                return Err("expected the name of a query parameter in parentheses".to_owned());
+            }
             "PATH" => (path(text)?, true),
             "START_TIME" => (Self::Time(Point::Start, time()?), false),
             "EMIT_TIME" => (Self::Time(Point::Now, time()?), false),
-            "ENVIRONMENT" if !text.is_empty() => (Self::Constant(std::env::var(text).unwrap_or_default().into_bytes().into()), true),
-            "ENVIRONMENT" => return Err("expected the name of a variable in parentheses".to_owned()),
+            "ENVIRONMENT" if !text.is_empty() => (
+                Self::Constant(std::env::var(text).unwrap_or_default().into_bytes().into()),
+                true,
+            ),
+            "ENVIRONMENT" => {
+                return Err("expected the name of a variable in parentheses".to_owned());
+            }
             "COMMON_DURATION" => (interval(text)?, false),
             "GRPC_STATUS" => (
                 Self::GrpcStatus(match text {
                     "" | "CAMEL_STRING" => GrpcForm::Camel,
                     "SNAKE_STRING" => GrpcForm::Snake,
                     "NUMBER" => GrpcForm::Number,
-                    other => return Err(format!("expected CAMEL_STRING, SNAKE_STRING or NUMBER, found `{other}`")),
+                    other => {
+                        return Err(format!(
+                            "expected CAMEL_STRING, SNAKE_STRING or NUMBER, found `{other}`"
+                        ));
+                    }
                 }),
                 false,
             ),
@@ -197,16 +239,35 @@ impl Operator {
                     "ROUTE" => Source::Route,
                     "UPSTREAM_HOST" => Source::Endpoint,
                     // The listener's and the virtual host's are not kept.
-                    "LISTENER" | "LISTENER_FILTER_CHAIN" | "VIRTUAL_HOST" => return Ok(Some((Self::Absent, true))),
-                    other => return Err(format!("expected DYNAMIC, CLUSTER, ROUTE or UPSTREAM_HOST, found `{other}`")),
+                    "LISTENER" | "LISTENER_FILTER_CHAIN" | "VIRTUAL_HOST" => {
+                        return Ok(Some((Self::Absent, true)));
+                    }
+                    other => {
+                        return Err(format!(
+                            "expected DYNAMIC, CLUSTER, ROUTE or UPSTREAM_HOST, found `{other}`"
+                        ));
+                    }
                 };
                 (metadata(source, rest)?, true)
             }
-            "CEL" => (Expression::parse(text).map(|expression| Self::Cel(Box::new(expression))).map_err(|error| error.to_string())?, true),
+            "CEL" => (
+                Expression::parse(text)
+                    .map(|expression| Self::Cel(Box::new(expression)))
+                    .map_err(|error| error.to_string())?,
+                true,
+            ),
             "FILTER_STATE" | "UPSTREAM_FILTER_STATE" => (filter_state(text)?, true),
-            "RESPONSE_CODE_DETAILS" if matches!(text, "" | "ALLOW_WHITESPACES") => (Self::Fact(Fact::Details), false),
-            "DOWNSTREAM_PEER_CERT_V_START" | "UPSTREAM_PEER_CERT_V_START" => (Self::Certificate(peer(name), About::NotBefore(time()?)), false),
-            "DOWNSTREAM_PEER_CERT_V_END" | "UPSTREAM_PEER_CERT_V_END" => (Self::Certificate(peer(name), About::NotAfter(time()?)), false),
+            "RESPONSE_CODE_DETAILS" if matches!(text, "" | "ALLOW_WHITESPACES") => {
+                (Self::Fact(Fact::Details), false)
+            }
+            "DOWNSTREAM_PEER_CERT_V_START" | "UPSTREAM_PEER_CERT_V_START" => (
+                Self::Certificate(peer(name), About::NotBefore(time()?)),
+                false,
+            ),
+            "DOWNSTREAM_PEER_CERT_V_END" | "UPSTREAM_PEER_CERT_V_END" => (
+                Self::Certificate(peer(name), About::NotAfter(time()?)),
+                false,
+            ),
             _ => return Ok(None),
         };
         Ok(Some(operator))
@@ -215,8 +276,15 @@ impl Operator {
     /// What JSON makes of it.
     pub(super) const fn shape(&self) -> Shape {
         match self {
-            Self::Interval { .. } | Self::Count(_) | Self::Address(_, Portion::Port) | Self::GrpcStatus(GrpcForm::Number) => Shape::Number,
-            Self::Metadata { .. } | Self::Peer { form: PeerForm::Typed, .. } => Shape::Any,
+            Self::Interval { .. }
+            | Self::Count(_)
+            | Self::Address(_, Portion::Port)
+            | Self::GrpcStatus(GrpcForm::Number) => Shape::Number,
+            Self::Metadata { .. }
+            | Self::Peer {
+                form: PeerForm::Typed,
+                ..
+            } => Shape::Any,
             _ => Shape::Text,
         }
     }
@@ -227,12 +295,20 @@ impl Operator {
             Self::Constant(text) => put(out, text),
             Self::Absent => false,
             Self::Field(field) => field.write(facts, out),
-            Self::QueryParameter(name) => query_parameter(facts, name).is_some_and(|value| put(out, value)),
+            Self::QueryParameter(name) => {
+                query_parameter(facts, name).is_some_and(|value| put(out, value))
+            }
             Self::Path { original, query } => write_path(facts, *original, *query, out),
             Self::Address(whose, portion) => whose.write(*portion, facts, out),
-            Self::Certificate(holder, about) => holder.certificate(facts).is_some_and(|certificate| about.write(certificate, out)),
-            Self::TlsVersion(holder) => holder.tls(facts).is_some_and(|tls| put(out, tls.version.as_str().as_bytes())),
-            Self::TlsCipher(holder) => holder.tls(facts).is_some_and(|tls| put(out, tls.cipher.as_bytes())),
+            Self::Certificate(holder, about) => holder
+                .certificate(facts)
+                .is_some_and(|certificate| about.write(certificate, out)),
+            Self::TlsVersion(holder) => holder
+                .tls(facts)
+                .is_some_and(|tls| put(out, tls.version.as_str().as_bytes())),
+            Self::TlsCipher(holder) => holder
+                .tls(facts)
+                .is_some_and(|tls| put(out, tls.cipher.as_bytes())),
             Self::Time(point, format) => {
                 let time = match point {
                     Point::Start => facts.timing.map(|timing| timing.start_time),
@@ -241,13 +317,20 @@ impl Operator {
                 time.map(|time| format.write(time, out)).is_some()
             }
             Self::Interval { from, to, unit } => {
-                let interval = from.of(facts).zip(to.of(facts)).and_then(|(from, to)| to.checked_sub(from));
+                let interval = from
+                    .of(facts)
+                    .zip(to.of(facts))
+                    .and_then(|(from, to)| to.checked_sub(from));
                 interval.is_some_and(|interval| number(out, unit.of(interval)))
             }
             Self::Count(count) => count.of(facts).is_some_and(|value| number(out, value)),
             Self::Fact(fact) => fact.write(facts, out),
             Self::GrpcStatus(form) => write_grpc_status(facts, *form, out),
-            Self::Metadata { source, namespace, path } => match metadata_value(facts, *source, namespace, path) {
+            Self::Metadata {
+                source,
+                namespace,
+                path,
+            } => match metadata_value(facts, *source, namespace, path) {
                 Metadata::None => false,
                 Metadata::Value(Value::String(text)) => {
                     out.extend_from_slice(text.as_bytes());
@@ -257,21 +340,29 @@ impl Operator {
                 Metadata::Object(object) => serde_json::to_writer(&mut *out, object).is_ok(),
             },
             Self::Cel(expression) => expression.write(facts, out),
-            Self::Peer { upstream, form } => peer_of(facts, *upstream).is_some_and(|peer| match form {
-                PeerForm::Plain => {
-                    peer.write_pairs(out);
-                    true
-                }
-                PeerForm::Typed => serde_json::to_writer(&mut *out, &peer.to_json()).is_ok(),
-                PeerForm::Field(name) => peer.field(name).is_some_and(|value| put(out, value.as_bytes())),
-            }),
+            Self::Peer { upstream, form } => {
+                peer_of(facts, *upstream).is_some_and(|peer| match form {
+                    PeerForm::Plain => {
+                        peer.write_pairs(out);
+                        true
+                    }
+                    PeerForm::Typed => serde_json::to_writer(&mut *out, &peer.to_json()).is_ok(),
+                    PeerForm::Field(name) => peer
+                        .field(name)
+                        .is_some_and(|value| put(out, value.as_bytes())),
+                })
+            }
         }
     }
 
     /// Appends the value as JSON, for those of [`Shape::Any`]; false where there is none.
     pub(super) fn write_json(&self, facts: &Facts<'_>, out: &mut Vec<u8>) -> bool {
         match self {
-            Self::Metadata { source, namespace, path } => match metadata_value(facts, *source, namespace, path) {
+            Self::Metadata {
+                source,
+                namespace,
+                path,
+            } => match metadata_value(facts, *source, namespace, path) {
                 Metadata::None => false,
                 Metadata::Value(value) => serde_json::to_writer(&mut *out, value).is_ok(),
                 Metadata::Object(object) => serde_json::to_writer(&mut *out, object).is_ok(),
@@ -332,11 +423,28 @@ fn plain(name: &str) -> Option<Operator> {
         "GRPC_STATUS_NUMBER" => O::GrpcStatus(GrpcForm::Number),
         "HOSTNAME" => O::Constant(host_name().into_bytes().into()),
         // Served by Envoy from facts that this proxy does not keep: they print as missing.
-        "DOWNSTREAM_TLS_SESSION_ID" | "UPSTREAM_TLS_SESSION_ID" | "DOWNSTREAM_PEER_FINGERPRINT_1" | "DOWNSTREAM_PEER_CERT_CHAIN_FINGERPRINTS_256"
-        | "UPSTREAM_CONNECTION_ID" | "UPSTREAM_PROTOCOL" | "UPSTREAM_CONNECTION_POOL_READY_DURATION" | "DOWNSTREAM_TRANSPORT_FAILURE_REASON" | "VIRTUAL_CLUSTER_NAME"
-        | "ROUNDTRIP_DURATION" | "DOWNSTREAM_HANDSHAKE_DURATION" | "TLS_JA3_FINGERPRINT" | "TLS_JA4_FINGERPRINT" | "DOWNSTREAM_PEER_CHAIN_SERIALS"
-        | "DOWNSTREAM_LOCAL_CLOSE_REASON" | "UPSTREAM_LOCAL_CLOSE_REASON" | "UPSTREAM_DETECTED_CLOSE_TYPE" | "DOWNSTREAM_DETECTED_CLOSE_TYPE"
-        | "BYTES_RETRANSMITTED" | "PACKETS_RETRANSMITTED" | "UNIQUE_ID" | "LOCAL_REPLY_BODY" => O::Absent,
+        "DOWNSTREAM_TLS_SESSION_ID"
+        | "UPSTREAM_TLS_SESSION_ID"
+        | "DOWNSTREAM_PEER_FINGERPRINT_1"
+        | "DOWNSTREAM_PEER_CERT_CHAIN_FINGERPRINTS_256"
+        | "UPSTREAM_CONNECTION_ID"
+        | "UPSTREAM_PROTOCOL"
+        | "UPSTREAM_CONNECTION_POOL_READY_DURATION"
+        | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
+        | "VIRTUAL_CLUSTER_NAME"
+        | "ROUNDTRIP_DURATION"
+        | "DOWNSTREAM_HANDSHAKE_DURATION"
+        | "TLS_JA3_FINGERPRINT"
+        | "TLS_JA4_FINGERPRINT"
+        | "DOWNSTREAM_PEER_CHAIN_SERIALS"
+        | "DOWNSTREAM_LOCAL_CLOSE_REASON"
+        | "UPSTREAM_LOCAL_CLOSE_REASON"
+        | "UPSTREAM_DETECTED_CLOSE_TYPE"
+        | "DOWNSTREAM_DETECTED_CLOSE_TYPE"
+        | "BYTES_RETRANSMITTED"
+        | "PACKETS_RETRANSMITTED"
+        | "UNIQUE_ID"
+        | "LOCAL_REPLY_BODY" => O::Absent,
         _ => return None,
     })
 }
@@ -380,7 +488,10 @@ fn certificate(name: &str) -> Option<Operator> {
         None => match rest.strip_prefix("LOCAL_") {
             Some(rest) => (true, rest),
             None => {
-                let holder = Holder { upstream, local: false };
+                let holder = Holder {
+                    upstream,
+                    local: false,
+                };
                 return match rest {
                     "TLS_VERSION" => Some(Operator::TlsVersion(holder)),
                     "TLS_CIPHER" => Some(Operator::TlsCipher(holder)),
@@ -416,7 +527,11 @@ fn path(argument: &str) -> Result<Operator, String> {
         "" | "ORIG_OR_PATH" => Original::Prefer,
         "ORIG" => Original::Only,
         "PATH" => Original::Never,
-        other => return Err(format!("expected ORIG, PATH or ORIG_OR_PATH, found `{other}`")),
+        other => {
+            return Err(format!(
+                "expected ORIG, PATH or ORIG_OR_PATH, found `{other}`"
+            ));
+        }
     };
     Ok(Operator::Path { original, query })
 }
@@ -441,7 +556,10 @@ fn interval(argument: &str) -> Result<Operator, String> {
 /// `NAMESPACE:KEY:KEY`.
 fn metadata(source: Source, argument: &str) -> Result<Operator, String> {
     let mut keys = argument.split(':');
-    let namespace = keys.next().filter(|namespace| !namespace.is_empty()).ok_or("expected the name of a filter in parentheses")?;
+    let namespace = keys
+        .next()
+        .filter(|namespace| !namespace.is_empty())
+        .ok_or("expected the name of a filter in parentheses")?;
     Ok(Operator::Metadata {
         source,
         namespace: namespace.into(),
@@ -452,22 +570,42 @@ fn metadata(source: Source, argument: &str) -> Result<Operator, String> {
 /// `KEY:PLAIN`, `KEY:TYPED`, `KEY:FIELD:NAME`. Of Envoy's filter state there are the peers of metadata exchange; other keys are never there.
 fn filter_state(argument: &str) -> Result<Operator, String> {
     let mut parts = argument.split(':');
-    let key = parts.next().filter(|key| !key.is_empty()).ok_or("expected a key in parentheses")?;
+    let key = parts
+        .next()
+        .filter(|key| !key.is_empty())
+        .ok_or("expected a key in parentheses")?;
     let form = match parts.next() {
         None | Some("TYPED") => PeerForm::Typed,
         Some("PLAIN") => PeerForm::Plain,
-        Some("FIELD") => PeerForm::Field(parts.next().filter(|name| !name.is_empty()).ok_or("expected the name of a field after FIELD")?.into()),
+        Some("FIELD") => PeerForm::Field(
+            parts
+                .next()
+                .filter(|name| !name.is_empty())
+                .ok_or("expected the name of a field after FIELD")?
+                .into(),
+        ),
         Some(other) => return Err(format!("expected PLAIN, TYPED or FIELD, found `{other}`")),
     };
     Ok(match key {
-        "upstream_peer" | "wasm.upstream_peer" => Operator::Peer { upstream: true, form },
-        "downstream_peer" | "wasm.downstream_peer" => Operator::Peer { upstream: false, form },
+        "upstream_peer" | "wasm.upstream_peer" => Operator::Peer {
+            upstream: true,
+            form,
+        },
+        "downstream_peer" | "wasm.downstream_peer" => Operator::Peer {
+            upstream: false,
+            form,
+        },
         _ => Operator::Absent,
     })
 }
 
 fn peer_of<'a>(facts: &Facts<'a>, upstream: bool) -> Option<&'a Peer> {
-    if upstream { facts.upstream_peer } else { facts.downstream_peer }.map(|peer| &**peer)
+    if upstream {
+        facts.upstream_peer
+    } else {
+        facts.downstream_peer
+    }
+    .map(|peer| &**peer)
 }
 
 impl Unit {
@@ -483,7 +621,9 @@ impl Unit {
 
 impl Count {
     fn of(self, facts: &Facts<'_>) -> Option<u64> {
-        let bytes = |headers: Option<&carbyne_engine::http::Headers>| headers.map_or(0, |headers| headers.byte_size() as u64);
+        let bytes = |headers: Option<&carbyne_engine::http::Headers>| {
+            headers.map_or(0, |headers| headers.byte_size() as u64)
+        };
         Some(match self {
             // Envoy prints 0 where no response was sent.
             Self::Status => u64::from(facts.status()),
@@ -518,29 +658,74 @@ impl Fact {
             // Spaces would make columns of one.
             Self::Details => return put_without_spaces(facts.details, out),
             Self::Termination => return put_without_spaces(facts.termination, out),
-            Self::Failure => return facts.upstream.and_then(|upstream| upstream.failure.as_deref()).is_some_and(|reason| put_without_spaces(reason, out)),
+            Self::Failure => {
+                return facts
+                    .upstream
+                    .and_then(|upstream| upstream.failure.as_deref())
+                    .is_some_and(|reason| put_without_spaces(reason, out));
+            }
             Self::Host => host().map(|host| &*host.address_text),
-            Self::HostName => host().map(|host| if host.hostname.is_empty() { &*host.address_text } else { &*host.hostname }),
+            Self::HostName => host().map(|host| {
+                if host.hostname.is_empty() {
+                    &*host.address_text
+                } else {
+                    &*host.hostname
+                }
+            }),
             Self::HostNameWithoutPort => host().map(|host| {
-                let name = if host.hostname.is_empty() { &*host.address_text } else { &*host.hostname };
+                let name = if host.hostname.is_empty() {
+                    &*host.address_text
+                } else {
+                    &*host.hostname
+                };
                 name.rsplit_once(':').map_or(name, |(name, _)| name)
             }),
-            Self::Cluster => facts.cluster_plan.map(|cluster| &*cluster.alt_stat_name).filter(|name| !name.is_empty()).or(facts.cluster),
+            Self::Cluster => facts
+                .cluster_plan
+                .map(|cluster| &*cluster.alt_stat_name)
+                .filter(|name| !name.is_empty())
+                .or(facts.cluster),
             Self::ClusterRaw => facts.cluster,
-            Self::ServerName => facts.downstream.and_then(|downstream| downstream.server_name.as_deref()),
+            Self::ServerName => facts
+                .downstream
+                .and_then(|downstream| downstream.server_name.as_deref()),
             Self::Route => Some(facts.route),
-            Self::VirtualHost => facts.context.and_then(|context| context.virtual_host.as_deref()),
-            Self::RequestId => facts.request.and_then(|request| request.headers.text(&X_REQUEST_ID)),
-            Self::TraceId => return facts.context.and_then(|context| context.span.as_deref()).is_some_and(|span| span.write_trace_id(out)),
-            Self::SpanId => return facts.context.and_then(|context| context.span.as_deref()).is_some_and(|span| span.write_span_id(out)),
-            Self::LogType => Some(if facts.is_stream { "TcpConnectionEnd" } else { "DownstreamEnd" }),
+            Self::VirtualHost => facts
+                .context
+                .and_then(|context| context.virtual_host.as_deref()),
+            Self::RequestId => facts
+                .request
+                .and_then(|request| request.headers.text(&X_REQUEST_ID)),
+            Self::TraceId => {
+                return facts
+                    .context
+                    .and_then(|context| context.span.as_deref())
+                    .is_some_and(|span| span.write_trace_id(out));
+            }
+            Self::SpanId => {
+                return facts
+                    .context
+                    .and_then(|context| context.span.as_deref())
+                    .is_some_and(|span| span.write_span_id(out));
+            }
+            Self::LogType => Some(if facts.is_stream {
+                "TcpConnectionEnd"
+            } else {
+                "DownstreamEnd"
+            }),
         };
         text.is_some_and(|text| put(out, text.as_bytes()))
     }
 }
 
 fn put_without_spaces(text: &str, out: &mut Vec<u8>) -> bool {
-    out.extend(text.bytes().map(|byte| if byte.is_ascii_whitespace() { b'_' } else { byte }));
+    out.extend(text.bytes().map(|byte| {
+        if byte.is_ascii_whitespace() {
+            b'_'
+        } else {
+            byte
+        }
+    }));
     !text.is_empty()
 }
 
@@ -555,30 +740,48 @@ pub(super) fn protocol(version: http::Version) -> Option<&'static str> {
 }
 
 fn write_path(facts: &Facts<'_>, original: Original, query: bool, out: &mut Vec<u8>) -> bool {
-    let Some(request) = facts.request else { return false };
-    let asked = || request.headers.get(&X_ENVOY_ORIGINAL_PATH).map(http::HeaderValue::as_bytes);
+    let Some(request) = facts.request else {
+        return false;
+    };
+    let asked = || {
+        request
+            .headers
+            .get(&X_ENVOY_ORIGINAL_PATH)
+            .map(http::HeaderValue::as_bytes)
+    };
     let path = match original {
         Original::Only => asked(),
         Original::Never => HeaderField::Path.first(request),
         Original::Prefer => asked().or_else(|| HeaderField::Path.first(request)),
     };
     let Some(path) = path else { return false };
-    let end = if query { path.len() } else { memchr::memchr(b'?', path).unwrap_or(path.len()) };
+    let end = if query {
+        path.len()
+    } else {
+        memchr::memchr(b'?', path).unwrap_or(path.len())
+    };
     put(out, &path[..end])
 }
 
 fn query_parameter<'a>(facts: &Facts<'a>, name: &[u8]) -> Option<&'a [u8]> {
-    facts.request?.query()?.split(|byte| *byte == b'&').find_map(|pair| {
-        let rest = pair.strip_prefix(name)?;
-        rest.strip_prefix(b"=").or_else(|| rest.is_empty().then_some(rest))
-    })
+    facts
+        .request?
+        .query()?
+        .split(|byte| *byte == b'&')
+        .find_map(|pair| {
+            let rest = pair.strip_prefix(name)?;
+            rest.strip_prefix(b"=")
+                .or_else(|| rest.is_empty().then_some(rest))
+        })
 }
 
 fn write_grpc_status(facts: &Facts<'_>, form: GrpcForm, out: &mut Vec<u8>) -> bool {
     if !facts.is_grpc() {
         return false;
     }
-    let Some(status) = facts.grpc_status() else { return false };
+    let Some(status) = facts.grpc_status() else {
+        return false;
+    };
     let names = GRPC_STATUSES.get(usize::from(status));
     match (form, names) {
         (GrpcForm::Camel, Some((camel, _))) => put(out, camel.as_bytes()),
@@ -594,28 +797,59 @@ enum Metadata<'a> {
     Object(&'a serde_json::Map<String, Value>),
 }
 
-fn metadata_value<'a>(facts: &Facts<'a>, source: Source, namespace: &str, path: &[Box<str>]) -> Metadata<'a> {
+fn metadata_value<'a>(
+    facts: &Facts<'a>,
+    source: Source,
+    namespace: &str,
+    path: &[Box<str>],
+) -> Metadata<'a> {
     let below = |root: Option<&'a Value>| {
-        let found = path.iter().try_fold(root.and_then(|root| root.get(namespace))?, |value, key| value.get(&**key))?;
+        let found = path
+            .iter()
+            .try_fold(root.and_then(|root| root.get(namespace))?, |value, key| {
+                value.get(&**key)
+            })?;
         (!found.is_null()).then_some(found)
     };
     let value = match source {
         Source::Dynamic => {
-            let Some(metadata) = facts.metadata else { return Metadata::None };
+            let Some(metadata) = facts.metadata else {
+                return Metadata::None;
+            };
             if path.is_empty() {
-                return metadata.namespace(namespace).map_or(Metadata::None, Metadata::Object);
+                return metadata
+                    .namespace(namespace)
+                    .map_or(Metadata::None, Metadata::Object);
             }
-            metadata.value(namespace, path.iter().map(|key| &**key)).filter(|value| !value.is_null())
+            metadata
+                .value(namespace, path.iter().map(|key| &**key))
+                .filter(|value| !value.is_null())
         }
-        Source::Cluster => below(facts.cluster_plan.and_then(|cluster| cluster.metadata.as_deref())),
-        Source::Route => below(facts.context.and_then(|context| context.route.as_ref()).and_then(|route| route.metadata.as_deref())),
-        Source::Endpoint => below(facts.endpoint().and_then(|endpoint| endpoint.metadata.as_deref())),
+        Source::Cluster => below(
+            facts
+                .cluster_plan
+                .and_then(|cluster| cluster.metadata.as_deref()),
+        ),
+        Source::Route => below(
+            facts
+                .context
+                .and_then(|context| context.route.as_ref())
+                .and_then(|route| route.metadata.as_deref()),
+        ),
+        Source::Endpoint => below(
+            facts
+                .endpoint()
+                .and_then(|endpoint| endpoint.metadata.as_deref()),
+        ),
     };
     value.map_or(Metadata::None, Metadata::Value)
 }
 
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| std::env::var("HOSTNAME").unwrap_or_default(), |name| name.trim_end().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(
+        |_| std::env::var("HOSTNAME").unwrap_or_default(),
+        |name| name.trim_end().to_owned(),
+    )
 }
 
 const GRPC_STATUSES: [(&str, &str); 17] = [
@@ -638,4 +872,5 @@ const GRPC_STATUSES: [(&str, &str); 17] = [
     ("Unauthenticated", "UNAUTHENTICATED"),
 ];
 const X_REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
-const X_ENVOY_ORIGINAL_PATH: http::HeaderName = http::HeaderName::from_static("x-envoy-original-path");
+const X_ENVOY_ORIGINAL_PATH: http::HeaderName =
+    http::HeaderName::from_static("x-envoy-original-path");

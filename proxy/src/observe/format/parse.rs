@@ -19,10 +19,15 @@ pub(super) fn parse(text: &str) -> Result<Vec<Part>, FormatError> {
         }
         let error = |reason: String| FormatError { position, reason };
         let spelled = Spelled::read(rest).ok_or_else(|| error("expected an operator such as `%PROTOCOL%` or `%REQ(USER-AGENT):20%`, or `%%` for a percent sign".to_owned()))?;
-        let operator = Operator::parse(spelled.name, spelled.argument, spelled.limit.is_some()).map_err(|problem| error(match problem {
-            Problem::Unknown => format!("`{}` is not an operator that is served", spelled.name),
-            Problem::Argument(reason) => format!("`{}`: {reason}", spelled.name),
-        }))?;
+        let operator = Operator::parse(spelled.name, spelled.argument, spelled.limit.is_some())
+            .map_err(|problem| {
+                error(match problem {
+                    Problem::Unknown => {
+                        format!("`{}` is not an operator that is served", spelled.name)
+                    }
+                    Problem::Argument(reason) => format!("`{}`: {reason}", spelled.name),
+                })
+            })?;
         if !literal.is_empty() {
             parts.push(Part::Literal(std::mem::take(&mut literal).into()));
         }

@@ -29,11 +29,21 @@ fn address(text: &str) -> carbyne_engine::net::Address {
 
 fn sample() -> Sample {
     let mut request = Request::get("a.example:8080", "/new?x=1&y=%22");
-    for (name, value) in [("x-envoy-original-path", "/old?x=1"), ("user-agent", "say \"hi\" \\ \u{e9}"), ("x-request-id", "3c1e")] {
-        request.headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    for (name, value) in [
+        ("x-envoy-original-path", "/old?x=1"),
+        ("user-agent", "say \"hi\" \\ \u{e9}"),
+        ("x-request-id", "3c1e"),
+    ] {
+        request.headers.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+        );
     }
     let mut response = Response::new(StatusCode::OK);
-    response.headers.append(HeaderName::from_static("x-envoy-upstream-service-time"), HeaderValue::from_static("7"));
+    response.headers.append(
+        HeaderName::from_static("x-envoy-upstream-service-time"),
+        HeaderValue::from_static("7"),
+    );
     let mut metadata = Metadata::default();
     let object = json!({"a": {"b": 1}, "text": "t", "none": null});
     metadata.merge("ns", object.as_object().unwrap().clone());
@@ -96,7 +106,9 @@ impl Sample {
 
 fn text(format: &str, facts: &Facts<'_>) -> String {
     let mut out = Vec::new();
-    Format::parse(format, false).unwrap().render(facts, &mut out);
+    Format::parse(format, false)
+        .unwrap()
+        .render(facts, &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 
@@ -113,26 +125,74 @@ fn operators() {
         ("%REQ(NONE?:AUTHORITY)%", "a.example:8080"),
         ("%REQ(NONE)%|%REQ(:AUTHORITY):3%|", "-|a.e|"),
         ("%REQ_WITHOUT_QUERY(X-ENVOY-ORIGINAL-PATH?:PATH)%", "/old"),
-        ("%PATH(NQ:PATH)% %PATH(WQ:ORIG)% %PATH(NQ)%", "/new /old?x=1 /old"),
+        (
+            "%PATH(NQ:PATH)% %PATH(WQ:ORIG)% %PATH(NQ)%",
+            "/new /old?x=1 /old",
+        ),
         ("%QUERY_PARAM(x)% %QUERY_PARAM(z)%", "1 -"),
-        ("%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% %RESP(:STATUS)% %TRAILER(a)%", "7 200 -"),
-        ("%PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", "HTTP/1.1 200 - -"),
-        ("%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS%", "via_upstream -"),
-        ("%BYTES_RECEIVED% %BYTES_SENT% %DOWNSTREAM_WIRE_BYTES_RECEIVED% %DOWNSTREAM_WIRE_BYTES_SENT%", "11 22 33 44"),
-        ("%DURATION% %REQUEST_DURATION% %REQUEST_TX_DURATION% %RESPONSE_DURATION% %RESPONSE_TX_DURATION%", "9 1 3 5 4"),
+        (
+            "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% %RESP(:STATUS)% %TRAILER(a)%",
+            "7 200 -",
+        ),
+        (
+            "%PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%",
+            "HTTP/1.1 200 - -",
+        ),
+        (
+            "%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS%",
+            "via_upstream -",
+        ),
+        (
+            "%BYTES_RECEIVED% %BYTES_SENT% %DOWNSTREAM_WIRE_BYTES_RECEIVED% %DOWNSTREAM_WIRE_BYTES_SENT%",
+            "11 22 33 44",
+        ),
+        (
+            "%DURATION% %REQUEST_DURATION% %REQUEST_TX_DURATION% %RESPONSE_DURATION% %RESPONSE_TX_DURATION%",
+            "9 1 3 5 4",
+        ),
         ("%COMMON_DURATION(US_RX_BEG:US_RX_END:us)%", "3000"),
-        ("%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_PORT%", "10.0.0.1:8080 8080"),
-        ("%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "10.0.0.2:40000 10.0.0.2"),
-        ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", "[::1]:40001 ::1"),
-        ("%UPSTREAM_HOST% %UPSTREAM_LOCAL_ADDRESS% %UPSTREAM_CLUSTER% %UPSTREAM_CLUSTER_RAW%", "- - outbound|80||a outbound|80||a"),
-        ("%REQUESTED_SERVER_NAME% %ROUTE_NAME% %CONNECTION_ID%", "sni.example default 5"),
-        ("%UPSTREAM_REQUEST_ATTEMPT_COUNT% %STREAM_ID% %ACCESS_LOG_TYPE%", "1 3c1e DownstreamEnd"),
-        ("%DYNAMIC_METADATA(ns:a)% %DYNAMIC_METADATA(ns:a:b)% %DYNAMIC_METADATA(ns:text)% %DYNAMIC_METADATA(ns:none)% %DYNAMIC_METADATA(x)%", "{\"b\":1} 1 t - -"),
+        (
+            "%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_PORT%",
+            "10.0.0.1:8080 8080",
+        ),
+        (
+            "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+            "10.0.0.2:40000 10.0.0.2",
+        ),
+        (
+            "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
+            "[::1]:40001 ::1",
+        ),
+        (
+            "%UPSTREAM_HOST% %UPSTREAM_LOCAL_ADDRESS% %UPSTREAM_CLUSTER% %UPSTREAM_CLUSTER_RAW%",
+            "- - outbound|80||a outbound|80||a",
+        ),
+        (
+            "%REQUESTED_SERVER_NAME% %ROUTE_NAME% %CONNECTION_ID%",
+            "sni.example default 5",
+        ),
+        (
+            "%UPSTREAM_REQUEST_ATTEMPT_COUNT% %STREAM_ID% %ACCESS_LOG_TYPE%",
+            "1 3c1e DownstreamEnd",
+        ),
+        (
+            "%DYNAMIC_METADATA(ns:a)% %DYNAMIC_METADATA(ns:a:b)% %DYNAMIC_METADATA(ns:text)% %DYNAMIC_METADATA(ns:none)% %DYNAMIC_METADATA(x)%",
+            "{\"b\":1} 1 t - -",
+        ),
         ("%METADATA(DYNAMIC:ns:text)%", "t"),
-        ("%FILTER_STATE(upstream_peer:PLAIN)% %FILTER_STATE(upstream_peer:FIELD:namespace)% %FILTER_STATE(downstream_peer)%", "workload=w,namespace=n n -"),
-        ("%DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_TLS_VERSION% %UPSTREAM_TLS_CIPHER% %DOWNSTREAM_PEER_CERT_V_START%", "- - - -"),
+        (
+            "%FILTER_STATE(upstream_peer:PLAIN)% %FILTER_STATE(upstream_peer:FIELD:namespace)% %FILTER_STATE(downstream_peer)%",
+            "workload=w,namespace=n n -",
+        ),
+        (
+            "%DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_TLS_VERSION% %UPSTREAM_TLS_CIPHER% %DOWNSTREAM_PEER_CERT_V_START%",
+            "- - - -",
+        ),
         ("%GRPC_STATUS% %GRPC_STATUS_NUMBER%", "- -"),
-        ("%CEL(request.url_path + ':' + string(response.code))%", "/new:200"),
+        (
+            "%CEL(request.url_path + ':' + string(response.code))%",
+            "/new:200",
+        ),
         ("%UPSTREAM_CONNECTION_ID%%TRACE_ID%", "--"),
     ];
     for (format, expected) in cases {
@@ -143,10 +203,27 @@ fn operators() {
 #[test]
 fn grpc_statuses() {
     let mut sample = sample();
-    sample.request.headers.append(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
-    for (status, expected) in [("0", "OK OK 0"), ("5", "NotFound NOT_FOUND 5"), ("99", "99 99 99"), ("x", "Unknown UNKNOWN 2")] {
-        sample.response.headers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static(status));
-        assert_eq!(text("%GRPC_STATUS% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS_NUMBER%", &sample.facts()), expected);
+    sample.request.headers.append(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc+proto"),
+    );
+    for (status, expected) in [
+        ("0", "OK OK 0"),
+        ("5", "NotFound NOT_FOUND 5"),
+        ("99", "99 99 99"),
+        ("x", "Unknown UNKNOWN 2"),
+    ] {
+        sample.response.headers.insert(
+            HeaderName::from_static("grpc-status"),
+            HeaderValue::from_static(status),
+        );
+        assert_eq!(
+            text(
+                "%GRPC_STATUS% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS_NUMBER%",
+                &sample.facts()
+            ),
+            expected
+        );
     }
 }
 
@@ -154,20 +231,40 @@ fn grpc_statuses() {
 fn faults_name_their_position() {
     let cases: &[(&str, usize, &str)] = &[
         ("ab %WHAT%", 3, "`WHAT` is not an operator that is served"),
-        ("%REQ%", 0, "`REQ`: expected the name of a header field in parentheses"),
-        ("%REQ(a b)%", 0, "`REQ`: `a b` is not the name of a header field"),
+        (
+            "%REQ%",
+            0,
+            "`REQ`: expected the name of a header field in parentheses",
+        ),
+        (
+            "%REQ(a b)%",
+            0,
+            "`REQ`: `a b` is not the name of a header field",
+        ),
         ("x %", 2, "expected an operator"),
         ("%PROTOCOL", 0, "expected an operator"),
         ("%PROTOCOL:5%", 0, "`PROTOCOL`: it takes no length"),
         ("%PROTOCOL(x)%", 0, "`PROTOCOL`: it takes no parameter"),
-        ("%START_TIME(%Q)%", 0, "`START_TIME`: `%Q` is not a conversion"),
-        ("%FILTER_STATE(upstream_peer:X)%", 0, "`FILTER_STATE`: expected PLAIN"),
+        (
+            "%START_TIME(%Q)%",
+            0,
+            "`START_TIME`: `%Q` is not a conversion",
+        ),
+        (
+            "%FILTER_STATE(upstream_peer:X)%",
+            0,
+            "`FILTER_STATE`: expected PLAIN",
+        ),
         ("%CEL(nope)%", 0, "`CEL`: at position 0"),
     ];
     for (format, position, reason) in cases {
         let error = Format::parse(format, false).unwrap_err();
         assert_eq!(error.position, *position, "{format}");
-        assert!(error.reason.starts_with(reason), "{format}: {}", error.reason);
+        assert!(
+            error.reason.starts_with(reason),
+            "{format}: {}",
+            error.reason
+        );
     }
 }
 
@@ -175,16 +272,20 @@ fn faults_name_their_position() {
 fn header_values_are_empty_for_what_is_missing() {
     let sample = sample();
     let mut out = Vec::new();
-    Format::header("%REQ(NONE)%").unwrap().render(&sample.facts(), &mut out);
+    Format::header("%REQ(NONE)%")
+        .unwrap()
+        .render(&sample.facts(), &mut out);
     assert!(out.is_empty());
     assert_eq!(Format::header("a%%").unwrap().literal(), Some(&b"a%"[..]));
     assert_eq!(Format::header("%PROTOCOL%").unwrap().literal(), None);
 }
 
 fn json_line(format: &serde_json::Value, omit_empty: bool, facts: &Facts<'_>) -> String {
-    let format = carbyne_protos::json::from_json(format).unwrap();
+    let format = crate::observe::peer::described(format);
     let mut out = Vec::new();
-    JsonFormat::plan(&format, omit_empty).unwrap().render(facts, &mut out);
+    JsonFormat::plan(&format, omit_empty)
+        .unwrap()
+        .render(facts, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -204,15 +305,25 @@ fn json_keeps_types_and_order() {
          \"peer\":{\"namespace\":\"n\",\"workload\":\"w\"},\"port\":8080,\"t\":true,\"z\":200}"
     );
     let sparse = json!({"a": "%REQ(NONE)%", "b": {"c": "%REQ(NONE)%"}, "d": "x%REQ(NONE)%", "e": "%PROTOCOL%"});
-    assert_eq!(json_line(&sparse, true, &facts), "{\"b\":{},\"d\":\"x\",\"e\":\"HTTP/1.1\"}");
+    assert_eq!(
+        json_line(&sparse, true, &facts),
+        "{\"b\":{},\"d\":\"x\",\"e\":\"HTTP/1.1\"}"
+    );
 }
 
 #[test]
 fn every_byte_makes_valid_json() {
     let mut sample = sample();
     for byte in (32..=255_u8).filter(|byte| *byte != 127).chain([b'\t']) {
-        sample.request.headers.insert(HeaderName::from_static("user-agent"), HeaderValue::from_bytes(&[b'a', byte, b'z']).unwrap());
-        let line = json_line(&json!({"v": "%REQ(USER-AGENT)%", "w": "<%REQ(USER-AGENT)%>"}), false, &sample.facts());
+        sample.request.headers.insert(
+            HeaderName::from_static("user-agent"),
+            HeaderValue::from_bytes(&[b'a', byte, b'z']).unwrap(),
+        );
+        let line = json_line(
+            &json!({"v": "%REQ(USER-AGENT)%", "w": "<%REQ(USER-AGENT)%>"}),
+            false,
+            &sample.facts(),
+        );
         let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
         if byte < 128 {
             assert_eq!(parsed["v"], format!("a{}z", char::from(byte)));
@@ -222,7 +333,7 @@ fn every_byte_makes_valid_json() {
 
 #[test]
 fn json_faults_name_their_key() {
-    let format = carbyne_protos::json::from_json(&json!({"a": {"b": "%X%"}, "c": ["%Y%"]})).unwrap();
+    let format = crate::observe::peer::described(&json!({"a": {"b": "%X%"}, "c": ["%Y%"]}));
     let errors = JsonFormat::plan(&format, false).unwrap_err();
     let paths: Vec<&str> = errors.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(paths, ["a.b", "c[0]"]);
@@ -240,6 +351,12 @@ fn streams_and_refused_connections() {
     record.termination = "rbac_access_denied_matched_policy[a b]".into();
     record.end(Instant::now());
     let facts = Facts::of_stream(&record);
-    let line = text("%REQ(:METHOD)% %PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% %CONNECTION_TERMINATION_DETAILS% %UPSTREAM_TRANSPORT_FAILURE_REASON% %ACCESS_LOG_TYPE%", &facts);
-    assert_eq!(line, "- - 0 NR rbac_access_denied_matched_policy[a_b] TLS_error:_bad TcpConnectionEnd");
+    let line = text(
+        "%REQ(:METHOD)% %PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% %CONNECTION_TERMINATION_DETAILS% %UPSTREAM_TRANSPORT_FAILURE_REASON% %ACCESS_LOG_TYPE%",
+        &facts,
+    );
+    assert_eq!(
+        line,
+        "- - 0 NR rbac_access_denied_matched_policy[a_b] TLS_error:_bad TcpConnectionEnd"
+    );
 }

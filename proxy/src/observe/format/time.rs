@@ -15,12 +15,22 @@ enum Part {
     Century,
     ShortYear,
     Month,
-    MonthName { long: bool },
-    Day { pad: char },
+    MonthName {
+        long: bool,
+    },
+    Day {
+        pad: char,
+    },
     DayOfYear,
-    Weekday { from: u8 },
-    WeekdayName { long: bool },
-    Hour { pad: char },
+    Weekday {
+        from: u8,
+    },
+    WeekdayName {
+        long: bool,
+    },
+    Hour {
+        pad: char,
+    },
     Hour12,
     HalfDay,
     Minute,
@@ -46,7 +56,23 @@ impl TimeFormat {
     pub fn iso() -> Self {
         let text = |text: &str| Part::Literal(text.into());
         Self {
-            parts: [Part::Year, text("-"), Part::Month, text("-"), Part::Day { pad: '0' }, text("T"), Part::Hour { pad: '0' }, text(":"), Part::Minute, text(":"), Part::Second, text("."), Part::Fraction(3), text("Z")].into(),
+            parts: [
+                Part::Year,
+                text("-"),
+                Part::Month,
+                text("-"),
+                Part::Day { pad: '0' },
+                text("T"),
+                Part::Hour { pad: '0' },
+                text(":"),
+                Part::Minute,
+                text(":"),
+                Part::Second,
+                text("."),
+                Part::Fraction(3),
+                text("Z"),
+            ]
+            .into(),
         }
     }
 
@@ -67,7 +93,9 @@ impl TimeFormat {
             })?;
             rest = &rest[1 + taken..];
         }
-        Ok(Self { parts: parts.into() })
+        Ok(Self {
+            parts: parts.into(),
+        })
     }
 
     /// Appends the time.
@@ -86,7 +114,16 @@ impl TimeFormat {
                 Part::MonthName { long } => name(out, &MONTHS, civil.month - 1, *long),
                 Part::Day { pad } => digits(out, civil.day, 2, *pad),
                 Part::DayOfYear => digits(out, civil.day_of_year, 3, '0'),
-                Part::Weekday { from } => digits(out, if civil.weekday < u64::from(*from) { 7 } else { civil.weekday }, 1, '0'),
+                Part::Weekday { from } => digits(
+                    out,
+                    if civil.weekday < u64::from(*from) {
+                        7
+                    } else {
+                        civil.weekday
+                    },
+                    1,
+                    '0',
+                ),
                 Part::WeekdayName { long } => name(out, &WEEKDAYS, civil.weekday, *long),
                 Part::Hour { pad } => digits(out, hours, 2, *pad),
                 Part::Hour12 => digits(out, (hours + 11) % 12 + 1, 2, '0'),
@@ -139,7 +176,9 @@ fn conversion(text: &str, parts: &mut Vec<Part>) -> Option<usize> {
                 push_text(parts, "+00:00");
                 return Some(2);
             }
-            let count = form.checked_sub(b'0').filter(|count| (1..=9).contains(count))?;
+            let count = form
+                .checked_sub(b'0')
+                .filter(|count| (1..=9).contains(count))?;
             match letters.next()? {
                 b'S' => {
                     parts.push(Part::Second);
@@ -209,10 +248,15 @@ impl Civil {
         let from_march = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted_month = (5 * from_march + 2) / 153;
         let day = from_march - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let month = if shifted_month < 10 {
+            shifted_month + 3
+        } else {
+            shifted_month - 9
+        };
         let year = year_of_era + era * 400 + u64::from(month <= 2);
-        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-        let before: u64 = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][(month - 1) as usize];
+        let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        let before: u64 =
+            [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][(month - 1) as usize];
         Self {
             seconds,
             nanoseconds: since.subsec_nanos(),
@@ -228,7 +272,14 @@ impl Civil {
 
 fn name(out: &mut Vec<u8>, names: &[&str], index: u64, long: bool) {
     let name = names.get(index as usize).copied().unwrap_or_default();
-    out.extend_from_slice(if long { name } else { name.get(..3).unwrap_or(name) }.as_bytes());
+    out.extend_from_slice(
+        if long {
+            name
+        } else {
+            name.get(..3).unwrap_or(name)
+        }
+        .as_bytes(),
+    );
 }
 
 fn digits(out: &mut Vec<u8>, value: u64, width: usize, pad: char) {
@@ -240,8 +291,29 @@ fn digits(out: &mut Vec<u8>, value: u64, width: usize, pad: char) {
     out.extend_from_slice(text.as_bytes());
 }
 
-const MONTHS: [&str; 12] = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
-const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const WEEKDAYS: [&str; 7] = [
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+];
 
 #[cfg(test)]
 mod tests {
@@ -251,11 +323,36 @@ mod tests {
     fn formats() {
         let cases: &[(u64, u32, &str, &str)] = &[
             (0, 0, "%Y-%m-%dT%H:%M:%E3SZ", "1970-01-01T00:00:00.000Z"),
-            (1_709_210_096, 123_456_789, "%F %T.%3f", "2024-02-29 12:34:56.123"),
-            (1_709_210_096, 123_456_789, "%s.%6f|%9f|%f", "1709210096.123456|123456789|123456789"),
-            (1_709_210_096, 5_000_000, "%d/%b/%Y:%H:%M:%S %z", "29/Feb/2024:12:34:56 +0000"),
-            (1_709_210_096, 0, "%A %a %B %j %u %w %e %I %p %%", "Thursday Thu February 060 4 4 29 12 PM %"),
-            (1_735_689_599, 0, "%j %D %R %Ez %Z", "366 12/31/24 23:59 +00:00 UTC"),
+            (
+                1_709_210_096,
+                123_456_789,
+                "%F %T.%3f",
+                "2024-02-29 12:34:56.123",
+            ),
+            (
+                1_709_210_096,
+                123_456_789,
+                "%s.%6f|%9f|%f",
+                "1709210096.123456|123456789|123456789",
+            ),
+            (
+                1_709_210_096,
+                5_000_000,
+                "%d/%b/%Y:%H:%M:%S %z",
+                "29/Feb/2024:12:34:56 +0000",
+            ),
+            (
+                1_709_210_096,
+                0,
+                "%A %a %B %j %u %w %e %I %p %%",
+                "Thursday Thu February 060 4 4 29 12 PM %",
+            ),
+            (
+                1_735_689_599,
+                0,
+                "%j %D %R %Ez %Z",
+                "366 12/31/24 23:59 +00:00 UTC",
+            ),
             (951_782_400, 0, "%F", "2000-02-29"),
             (4_107_542_400, 0, "%F", "2100-03-01"),
         ];
@@ -266,6 +363,9 @@ mod tests {
             assert_eq!(String::from_utf8(out).unwrap(), *expected, "{format}");
         }
         assert!(TimeFormat::parse("%Q").is_err());
-        assert_eq!(TimeFormat::parse("%Y-%m-%dT%H:%M:%E3SZ").unwrap(), TimeFormat::iso());
+        assert_eq!(
+            TimeFormat::parse("%Y-%m-%dT%H:%M:%E3SZ").unwrap(),
+            TimeFormat::iso()
+        );
     }
 }

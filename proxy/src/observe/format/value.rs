@@ -81,13 +81,22 @@ pub(super) enum Moment {
 }
 
 impl FieldValue {
-    pub(super) fn parse(side: Side, argument: Option<&str>, without_query: bool) -> Result<Self, String> {
-        let names = argument.filter(|names| !names.is_empty()).ok_or("expected the name of a header field in parentheses")?;
+    pub(super) fn parse(
+        side: Side,
+        argument: Option<&str>,
+        without_query: bool,
+    ) -> Result<Self, String> {
+        let names = argument
+            .filter(|names| !names.is_empty())
+            .ok_or("expected the name of a header field in parentheses")?;
         let (name, alternative) = match names.split_once('?') {
             Some((name, alternative)) => (name, Some(alternative)),
             None => (names, None),
         };
-        let read = |name: &str| HeaderField::parse(name).ok_or_else(|| format!("`{name}` is not the name of a header field"));
+        let read = |name: &str| {
+            HeaderField::parse(name)
+                .ok_or_else(|| format!("`{name}` is not the name of a header field"))
+        };
         Ok(Self {
             side,
             name: read(name)?,
@@ -97,24 +106,42 @@ impl FieldValue {
     }
 
     pub(super) fn write(&self, facts: &Facts<'_>, out: &mut Vec<u8>) -> bool {
-        self.one(&self.name, facts, out) || self.alternative.as_ref().is_some_and(|name| self.one(name, facts, out))
+        self.one(&self.name, facts, out)
+            || self
+                .alternative
+                .as_ref()
+                .is_some_and(|name| self.one(name, facts, out))
     }
 
     fn one(&self, name: &HeaderField, facts: &Facts<'_>, out: &mut Vec<u8>) -> bool {
         let value = match self.side {
             Side::Request => facts.request.and_then(|request| name.first(request)),
             Side::Response => match name {
-                HeaderField::Status => return facts.response.is_some_and(|response| put(out, response.status.as_str().as_bytes())),
-                HeaderField::Name(name) => facts.response.and_then(|response| response.headers.get(name)).map(HeaderValue::as_bytes),
+                HeaderField::Status => {
+                    return facts
+                        .response
+                        .is_some_and(|response| put(out, response.status.as_str().as_bytes()));
+                }
+                HeaderField::Name(name) => facts
+                    .response
+                    .and_then(|response| response.headers.get(name))
+                    .map(HeaderValue::as_bytes),
                 _ => None,
             },
             Side::Trailers => match name {
-                HeaderField::Name(name) => facts.trailers.and_then(|trailers| trailers.get(name)).map(HeaderValue::as_bytes),
+                HeaderField::Name(name) => facts
+                    .trailers
+                    .and_then(|trailers| trailers.get(name))
+                    .map(HeaderValue::as_bytes),
                 _ => None,
             },
         };
         let Some(value) = value else { return false };
-        let end = if self.without_query { memchr::memchr(b'?', value).unwrap_or(value.len()) } else { value.len() };
+        let end = if self.without_query {
+            memchr::memchr(b'?', value).unwrap_or(value.len())
+        } else {
+            value.len()
+        };
         put(out, &value[..end])
     }
 }
@@ -131,7 +158,8 @@ impl Whose {
     }
 
     pub(super) fn write(self, portion: Portion, facts: &Facts<'_>, out: &mut Vec<u8>) -> bool {
-        self.with(facts, |address| write_address(address, portion, out)).unwrap_or(false)
+        self.with(facts, |address| write_address(address, portion, out))
+            .unwrap_or(false)
     }
 }
 
@@ -150,12 +178,20 @@ fn write_address(address: &Address, portion: Portion, out: &mut Vec<u8>) -> bool
 
 impl Holder {
     pub(super) fn tls<'a>(self, facts: &Facts<'a>) -> Option<&'a Negotiated> {
-        if self.upstream { facts.upstream_tls() } else { facts.downstream_tls() }
+        if self.upstream {
+            facts.upstream_tls()
+        } else {
+            facts.downstream_tls()
+        }
     }
 
     pub(super) fn certificate<'a>(self, facts: &Facts<'a>) -> Option<&'a CertificateFacts> {
         let tls = self.tls(facts)?;
-        if self.local { tls.local.as_deref() } else { tls.peer.as_deref() }
+        if self.local {
+            tls.local.as_deref()
+        } else {
+            tls.peer.as_deref()
+        }
     }
 }
 

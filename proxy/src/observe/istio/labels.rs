@@ -41,7 +41,9 @@ impl<'a> End<'a> {
 
     fn with_principal(self, certificate: Option<&'a CertificateFacts>) -> Self {
         Self {
-            principal: certificate.and_then(CertificateFacts::first_uri).unwrap_or_default(),
+            principal: certificate
+                .and_then(CertificateFacts::first_uri)
+                .unwrap_or_default(),
             ..self
         }
     }
@@ -52,8 +54,15 @@ impl Labels {
     pub(super) fn of(stats: &IstioStats, facts: &Facts<'_>) -> Self {
         let own = End::of(&stats.node.peer);
         let inbound = stats.reporter != Reporter::Source;
-        let tls = if inbound { facts.downstream_tls() } else { facts.upstream_tls() };
-        let (theirs, ours) = (tls.and_then(|tls| tls.peer.as_deref()), tls.and_then(|tls| tls.local.as_deref()));
+        let tls = if inbound {
+            facts.downstream_tls()
+        } else {
+            facts.upstream_tls()
+        };
+        let (theirs, ours) = (
+            tls.and_then(|tls| tls.peer.as_deref()),
+            tls.and_then(|tls| tls.local.as_deref()),
+        );
         let server = || {
             facts.upstream_peer.map(|peer| End::of(peer)).or_else(|| {
                 let workload = facts.endpoint()?.workload.as_ref()?;
@@ -68,14 +77,25 @@ impl Labels {
             })
         };
         let (source, destination) = match stats.reporter {
-            Reporter::Source => (own.with_principal(ours), server().unwrap_or_default().with_principal(theirs)),
+            Reporter::Source => (
+                own.with_principal(ours),
+                server().unwrap_or_default().with_principal(theirs),
+            ),
             Reporter::Destination | Reporter::Waypoint => {
-                let mut client = facts.downstream_peer.map(|peer| End::of(peer)).unwrap_or_default().with_principal(theirs);
+                let mut client = facts
+                    .downstream_peer
+                    .map(|peer| End::of(peer))
+                    .unwrap_or_default()
+                    .with_principal(theirs);
                 // The certificate says more surely than the client where it lives.
                 if let Some(namespace) = spiffe_namespace(client.principal) {
                     client.namespace = namespace;
                 }
-                let here = if stats.reporter == Reporter::Waypoint { server().unwrap_or_default() } else { own };
+                let here = if stats.reporter == Reporter::Waypoint {
+                    server().unwrap_or_default()
+                } else {
+                    own
+                };
                 (client, here.with_principal(ours))
             }
         };
@@ -88,7 +108,14 @@ impl Labels {
         let mut flags = Vec::new();
         facts.flags.write_short(&mut flags);
         let grpc = facts.is_grpc();
-        let grpc_status = if grpc { facts.grpc_status().map(|status| status.to_string()).unwrap_or_default() } else { String::new() };
+        let grpc_status = if grpc {
+            facts
+                .grpc_status()
+                .map(|status| status.to_string())
+                .unwrap_or_default()
+        } else {
+            String::new()
+        };
         let protocol = if facts.is_stream {
             "tcp"
         } else if grpc {
@@ -124,7 +151,11 @@ impl Labels {
             "connection_security_policy" => security.to_owned(),
             _ => UNKNOWN.to_owned(),
         };
-        let names: &[&'static str] = if facts.is_stream { &TCP_LABELS } else { &HTTP_LABELS };
+        let names: &[&'static str] = if facts.is_stream {
+            &TCP_LABELS
+        } else {
+            &HTTP_LABELS
+        };
         Self {
             values: names.iter().map(|name| (*name, value(name))).collect(),
         }
@@ -141,7 +172,10 @@ struct Service {
 
 impl Service {
     fn of(stats: &IstioStats, facts: &Facts<'_>) -> Self {
-        if let Some(service) = facts.cluster_plan.and_then(|cluster| cluster.istio.services.first()) {
+        if let Some(service) = facts
+            .cluster_plan
+            .and_then(|cluster| cluster.istio.services.first())
+        {
             return Self {
                 host: service.host.to_string(),
                 name: service.name.to_string(),
@@ -149,13 +183,24 @@ impl Service {
             };
         }
         let host = match facts.request {
-            Some(request) if stats.host_fallback => String::from_utf8_lossy(&request.authority).into_owned(),
+            Some(request) if stats.host_fallback => {
+                String::from_utf8_lossy(&request.authority).into_owned()
+            }
             _ => String::new(),
         };
         let name = match (facts.route, facts.cluster) {
             ("block_all", _) => "BlackHoleCluster",
             ("allow_any", _) => "PassthroughCluster",
-            (_, Some(cluster @ ("BlackHoleCluster" | "PassthroughCluster" | "InboundPassthroughCluster" | "InboundPassthroughClusterIpv4" | "InboundPassthroughClusterIpv6"))) => cluster,
+            (
+                _,
+                Some(
+                    cluster @ ("BlackHoleCluster"
+                    | "PassthroughCluster"
+                    | "InboundPassthroughCluster"
+                    | "InboundPassthroughClusterIpv4"
+                    | "InboundPassthroughClusterIpv6"),
+                ),
+            ) => cluster,
             _ => "",
         };
         Self {

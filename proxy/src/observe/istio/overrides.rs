@@ -79,24 +79,31 @@ impl Overrides {
         for (index, config) in message.metrics.iter().enumerate() {
             let place = scope.item("metrics", index);
             if !config.r#match.is_empty() {
-                place.field("match").note("not served: the override is left out");
+                place
+                    .field("match")
+                    .note("not served: the override is left out");
                 continue;
             }
             let mut found = false;
             for metric in Metric::ALL {
                 // Istio names metrics without their prefix.
-                let matches = config.name.is_empty() || metric.name().strip_prefix("istio_") == Some(config.name.as_str());
+                let matches = config.name.is_empty()
+                    || metric.name().strip_prefix("istio_") == Some(config.name.as_str());
                 if matches {
                     found = true;
                     metrics[metric as usize].apply(config, node, &place);
                 }
             }
             if !found {
-                place.field("name").note(format!("`{}` is not one of Istio's metrics", config.name));
+                place
+                    .field("name")
+                    .note(format!("`{}` is not one of Istio's metrics", config.name));
             }
         }
         if !message.definitions.is_empty() {
-            scope.field("definitions").note("metrics of one's own are not served");
+            scope
+                .field("definitions")
+                .note("metrics of one's own are not served");
         }
         Self {
             computed: metrics.iter().any(|change| !change.dimensions.is_empty()),
@@ -105,17 +112,33 @@ impl Overrides {
     }
 
     /// The labels of a metric; `None` where it is dropped.
-    pub(super) fn apply(&self, metric: Metric, labels: &Labels, facts: &Facts<'_>) -> Option<Vec<(Arc<str>, Box<str>)>> {
+    pub(super) fn apply(
+        &self,
+        metric: Metric,
+        labels: &Labels,
+        facts: &Facts<'_>,
+    ) -> Option<Vec<(Arc<str>, Box<str>)>> {
         let change = &self.metrics[metric as usize];
         if change.dropped {
             return None;
         }
-        let kept = labels.values.iter().filter(|(name, _)| !change.removed.iter().any(|removed| removed == name));
-        let mut all: Vec<(Arc<str>, Box<str>)> = kept.map(|(name, value)| (Arc::from(*name), value.as_str().into())).collect();
+        let kept = labels
+            .values
+            .iter()
+            .filter(|(name, _)| !change.removed.iter().any(|removed| removed == name));
+        let mut all: Vec<(Arc<str>, Box<str>)> = kept
+            .map(|(name, value)| (Arc::from(*name), value.as_str().into()))
+            .collect();
         for (name, expression) in &change.dimensions {
             let mut value = Vec::new();
-            let worded = expression.as_ref().is_some_and(|expression| expression.write(facts, &mut value));
-            let value: Box<str> = if worded { String::from_utf8_lossy(&value).into() } else { UNKNOWN.into() };
+            let worded = expression
+                .as_ref()
+                .is_some_and(|expression| expression.write(facts, &mut value));
+            let value: Box<str> = if worded {
+                String::from_utf8_lossy(&value).into()
+            } else {
+                UNKNOWN.into()
+            };
             match all.iter_mut().find(|(known, _)| **known == **name) {
                 Some((_, held)) => *held = value,
                 None => all.push((Arc::from(name.as_str()), value)),
@@ -148,7 +171,9 @@ impl Change {
             let expression = match Expression::parse_for(text, Some(node)) {
                 Ok(expression) => Some(expression),
                 Err(error) => {
-                    scope.entry("dimensions", name).note(format!("{error}: the label is `unknown`"));
+                    scope
+                        .entry("dimensions", name)
+                        .note(format!("{error}: the label is `unknown`"));
                     None
                 }
             };

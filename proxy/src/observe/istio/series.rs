@@ -14,7 +14,9 @@ pub struct Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("series", &self.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("series", &self.lock().len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,7 +54,11 @@ impl Store {
 
     /// The counter of these labels.
     pub fn counter(&self, name: &'static str, labels: Vec<(Arc<str>, Box<str>)>) -> Counter {
-        let held = self.lock().entry((name, labels)).or_insert_with(|| SeriesValue::Counter(Counter::new())).clone();
+        let held = self
+            .lock()
+            .entry((name, labels))
+            .or_insert_with(|| SeriesValue::Counter(Counter::new()))
+            .clone();
         match held {
             SeriesValue::Counter(counter) => counter,
             // One name is one kind: this counter is shown nowhere.
@@ -63,7 +69,11 @@ impl Store {
     /// The histogram of these labels.
     pub fn histogram(&self, name: &'static str, labels: Vec<(Arc<str>, Box<str>)>) -> Histogram {
         let bounds = (self.bounds)(name);
-        let held = self.lock().entry((name, labels)).or_insert_with(|| SeriesValue::Histogram(Histogram::new(Arc::clone(&bounds)))).clone();
+        let held = self
+            .lock()
+            .entry((name, labels))
+            .or_insert_with(|| SeriesValue::Histogram(Histogram::new(Arc::clone(&bounds))))
+            .clone();
         match held {
             SeriesValue::Histogram(histogram) => histogram,
             SeriesValue::Counter(_) => Histogram::new(bounds),
@@ -73,7 +83,11 @@ impl Store {
     /// Shows every series, by name and labels.
     pub fn visit(&self, mut show: impl FnMut(Series<'_>)) {
         for ((name, labels), value) in &*self.lock() {
-            show(Series { name, labels, value });
+            show(Series {
+                name,
+                labels,
+                value,
+            });
         }
     }
 

@@ -20,7 +20,7 @@ fn node() -> Arc<LocalNode> {
         "LABELS": {"app": "me", "version": "v2", "service.istio.io/canonical-name": "me-svc", "service.istio.io/canonical-revision": "v2"}
     });
     let node = Node {
-        metadata: carbyne_protos::json::from_json(&metadata).ok(),
+        metadata: Some(crate::observe::peer::described(&metadata)),
         ..Node::default()
     };
     Arc::new(LocalNode::new(&node, &[]))
@@ -41,7 +41,9 @@ fn planned(config: &Value, inbound: bool) -> (IstioStats, Arc<Store>) {
     let store = Arc::new(Store::new(|_| Arc::from(DEFAULT_BOUNDS)));
     let message: PluginConfig = carbyne_protos::json::from_json(config).unwrap();
     let stats = Environment::default()
-        .plan_message(&message, |message, scope| Some(IstioStats::plan(message, inbound, &node(), &store, scope)))
+        .plan_message(&message, |message, scope| {
+            Some(IstioStats::plan(message, inbound, &node(), &store, scope))
+        })
         .unwrap()
         .plan;
     (stats, store)
@@ -64,7 +66,11 @@ fn timing() -> Timing {
 fn lines(store: &Store) -> Vec<String> {
     let mut lines = Vec::new();
     store.visit(|series| {
-        let labels: Vec<String> = series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let labels: Vec<String> = series
+            .labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let value = match series.value {
             SeriesValue::Counter(counter) => counter.value().to_string(),
             SeriesValue::Histogram(histogram) => {
@@ -104,7 +110,13 @@ const COUNTS: Counts = Counts {
 #[test]
 fn the_client_reports_every_label() {
     let (stats, store) = planned(&json!({}), false);
-    let (request, response, timing, peer, cluster) = (Request::get("you:80", "/"), Response::new(StatusCode::OK), timing(), peer(), cluster("outbound|80||you", true));
+    let (request, response, timing, peer, cluster) = (
+        Request::get("you:80", "/"),
+        Response::new(StatusCode::OK),
+        timing(),
+        peer(),
+        cluster("outbound|80||you", true),
+    );
     let facts = Facts {
         request: Some(&request),
         response: Some(&response),
@@ -123,10 +135,15 @@ fn the_client_reports_every_label() {
                   destination_app=you,destination_version=unknown,destination_service=you.away.svc.cluster.local,destination_canonical_service=you-svc,\
                   destination_canonical_revision=latest,destination_service_name=you,destination_service_namespace=away,destination_cluster=c2,request_protocol=http,\
                   response_code=200,grpc_response_status=,response_flags=-,connection_security_policy=unknown";
-    let expected: Vec<String> = [("request_bytes", "3/900"), ("request_duration_milliseconds", "3/21"), ("requests_total", "3"), ("response_bytes", "3/1200")]
-        .into_iter()
-        .map(|(name, value)| format!("istio_{name}{{{labels}}} {value}"))
-        .collect();
+    let expected: Vec<String> = [
+        ("request_bytes", "3/900"),
+        ("request_duration_milliseconds", "3/21"),
+        ("requests_total", "3"),
+        ("response_bytes", "3/1200"),
+    ]
+    .into_iter()
+    .map(|(name, value)| format!("istio_{name}{{{labels}}} {value}"))
+    .collect();
     assert_eq!(lines(&store), expected);
 }
 
@@ -134,9 +151,15 @@ fn the_client_reports_every_label() {
 fn the_server_reports_an_unknown_client_and_grpc() {
     let (stats, store) = planned(&json!({}), true);
     let mut request = Request::get("me.home:8080", "/");
-    request.headers.append(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    request.headers.append(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc"),
+    );
     let mut response = Response::new(StatusCode::OK);
-    response.headers.append(http::HeaderName::from_static("grpc-status"), HeaderValue::from_static("13"));
+    response.headers.append(
+        http::HeaderName::from_static("grpc-status"),
+        HeaderValue::from_static("13"),
+    );
     let facts = Facts {
         request: Some(&request),
         response: Some(&response),
@@ -145,7 +168,10 @@ fn the_server_reports_an_unknown_client_and_grpc() {
     };
     stats.request(&facts);
     let lines = lines(&store);
-    let requests = lines.iter().find(|line| line.starts_with("istio_requests_total")).unwrap();
+    let requests = lines
+        .iter()
+        .find(|line| line.starts_with("istio_requests_total"))
+        .unwrap();
     for part in [
         "reporter=destination,source_workload=unknown,source_canonical_service=unknown,source_canonical_revision=latest,",
         "destination_workload=me,destination_workload_namespace=home,",
@@ -155,17 +181,43 @@ fn the_server_reports_an_unknown_client_and_grpc() {
     ] {
         assert!(requests.contains(part), "{part} in {requests}");
     }
-    assert!(lines.iter().any(|line| line.starts_with("istio_request_messages_total") && line.ends_with(" 2")));
-    assert!(lines.iter().any(|line| line.starts_with("istio_response_messages_total") && line.ends_with(" 5")));
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("istio_request_messages_total") && line.ends_with(" 2"))
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("istio_response_messages_total") && line.ends_with(" 5"))
+    );
 }
 
 #[test]
 fn services_without_metadata_are_named_by_cluster_or_route() {
     let cases: &[(Value, &str, &str, &str, &str)] = &[
-        (json!({}), "PassthroughCluster", "allow_any", "a.example", "PassthroughCluster"),
-        (json!({}), "BlackHoleCluster", "", "a.example", "BlackHoleCluster"),
+        (
+            json!({}),
+            "PassthroughCluster",
+            "allow_any",
+            "a.example",
+            "PassthroughCluster",
+        ),
+        (
+            json!({}),
+            "BlackHoleCluster",
+            "",
+            "a.example",
+            "BlackHoleCluster",
+        ),
         (json!({}), "", "block_all", "a.example", "BlackHoleCluster"),
-        (json!({"disable_host_header_fallback": true}), "InboundPassthroughCluster", "", "unknown", "InboundPassthroughCluster"),
+        (
+            json!({"disable_host_header_fallback": true}),
+            "InboundPassthroughCluster",
+            "",
+            "unknown",
+            "InboundPassthroughCluster",
+        ),
         (json!({}), "other", "", "a.example", "unknown"),
     ];
     for (config, cluster, route, host, name) in cases {
@@ -178,8 +230,16 @@ fn services_without_metadata_are_named_by_cluster_or_route() {
             ..Facts::default()
         });
         let lines = lines(&store);
-        assert!(lines[0].contains(&format!("destination_service={host},")), "{}", lines[0]);
-        assert!(lines[0].contains(&format!("destination_service_name={name},")), "{}", lines[0]);
+        assert!(
+            lines[0].contains(&format!("destination_service={host},")),
+            "{}",
+            lines[0]
+        );
+        assert!(
+            lines[0].contains(&format!("destination_service_name={name},")),
+            "{}",
+            lines[0]
+        );
     }
 }
 
@@ -202,7 +262,12 @@ fn streams() {
     let lines = lines(&store);
     assert_eq!(lines.len(), 4);
     for (line, value) in lines.iter().zip(["1", "1", "11", "20"]) {
-        assert!(line.contains("request_protocol=tcp,response_flags=-,connection_security_policy=unknown}") && line.ends_with(&format!("}} {value}")), "{line}");
+        assert!(
+            line.contains(
+                "request_protocol=tcp,response_flags=-,connection_security_policy=unknown}"
+            ) && line.ends_with(&format!("}} {value}")),
+            "{line}"
+        );
     }
 }
 
@@ -223,11 +288,27 @@ fn overrides() {
         });
     }
     let lines = lines(&store);
-    assert!(!lines.iter().any(|line| line.starts_with("istio_request_bytes") || line.contains("source_app=")));
-    let requests: Vec<&String> = lines.iter().filter(|line| line.starts_with("istio_requests_total")).collect();
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line.starts_with("istio_request_bytes") || line.contains("source_app="))
+    );
+    let requests: Vec<&String> = lines
+        .iter()
+        .filter(|line| line.starts_with("istio_requests_total"))
+        .collect();
     assert_eq!(requests.len(), 2);
     for (line, (method, count)) in requests.iter().zip([("GET", 2), ("POST", 1)]) {
-        assert!(line.contains(&format!("request_method={method}")) && line.contains("response_code=x") && line.contains("bad=unknown"), "{line}");
-        assert!(!line.contains("destination_canonical_revision") && line.ends_with(&format!(" {count}")), "{line}");
+        assert!(
+            line.contains(&format!("request_method={method}"))
+                && line.contains("response_code=x")
+                && line.contains("bad=unknown"),
+            "{line}"
+        );
+        assert!(
+            !line.contains("destination_canonical_revision")
+                && line.ends_with(&format!(" {count}")),
+            "{line}"
+        );
     }
 }

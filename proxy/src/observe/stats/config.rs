@@ -68,8 +68,14 @@ impl StatsRules {
     /// Reads the message.
     pub fn plan(message: Option<&StatsConfig>, scope: &Scope<'_>) -> Option<Self> {
         let defaults = Self::default();
-        let Some(message) = message else { return Some(defaults) };
-        let own = message.stats_tags.iter().enumerate().filter_map(|(index, tag)| plan_tag(tag, &scope.item("stats_tags", index)));
+        let Some(message) = message else {
+            return Some(defaults);
+        };
+        let own = message
+            .stats_tags
+            .iter()
+            .enumerate()
+            .filter_map(|(index, tag)| plan_tag(tag, &scope.item("stats_tags", index)));
         let own: Vec<Tag> = own.collect();
         // Unset means true.
         let tags: Arc<[Tag]> = if message.use_all_default_tags == Some(false) {
@@ -80,27 +86,52 @@ impl StatsRules {
         let place = scope.field("stats_matcher");
         let list = |list: &ListStringMatcher, name: &'static str| -> Box<[StringMatcher]> {
             let place = place.field(name);
-            list.patterns.iter().enumerate().filter_map(|(index, pattern)| matcher::string(pattern, &place.item("patterns", index))).collect()
+            list.patterns
+                .iter()
+                .enumerate()
+                .filter_map(|(index, pattern)| {
+                    matcher::string(pattern, &place.item("patterns", index))
+                })
+                .collect()
         };
-        let admission = match message.stats_matcher.as_ref().and_then(|matcher| matcher.stats_matcher.as_ref()) {
+        let admission = match message
+            .stats_matcher
+            .as_ref()
+            .and_then(|matcher| matcher.stats_matcher.as_ref())
+        {
             None | Some(Matcher::RejectAll(false)) => Admission::All,
             Some(Matcher::RejectAll(true)) => Admission::None,
-            Some(Matcher::ExclusionList(patterns)) => Admission::AllBut(list(patterns, "exclusion_list")),
-            Some(Matcher::InclusionList(patterns)) => Admission::Only(list(patterns, "inclusion_list")),
-        };
-        let buckets = message.histogram_bucket_settings.iter().enumerate().filter_map(|(index, settings)| {
-            let place = scope.item("histogram_bucket_settings", index);
-            let Some(wanted) = &settings.r#match else {
-                place.field("match").missing();
-                return None;
-            };
-            let ascending = settings.buckets.is_sorted_by(|left, right| left < right) && settings.buckets.iter().all(|bound| *bound > 0.0);
-            if !ascending {
-                place.field("buckets").out_of_range(format_args!("{:?}", settings.buckets), "an ascending list of numbers above 0");
-                return None;
+            Some(Matcher::ExclusionList(patterns)) => {
+                Admission::AllBut(list(patterns, "exclusion_list"))
             }
-            Some((matcher::string(wanted, &place.field("match"))?, Arc::from(settings.buckets.as_slice())))
-        });
+            Some(Matcher::InclusionList(patterns)) => {
+                Admission::Only(list(patterns, "inclusion_list"))
+            }
+        };
+        let buckets = message
+            .histogram_bucket_settings
+            .iter()
+            .enumerate()
+            .filter_map(|(index, settings)| {
+                let place = scope.item("histogram_bucket_settings", index);
+                let Some(wanted) = &settings.r#match else {
+                    place.field("match").missing();
+                    return None;
+                };
+                let ascending = settings.buckets.is_sorted_by(|left, right| left < right)
+                    && settings.buckets.iter().all(|bound| *bound > 0.0);
+                if !ascending {
+                    place.field("buckets").out_of_range(
+                        format_args!("{:?}", settings.buckets),
+                        "an ascending list of numbers above 0",
+                    );
+                    return None;
+                }
+                Some((
+                    matcher::string(wanted, &place.field("match"))?,
+                    Arc::from(settings.buckets.as_slice()),
+                ))
+            });
         Some(Self {
             tags,
             admission: Arc::new(admission),
@@ -111,7 +142,11 @@ impl StatsRules {
 
     /// Whether a statistic of this name is kept.
     pub fn admits(&self, name: &str) -> bool {
-        let met = |matchers: &[StringMatcher]| matchers.iter().any(|matcher| matcher.matches(name.as_bytes()));
+        let met = |matchers: &[StringMatcher]| {
+            matchers
+                .iter()
+                .any(|matcher| matcher.matches(name.as_bytes()))
+        };
         match &*self.admission {
             Admission::All => true,
             Admission::None => false,
@@ -122,7 +157,10 @@ impl StatsRules {
 
     /// The buckets of a histogram of this name: those of the first rule that it meets.
     pub fn bounds(&self, name: &str) -> Arc<[f64]> {
-        let own = self.buckets.iter().find(|(matcher, _)| matcher.matches(name.as_bytes()));
+        let own = self
+            .buckets
+            .iter()
+            .find(|(matcher, _)| matcher.matches(name.as_bytes()));
         Arc::clone(own.map_or(&self.default_bounds, |(_, bounds)| bounds))
     }
 
@@ -135,7 +173,9 @@ impl StatsRules {
                 Value::Fixed(value) => tags.push((Arc::clone(&tag.name), value.clone())),
                 Value::Regex(pattern) => {
                     // A pattern that gives up for its cost takes nothing.
-                    let Ok(Some(found)) = pattern.captures(name) else { continue };
+                    let Ok(Some(found)) = pattern.captures(name) else {
+                        continue;
+                    };
                     let Some(taken) = found.get(1) else { continue };
                     let value = found.get(2).unwrap_or(taken);
                     if tags.iter().any(|(known, _)| *known == tag.name) {
@@ -146,7 +186,12 @@ impl StatsRules {
                 }
             }
         }
-        let left: Vec<u8> = name.bytes().zip(&gone).filter(|(_, gone)| !**gone).map(|(byte, _)| byte).collect();
+        let left: Vec<u8> = name
+            .bytes()
+            .zip(&gone)
+            .filter(|(_, gone)| !**gone)
+            .map(|(byte, _)| byte)
+            .collect();
         Tagged {
             name: String::from_utf8_lossy(&left).into(),
             tags: tags.into(),
@@ -195,19 +240,55 @@ fn plan_tag(tag: &TagSpecifier, scope: &Scope<'_>) -> Option<Tag> {
 
 /// Envoy's buckets.
 pub const DEFAULT_BOUNDS: [f64; 19] = [
-    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 30_000.0, 60_000.0, 300_000.0, 600_000.0, 1_800_000.0, 3_600_000.0,
+    0.5,
+    1.0,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1000.0,
+    2500.0,
+    5000.0,
+    10_000.0,
+    30_000.0,
+    60_000.0,
+    300_000.0,
+    600_000.0,
+    1_800_000.0,
+    3_600_000.0,
 ];
 
 /// Envoy's tags for the statistics that there are here (docs: "Statistics", well-known tags).
 const DEFAULT_TAGS: [(&str, &str); 10] = [
-    ("envoy.cluster_name", r"^cluster\.((.+?)\.)(?:(?:assignment|circuit_breakers|external|health_check|internal|lb_|manager_warming|membership|outlier_detection|ssl|upstream|version|update|warming|canary|zone|retry|bind|default|init|config|original_dst|max_host).*)"),
+    (
+        "envoy.cluster_name",
+        r"^cluster\.((.+?)\.)(?:(?:assignment|circuit_breakers|external|health_check|internal|lb_|manager_warming|membership|outlier_detection|ssl|upstream|version|update|warming|canary|zone|retry|bind|default|init|config|original_dst|max_host).*)",
+    ),
     ("envoy.response_code", r"_rq(_(\d{3}))$"),
     ("envoy.response_code_class", r"_rq(_(\dxx))$"),
-    ("envoy.http_conn_manager_listener_prefix", r"^listener\..*?\.http\.((.*?)\.)\w+?$"),
-    ("envoy.http_conn_manager_prefix", r"^http\.((.*?)\.)(?:downstream|rq|no_|rs_|passthrough|user_agent|tracing|rbac|fault|cors|ext_authz|jwt_authn).*"),
-    ("envoy.listener_address", r"^listener\.((.*?)\.)(?:downstream|http|no_|ssl|server_ssl|connections|worker).*"),
+    (
+        "envoy.http_conn_manager_listener_prefix",
+        r"^listener\..*?\.http\.((.*?)\.)\w+?$",
+    ),
+    (
+        "envoy.http_conn_manager_prefix",
+        r"^http\.((.*?)\.)(?:downstream|rq|no_|rs_|passthrough|user_agent|tracing|rbac|fault|cors|ext_authz|jwt_authn).*",
+    ),
+    (
+        "envoy.listener_address",
+        r"^listener\.((.*?)\.)(?:downstream|http|no_|ssl|server_ssl|connections|worker).*",
+    ),
     ("envoy.tcp_prefix", r"^tcp\.((.*?)\.)\w+?$"),
-    ("envoy.virtual_host", r"^vhost\.((.*?)\.)(?:vcluster|route).*"),
-    ("envoy.worker_id", r"(?:server|listener\..*)\.(worker_(\d+)\.)"),
+    (
+        "envoy.virtual_host",
+        r"^vhost\.((.*?)\.)(?:vcluster|route).*",
+    ),
+    (
+        "envoy.worker_id",
+        r"(?:server|listener\..*)\.(worker_(\d+)\.)",
+    ),
     ("envoy.rbac_prefix", r"^((.*?)\.)rbac\."),
 ];

@@ -6,7 +6,12 @@ use crate::plan::Environment;
 
 fn rules(config: &Value) -> StatsRules {
     let message: StatsConfig = carbyne_protos::json::from_json(config).unwrap();
-    Environment::default().plan_message(&message, |message, scope| StatsRules::plan(Some(message), scope)).unwrap().plan
+    Environment::default()
+        .plan_message(&message, |message, scope| {
+            StatsRules::plan(Some(message), scope)
+        })
+        .unwrap()
+        .plan
 }
 
 /// Istio's bootstrap, as pilot-agent writes it.
@@ -30,18 +35,41 @@ fn istio() -> StatsRules {
 fn tags_leave_the_name() {
     let rules = istio();
     let cases: &[(&str, &str, &[(&str, &str)])] = &[
-        ("cluster.outbound|80||a.b;.upstream_rq_5xx", "cluster.upstream_rq", &[("cluster_name", "outbound|80||a.b"), ("response_code_class", "5xx"), ("fixed", "v")]),
-        ("http.inbound_0.0.0.0_80;.downstream_cx_total", "http.downstream_cx_total", &[("http_conn_manager_prefix", "inbound_0.0.0.0_80"), ("fixed", "v")]),
+        (
+            "cluster.outbound|80||a.b;.upstream_rq_5xx",
+            "cluster.upstream_rq",
+            &[
+                ("cluster_name", "outbound|80||a.b"),
+                ("response_code_class", "5xx"),
+                ("fixed", "v"),
+            ],
+        ),
+        (
+            "http.inbound_0.0.0.0_80;.downstream_cx_total",
+            "http.downstream_cx_total",
+            &[
+                ("http_conn_manager_prefix", "inbound_0.0.0.0_80"),
+                ("fixed", "v"),
+            ],
+        ),
         (
             "listener.0.0.0.0_15006.http.1.downstream_rq_total",
             "listener.http.downstream_rq_total",
-            &[("http_conn_manager_listener_prefix", "1"), ("listener_address", "0.0.0.0_15006"), ("fixed", "v")],
+            &[
+                ("http_conn_manager_listener_prefix", "1"),
+                ("listener_address", "0.0.0.0_15006"),
+                ("fixed", "v"),
+            ],
         ),
         ("server.live", "server.live", &[("fixed", "v")]),
     ];
     for (name, extracted, tags) in cases {
         let tagged = rules.tags(name);
-        let found: Vec<(&str, &str)> = tagged.tags.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let found: Vec<(&str, &str)> = tagged
+            .tags
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
         assert_eq!(found, *tags, "{name}");
         assert_eq!(&*tagged.name, *extracted, "{name}");
     }
@@ -53,15 +81,25 @@ fn tags_leave_the_name() {
 #[test]
 fn names_are_admitted_by_the_matcher() {
     let rules = istio();
-    for (name, expected) in [("server.live", true), ("cluster.xds-grpc;.x", true), ("cluster.other;.x", false), ("a.rbac.allowed", true), ("istiocustom.istio_requests_total", true)] {
+    for (name, expected) in [
+        ("server.live", true),
+        ("cluster.xds-grpc;.x", true),
+        ("cluster.other;.x", false),
+        ("a.rbac.allowed", true),
+        ("istiocustom.istio_requests_total", true),
+    ] {
         assert_eq!(rules.admits(name), expected, "{name}");
     }
     assert!(StatsRules::default().admits("x"));
     let none = self::rules(&json!({"stats_matcher": {"reject_all": true}}));
     assert!(!none.admits("server.live"));
-    let but = self::rules(&json!({"stats_matcher": {"exclusion_list": {"patterns": [{"prefix": "a"}]}}}));
+    let but =
+        self::rules(&json!({"stats_matcher": {"exclusion_list": {"patterns": [{"prefix": "a"}]}}}));
     assert!(but.admits("b") && !but.admits("a"));
-    assert_eq!(*rules.bounds("istiocustom.istio_request_bytes"), [10.0, 100.0]);
+    assert_eq!(
+        *rules.bounds("istiocustom.istio_request_bytes"),
+        [10.0, 100.0]
+    );
     assert_eq!(*rules.bounds("other"), DEFAULT_BOUNDS);
 }
 
@@ -83,12 +121,32 @@ fn sources_are_walked_while_they_live() {
     registry.register(&server);
     let seen = |registry: &Registry| {
         let mut seen = Vec::new();
-        registry.visit(&mut |statistic| seen.push((statistic.name.to_owned(), statistic.used, statistic.tags.len())));
+        registry.visit(&mut |statistic| {
+            seen.push((
+                statistic.name.to_owned(),
+                statistic.used,
+                statistic.tags.len(),
+            ))
+        });
         seen
     };
-    let build = || ("istiocustom.istio_build.component.proxy.tag.1.29.2".to_owned(), true, 2);
+    let build = || {
+        (
+            "istiocustom.istio_build.component.proxy.tag.1.29.2".to_owned(),
+            true,
+            2,
+        )
+    };
     let entry = |name: &str, used| (name.to_owned(), used, 1);
-    assert_eq!(seen(&registry), [entry("server.live", true), entry("server.state", true), entry("server.errors", false), build()]);
+    assert_eq!(
+        seen(&registry),
+        [
+            entry("server.live", true),
+            entry("server.state", true),
+            entry("server.errors", false),
+            build()
+        ]
+    );
     drop(server);
     assert_eq!(seen(&registry), [build()]);
 }

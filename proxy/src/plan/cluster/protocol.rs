@@ -40,7 +40,11 @@ pub struct ProtocolPlan {
 }
 
 /// Plans what is spoken; the mark to refuse where it is nothing that is served.
-pub fn plan(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>) -> Option<Arc<str>> {
+pub fn plan(
+    message: &wire::Cluster,
+    plan: &mut ClusterPlan,
+    scope: &Scope<'_>,
+) -> Option<Arc<str>> {
     deprecated(message, plan, scope);
     let mut refuse = None;
     for (name, config) in &message.typed_extension_protocol_options {
@@ -61,24 +65,47 @@ pub fn plan(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>) 
 fn deprecated(message: &wire::Cluster, plan: &mut ClusterPlan, scope: &Scope<'_>) {
     if let Some(options) = &message.http2_protocol_options {
         let settings = http2(Some(options), &scope.field("http2_protocol_options"));
-        plan.settings.protocol = if message.protocol_selection == wire::cluster::ClusterProtocolSelection::UseDownstreamProtocol as i32 {
+        plan.settings.protocol = if message.protocol_selection
+            == wire::cluster::ClusterProtocolSelection::UseDownstreamProtocol as i32
+        {
             Protocol::AsDownstream(settings)
         } else {
             Protocol::Http2(settings)
         };
-    } else if message.protocol_selection == wire::cluster::ClusterProtocolSelection::UseDownstreamProtocol as i32 {
+    } else if message.protocol_selection
+        == wire::cluster::ClusterProtocolSelection::UseDownstreamProtocol as i32
+    {
         plan.settings.protocol = Protocol::AsDownstream(Http2Settings::default());
     }
-    if let Some(requests) = message.max_requests_per_connection.filter(|requests| *requests > 0) {
+    if let Some(requests) = message
+        .max_requests_per_connection
+        .filter(|requests| *requests > 0)
+    {
         plan.settings.max_requests_per_connection = Some(requests.into());
     }
-    common(message.common_http_protocol_options.as_ref(), plan, &scope.field("common_http_protocol_options"));
+    common(
+        message.common_http_protocol_options.as_ref(),
+        plan,
+        &scope.field("common_http_protocol_options"),
+    );
     upstream(message.upstream_http_protocol_options.as_ref(), plan);
-    http1(message.http_protocol_options.as_ref(), plan, &scope.field("http_protocol_options"));
+    http1(
+        message.http_protocol_options.as_ref(),
+        plan,
+        &scope.field("http_protocol_options"),
+    );
 }
 
-fn http_options(options: &HttpProtocolOptions, plan: &mut ClusterPlan, scope: &Scope<'_>) -> Option<Arc<str>> {
-    common(options.common_http_protocol_options.as_ref(), plan, &scope.field("common_http_protocol_options"));
+fn http_options(
+    options: &HttpProtocolOptions,
+    plan: &mut ClusterPlan,
+    scope: &Scope<'_>,
+) -> Option<Arc<str>> {
+    common(
+        options.common_http_protocol_options.as_ref(),
+        plan,
+        &scope.field("common_http_protocol_options"),
+    );
     upstream(options.upstream_http_protocol_options.as_ref(), plan);
     if !options.http_filters.is_empty() {
         // The codec filter, which ends every such chain, is what the engine does anyway.
@@ -87,7 +114,11 @@ fn http_options(options: &HttpProtocolOptions, plan: &mut ClusterPlan, scope: &S
             matches!(&filter.config_type, Some(TypedConfig(config)) if type_name(&config.type_url) == "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec")
         };
         if !options.http_filters.iter().all(codec) {
-            return Some(scope.field("http_filters").refuse("filters of requests to hosts are not served"));
+            return Some(
+                scope
+                    .field("http_filters")
+                    .refuse("filters of requests to hosts are not served"),
+            );
         }
     }
     let mut refuse = None;
@@ -100,10 +131,17 @@ fn http_options(options: &HttpProtocolOptions, plan: &mut ClusterPlan, scope: &S
                     http1(Some(options), plan, &scope.field("http_protocol_options"));
                 }
                 Some(ProtocolConfig::Http2ProtocolOptions(options)) => {
-                    plan.settings.protocol = Protocol::Http2(http2(Some(options), &scope.field("http2_protocol_options")));
+                    plan.settings.protocol = Protocol::Http2(http2(
+                        Some(options),
+                        &scope.field("http2_protocol_options"),
+                    ));
                 }
                 Some(ProtocolConfig::Http3ProtocolOptions(_)) => {
-                    refuse = Some(scope.field("http3_protocol_options").refuse("HTTP/3 is not served"));
+                    refuse = Some(
+                        scope
+                            .field("http3_protocol_options")
+                            .refuse("HTTP/3 is not served"),
+                    );
                 }
                 None => scope.missing(),
             }
@@ -111,17 +149,31 @@ fn http_options(options: &HttpProtocolOptions, plan: &mut ClusterPlan, scope: &S
         Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(downstream)) => {
             let scope = scope.field("use_downstream_protocol_config");
             plan.settings.protocol = match &downstream.http2_protocol_options {
-                Some(options) => Protocol::AsDownstream(http2(Some(options), &scope.field("http2_protocol_options"))),
+                Some(options) => Protocol::AsDownstream(http2(
+                    Some(options),
+                    &scope.field("http2_protocol_options"),
+                )),
                 // Without HTTP/2 settings HTTP/1 is spoken, as in Envoy.
                 None => Protocol::Http1,
             };
-            http1(downstream.http_protocol_options.as_ref(), plan, &scope.field("http_protocol_options"));
+            http1(
+                downstream.http_protocol_options.as_ref(),
+                plan,
+                &scope.field("http_protocol_options"),
+            );
         }
         Some(UpstreamProtocolOptions::AutoConfig(auto)) => {
             let scope = scope.field("auto_config");
             plan.protocol.by_alpn = true;
-            plan.settings.protocol = Protocol::Http2(http2(auto.http2_protocol_options.as_ref(), &scope.field("http2_protocol_options")));
-            http1(auto.http_protocol_options.as_ref(), plan, &scope.field("http_protocol_options"));
+            plan.settings.protocol = Protocol::Http2(http2(
+                auto.http2_protocol_options.as_ref(),
+                &scope.field("http2_protocol_options"),
+            ));
+            http1(
+                auto.http_protocol_options.as_ref(),
+                plan,
+                &scope.field("http_protocol_options"),
+            );
             scope.note("by ALPN: HTTP/2 is offered first");
         }
         None => scope.field("upstream_protocol_options").missing(),
@@ -132,20 +184,31 @@ fn http_options(options: &HttpProtocolOptions, plan: &mut ClusterPlan, scope: &S
 fn common(options: Option<&core::HttpProtocolOptions>, plan: &mut ClusterPlan, scope: &Scope<'_>) {
     let Some(options) = options else { return };
     let settings = &mut plan.settings;
-    settings.idle_timeout = value::limit(options.idle_timeout.as_ref(), settings.idle_timeout, &scope.field("idle_timeout"));
-    settings.max_connection_duration = value::limit(options.max_connection_duration.as_ref(), None, &scope.field("max_connection_duration"));
+    settings.idle_timeout = value::limit(
+        options.idle_timeout.as_ref(),
+        settings.idle_timeout,
+        &scope.field("idle_timeout"),
+    );
+    settings.max_connection_duration = value::limit(
+        options.max_connection_duration.as_ref(),
+        None,
+        &scope.field("max_connection_duration"),
+    );
     if let Some(requests) = options.max_requests_per_connection {
         settings.max_requests_per_connection = (requests > 0).then_some(requests.into());
     }
     plan.protocol.response_fields = options.max_headers_count;
-    plan.protocol.response_head_bytes = options.max_response_headers_kb.map(|kilobytes| kilobytes.saturating_mul(1024));
+    plan.protocol.response_head_bytes = options
+        .max_response_headers_kb
+        .map(|kilobytes| kilobytes.saturating_mul(1024));
 }
 
 fn upstream(options: Option<&core::UpstreamHttpProtocolOptions>, plan: &mut ClusterPlan) {
     let Some(options) = options else { return };
     plan.protocol.auto_sni = options.auto_sni;
     plan.protocol.auto_san_validation = options.auto_san_validation;
-    plan.protocol.auto_sni_header = (!options.override_auto_sni_header.is_empty()).then(|| options.override_auto_sni_header.as_str().into());
+    plan.protocol.auto_sni_header = (!options.override_auto_sni_header.is_empty())
+        .then(|| options.override_auto_sni_header.as_str().into());
 }
 
 fn http1(options: Option<&core::Http1ProtocolOptions>, plan: &mut ClusterPlan, scope: &Scope<'_>) {

@@ -12,17 +12,32 @@ use crate::live::route::{Choice, RouteAction, RouteEntry, RouteFacts, RouteTable
 use crate::plan::{Environment, route};
 
 fn table(environment: &Environment, value: &Value) -> Arc<RouteTable> {
-    let message: RouteConfiguration = json::from_json(value).unwrap_or_else(|error| panic!("{error}"));
-    let planned = environment.plan::<RouteConfiguration, _>(&pack(&message), route::plan).unwrap_or_else(|rejection| panic!("{rejection}"));
+    let message: RouteConfiguration =
+        json::from_json(value).unwrap_or_else(|error| panic!("{error}"));
+    let planned = environment
+        .plan::<RouteConfiguration, _>(&pack(&message), route::plan)
+        .unwrap_or_else(|rejection| panic!("{rejection}"));
     assert!(planned.findings.is_empty(), "{:?}", planned.findings);
     planned.plan
 }
 
-fn request(authority: &'static str, path: &'static str, fields: &[(&'static str, &'static str)]) -> Request {
+fn request(
+    authority: &'static str,
+    path: &'static str,
+    fields: &[(&'static str, &'static str)],
+) -> Request {
     let mut request = Request::get(authority, path);
-    request.host = authority.split(':').next().unwrap().to_ascii_lowercase().into();
+    request.host = authority
+        .split(':')
+        .next()
+        .unwrap()
+        .to_ascii_lowercase()
+        .into();
     for (name, value) in fields {
-        request.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        request.headers.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     request
 }
@@ -79,7 +94,10 @@ fn routes_are_chosen_as_in_envoy() {
     let https: &[(&str, &str)] = &[("x-forwarded-proto", "https")];
     let grpc: &[(&str, &str)] = &[("content-type", "application/grpc+proto")];
     let cases: &[(Request, &str)] = &[
-        (request("A.example:8080", "/", &[("x-canary", "true")]), "header"),
+        (
+            request("A.example:8080", "/", &[("x-canary", "true")]),
+            "header",
+        ),
         (request("a", "/w", &[]), "without"),
         (request("a", "/w", &[("x-no", "1")]), "none a"),
         (request("a", "/?canary=yes", &[]), "query"),
@@ -96,9 +114,18 @@ fn routes_are_chosen_as_in_envoy() {
         (request("other", "/", &[]), "no host"),
     ];
     for (request, expected) in cases {
-        assert_eq!(name(choose(&table, request, 0)), *expected, "{} {:?}", String::from_utf8_lossy(&request.authority), request.path);
+        assert_eq!(
+            name(choose(&table, request, 0)),
+            *expected,
+            "{} {:?}",
+            String::from_utf8_lossy(&request.authority),
+            request.path
+        );
     }
-    assert_eq!(name(choose(&table, &request("a", "/half", &[]), 50)), "none a");
+    assert_eq!(
+        name(choose(&table, &request("a", "/half", &[]), 50)),
+        "none a"
+    );
 }
 
 #[test]
@@ -113,9 +140,15 @@ fn weights_are_drawn_by_the_random_number() {
     let entry = entry(choose(&table, &request, 0));
     let mut counts = [0; 3];
     for random in 0..1000 {
-        let pick = entry.forward().unwrap().pick(&environment.clusters, &request, random, None);
+        let pick = entry
+            .forward()
+            .unwrap()
+            .pick(&environment.clusters, &request, random, None);
         counts[pick.number] += 1;
-        assert_eq!(pick.slot.unwrap().name().as_ref(), ["v1", "none", "v2"][pick.number]);
+        assert_eq!(
+            pick.slot.unwrap().name().as_ref(),
+            ["v1", "none", "v2"][pick.number]
+        );
     }
     assert_eq!(counts, [900, 0, 100]);
 }
@@ -138,13 +171,24 @@ fn rewrites_and_fields() {
     let chosen = entry(choose(&table, &sent, 0));
     chosen.apply_request_headers(None, &mut sent, |_, _, _| panic!("nothing to word"));
     chosen.rewrite(None, &mut sent);
-    assert_eq!((&*sent.path, &*sent.authority), (&b"/new/x?q=1"[..], &b"b"[..]));
-    let text = |name: &'static str| sent.headers.text(&HeaderName::from_static(name)).unwrap_or_default();
+    assert_eq!(
+        (&*sent.path, &*sent.authority),
+        (&b"/new/x?q=1"[..], &b"b"[..])
+    );
+    let text = |name: &'static str| {
+        sent.headers
+            .text(&HeaderName::from_static(name))
+            .unwrap_or_default()
+    };
     assert_eq!(text("x-envoy-original-path"), "/old/x?q=1");
     assert_eq!(text("x-forwarded-host"), "a");
     assert_eq!(text("x-debug"), "");
     let level = HeaderName::from_static("x-level");
-    let levels: Vec<_> = sent.headers.all(&level).map(|value| value.to_str().unwrap()).collect();
+    let levels: Vec<_> = sent
+        .headers
+        .all(&level)
+        .map(|value| value.to_str().unwrap())
+        .collect();
     assert_eq!(levels, ["route", "host", "table"]);
 
     let mut sent = request("a", "/entities/v2/x?q=1", &[]);
@@ -164,7 +208,10 @@ fn answers_of_routes() {
     );
     let gone = request("a", "/gone", &[]);
     match &entry(choose(&table, &gone, 0)).action {
-        RouteAction::Direct(direct) => assert_eq!((direct.status, &*direct.body), (StatusCode::GONE, &b"moved for good"[..])),
+        RouteAction::Direct(direct) => assert_eq!(
+            (direct.status, &*direct.body),
+            (StatusCode::GONE, &b"moved for good"[..])
+        ),
         other => panic!("{other:?}"),
     }
     let root = request("a", "/?q=1", &[]);
@@ -172,7 +219,10 @@ fn answers_of_routes() {
     match &chosen.action {
         RouteAction::Redirect(redirect) => {
             assert_eq!(redirect.status, StatusCode::FOUND);
-            assert_eq!(redirect.location(Some(&chosen.path), &root, true).unwrap(), "https://a/home?q=1");
+            assert_eq!(
+                redirect.location(Some(&chosen.path), &root, true).unwrap(),
+                "https://a/home?q=1"
+            );
         }
         other => panic!("{other:?}"),
     }

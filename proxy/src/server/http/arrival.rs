@@ -1,7 +1,6 @@
 //! What happens to a request's head on arrival: who sent it, by which way, and what he may say
 //! (Envoy: `ConnectionManagerUtility::mutateRequestHeaders`).
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use carbyne_engine::forward::Downstream;
@@ -10,10 +9,16 @@ use http::HeaderValue;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ForwardClientCertDetails as ClientCert;
 
 use super::names;
-use crate::plan::http::ClientRules;
+use crate::observe::request_id::{self, TraceReason};
+use crate::plan::http::{ClientRules, FieldRules};
 
-/// Settles the head; returns the client's address as far as it can be trusted.
-pub fn settle(request: &mut Request, downstream: &Downstream, options: &ClientRules) -> Option<IpAddr> {
+/// Settles the head; returns the client's address where a trusted field tells another than the connection's.
+pub fn settle(
+    request: &mut Request,
+    downstream: &Downstream,
+    options: &ClientRules,
+    fields: &FieldRules,
+) -> Option<IpAddr> {
     let trusted_hops = options.trusted_hops as usize;
     let direct = downstream.remote.socket().map(|address| address.ip());
     let secure = downstream.tls.is_some();
@@ -56,7 +61,23 @@ pub fn settle(request: &mut Request, downstream: &Downstream, options: &ClientRu
         set(request, names::EXTERNAL_ADDRESS, &client.to_string());
     }
     client_cert(request, downstream, options);
-    client
+    request_id(request, edge, fields);
+    client.filter(|client| Some(*client) != direct)
+}
+
+/// Makes up an id where there is none, and where a client from outside must not choose it.
+fn request_id(request: &mut Request, edge: bool, fields: &FieldRules) {
+    if !fields.generate_request_id {
+        return;
+    }
+    let keep = !edge || fields.preserve_external_request_id;
+    if keep && request.headers.contains(&names::REQUEST_ID) {
+        return;
+    }
+    let id = request_id::generate(TraceReason::None);
+    if let Ok(value) = HeaderValue::from_bytes(&id) {
+        request.headers.insert(names::REQUEST_ID, value);
+    }
 }
 
 /// What `x-forwarded-for` says.
@@ -72,7 +93,10 @@ fn forwarded_for(request: &Request, hops: usize, edge: bool) -> Forwarded {
     for value in request.headers.all(&name) {
         // Bytes that are no text make the whole list worthless: nobody is trusted then.
         let Ok(text) = value.to_str() else {
-            return Forwarded { count: 0, client: None };
+            return Forwarded {
+                count: 0,
+                client: None,
+            };
         };
         addresses.extend(text.split(',').map(str::trim));
     }
@@ -125,7 +149,11 @@ fn set(request: &mut Request, name: http::HeaderName, value: &str) {
 /// Appends to a list field, joining it into one.
 fn append(request: &mut Request, name: &http::HeaderName, value: &str) {
     let mut joined = String::new();
-    for part in request.headers.all(name).filter_map(|value| value.to_str().ok()) {
+    for part in request
+        .headers
+        .all(name)
+        .filter_map(|value| value.to_str().ok())
+    {
         joined.push_str(part);
         joined.push_str(", ");
     }
@@ -156,11 +184,19 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &ClientR
     push(&mut element, "Hash", &peer.fingerprint);
     let wanted = options.certificate_details;
     if wanted.cert {
-        push(&mut element, "Cert", &format!("\"{}\"", peer.pem_url_encoded()));
+        push(
+            &mut element,
+            "Cert",
+            &format!("\"{}\"", peer.pem_url_encoded()),
+        );
     }
     if wanted.subject {
         // Quoted: a subject has commas.
-        push(&mut element, "Subject", &format!("\"{}\"", peer.subject.replace('"', "\\\"")));
+        push(
+            &mut element,
+            "Subject",
+            &format!("\"{}\"", peer.subject.replace('"', "\\\"")),
+        );
     }
     if wanted.uri {
         for uri in &peer.uri_sans {
@@ -183,8 +219,10 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &ClientR
 
 fn push(element: &mut String, key: &str, value: &str) {
     let separator = if element.is_empty() { "" } else { ";" };
-    // Writing to a String cannot fail.
-    drop(write!(element, "{separator}{key}={value}"));
+    element.push_str(separator);
+    element.push_str(key);
+    element.push('=');
+    element.push_str(value);
 }
 
 #[cfg(test)]
@@ -208,6 +246,23 @@ mod tests {
             server_name: None,
             tls: None,
             accepted: Instant::now(),
+        }
+    }
+
+    fn fields() -> FieldRules {
+        FieldRules {
+            server_name: HeaderValue::from_static("envoy"),
+            server: Default::default(),
+            via: None,
+            generate_request_id: false,
+            preserve_external_request_id: false,
+            request_id_in_response: false,
+            pack_trace_reason: true,
+            sample_by_request_id: true,
+            proxy_100_continue: false,
+            scheme: None,
+            scheme_of_upstream: false,
+            add_user_agent: false,
         }
     }
 
@@ -244,10 +299,20 @@ mod tests {
         let cases: &[(ClientRules, Option<&str>, &str, Option<&str>)] = &[
             (edge(0), None, "9.9.9.9", Some("9.9.9.9")),
             (edge(0), Some("1.1.1.1"), "9.9.9.9", Some("1.1.1.1,9.9.9.9")),
-            (edge(1), Some("1.1.1.1, 2.2.2.2"), "2.2.2.2", Some("1.1.1.1,2.2.2.2,9.9.9.9")),
+            (
+                edge(1),
+                Some("1.1.1.1, 2.2.2.2"),
+                "2.2.2.2",
+                Some("1.1.1.1,2.2.2.2,9.9.9.9"),
+            ),
             (edge(5), Some("1.1.1.1"), "9.9.9.9", Some("1.1.1.1,9.9.9.9")),
             (sidecar(), None, "9.9.9.9", None),
-            (sidecar(), Some("1.1.1.1, 2.2.2.2"), "2.2.2.2", Some("1.1.1.1, 2.2.2.2")),
+            (
+                sidecar(),
+                Some("1.1.1.1, 2.2.2.2"),
+                "2.2.2.2",
+                Some("1.1.1.1, 2.2.2.2"),
+            ),
         ];
         for (options, sent, client, forwarded) in cases {
             let mut request = Request::get("h", "/");
@@ -256,9 +321,15 @@ mod tests {
                     .headers
                     .append(names::FORWARDED_FOR, HeaderValue::from_static(sent));
             }
-            let settled = settle(&mut request, &downstream("9.9.9.9"), options);
-            assert_eq!(settled, Some(client.parse().unwrap()), "{sent:?}");
-            assert_eq!(request.headers.text(&names::FORWARDED_FOR), *forwarded, "{sent:?}");
+            let settled = settle(&mut request, &downstream("9.9.9.9"), options, &fields());
+            let client: IpAddr = client.parse().unwrap();
+            let other = Some(client).filter(|client| *client != IpAddr::from([9, 9, 9, 9]));
+            assert_eq!(settled, other, "{sent:?}");
+            assert_eq!(
+                request.headers.text(&names::FORWARDED_FOR),
+                *forwarded,
+                "{sent:?}"
+            );
         }
     }
 
@@ -269,12 +340,23 @@ mod tests {
             request.headers.append(name, HeaderValue::from_static("1"));
         }
         let kept = HeaderName::from_static("x-envoy-peer-metadata");
-        request.headers.append(kept.clone(), HeaderValue::from_static("1"));
-        settle(&mut request, &downstream("10.0.0.1"), &edge(0));
-        let left: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
+        request
+            .headers
+            .append(kept.clone(), HeaderValue::from_static("1"));
+        settle(&mut request, &downstream("10.0.0.1"), &edge(0), &fields());
+        let left: Vec<_> = request
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(
             left,
-            [kept.as_str(), "x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"]
+            [
+                kept.as_str(),
+                "x-forwarded-for",
+                "x-forwarded-proto",
+                "x-envoy-external-address"
+            ]
         );
     }
 
@@ -285,10 +367,11 @@ mod tests {
             forward_certificate: ClientCert::AppendForward,
             ..sidecar()
         };
-        request
-            .headers
-            .append(names::FORWARDED_CLIENT_CERT, HeaderValue::from_static("URI=x"));
-        settle(&mut request, &downstream("10.0.0.1"), &options);
+        request.headers.append(
+            names::FORWARDED_CLIENT_CERT,
+            HeaderValue::from_static("URI=x"),
+        );
+        settle(&mut request, &downstream("10.0.0.1"), &options, &fields());
         assert!(!request.headers.contains(&names::FORWARDED_CLIENT_CERT));
     }
 }

@@ -22,9 +22,11 @@ use crate::filter::http::HttpFilters;
 use crate::live::clusters::{Clusters, LiveCluster};
 use crate::live::route::hash::{HashFacts, HashRule};
 use crate::live::route::table::TlsRequirement;
-use crate::plan::http::HttpPlan;
 use crate::live::route::{
-    ClusterTarget, WeightedCluster, Choice, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable};
+    Choice, ClusterTarget, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable,
+    WeightedCluster,
+};
+use crate::plan::http::HttpPlan;
 
 /// A compiled connection manager, shared by all workers.
 #[derive(Debug)]
@@ -64,9 +66,13 @@ impl Handler for HttpHandler {
 
     async fn request(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
         let manager = &*self.manager;
-        let client = &manager.plan.client;
-        exchange.context.client =
-            arrival::settle(&mut exchange.request, &exchange.downstream, client);
+        let plan = &manager.plan;
+        exchange.context.client = arrival::settle(
+            &mut exchange.request,
+            &exchange.downstream,
+            &plan.client,
+            &plan.fields,
+        );
         manager.telemetry.arrived(exchange, &manager.plan);
         if let Some(reason) = &manager.plan.refuse {
             let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
@@ -118,7 +124,10 @@ impl Handler for HttpHandler {
         let manager = &*self.manager;
         exchange.details = "via_upstream".into();
         if !manager.suppress_envoy_headers
-            && let Some(sent) = exchange.timing.upstream_end.or(exchange.timing.upstream_start)
+            && let Some(sent) = exchange
+                .timing
+                .upstream_end
+                .or(exchange.timing.upstream_start)
             && let Some(arrived) = exchange.timing.response_start
             && let Some(response) = &mut exchange.response
         {
@@ -126,9 +135,7 @@ impl Handler for HttpHandler {
             let start = exchange.timing.upstream_start.unwrap_or(sent);
             let elapsed = arrived.saturating_sub(start).as_millis();
             let value = HeaderValue::from(u64::try_from(elapsed).unwrap_or(u64::MAX));
-            response
-                .headers
-                .insert(names::UPSTREAM_SERVICE_TIME, value);
+            response.headers.insert(names::UPSTREAM_SERVICE_TIME, value);
         }
         manager.depart(exchange, true);
         manager.filters.response(exchange);
@@ -159,6 +166,7 @@ impl Handler for HttpHandler {
     }
 
     fn log(&self, exchange: &Exchange<Context>) {
+        self.manager.filters.log(exchange);
         self.manager.telemetry.ended(exchange);
     }
 
@@ -215,7 +223,12 @@ impl HttpManager {
         };
         context.virtual_host = Some(route.virtual_host.clone());
         if let Some(forward) = route.forward() {
-            let hash = evaluate_hash(forward, &exchange.request, &exchange.downstream, context.client);
+            let hash = evaluate_hash(
+                forward,
+                &exchange.request,
+                &exchange.downstream,
+                context.client,
+            );
             context.hash = hash.hash;
             context.set_cookies = hash.set_cookies;
             let pick = forward.pick(&self.clusters, &exchange.request, context.random, hash.hash);
@@ -245,7 +258,8 @@ impl HttpManager {
                 return Err(Answer::text(direct.status, body, "direct_response"));
             }
             RouteAction::Redirect(redirect) => {
-                let secure = exchange.request.headers.text(&names::FORWARDED_PROTO) == Some("https");
+                let secure =
+                    exchange.request.headers.text(&names::FORWARDED_PROTO) == Some("https");
                 let mut answer = Answer::text(redirect.status, "", "direct_response");
                 let location = redirect.location(Some(&route.path), &exchange.request, secure);
                 if let Some(location) = location {
@@ -262,7 +276,10 @@ impl HttpManager {
             exchange.events.insert(Event::NoCluster);
             return Err(Answer::text(forward.not_found, "", "cluster_not_found"));
         }
-        let weighted = exchange.context.weighted.and_then(|number| share(forward, number));
+        let weighted = exchange
+            .context
+            .weighted
+            .and_then(|number| share(forward, number));
         let times = forward.timeouts.resolve(
             &mut exchange.request,
             limits.max_stream,
@@ -281,8 +298,10 @@ impl HttpManager {
         let upgrade = exchange.upgrade.as_deref().or(request.protocol.as_deref());
         let upgrade = match upgrade {
             Some(protocol) => forward.allows_upgrade(protocol, self.allows_upgrade(protocol)),
-            None => request.method == http::Method::CONNECT
-                && forward.allows_upgrade(b"connect", self.allows_upgrade(b"connect")),
+            None => {
+                request.method == http::Method::CONNECT
+                    && forward.allows_upgrade(b"connect", self.allows_upgrade(b"connect"))
+            }
         };
         let asked = exchange.upgrade.is_some()
             || exchange.request.protocol.is_some()
@@ -315,7 +334,9 @@ impl HttpManager {
         };
         let server = options.server_name.clone();
         match options.server {
-            ServerHeaderTransformation::Overwrite => response.headers.insert(header::SERVER, server),
+            ServerHeaderTransformation::Overwrite => {
+                response.headers.insert(header::SERVER, server)
+            }
             ServerHeaderTransformation::AppendIfAbsent => {
                 if !response.headers.contains(&header::SERVER) {
                     response.headers.append(header::SERVER, server);
@@ -439,10 +460,17 @@ fn target(
     let transport = settings.transports.get(usize::from(host.transport));
     let tls = match transport.map(|transport| &**transport) {
         Some(Transport::Tls(client)) => {
-            let own_name = live.plan.protocol.auto_sni.then(|| text(&exchange.request.host)).flatten();
+            let own_name = live
+                .plan
+                .protocol
+                .auto_sni
+                .then(|| text(&exchange.request.host))
+                .flatten();
             Some(TlsTarget {
                 client: client.clone(),
-                verify_name: own_name.clone().filter(|_| live.plan.protocol.auto_san_validation),
+                verify_name: own_name
+                    .clone()
+                    .filter(|_| live.plan.protocol.auto_san_validation),
                 server_name: own_name,
                 alpn: exchange.context.alpn.clone(),
             })
@@ -480,7 +508,7 @@ fn evaluate_hash(
     }
     let facts = HashFacts {
         request,
-        remote: client,
+        remote: client.or_else(|| downstream.remote.socket().map(|address| address.ip())),
         connection: &downstream.id.to_ne_bytes(),
     };
     HashRule::evaluate(&forward.hash, &facts)

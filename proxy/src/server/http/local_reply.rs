@@ -35,9 +35,11 @@ pub fn error(error: &Error, not_found: StatusCode) -> Answer {
         Error::UpstreamReset { reason, .. } if reason.starts_with("remote reset") => {
             reset(StatusCode::SERVICE_UNAVAILABLE, "remote reset", None)
         }
-        Error::UpstreamReset { .. } | Error::UpstreamTruncated => {
-            reset(StatusCode::SERVICE_UNAVAILABLE, "connection termination", None)
-        }
+        Error::UpstreamReset { .. } | Error::UpstreamTruncated => reset(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "connection termination",
+            None,
+        ),
         Error::UpstreamProtocol(_) => reset(StatusCode::BAD_GATEWAY, "protocol error", None),
         Error::TryTimeout => (
             StatusCode::GATEWAY_TIMEOUT,
@@ -59,9 +61,17 @@ pub fn error(error: &Error, not_found: StatusCode) -> Answer {
             "downstream duration timeout".into(),
             "max_duration_timeout".into(),
         ),
-        Error::ClientGone => (StatusCode::BAD_REQUEST, "".into(), "downstream_remote_disconnect".into()),
+        Error::ClientGone => (
+            StatusCode::BAD_REQUEST,
+            "".into(),
+            "downstream_remote_disconnect".into(),
+        ),
         Error::Refused { status, details } => (*status, "".into(), (*details).into()),
-        Error::RequestBody(details) => (StatusCode::BAD_REQUEST, "Bad Request".into(), (*details).into()),
+        Error::RequestBody(details) => (
+            StatusCode::BAD_REQUEST,
+            "Bad Request".into(),
+            (*details).into(),
+        ),
         Error::RequestTooLarge { .. } => (
             StatusCode::PAYLOAD_TOO_LARGE,
             "Payload Too Large".into(),
@@ -87,11 +97,9 @@ pub fn refused(refusal: &Refusal) -> Answer {
             let body = status.canonical_reason().unwrap_or_default();
             Answer::text(status, body, error.detail())
         }
-        Refusal::HeadTimeout => Answer::text(
-            StatusCode::REQUEST_TIMEOUT,
-            "",
-            "request_header_timeout",
-        ),
+        Refusal::HeadTimeout => {
+            Answer::text(StatusCode::REQUEST_TIMEOUT, "", "request_header_timeout")
+        }
     }
 }
 
@@ -176,14 +184,26 @@ mod tests {
     #[test]
     fn errors_are_worded_as_envoy_words_them() {
         let table = [
-            (Error::NoHealthyHost, 503, "no healthy upstream", "no_healthy_upstream"),
             (
-                Error::Connect { reason: "delayed_connect_error: 111".into() },
+                Error::NoHealthyHost,
+                503,
+                "no healthy upstream",
+                "no_healthy_upstream",
+            ),
+            (
+                Error::Connect {
+                    reason: "delayed_connect_error: 111".into(),
+                },
                 503,
                 "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: 111",
                 "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_111}",
             ),
-            (Error::Timeout, 504, "upstream request timeout", "response_timeout"),
+            (
+                Error::Timeout,
+                504,
+                "upstream request timeout",
+                "response_timeout",
+            ),
             (Error::NoCluster, 503, "", "cluster_not_found"),
         ];
         for (failure, status, body, details) in table {
@@ -202,7 +222,10 @@ mod tests {
         let mut answer = error(&Error::NoHealthyHost, StatusCode::SERVICE_UNAVAILABLE);
         for_grpc(&request, &mut answer);
         assert_eq!(answer.response.status, StatusCode::OK);
-        assert_eq!(answer.response.headers.text(&names::GRPC_STATUS), Some("14"));
+        assert_eq!(
+            answer.response.headers.text(&names::GRPC_STATUS),
+            Some("14")
+        );
         let message = answer.response.headers.text(&names::GRPC_MESSAGE);
         assert_eq!(message, Some("no healthy upstream"));
         assert!(answer.body.is_empty());

@@ -22,11 +22,23 @@ impl Facts<'_> {
     }
 
     /// Words a value for a response.
-    pub fn response_text(&self, text: &HeaderText, request: &Request, headers: &Headers, value: &mut Vec<u8>) {
+    pub fn response_text(
+        &self,
+        text: &HeaderText,
+        request: &Request,
+        headers: &Headers,
+        value: &mut Vec<u8>,
+    ) {
         self.word(text, request, Some(headers), value);
     }
 
-    fn word(&self, text: &HeaderText, _request: &Request, _headers: Option<&Headers>, value: &mut Vec<u8>) {
+    fn word(
+        &self,
+        text: &HeaderText,
+        _request: &Request,
+        _headers: Option<&Headers>,
+        value: &mut Vec<u8>,
+    ) {
         match text {
             HeaderText::Literal(literal) => value.extend_from_slice(literal.as_bytes()),
             HeaderText::Format(format) => value.extend_from_slice(format.as_bytes()),
