@@ -56,7 +56,7 @@ fn column(kind: Kind, wanted: &str) -> Column {
             let outcome = peer.meet(pair, row);
             let verdict = row.judge(&outcome);
             if std::env::var("CARBYNE_SHOW").is_ok() {
-                println!("{kind:?} {pair} {}: {outcome} {verdict:?}", row.name);
+                println!("{kind:?} {pair} {}: {outcome} {verdict:?}", row.title());
             }
             cells.push(((pair, row.title()), (outcome, verdict)));
             if !peer.is_running() {

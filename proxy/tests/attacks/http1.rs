@@ -2,7 +2,10 @@
 
 use super::row::{Accept, Row, Sent};
 
-/// A request behind another, which nobody but the attacker asked for.
+/// A request behind another, where the first is wrong and must end the connection.
+const NEXT: &str = "GET /next HTTP/1.1\r\nhost: a.test\r\n\r\n";
+
+/// A request within the body of another, which nobody but the attacker asked for.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nhost: a.test\r\n\r\n";
 
 pub fn rows() -> Vec<Row> {
@@ -32,7 +35,7 @@ fn controls() -> Vec<Row> {
 }
 
 fn lengths() -> Vec<Row> {
-    let bad = |name: &str, lines: &str| row("Content-Length", name, post(lines, "abc") + SMUGGLED, Accept::Refused);
+    let bad = |name: &str, lines: &str| row("Content-Length", name, post(lines, "abc") + NEXT, Accept::Refused);
     vec![
         bad("two that differ", "content-length: 3\r\ncontent-length: 4\r\n"),
         row("Content-Length", "two that agree", post("content-length: 3\r\ncontent-length: 3\r\n", "abc"), Accept::Harmless),
@@ -56,7 +59,7 @@ fn lengths() -> Vec<Row> {
 }
 
 fn encodings() -> Vec<Row> {
-    let bad = |name: &str, lines: &str| row("Transfer-Encoding", name, post(lines, "0\r\n\r\n") + SMUGGLED, Accept::Refused);
+    let bad = |name: &str, lines: &str| row("Transfer-Encoding", name, post(lines, "0\r\n\r\n") + NEXT, Accept::Refused);
     vec![
         bad("beside Content-Length (CL.TE)", "content-length: 5\r\ntransfer-encoding: chunked\r\n"),
         row("Transfer-Encoding", "Content-Length behind it (TE.CL)", post("transfer-encoding: chunked\r\ncontent-length: 4\r\n", &format!("{:x}\r\n{SMUGGLED}\r\n0\r\n\r\n", SMUGGLED.len())), Accept::Refused),
@@ -78,7 +81,7 @@ fn encodings() -> Vec<Row> {
         bad("empty", "transfer-encoding:\r\n"),
         row("Transfer-Encoding", "an underscore for the dash", post("transfer_encoding: chunked\r\ncontent-length: 5\r\n", "0\r\n\r\n"), Accept::Harmless),
         row("Transfer-Encoding", "capitals", post("Transfer-Encoding: CHUNKED\r\n", "3\r\nabc\r\n0\r\n\r\n"), Accept::Harmless),
-        row("Transfer-Encoding", "with HTTP/1.0", format!("POST /x HTTP/1.0\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}"), Accept::Refused),
+        row("Transfer-Encoding", "with HTTP/1.0", format!("POST /x HTTP/1.0\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{NEXT}"), Accept::Refused),
         row("Transfer-Encoding", "hidden by Connection", post("transfer-encoding: chunked\r\nconnection: transfer-encoding\r\n", "3\r\nabc\r\n0\r\n\r\n"), Accept::Harmless),
         row("Transfer-Encoding", "Content-Length hidden by Connection", post(&format!("content-length: {}\r\nconnection: content-length\r\n", SMUGGLED.len()), SMUGGLED), Accept::Harmless),
     ]
@@ -86,7 +89,7 @@ fn encodings() -> Vec<Row> {
 
 fn chunks() -> Vec<Row> {
     let chunked = |body: &str| post("transfer-encoding: chunked\r\n", body);
-    let bad = |name: &str, body: &str| row("chunks", name, chunked(body) + SMUGGLED, Accept::Refused);
+    let bad = |name: &str, body: &str| row("chunks", name, chunked(body) + NEXT, Accept::Refused);
     vec![
         bad("size is no number", "xyz\r\nabc\r\n0\r\n\r\n"),
         bad("size with 0x", "0x3\r\nabc\r\n0\r\n\r\n"),
@@ -192,7 +195,7 @@ fn hosts() -> Vec<Row> {
         row("host", "an absolute target with a user name", "GET http://user@b.test/x HTTP/1.1\r\nhost: b.test\r\n\r\n", Accept::Refused),
         row("host", "an absolute target without a host", "GET http:///x HTTP/1.1\r\nhost: a.test\r\n\r\n", Accept::Refused),
         row("host", "CONNECT to a path", "CONNECT /x HTTP/1.1\r\nhost: a.test\r\n\r\n", Accept::Refused),
-        row("host", "CONNECT with early data", format!("CONNECT a.test:80 HTTP/1.1\r\nhost: a.test:80\r\n\r\n{SMUGGLED}"), Accept::Refused),
+        row("host", "CONNECT with early data", format!("CONNECT a.test:80 HTTP/1.1\r\nhost: a.test:80\r\n\r\n{NEXT}"), Accept::Refused),
     ]
 }
 
@@ -226,13 +229,17 @@ fn paths() -> Vec<Row> {
 }
 
 fn hops() -> Vec<Row> {
-    let upgrade = |name: &str, lines: &str| row("hop-by-hop", name, get(lines) + SMUGGLED, Accept::Harmless);
+    // What follows the upgrade goes through the same rules as any request.
+    let upgrade = |name: &str, lines: &str| Row {
+        forbidden: vec!["secret", "h2c", "websocket"],
+        ..row("hop-by-hop", name, get(lines) + "GET /secret HTTP/1.1\r\nhost: a.test\r\n\r\n", Accept::Harmless)
+    };
     vec![
         Row { forbidden: vec!["keep-alive, x-a"], ..row("hop-by-hop", "Connection passed on", get("connection: keep-alive, x-a\r\nx-a: 1\r\n"), Accept::Harmless) },
         Row { forbidden: vec!["basic"], ..row("hop-by-hop", "Proxy-Connection and Keep-Alive passed on", get("proxy-connection: basic\r\nkeep-alive: basic\r\n"), Accept::Harmless) },
         Row { forbidden: vec!["gzip"], ..row("hop-by-hop", "TE other than trailers", get("te: trailers, gzip\r\n"), Accept::Harmless) },
         upgrade("an upgrade that nobody allowed, with a request behind it", "connection: upgrade\r\nupgrade: websocket\r\n"),
-        Row { forbidden: vec!["h2c"], ..upgrade("an upgrade to h2c", "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n") },
+        upgrade("an upgrade to h2c", "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"),
         row("hop-by-hop", "Expect with a body at once", post(&format!("expect: 100-continue\r\ncontent-length: {}\r\n", SMUGGLED.len()), SMUGGLED), Accept::Harmless),
         row("hop-by-hop", "Expect of something else", post("expect: y 100-continue\r\ncontent-length: 3\r\n", "abc"), Accept::Harmless),
     ]
@@ -257,7 +264,7 @@ fn slow() -> Vec<Row> {
         family: "slow",
         name: name.to_owned(),
         sent: Sent::Stalled(text.as_bytes().to_vec()),
-        accept: Accept::Ended,
+        accept: Accept::GivenUp,
         forbidden: Vec::new(),
     };
     vec![
@@ -267,6 +274,6 @@ fn slow() -> Vec<Row> {
         stalls("half a body", "POST /x HTTP/1.1\r\nhost: a.test\r\ncontent-length: 10\r\n\r\nabc"),
         stalls("half a chunk", "POST /x HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab"),
         stalls("no last chunk", "POST /x HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"),
-        stalls("nothing behind a request", "GET /x HTTP/1.1\r\nhost: a.test\r\n\r\n"),
+        Row { accept: Accept::Ended, ..stalls("nothing behind a request", "GET /x HTTP/1.1\r\nhost: a.test\r\n\r\n") },
     ]
 }

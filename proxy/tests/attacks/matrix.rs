@@ -43,10 +43,16 @@ impl Matrix {
     pub fn summary(&self) -> String {
         let mut text = String::new();
         for column in &self.columns {
-            let count = |good: bool| {
-                column.cells.iter().filter(|(_, (_, verdict))| if good { *verdict == Verdict::Good } else { matches!(verdict, Verdict::Bad(_)) }).count()
-            };
-            writeln!(text, "{:?}: {} withstood, {} not", column.kind, count(true), count(false)).unwrap();
+            let count = |is: fn(&Verdict) -> bool| column.cells.iter().filter(|(_, (_, verdict))| is(verdict)).count();
+            writeln!(
+                text,
+                "{:?}: {} withstood, {} lenient, {} not",
+                column.kind,
+                count(|verdict| *verdict == Verdict::Good),
+                count(|verdict| matches!(verdict, Verdict::Lenient(_))),
+                count(|verdict| matches!(verdict, Verdict::Bad(_))),
+            )
+            .unwrap();
         }
         text
     }
@@ -57,7 +63,7 @@ impl Matrix {
         columns
             .flat_map(|column| &column.cells)
             .filter_map(|((pair, name), (outcome, verdict))| match verdict {
-                Verdict::Bad(fault) => Some(format!("{pair} · {name}: {outcome}: {fault}")),
+                Verdict::Bad(fault) | Verdict::Lenient(fault) => Some(format!("{pair} · {name}: {outcome}: {fault}")),
                 _ => None,
             })
             .collect()
@@ -92,8 +98,9 @@ impl Matrix {
             "\n## What is sent, and what comes back\n\n\
              Each row went through all four programs in one run, each with the same limits (a second for a head, a body or an idle\n\
              connection). `400` an error, `close` without an answer, `RST` of the stream, `GOAWAY` of the connection, `waits` nothing within\n\
-             the time, `cut` an answer that breaks off, — the program does not speak this pair. **✗** marks what must not be: a bad request\n\
-             that was served, a request at the upstream that can be read in two ways, a connection that goes on where it must end.\n",
+             the time, `goes on` the next request on the connection was answered, `cut` an answer that breaks off. **✗** marks harm: a\n\
+             request at the upstream that can be read in two ways or that should not be there, an answer with a control character, a\n\
+             connection that is held. ○ is laxer than the row asks for, without harm at this upstream. Ours has neither: the suite fails.\n",
         );
         for (pair, rows) in &self.tables {
             write!(text, "\n### {pair}\n\n| family | what | Carbyne | Envoy | nginx | HAProxy |\n|---|---|---|---|---|---|\n").unwrap();
@@ -118,7 +125,8 @@ impl Matrix {
         };
         match verdict {
             Verdict::Bad(_) => format!("{outcome} **✗**"),
-            Verdict::Good | Verdict::None => outcome.to_string(),
+            Verdict::Lenient(_) => format!("{outcome} ○"),
+            Verdict::Good => outcome.to_string(),
         }
     }
 }

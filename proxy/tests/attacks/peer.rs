@@ -2,10 +2,14 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::row::{End, Outcome, Pair, Row, SILENCE, STALL, Sent, response_fault};
+use crate::support::http1::find;
+use crate::support::http2::{flag, kind};
+use crate::support::upstream::Seen;
 use crate::support::config::{bootstrap, cluster, http2, http_filter, listener, manager, virtual_host};
 use crate::support::http1::{Connection, End as Ended};
 use crate::support::http2::{Client, Failure, code_name, headers};
@@ -35,6 +39,8 @@ pub struct Peer {
     log: Log,
     upstream: Upstream,
     upstream2: Upstream2,
+    /// Rows so far: each has a letter of its own.
+    rows: usize,
 }
 
 impl Peer {
@@ -49,7 +55,7 @@ impl Peer {
             Kind::Nginx => other("nginx", &["-p", ".", "-c", "config"], |place| nginx(place, ports)),
             Kind::HaProxy => other("haproxy", &["-db", "-q", "-f", "config"], |place| haproxy(place, ports)),
         };
-        Self { process, log, upstream, upstream2 }
+        Self { process, log, upstream, upstream2, rows: 0 }
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -62,19 +68,20 @@ impl Peer {
         self.upstream2.script(&[]);
         self.log.lock().unwrap().clear();
         let address = self.process.at(PORT + pair.number());
+        self.rows += 1;
+        let letter = LETTERS[self.rows % LETTERS.len()];
         let mut outcome = match &row.sent {
-            Sent::Bytes(bytes) => say(Connection::open(address).unwrap(), bytes),
-            Sent::Stalled(bytes) => stall(Connection::open(address).unwrap(), bytes),
-            Sent::Preface(bytes) => stall(Connection::open(address).unwrap(), bytes),
+            Sent::Bytes(bytes) => say(Connection::open(address).unwrap(), &lettered(bytes, letter)),
+            Sent::Stalled(bytes) | Sent::Preface(bytes) => stall(Connection::open(address).unwrap(), &lettered(bytes, letter)),
             Sent::Frames { settings, bytes, stream } => {
                 let mut client = Client::open(address, settings).unwrap();
-                client.send(bytes);
+                client.send(&lettered(bytes, letter));
                 frames(client, *stream)
             }
             Sent::StalledFrames { settings, bytes } => {
                 let mut client = Client::open(address, settings).unwrap();
-                client.send(bytes);
-                stall(client.frames.connection, b"")
+                client.send(&lettered(bytes, letter));
+                stall_frames(client)
             }
             Sent::Answered(script) => {
                 self.upstream.script(&[script.clone()]);
@@ -85,9 +92,29 @@ impl Peer {
                 ask(pair, address)
             }
         };
-        outcome.seen = self.log.lock().unwrap().drain(..).filter(|seen| !seen.line.contains(PROBE)).collect();
+        outcome.seen = self.log.lock().unwrap().drain(..).filter(|seen| !seen.line.contains(PROBE) && !is_of_another(seen, letter)).collect();
         outcome
     }
+}
+
+/// What `/x` becomes, one after the other.
+const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+/// The same bytes with this row's letter.
+fn lettered(bytes: &[u8], letter: u8) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for at in 1..bytes.len() {
+        if bytes[at] == b'x' && bytes[at - 1] == b'/' {
+            bytes[at] = letter;
+        }
+    }
+    bytes
+}
+
+/// Does this request have the letter of another row?
+fn is_of_another(seen: &Seen, letter: u8) -> bool {
+    let target = seen.line.split(' ').nth(1).unwrap_or_default().as_bytes();
+    matches!(target, [b'/', other] if LETTERS.contains(other) && *other != letter)
 }
 
 /// The target of the request that asks whether the connection still lives.
@@ -157,6 +184,33 @@ fn stall(mut connection: Connection, bytes: &[u8]) -> Outcome {
     Outcome { end, statuses: status.into_iter().collect(), ..Outcome::default() }
 }
 
+/// Reads frames and answers none, until the first stream, or the connection, is given up.
+fn stall_frames(mut client: Client) -> Outcome {
+    let mut outcome = Outcome { end: End::Silent, ..Outcome::default() };
+    let until = Instant::now() + STALL;
+    loop {
+        match client.frames.next(until.saturating_duration_since(Instant::now())) {
+            Err(Ended::Silent) => return outcome,
+            Err(_) => outcome.end = End::Closed,
+            Ok(frame) => match frame.kind {
+                kind::GOAWAY => outcome.end = End::GoAway(code_name(frame.number(4))),
+                kind::RST_STREAM => outcome.end = End::Reset(code_name(frame.number(0))),
+                kind::HEADERS => {
+                    let fields = client.frames.fields(&frame).unwrap_or_default();
+                    let status: Option<u16> = find(&fields, ":status").and_then(|value| value.parse().ok());
+                    outcome.statuses.extend(status);
+                    if frame.flags & flag::END_STREAM == 0 && status.is_none_or(|status| status < 400) {
+                        continue;
+                    }
+                    outcome.end = End::Open;
+                }
+                _ => continue,
+            },
+        }
+        return outcome;
+    }
+}
+
 /// Waits for the end of a stream, and asks then whether the connection lives.
 fn frames(mut client: Client, stream: u32) -> Outcome {
     let mut outcome = Outcome::default();
@@ -170,6 +224,12 @@ fn frames(mut client: Client, stream: u32) -> Outcome {
     match client.answer(stream, SILENCE) {
         Ok(answer) => {
             outcome.statuses.push(answer.status);
+            let length = find(&answer.headers, "content-length").and_then(|value| value.parse().ok());
+            // A client sees that there is no final answer, or that something is missing.
+            if answer.status < 200 || length.is_some_and(|length: usize| length != answer.body.len()) {
+                outcome.statuses.retain(|status| *status >= 200);
+                outcome.end = End::Broken;
+            }
             let odd = |text: &str| text.contains(['\r', '\n', '\0']);
             if answer.headers.iter().any(|(name, value)| odd(name) || odd(value)) {
                 outcome.answer_fault = Some("a control character reached the client".into());
@@ -184,7 +244,8 @@ fn frames(mut client: Client, stream: u32) -> Outcome {
         match client.answer(probe, SILENCE) {
             Err(failure @ Failure::GoAway(_)) => outcome.end = end(failure),
             Err(failure @ Failure::End(Ended::Closed | Ended::Reset)) => outcome.end = end(failure),
-            Ok(_) | Err(_) => {}
+            Ok(_) => outcome.goes_on = true,
+            Err(_) => {}
         }
     }
     outcome
@@ -223,6 +284,8 @@ fn envoy_kind(place: &Place, ports: (u16, u16)) -> Value {
             "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD",
             "request_headers_timeout": "1s",
             "stream_idle_timeout": "1s",
+            // Of an idle connection: Envoy asks it to end first.
+            "drain_timeout": "0.1s",
             "common_http_protocol_options": {"idle_timeout": "1s", "headers_with_underscores_action": "REJECT_REQUEST"},
             "http2_protocol_options": {"max_concurrent_streams": 100, "initial_stream_window_size": 65536,
                 "initial_connection_window_size": 1_048_576},
@@ -237,7 +300,7 @@ fn envoy_kind(place: &Place, ports: (u16, u16)) -> Value {
 fn nginx(place: &Place, ports: (u16, u16)) -> String {
     let mut text = String::from(
         "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log error.log;\nevents {}\nhttp {\n  access_log off;\n  server_tokens off;\n\
-         \x20 client_header_timeout 1s;\n  client_body_timeout 1s;\n  keepalive_timeout 1s;\n  send_timeout 1s;\n  proxy_read_timeout 3s;\n\
+         \x20 client_header_timeout 1s;\n  client_body_timeout 1s;\n  keepalive_timeout 1s;\n  http2_max_concurrent_streams 100;\n  send_timeout 1s;\n  proxy_read_timeout 3s;\n\
          \x20 client_header_buffer_size 8k;\n  large_client_header_buffers 8 8k;\n  proxy_http_version 1.1;\n",
     );
     for folder in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
@@ -259,9 +322,14 @@ fn nginx(place: &Place, ports: (u16, u16)) -> String {
     text + "}\n"
 }
 
+/// HAProxy's way to one spelling of a path.
+const NORMAL: &str = "  http-request normalize-uri fragment-strip\n  http-request normalize-uri percent-decode-unreserved\n\
+    \x20 http-request normalize-uri path-strip-dot\n  http-request normalize-uri path-strip-dotdot full\n\
+    \x20 http-request normalize-uri path-merge-slashes\n";
+
 fn haproxy(place: &Place, ports: (u16, u16)) -> String {
     let mut text = String::from(
-        "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 2s\n  timeout client 1s\n  timeout server 3s\n\
+        "global\n  maxconn 1000\n  expose-experimental-directives\ndefaults\n  mode http\n  timeout connect 2s\n  timeout client 1s\n  timeout server 3s\n\
          \x20 timeout http-request 1s\n  timeout http-keep-alive 1s\n",
     );
     for pair in Pair::ALL {
@@ -269,7 +337,7 @@ fn haproxy(place: &Place, ports: (u16, u16)) -> String {
         let protocol = if pair.speaks_http2() { " proto h2" } else { "" };
         let to = if pair.reaches_http2() { "two" } else { "one" };
         text += &format!(
-            "frontend pair{number}\n  bind {}:{}{protocol}\n  http-request deny if {{ path_beg /secret }}\n  default_backend {to}\n",
+            "frontend pair{number}\n  bind {}:{}{protocol}\n{NORMAL}  http-request deny if {{ path_beg /secret }}\n  default_backend {to}\n",
             place.address,
             PORT + number
         );
