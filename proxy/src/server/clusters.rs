@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use carbyne_engine::cluster::{Assignment, Cluster};
 use carbyne_engine::cluster::dns::{self, SystemResolver};
 use carbyne_engine::cluster::settings::Discovery;
+use carbyne_engine::cluster::{Assignment, Cluster};
 use carbyne_protos::envoy::config::cluster::v3 as wire;
 use carbyne_protos::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use carbyne_protos::prost_types::Any;
@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 use crate::live::clusters::LiveCluster;
 use crate::plan::cluster::{ClusterPlan, TransportPlan};
 use crate::plan::endpoint::EndpointsPlan;
-use crate::plan::tls::Upstream;
 use crate::plan::error::{Finding, Rejection};
+use crate::plan::tls::Upstream;
 use crate::plan::{Environment, cluster, endpoint};
 
 /// Every cluster that was accepted, served or warming.
@@ -180,7 +180,8 @@ impl ClusterManager {
             // Nothing may reach its hosts: without any it answers "no healthy upstream".
             _ if is_refused(&live.plan) => {
                 tracing::warn!(cluster = %name, "its hosts are not used: something of it is not served");
-                live.cluster.update_endpoints(Assignment::of(Vec::new()), now);
+                live.cluster
+                    .update_endpoints(Assignment::of(Vec::new()), now);
                 ready = true;
             }
             (Some(service), _, _) => {

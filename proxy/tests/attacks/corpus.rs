@@ -17,7 +17,11 @@ use row::{Pair, Row, Verdict};
 
 /// All rows of a pair.
 fn rows(pair: Pair) -> Vec<Row> {
-    let mut rows = if pair.speaks_http2() { [http2::rows(), frames::rows()].concat() } else { http1::rows() };
+    let mut rows = if pair.speaks_http2() {
+        [http2::rows(), frames::rows()].concat()
+    } else {
+        http1::rows()
+    };
     rows.extend(upstreams::rows(pair));
     rows
 }
@@ -26,7 +30,10 @@ fn rows(pair: Pair) -> Vec<Row> {
 fn every_peer_meets_the_corpus() {
     let peers_only = std::env::var("CARBYNE_ATTACKS").is_ok_and(|value| value == "peers-only");
     let wanted = std::env::var("CARBYNE_CASE").unwrap_or_default();
-    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !(peers_only && *kind == Kind::Carbyne)).collect();
+    let kinds: Vec<Kind> = Kind::ALL
+        .into_iter()
+        .filter(|kind| !(peers_only && *kind == Kind::Carbyne))
+        .collect();
     let threads: Vec<_> = kinds
         .iter()
         .map(|kind| {
@@ -34,13 +41,21 @@ fn every_peer_meets_the_corpus() {
             std::thread::spawn(move || column(kind, &wanted))
         })
         .collect();
-    let columns: Vec<Column> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let columns: Vec<Column> = threads
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .collect();
     let matrix = Matrix::new(Pair::ALL.map(|pair| (pair, rows(pair))).into(), columns);
     let ran = matrix.ran(&wanted);
     report_cases("attacks", ran, matrix.all());
     println!("{}", matrix.summary());
     let bad = matrix.failures(Kind::Carbyne);
-    assert!(bad.is_empty(), "{} of {ran} attacks are not withstood:\n{}", bad.len(), bad.join("\n"));
+    assert!(
+        bad.is_empty(),
+        "{} of {ran} attacks are not withstood:\n{}",
+        bad.len(),
+        bad.join("\n")
+    );
     if wanted.is_empty() && !peers_only {
         matrix.keep_page();
     }

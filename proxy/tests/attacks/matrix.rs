@@ -24,7 +24,9 @@ impl Matrix {
     pub fn new(tables: Vec<(Pair, Vec<Row>)>, columns: Vec<Column>) -> Self {
         for (pair, rows) in &tables {
             for (number, row) in rows.iter().enumerate() {
-                let twice = rows[..number].iter().any(|other| other.family == row.family && other.name == row.name);
+                let twice = rows[..number]
+                    .iter()
+                    .any(|other| other.family == row.family && other.name == row.name);
                 assert!(!twice, "{pair}: two rows are named {:?}", row.name);
             }
         }
@@ -36,14 +38,24 @@ impl Matrix {
     }
 
     pub fn ran(&self, wanted: &str) -> usize {
-        self.tables.iter().flat_map(|(_, rows)| rows).filter(|row| row.name.contains(wanted)).count()
+        self.tables
+            .iter()
+            .flat_map(|(_, rows)| rows)
+            .filter(|row| row.name.contains(wanted))
+            .count()
     }
 
     /// How many rows each peer withstands.
     pub fn summary(&self) -> String {
         let mut text = String::new();
         for column in &self.columns {
-            let count = |is: fn(&Verdict) -> bool| column.cells.iter().filter(|(_, (_, verdict))| is(verdict)).count();
+            let count = |is: fn(&Verdict) -> bool| {
+                column
+                    .cells
+                    .iter()
+                    .filter(|(_, (_, verdict))| is(verdict))
+                    .count()
+            };
             writeln!(
                 text,
                 "{:?}: {} withstood, {} lenient, {} not",
@@ -63,7 +75,9 @@ impl Matrix {
         columns
             .flat_map(|column| &column.cells)
             .filter_map(|((pair, name), (outcome, verdict))| match verdict {
-                Verdict::Bad(fault) | Verdict::Lenient(fault) => Some(format!("{pair} · {name}: {outcome}: {fault}")),
+                Verdict::Bad(fault) | Verdict::Lenient(fault) => {
+                    Some(format!("{pair} · {name}: {outcome}: {fault}"))
+                }
                 _ => None,
             })
             .collect()
@@ -72,9 +86,14 @@ impl Matrix {
     /// Compares our column of the page with this run, or writes the page.
     pub fn keep_page(&self) {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/security.md");
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("docs/security.md: {error}"));
+        let text = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("docs/security.md: {error}"));
         let (front, old, back) = match (text.find(BEGIN), text.find(END)) {
-            (Some(begin), Some(end)) => (&text[..begin], &text[begin + BEGIN.len()..end], &text[end + END.len()..]),
+            (Some(begin), Some(end)) => (
+                &text[..begin],
+                &text[begin + BEGIN.len()..end],
+                &text[end + END.len()..],
+            ),
             _ => (text.as_str(), "", "\n"),
         };
         if std::env::var("CARBYNE_WRITE_DOCS").is_ok_and(|value| value == "1") {
@@ -118,9 +137,12 @@ impl Matrix {
 
     fn cell(&self, kind: Kind, pair: Pair, row: &Row) -> String {
         let column = self.columns.iter().find(|column| column.kind == kind);
-        let Some((_, (outcome, verdict))) =
-            column.and_then(|column| column.cells.iter().find(|((other, name), _)| *other == pair && *name == row.title()))
-        else {
+        let Some((_, (outcome, verdict))) = column.and_then(|column| {
+            column
+                .cells
+                .iter()
+                .find(|((other, name), _)| *other == pair && *name == row.title())
+        }) else {
             return "?".to_owned();
         };
         match verdict {

@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 use super::{arrival, local_reply, names};
 use crate::context::Context;
 use crate::filter::http::HttpFilters;
+use crate::filter::reply;
 use crate::live::clusters::{Clusters, LiveCluster};
 use crate::live::route::hash::{HashFacts, HashRule};
 use crate::live::route::table::TlsRequirement;
@@ -66,31 +67,11 @@ impl Handler for HttpHandler {
     }
 
     async fn request(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
-        let manager = &*self.manager;
-        let plan = &manager.plan;
-        exchange.context.client = arrival::settle(
-            &mut exchange.request,
-            &exchange.downstream,
-            &plan.client,
-            &plan.fields,
-        );
-        manager.telemetry.arrived(exchange, &manager.plan);
-        if let Some(reason) = &manager.plan.refuse {
-            let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
-            return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
-        }
-        manager.choose(exchange);
-        for index in 0..manager.filters.len() {
-            manager
-                .filters
-                .request(index, exchange, &manager.clusters)
-                .await?;
-            if exchange.context.route_cleared {
-                exchange.context.route_cleared = false;
-                manager.choose(exchange);
-            }
-        }
-        manager.route(exchange)
+        let filtered = self.filter(exchange).await;
+        filtered.map_err(|mut answer| {
+            reply::for_grpc(&mut answer, &exchange.request);
+            answer
+        })
     }
 
     async fn attempt(
@@ -151,7 +132,7 @@ impl Handler for HttpHandler {
             .and_then(|route| route.forward())
             .map_or(StatusCode::SERVICE_UNAVAILABLE, |forward| forward.not_found);
         let mut answer = local_reply::error(error, not_found);
-        local_reply::for_grpc(&exchange.request, &mut answer);
+        reply::for_grpc(&mut answer, &exchange.request);
         exchange.response = Some(answer.response);
         self.finish_local(exchange);
         if let Some(response) = exchange.response.take() {
@@ -183,6 +164,35 @@ impl Handler for HttpHandler {
 }
 
 impl HttpHandler {
+    /// Everything that a request passes before its first try.
+    async fn filter(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
+        let manager = &*self.manager;
+        let plan = &manager.plan;
+        exchange.context.client = arrival::settle(
+            &mut exchange.request,
+            &exchange.downstream,
+            &plan.client,
+            &plan.fields,
+        );
+        manager.telemetry.arrived(exchange, &manager.plan);
+        if let Some(reason) = &manager.plan.refuse {
+            let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
+            return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
+        }
+        manager.choose(exchange);
+        for index in 0..manager.filters.len() {
+            manager
+                .filters
+                .request(index, exchange, &manager.clusters)
+                .await?;
+            if exchange.context.route_cleared {
+                exchange.context.route_cleared = false;
+                manager.choose(exchange);
+            }
+        }
+        manager.route(exchange)
+    }
+
     fn finish_local(&self, exchange: &mut Exchange<Context>) {
         self.manager.depart(exchange, false);
         self.manager.filters.response(exchange);
