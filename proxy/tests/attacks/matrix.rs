@@ -119,7 +119,8 @@ impl Matrix {
              connection). `400` an error, `close` without an answer, `RST` of the stream, `GOAWAY` of the connection, `waits` nothing within\n\
              the time, `goes on` the next request on the connection was answered, `cut` an answer that breaks off. **✗** marks harm: a\n\
              request at the upstream that can be read in two ways or that should not be there, an answer with a control character, a\n\
-             connection that is held. ○ is laxer than the row asks for, without harm at this upstream. Ours has neither: the suite fails.\n",
+             connection that is held. ○ is laxer than the row asks for, without harm at this upstream. What ours still has of either is listed in\n\
+             `proxy/tests/attacks/known_weaknesses.txt`; anything else fails the suite.\n",
         );
         for (pair, rows) in &self.tables {
             write!(text, "\n### {pair}\n\n| family | what | Carbyne | Envoy | nginx | HAProxy |\n|---|---|---|---|---|---|\n").unwrap();
