@@ -92,12 +92,12 @@ impl Peer {
                 bytes,
                 stream,
             } => {
-                let mut client = Client::open(address, settings).unwrap();
+                let mut client = opened(address, settings);
                 client.send(&lettered(bytes, letter));
                 frames(client, *stream)
             }
             Sent::StalledFrames { settings, bytes } => {
-                let mut client = Client::open(address, settings).unwrap();
+                let mut client = opened(address, settings);
                 client.send(&lettered(bytes, letter));
                 stall_frames(client)
             }
@@ -144,6 +144,17 @@ fn is_of_another(seen: &Seen, letter: u8) -> bool {
 /// The target of the request that asks whether the connection still lives.
 const PROBE: &str = "/probe";
 
+/// An HTTP/2 connection. A peer that is still closing what the row before did to it may reset a new one:
+/// that is no outcome of this row.
+fn opened(address: std::net::SocketAddr, settings: &[(u16, u32)]) -> Client {
+    let mut tries = (0..OPEN_TRIES).map(|_| Client::open(address, settings));
+    let last = tries.find(Result::is_ok);
+    last.unwrap_or_else(|| Client::open(address, settings))
+        .unwrap()
+}
+
+const OPEN_TRIES: usize = 5;
+
 /// A request of the good sort.
 fn ask(pair: Pair, address: std::net::SocketAddr) -> Outcome {
     if !pair.speaks_http2() {
@@ -152,7 +163,7 @@ fn ask(pair: Pair, address: std::net::SocketAddr) -> Outcome {
             b"GET /good HTTP/1.1\r\nhost: a.test\r\n\r\n",
         );
     }
-    let mut client = Client::open(address, &[]).unwrap();
+    let mut client = opened(address, &[]);
     client.send(&get(1, "/good"));
     frames(client, 1)
 }
