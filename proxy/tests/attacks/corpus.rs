@@ -11,9 +11,9 @@ mod upstreams;
 use std::time::Instant;
 
 use crate::support::report_cases;
-use matrix::{Column, Matrix};
+use matrix::{Cell, Column, Matrix};
 use peer::{Kind, Peer};
-use row::{Pair, Row, Verdict};
+use row::{End, Outcome, Pair, Row, Verdict};
 
 /// All rows of a pair.
 fn rows(pair: Pair) -> Vec<Row> {
@@ -53,19 +53,30 @@ fn column(kind: Kind, wanted: &str) -> Column {
     let mut cells = Vec::new();
     for pair in Pair::ALL {
         for row in rows(pair).iter().filter(|row| row.name.contains(wanted)) {
+            if !peer.accepts(pair) {
+                // It ended behind the last row's back.
+                blame(&mut cells);
+                peer = Peer::start(kind);
+            }
             let outcome = peer.meet(pair, row);
             let verdict = row.judge(&outcome);
             if std::env::var("CARBYNE_SHOW").is_ok() {
                 println!("{kind:?} {pair} {}: {outcome} {verdict:?}", row.title());
             }
             cells.push(((pair, row.title()), (outcome, verdict)));
-            if !peer.is_running() {
-                let last = cells.last_mut().unwrap();
-                last.1.1 = Verdict::Bad("the process ended".to_owned());
-                peer = Peer::start(kind);
-            }
         }
+    }
+    if !peer.accepts(Pair::OneToOne) {
+        blame(&mut cells);
     }
     println!("{kind:?}: {:.1} s", started.elapsed().as_secs_f32());
     Column { kind, cells }
+}
+
+/// The last row ended the process.
+fn blame(cells: &mut [Cell]) {
+    if let Some((_, (outcome, verdict))) = cells.last_mut() {
+        *outcome = Outcome { end: End::Crash, ..Outcome::default() };
+        *verdict = Verdict::Bad("the process ended".to_owned());
+    }
 }

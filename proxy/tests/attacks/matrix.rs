@@ -9,8 +9,11 @@ use super::row::{Outcome, Pair, Row, Verdict};
 /// What one peer did.
 pub struct Column {
     pub kind: Kind,
-    pub cells: Vec<((Pair, String), (Outcome, Verdict))>,
+    pub cells: Vec<Cell>,
 }
+
+/// Which row, and what came of it.
+pub type Cell = ((Pair, String), (Outcome, Verdict));
 
 pub struct Matrix {
     tables: Vec<(Pair, Vec<Row>)>,
@@ -98,7 +101,8 @@ impl Matrix {
             "\n## What is sent, and what comes back\n\n\
              Each row went through all four programs in one run, each with the same limits (a second for a head, a body or an idle\n\
              connection). `400` an error, `close` without an answer, `RST` of the stream, `GOAWAY` of the connection, `waits` nothing within\n\
-             the time, `goes on` the next request on the connection was answered, `cut` an answer that breaks off. **✗** marks harm: a\n\
+             the time, `goes on` the next request on the connection was answered, `cut` an answer that breaks off, `crash` the program\n\
+             ended. **✗** marks harm: a\n\
              request at the upstream that can be read in two ways or that should not be there, an answer with a control character, a\n\
              connection that is held. ○ is laxer than the row asks for, without harm at this upstream. Ours has neither: the suite fails.\n",
         );

@@ -1,5 +1,6 @@
 //! The four programs, each with four listeners: one a pair of protocols.
 
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -58,8 +59,9 @@ impl Peer {
         Self { process, log, upstream, upstream2, rows: 0 }
     }
 
-    pub fn is_running(&mut self) -> bool {
-        self.process.is_running()
+    /// Is the program still there?
+    pub fn accepts(&mut self, pair: Pair) -> bool {
+        self.process.is_running() && TcpStream::connect(self.process.at(PORT + pair.number())).is_ok()
     }
 
     /// One row over one connection.

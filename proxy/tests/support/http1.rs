@@ -215,7 +215,7 @@ impl Connection {
 
     fn read_body(&mut self, response: &mut Response, end: Instant) -> Result<(), End> {
         let broken = |reason: End| End::Broken(format!("status {}, body {reason}", response.status));
-        if response.header("transfer-encoding").is_some_and(|value| value.ends_with("chunked")) {
+        if response.header("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked")) {
             loop {
                 let line = self.read_line(end).map_err(broken)?;
                 let size = usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)
