@@ -12,7 +12,11 @@
 
 #[cfg(test)]
 #[path = "support/parts.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each suite uses a part of the support")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each suite uses a part of the support"
+)]
 mod support;
 
 #[cfg(test)]

@@ -8,14 +8,16 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::row::{End, Outcome, Pair, Row, SILENCE, STALL, Sent, response_fault};
+use crate::support::config::{
+    bootstrap, cluster, http_filter, http2, listener, manager, virtual_host,
+};
 use crate::support::http1::find;
-use crate::support::http2::{flag, kind};
-use crate::support::upstream::Seen;
-use crate::support::config::{bootstrap, cluster, http2, http_filter, listener, manager, virtual_host};
 use crate::support::http1::{Connection, End as Ended};
 use crate::support::http2::{Client, Failure, code_name, headers};
+use crate::support::http2::{flag, kind};
 use crate::support::place::Place;
 use crate::support::process::{Process, Program};
+use crate::support::upstream::Seen;
 use crate::support::upstream::{Log, Upstream};
 use crate::support::upstream2::Upstream2;
 
@@ -53,15 +55,26 @@ impl Peer {
         let process = match kind {
             Kind::Carbyne => Process::proxy(Program::Carbyne, |place| envoy_kind(place, ports)),
             Kind::Envoy => Process::proxy(Program::Envoy, |place| envoy_kind(place, ports)),
-            Kind::Nginx => other("nginx", &["-p", ".", "-c", "config"], |place| nginx(place, ports)),
-            Kind::HaProxy => other("haproxy", &["-db", "-q", "-f", "config"], |place| haproxy(place, ports)),
+            Kind::Nginx => other("nginx", &["-p", ".", "-c", "config"], |place| {
+                nginx(place, ports)
+            }),
+            Kind::HaProxy => other("haproxy", &["-db", "-q", "-f", "config"], |place| {
+                haproxy(place, ports)
+            }),
         };
-        Self { process, log, upstream, upstream2, rows: 0 }
+        Self {
+            process,
+            log,
+            upstream,
+            upstream2,
+            rows: 0,
+        }
     }
 
     /// Is the program still there?
     pub fn accepts(&mut self, pair: Pair) -> bool {
-        self.process.is_running() && TcpStream::connect(self.process.at(PORT + pair.number())).is_ok()
+        self.process.is_running()
+            && TcpStream::connect(self.process.at(PORT + pair.number())).is_ok()
     }
 
     /// One row over one connection.
@@ -74,8 +87,14 @@ impl Peer {
         let letter = LETTERS[self.rows % LETTERS.len()];
         let mut outcome = match &row.sent {
             Sent::Bytes(bytes) => say(Connection::open(address).unwrap(), &lettered(bytes, letter)),
-            Sent::Stalled(bytes) | Sent::Preface(bytes) => stall(Connection::open(address).unwrap(), &lettered(bytes, letter)),
-            Sent::Frames { settings, bytes, stream } => {
+            Sent::Stalled(bytes) | Sent::Preface(bytes) => {
+                stall(Connection::open(address).unwrap(), &lettered(bytes, letter))
+            }
+            Sent::Frames {
+                settings,
+                bytes,
+                stream,
+            } => {
                 let mut client = Client::open(address, settings).unwrap();
                 client.send(&lettered(bytes, letter));
                 frames(client, *stream)
@@ -94,7 +113,13 @@ impl Peer {
                 ask(pair, address)
             }
         };
-        outcome.seen = self.log.lock().unwrap().drain(..).filter(|seen| !seen.line.contains(PROBE) && !is_of_another(seen, letter)).collect();
+        outcome.seen = self
+            .log
+            .lock()
+            .unwrap()
+            .drain(..)
+            .filter(|seen| !seen.line.contains(PROBE) && !is_of_another(seen, letter))
+            .collect();
         outcome
     }
 }
@@ -125,7 +150,10 @@ const PROBE: &str = "/probe";
 /// A request of the good sort.
 fn ask(pair: Pair, address: std::net::SocketAddr) -> Outcome {
     if !pair.speaks_http2() {
-        return say(Connection::open(address).unwrap(), b"GET /good HTTP/1.1\r\nhost: a.test\r\n\r\n");
+        return say(
+            Connection::open(address).unwrap(),
+            b"GET /good HTTP/1.1\r\nhost: a.test\r\n\r\n",
+        );
     }
     let mut client = Client::open(address, &[]).unwrap();
     client.send(&get(1, "/good"));
@@ -133,7 +161,16 @@ fn ask(pair: Pair, address: std::net::SocketAddr) -> Outcome {
 }
 
 fn get(stream: u32, path: &str) -> Vec<u8> {
-    headers(stream, true, &[(":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", path)])
+    headers(
+        stream,
+        true,
+        &[
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "a.test"),
+            (":path", path),
+        ],
+    )
 }
 
 /// Sends bytes and reads responses until the one to a probe that follows.
@@ -149,10 +186,13 @@ fn say(mut connection: Connection, bytes: &[u8]) -> Outcome {
                 }
                 outcome.statuses.push(response.status);
                 outcome.answer_fault = outcome.answer_fault.or_else(|| response_fault(&response));
-                let goes_on = response.header("connection").is_none_or(|value| !value.eq_ignore_ascii_case("close"));
+                let goes_on = response
+                    .header("connection")
+                    .is_none_or(|value| !value.eq_ignore_ascii_case("close"));
                 if !probed && goes_on {
                     probed = true;
-                    connection.send(format!("GET {PROBE} HTTP/1.1\r\nhost: a.test\r\n\r\n").as_bytes());
+                    connection
+                        .send(format!("GET {PROBE} HTTP/1.1\r\nhost: a.test\r\n\r\n").as_bytes());
                 }
             }
             Err(end) => {
@@ -160,7 +200,10 @@ fn say(mut connection: Connection, bytes: &[u8]) -> Outcome {
                     Ended::Closed | Ended::Reset => End::Closed,
                     Ended::Silent => End::Silent,
                     Ended::Broken(text) => {
-                        if let Some(status) = text.strip_prefix("status ").and_then(|rest| rest.get(..3)?.parse().ok()) {
+                        if let Some(status) = text
+                            .strip_prefix("status ")
+                            .and_then(|rest| rest.get(..3)?.parse().ok())
+                        {
                             outcome.statuses.push(status);
                         }
                         End::Broken
@@ -181,17 +224,33 @@ fn stall(mut connection: Connection, bytes: &[u8]) -> Outcome {
     connection.send(bytes);
     let (answer, end) = connection.read_to_end(STALL);
     let text = String::from_utf8_lossy(&answer);
-    let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-    let end = if end == Ended::Silent { End::Silent } else { End::Closed };
-    Outcome { end, statuses: status.into_iter().collect(), ..Outcome::default() }
+    let status = text
+        .strip_prefix("HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3)?.parse().ok());
+    let end = if end == Ended::Silent {
+        End::Silent
+    } else {
+        End::Closed
+    };
+    Outcome {
+        end,
+        statuses: status.into_iter().collect(),
+        ..Outcome::default()
+    }
 }
 
 /// Reads frames and answers none, until the first stream, or the connection, is given up.
 fn stall_frames(mut client: Client) -> Outcome {
-    let mut outcome = Outcome { end: End::Silent, ..Outcome::default() };
+    let mut outcome = Outcome {
+        end: End::Silent,
+        ..Outcome::default()
+    };
     let until = Instant::now() + STALL;
     loop {
-        match client.frames.next(until.saturating_duration_since(Instant::now())) {
+        match client
+            .frames
+            .next(until.saturating_duration_since(Instant::now()))
+        {
             Err(Ended::Silent) => return outcome,
             Err(_) => outcome.end = End::Closed,
             Ok(frame) => match frame.kind {
@@ -199,9 +258,12 @@ fn stall_frames(mut client: Client) -> Outcome {
                 kind::RST_STREAM => outcome.end = End::Reset(code_name(frame.number(0))),
                 kind::HEADERS => {
                     let fields = client.frames.fields(&frame).unwrap_or_default();
-                    let status: Option<u16> = find(&fields, ":status").and_then(|value| value.parse().ok());
+                    let status: Option<u16> =
+                        find(&fields, ":status").and_then(|value| value.parse().ok());
                     outcome.statuses.extend(status);
-                    if frame.flags & flag::END_STREAM == 0 && status.is_none_or(|status| status < 400) {
+                    if frame.flags & flag::END_STREAM == 0
+                        && status.is_none_or(|status| status < 400)
+                    {
                         continue;
                     }
                     outcome.end = End::Open;
@@ -226,14 +288,21 @@ fn frames(mut client: Client, stream: u32) -> Outcome {
     match client.answer(stream, SILENCE) {
         Ok(answer) => {
             outcome.statuses.push(answer.status);
-            let length = find(&answer.headers, "content-length").and_then(|value| value.parse().ok());
+            let length =
+                find(&answer.headers, "content-length").and_then(|value| value.parse().ok());
             // A client sees that there is no final answer, or that something is missing.
-            if answer.status < 200 || length.is_some_and(|length: usize| length != answer.body.len()) {
+            if answer.status < 200
+                || length.is_some_and(|length: usize| length != answer.body.len())
+            {
                 outcome.statuses.retain(|status| *status >= 200);
                 outcome.end = End::Broken;
             }
             let odd = |text: &str| text.contains(['\r', '\n', '\0']);
-            if answer.headers.iter().any(|(name, value)| odd(name) || odd(value)) {
+            if answer
+                .headers
+                .iter()
+                .any(|(name, value)| odd(name) || odd(value))
+            {
                 outcome.answer_fault = Some("a control character reached the client".into());
             }
         }
@@ -261,7 +330,9 @@ fn other(program: &str, arguments: &[&str], config: impl FnOnce(&Place) -> Strin
         .map(|folder| Path::new(folder).join(program))
         .into_iter()
         .find(|path| path.exists())
-        .unwrap_or_else(|| panic!("{program} was not found: run `.ci/setup test` (it installs the Debian package)"));
+        .unwrap_or_else(|| {
+            panic!("{program} was not found: run `.ci/setup test` (it installs the Debian package)")
+        });
     let mut command = Command::new(path);
     command.args(arguments);
     let mut process = Process::start(program, command, place);
@@ -296,7 +367,14 @@ fn envoy_kind(place: &Place, ports: (u16, u16)) -> Value {
         let filters = vec![http_filter("envoy.filters.http.rbac", "rbac.v3.RBAC", hidden.clone())];
         listener(place, &name, PORT + pair.number(), vec![manager(&name, json!([virtual_host("all", &["*"], route)]), filters, fields)])
     });
-    bootstrap(place, listeners.into(), vec![cluster("one", &[ports.0], json!({})), cluster("two", &[ports.1], http2())])
+    bootstrap(
+        place,
+        listeners.into(),
+        vec![
+            cluster("one", &[ports.0], json!({})),
+            cluster("two", &[ports.1], http2()),
+        ],
+    )
 }
 
 fn nginx(place: &Place, ports: (u16, u16)) -> String {
@@ -311,9 +389,15 @@ fn nginx(place: &Place, ports: (u16, u16)) -> String {
     for pair in Pair::ALL {
         let protocol = if pair.speaks_http2() { " http2" } else { "" };
         let pass = if pair.reaches_http2() {
-            format!("grpc_pass grpc://127.0.0.1:{}; grpc_set_header Host $http_host;", ports.1)
+            format!(
+                "grpc_pass grpc://127.0.0.1:{}; grpc_set_header Host $http_host;",
+                ports.1
+            )
         } else {
-            format!("proxy_pass http://127.0.0.1:{}; proxy_set_header Host $http_host; proxy_set_header Connection \"\";", ports.0)
+            format!(
+                "proxy_pass http://127.0.0.1:{}; proxy_set_header Host $http_host; proxy_set_header Connection \"\";",
+                ports.0
+            )
         };
         text += &format!(
             "  server {{ listen {}:{}{protocol}; location / {{ {pass} }} location /secret {{ return 403; }} }}\n",
@@ -344,5 +428,8 @@ fn haproxy(place: &Place, ports: (u16, u16)) -> String {
             PORT + number
         );
     }
-    text + &format!("backend one\n  server one 127.0.0.1:{}\nbackend two\n  server two 127.0.0.1:{} proto h2\n", ports.0, ports.1)
+    text + &format!(
+        "backend one\n  server one 127.0.0.1:{}\nbackend two\n  server two 127.0.0.1:{} proto h2\n",
+        ports.0, ports.1
+    )
 }

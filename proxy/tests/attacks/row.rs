@@ -17,7 +17,12 @@ pub enum Pair {
 }
 
 impl Pair {
-    pub const ALL: [Self; 4] = [Self::OneToOne, Self::OneToTwo, Self::TwoToOne, Self::TwoToTwo];
+    pub const ALL: [Self; 4] = [
+        Self::OneToOne,
+        Self::OneToTwo,
+        Self::TwoToOne,
+        Self::TwoToTwo,
+    ];
 
     pub fn speaks_http2(self) -> bool {
         matches!(self, Self::TwoToOne | Self::TwoToTwo)
@@ -54,9 +59,16 @@ pub enum Sent {
     /// Bytes, and then nothing: how long may a peer take?
     Stalled(Vec<u8>),
     /// Bytes behind the preface and these settings; the stream whose end is looked at.
-    Frames { settings: Vec<(u16, u32)>, bytes: Vec<u8>, stream: u32 },
+    Frames {
+        settings: Vec<(u16, u32)>,
+        bytes: Vec<u8>,
+        stream: u32,
+    },
     /// Frames on stream 1, then nothing more: no frame is answered and no window opened.
-    StalledFrames { settings: Vec<(u16, u32)>, bytes: Vec<u8> },
+    StalledFrames {
+        settings: Vec<(u16, u32)>,
+        bytes: Vec<u8>,
+    },
     /// Bytes without a preface.
     Preface(Vec<u8>),
     /// A good request; the upstream does this.
@@ -158,7 +170,11 @@ impl Row {
     }
 
     pub fn judge(&self, outcome: &Outcome) -> Verdict {
-        if let Some(fault) = outcome.seen.iter().find_map(|seen| harmful(seen, &self.forbidden)) {
+        if let Some(fault) = outcome
+            .seen
+            .iter()
+            .find_map(|seen| harmful(seen, &self.forbidden))
+        {
             return Verdict::Bad(fault);
         }
         if let Some(fault) = &outcome.answer_fault {
@@ -166,19 +182,28 @@ impl Row {
         }
         let ended = matches!(outcome.end, End::Closed | End::GoAway(_));
         let stopped = ended || matches!(outcome.end, End::Reset(_) | End::Broken);
-        let errors = !outcome.statuses.is_empty() && outcome.statuses.iter().all(|status| *status >= 400);
+        let errors =
+            !outcome.statuses.is_empty() && outcome.statuses.iter().all(|status| *status >= 400);
         let refused = errors || outcome.statuses.is_empty() && stopped;
         let silent = outcome.end == End::Silent && outcome.statuses.is_empty();
         let whole = outcome.seen.iter().find(|seen| !seen.cut);
         let lenient = |text: &str| Verdict::Lenient(text.to_owned());
         match self.accept {
             Accept::Refused if !refused => lenient("was not refused"),
-            Accept::Refused => whole.map_or(Verdict::Good, |seen| lenient(&format!("reached the upstream as {:?}", seen.line))),
+            Accept::Refused => whole.map_or(Verdict::Good, |seen| {
+                lenient(&format!("reached the upstream as {:?}", seen.line))
+            }),
             Accept::Harmless if silent => lenient("no answer"),
             Accept::Ended if !ended => lenient("the connection went on"),
-            Accept::GivenUp if !(stopped || errors) => Verdict::Bad("the connection is held".to_owned()),
-            Accept::Served if outcome.statuses.first() != Some(&200) => Verdict::Bad("was not served".to_owned()),
-            Accept::Failed if !(refused || stopped) => lenient("a bad answer was passed on as a good one"),
+            Accept::GivenUp if !(stopped || errors) => {
+                Verdict::Bad("the connection is held".to_owned())
+            }
+            Accept::Served if outcome.statuses.first() != Some(&200) => {
+                Verdict::Bad("was not served".to_owned())
+            }
+            Accept::Failed if !(refused || stopped) => {
+                lenient("a bad answer was passed on as a good one")
+            }
             _ => Verdict::Good,
         }
     }
@@ -186,10 +211,25 @@ impl Row {
 
 /// What of a request at the upstream can be read in two ways, or should not be there.
 fn harmful(seen: &Seen, forbidden: &[&str]) -> Option<String> {
-    let all = || std::iter::once(seen.line.as_str()).chain(seen.headers.iter().chain(&seen.trailers).flat_map(|(name, value)| [name.as_str(), value.as_str()]));
-    let count = |name: &str| seen.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).count();
+    let all = || {
+        std::iter::once(seen.line.as_str()).chain(
+            seen.headers
+                .iter()
+                .chain(&seen.trailers)
+                .flat_map(|(name, value)| [name.as_str(), value.as_str()]),
+        )
+    };
+    let count = |name: &str| {
+        seen.headers
+            .iter()
+            .filter(|(other, _)| other.eq_ignore_ascii_case(name))
+            .count()
+    };
     let body = String::from_utf8_lossy(&seen.body);
-    if let Some(text) = forbidden.iter().find(|text| all().any(|part| part.contains(**text)) || body.contains(**text)) {
+    if let Some(text) = forbidden
+        .iter()
+        .find(|text| all().any(|part| part.contains(**text)) || body.contains(**text))
+    {
         return Some(format!("{text:?} reached the upstream"));
     }
     if seen.line.contains("smuggled") {
@@ -201,7 +241,10 @@ fn harmful(seen: &Seen, forbidden: &[&str]) -> Option<String> {
     if count("content-length") > 1 {
         return Some("several lengths reached the upstream".into());
     }
-    if seen.header("content-length").is_some_and(|value| value.parse::<i64>().is_err() || value.starts_with(['+', '-'])) {
+    if seen
+        .header("content-length")
+        .is_some_and(|value| value.parse::<i64>().is_err() || value.starts_with(['+', '-']))
+    {
         return Some("an odd length reached the upstream".into());
     }
     if count("host") > 1 || count("host") + count(":authority") > 1 {
@@ -209,7 +252,13 @@ fn harmful(seen: &Seen, forbidden: &[&str]) -> Option<String> {
     }
     let is_two = seen.line.ends_with("HTTP/2");
     if is_two {
-        let hop = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+        let hop = [
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "transfer-encoding",
+            "upgrade",
+        ];
         if let Some(name) = hop.iter().find(|name| count(name) > 0) {
             return Some(format!("{name} reached the upstream over HTTP/2"));
         }
@@ -217,12 +266,17 @@ fn harmful(seen: &Seen, forbidden: &[&str]) -> Option<String> {
         if count("transfer-encoding") > 0 && count("content-length") > 0 {
             return Some("both framings reached the upstream".into());
         }
-        let odd = seen.headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && !value.eq_ignore_ascii_case("chunked"));
+        let odd = seen.headers.iter().any(|(name, value)| {
+            name.eq_ignore_ascii_case("transfer-encoding") && !value.eq_ignore_ascii_case("chunked")
+        });
         if odd || count("transfer-encoding") > 1 {
             return Some("an odd transfer-encoding reached the upstream".into());
         }
         if seen.line.split(' ').count() != 3 {
-            return Some(format!("the request line {:?} reached the upstream", seen.line));
+            return Some(format!(
+                "the request line {:?} reached the upstream",
+                seen.line
+            ));
         }
     }
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -237,7 +291,13 @@ fn harmful(seen: &Seen, forbidden: &[&str]) -> Option<String> {
 
 /// What is wrong with a response that a client got.
 pub fn response_fault(response: &Response) -> Option<String> {
-    let count = |name: &str| response.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).count();
+    let count = |name: &str| {
+        response
+            .headers
+            .iter()
+            .filter(|(other, _)| other.eq_ignore_ascii_case(name))
+            .count()
+    };
     if count("content-length") > 1 {
         return Some("several lengths reached the client".into());
     }
@@ -245,7 +305,11 @@ pub fn response_fault(response: &Response) -> Option<String> {
         return Some("both framings reached the client".into());
     }
     let odd = |text: &str| text.contains(['\r', '\n', '\0']);
-    if response.headers.iter().any(|(name, value)| odd(name) || odd(value)) {
+    if response
+        .headers
+        .iter()
+        .any(|(name, value)| odd(name) || odd(value))
+    {
         return Some("a control character reached the client".into());
     }
     None

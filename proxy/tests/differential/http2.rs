@@ -1,11 +1,14 @@
 //! HTTP/2 on either side, and gRPC: what is translated, and how failures are told.
 
+mod grpc;
+
+use grpc::grpc;
 use serde_json::{Value, json};
 
 use super::{routes, to};
 use crate::case::{Case, PORT, Side, Table, case, does};
 use crate::support::PATIENCE;
-use crate::support::config::{cluster, http2, http_filter, listener, manager, virtual_host};
+use crate::support::config::{cluster, http_filter, http2, listener, manager, virtual_host};
 use crate::support::http1::{get, post, request};
 use crate::support::http2 as h2;
 use crate::support::transcript::Transcript;
@@ -16,31 +19,56 @@ use crate::support::upstream2::{Act as Act2, Upstream2};
 fn http2_and_grpc() {
     let mut table = Table::new("http2", &["one"]);
     let ports = table.ports(&[0]);
-    table.upstreams2.push(Upstream2::plain("second", &table.log));
+    table
+        .upstreams2
+        .push(Upstream2::plain("second", &table.log));
     let second = [table.upstreams2[0].port()];
     let dead = dead_port();
     table.resources = Box::new(move |place| {
         let denied = json!({"rules": {"action": "DENY", "policies": {"no": {"principals": [{"any": true}],
             "permissions": [{"url_path": {"path": {"prefix": "/denied"}}}]}}}});
-        let filters = || vec![http_filter("envoy.filters.http.rbac", "rbac.v3.RBAC", denied.clone())];
+        let filters = || {
+            vec![http_filter(
+                "envoy.filters.http.rbac",
+                "rbac.v3.RBAC",
+                denied.clone(),
+            )]
+        };
         let hosts = || json!([virtual_host("all", &["*"], all_routes())]);
         let trailers = json!({"http_protocol_options": {"enable_trailers": true}});
         let tuned = json!({"codec_type": "HTTP2", "http2_protocol_options": {"max_concurrent_streams": 1, "allow_connect": true},
             "upgrade_configs": [{"upgrade_type": "websocket"}]});
         (
             vec![
-                listener(place, "http2", PORT, vec![manager("http2", hosts(), filters(), trailers)]),
-                listener(place, "tuned", PORT + 1, vec![manager("tuned", hosts(), filters(), tuned)]),
+                listener(
+                    place,
+                    "http2",
+                    PORT,
+                    vec![manager("http2", hosts(), filters(), trailers)],
+                ),
+                listener(
+                    place,
+                    "tuned",
+                    PORT + 1,
+                    vec![manager("tuned", hosts(), filters(), tuned)],
+                ),
             ],
             vec![
-                cluster("one", &ports, json!({"http_protocol_options": {"enable_trailers": true}})),
+                cluster(
+                    "one",
+                    &ports,
+                    json!({"http_protocol_options": {"enable_trailers": true}}),
+                ),
                 cluster("second", &second, http2()),
                 cluster("dead", &[dead], http2()),
                 cluster("empty", &[], http2()),
             ],
         )
     });
-    table.cases = [up(), down(), both(), grpc()].into_iter().flatten().collect();
+    table.cases = [up(), down(), both(), grpc()]
+        .into_iter()
+        .flatten()
+        .collect();
     table.run();
 }
 
@@ -66,32 +94,151 @@ fn all_routes() -> Value {
 fn up() -> Vec<Case> {
     let ok = || Act2::Headers(vec![(":status", "200"), ("x-answer", "2")], false);
     vec![
-        case("up get", get("/second?q").host("u.test"), &["status 200", "body \"second\"", "upstream second: GET /second?q HTTP/2",
-            "upstream second header :authority: u.test", "upstream second header :scheme: http"]).never(&["upstream second header host"]),
-        case("up post", post("/second", "body"), &["upstream second body \"body\"", "upstream second header content-length: 4"]),
-        case("up chunks", request("POST", "/second").chunks(&["ab", "c"], &["x-t: 1"]), &["upstream second body \"abc\"", "upstream second trailer x-t: 1"])
-            .never(&["upstream second header transfer-encoding"]),
-        case("up hop-by-hop", get("/second").header("connection", "x-hop").header("x-hop", "1").header("te", "trailers").header("keep-alive", "1"), &["status 200"]),
-        case("up cookies", get("/second").header("cookie", "a=1; b=2").header("cookie", "c=3"), &["status 200"]),
-        case("up trailers back", get("/second"), &["trailer x-end: 1"])
-            .script2(0, vec![vec![ok(), Act2::Data(b"abc".to_vec(), false), Act2::Headers(vec![("x-end", "1")], true)]]),
-        case("up head only", request("HEAD", "/second"), &["status 200"]).script2(0, vec![vec![Act2::Headers(vec![(":status", "200"), ("content-length", "7")], true)]]),
-        case("up 204", get("/second"), &["status 204"]).script2(0, vec![vec![Act2::Headers(vec![(":status", "204")], true)]]),
-        case("up interim", get("/second"), &["status 200"]).script2(0, vec![vec![Act2::Headers(vec![(":status", "103"), ("link", "x")], false), ok(), Act2::Data(b"x".to_vec(), true)]]),
-        case("up reset", get("/second"), &["status 503", "log flags \"UR\"", "log details "]).script2(0, vec![vec![Act2::Reset(2)]]),
-        case("up refused stream", get("/second"), &["status 503"]).script2(0, vec![vec![Act2::Reset(7)]]),
-        case("up refused stream retried", get("/retry"), &["status 200", "reached 2 times"]).script2(0, vec![vec![Act2::Reset(7)]]),
-        case("up reset after the head", get("/second"), &["no response: broken", "log flags \"UR\""])
-            .script2(0, vec![vec![Act2::Headers(vec![(":status", "200"), ("content-length", "9")], false), Act2::Data(b"abc".to_vec(), false), Act2::Reset(2)]]),
-        case("up go away", get("/second"), &["status 200"]).script2(0, vec![vec![Act2::GoAway(0), ok(), Act2::Data(b"last".to_vec(), true)]]),
-        case("up closed", get("/second"), &["status 503", "log flags \"UC\""]).script2(0, vec![vec![Act2::Close]]),
-        case("up no status", get("/second"), &["status "]).script2(0, vec![vec![Act2::Headers(vec![("x-no", "status")], true)]]),
-        case("up bad header", get("/second"), &["status "]).script2(0, vec![vec![Act2::Headers(vec![(":status", "200"), ("Upper", "1")], true)]]),
-        case("up connection header", get("/second"), &["status "]).script2(0, vec![vec![Act2::Headers(vec![(":status", "200"), ("connection", "x")], true)]]),
-        case("up shorter than its length", get("/second"), &["no response: broken"])
-            .script2(0, vec![vec![Act2::Headers(vec![(":status", "200"), ("content-length", "9")], false), Act2::Data(b"abc".to_vec(), true)]]),
+        case(
+            "up get",
+            get("/second?q").host("u.test"),
+            &[
+                "status 200",
+                "body \"second\"",
+                "upstream second: GET /second?q HTTP/2",
+                "upstream second header :authority: u.test",
+                "upstream second header :scheme: http",
+            ],
+        )
+        .never(&["upstream second header host"]),
+        case(
+            "up post",
+            post("/second", "body"),
+            &[
+                "upstream second body \"body\"",
+                "upstream second header content-length: 4",
+            ],
+        ),
+        case(
+            "up chunks",
+            request("POST", "/second").chunks(&["ab", "c"], &["x-t: 1"]),
+            &[
+                "upstream second body \"abc\"",
+                "upstream second trailer x-t: 1",
+            ],
+        )
+        .never(&["upstream second header transfer-encoding"]),
+        case(
+            "up hop-by-hop",
+            get("/second")
+                .header("connection", "x-hop")
+                .header("x-hop", "1")
+                .header("te", "trailers")
+                .header("keep-alive", "1"),
+            &["status 200"],
+        ),
+        case(
+            "up cookies",
+            get("/second")
+                .header("cookie", "a=1; b=2")
+                .header("cookie", "c=3"),
+            &["status 200"],
+        ),
+        case("up trailers back", get("/second"), &["trailer x-end: 1"]).script2(
+            0,
+            vec![vec![
+                ok(),
+                Act2::Data(b"abc".to_vec(), false),
+                Act2::Headers(vec![("x-end", "1")], true),
+            ]],
+        ),
+        case("up head only", request("HEAD", "/second"), &["status 200"]).script2(
+            0,
+            vec![vec![Act2::Headers(
+                vec![(":status", "200"), ("content-length", "7")],
+                true,
+            )]],
+        ),
+        case("up 204", get("/second"), &["status 204"])
+            .script2(0, vec![vec![Act2::Headers(vec![(":status", "204")], true)]]),
+        case("up interim", get("/second"), &["status 200"]).script2(
+            0,
+            vec![vec![
+                Act2::Headers(vec![(":status", "103"), ("link", "x")], false),
+                ok(),
+                Act2::Data(b"x".to_vec(), true),
+            ]],
+        ),
+        case(
+            "up reset",
+            get("/second"),
+            &["status 503", "log flags \"UR\"", "log details "],
+        )
+        .script2(0, vec![vec![Act2::Reset(2)]]),
+        case("up refused stream", get("/second"), &["status 503"])
+            .script2(0, vec![vec![Act2::Reset(7)]]),
+        case(
+            "up refused stream retried",
+            get("/retry"),
+            &["status 200", "reached 2 times"],
+        )
+        .script2(0, vec![vec![Act2::Reset(7)]]),
+        case(
+            "up reset after the head",
+            get("/second"),
+            &["no response: broken", "log flags \"UR\""],
+        )
+        .script2(
+            0,
+            vec![vec![
+                Act2::Headers(vec![(":status", "200"), ("content-length", "9")], false),
+                Act2::Data(b"abc".to_vec(), false),
+                Act2::Reset(2),
+            ]],
+        ),
+        case("up go away", get("/second"), &["status 200"]).script2(
+            0,
+            vec![vec![
+                Act2::GoAway(0),
+                ok(),
+                Act2::Data(b"last".to_vec(), true),
+            ]],
+        ),
+        case(
+            "up closed",
+            get("/second"),
+            &["status 503", "log flags \"UC\""],
+        )
+        .script2(0, vec![vec![Act2::Close]]),
+        case("up no status", get("/second"), &["status "])
+            .script2(0, vec![vec![Act2::Headers(vec![("x-no", "status")], true)]]),
+        case("up bad header", get("/second"), &["status "]).script2(
+            0,
+            vec![vec![Act2::Headers(
+                vec![(":status", "200"), ("Upper", "1")],
+                true,
+            )]],
+        ),
+        case("up connection header", get("/second"), &["status "]).script2(
+            0,
+            vec![vec![Act2::Headers(
+                vec![(":status", "200"), ("connection", "x")],
+                true,
+            )]],
+        ),
+        case(
+            "up shorter than its length",
+            get("/second"),
+            &["no response: broken"],
+        )
+        .script2(
+            0,
+            vec![vec![
+                Act2::Headers(vec![(":status", "200"), ("content-length", "9")], false),
+                Act2::Data(b"abc".to_vec(), true),
+            ]],
+        ),
         case("up slow", get("/slow"), &["status 504"]).script2(0, vec![vec![Act2::Hang]]),
-        case("up nobody", get("/dead"), &["status 503", "log flags \"UF\""]),
+        case(
+            "up nobody",
+            get("/dead"),
+            &["status 503", "log flags \"UF\""],
+        ),
     ]
 }
 
@@ -105,16 +252,31 @@ fn ask(side: &Side<'_>, transcript: &mut Transcript, fields: &[(&str, &str)], bo
     transcript.answer(&client.answer(1, PATIENCE));
 }
 
-const BASE: [(&str, &str); 3] = [(":method", "GET"), (":scheme", "http"), (":authority", "d.test")];
+const BASE: [(&str, &str); 3] = [
+    (":method", "GET"),
+    (":scheme", "http"),
+    (":authority", "d.test"),
+];
 
-fn asks(name: &str, path: &'static str, more: &'static [(&'static str, &'static str)], expect: &[&str]) -> Case {
+fn asks(
+    name: &str,
+    path: &'static str,
+    more: &'static [(&'static str, &'static str)],
+    expect: &[&str],
+) -> Case {
     does(name, expect, move |side, transcript| {
         let fields = [&BASE[..], &[(":path", path)], more].concat();
         ask(side, transcript, &fields, None);
     })
 }
 
-fn posts(name: &str, path: &'static str, more: &'static [(&'static str, &'static str)], body: &'static str, expect: &[&str]) -> Case {
+fn posts(
+    name: &str,
+    path: &'static str,
+    more: &'static [(&'static str, &'static str)],
+    body: &'static str,
+    expect: &[&str],
+) -> Case {
     does(name, expect, move |side, transcript| {
         let fields = [&[(":method", "POST")], &BASE[1..], &[(":path", path)], more].concat();
         ask(side, transcript, &fields, Some(body));
@@ -210,44 +372,52 @@ fn down() -> Vec<Case> {
 /// HTTP/2 on both sides.
 fn both() -> Vec<Case> {
     vec![
-        asks("both get", "/second", &[], &["status 200", "body \"second\""]),
-        posts("both post", "/second", &[], "body", &["upstream second body \"body\""]),
-        asks("both cookies", "/second", &[("cookie", "a=1"), ("cookie", "b=2")], &["status 200"]),
+        asks(
+            "both get",
+            "/second",
+            &[],
+            &["status 200", "body \"second\""],
+        ),
+        posts(
+            "both post",
+            "/second",
+            &[],
+            "body",
+            &["upstream second body \"body\""],
+        ),
+        asks(
+            "both cookies",
+            "/second",
+            &[("cookie", "a=1"), ("cookie", "b=2")],
+            &["status 200"],
+        ),
         asks("both reset", "/second", &[], &["status 503"]).script2(0, vec![vec![Act2::Reset(8)]]),
-        asks("both reset after the head", "/second", &[], &["no response: RST_STREAM"])
-            .script2(0, vec![vec![Act2::Headers(vec![(":status", "200")], false), Act2::Data(b"abc".to_vec(), false), Act2::Reset(2)]]),
-        asks("both early answer", "/second", &[("te", "trailers")], &["status 200", "trailer grpc-status: 0"])
-            .script2(0, vec![vec![Act2::Headers(vec![(":status", "200")], false), Act2::Headers(vec![("grpc-status", "0")], true)]]),
-    ]
-}
-
-const CALL: &[(&str, &str)] = &[("content-type", "application/grpc"), ("te", "trailers")];
-
-/// gRPC: failures become grpc-status in a 200 with trailers only.
-fn grpc() -> Vec<Case> {
-    let message = "\0\0\0\0\x02hi";
-    let call = |name: &str, path: &'static str, expect: &[&str]| posts(name, path, CALL, message, expect);
-    let unavailable = || vec![Act2::Headers(vec![(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "14"), ("grpc-message", "busy")], true)];
-    vec![
-        call("grpc answered", "/second.Service/Call", &["status 200", "trailer grpc-status: 0", "upstream second header te: trailers"])
-            .script2(0, vec![vec![Act2::Headers(vec![(":status", "200"), ("content-type", "application/grpc")], false),
-                Act2::Data(message.as_bytes().to_vec(), false), Act2::Headers(vec![("grpc-status", "0")], true)]]),
-        call("grpc with trailers only", "/second.Service/Call", &["status 200", "header grpc-status: 14"]).script2(0, vec![unavailable()]),
-        call("grpc retried", "/retry", &["reached 2 times"]).script2(0, vec![unavailable()]),
-        call("grpc without an upstream", "/dead", &["status 200", "header grpc-status: 14", "header grpc-message: upstream connect error"]),
-        call("grpc without an endpoint", "/empty", &["header grpc-status: 14", "header grpc-message: no healthy upstream"]),
-        call("grpc without a cluster", "/nowhere", &["header grpc-status: 14"]),
-        call("grpc without a route", "/none", &["header grpc-status: 12"]),
-        call("grpc denied", "/denied", &["header grpc-status: 7", "header grpc-message: RBAC: access denied"]),
-        call("grpc answered by the route", "/own", &["header grpc-status: 7", "header grpc-message: own words"]),
-        call("grpc redirected", "/away", &["status "]),
-        call("grpc in time", "/slow", &["header grpc-status: "]).script2(0, vec![vec![Act2::Hang]]),
-        call("grpc reset", "/second", &["header grpc-status: 14"]).script2(0, vec![vec![Act2::Reset(2)]]),
-        call("grpc upstream answers 503 of no grpc", "/second", &["status 503"])
-            .script2(0, vec![vec![Act2::Headers(vec![(":status", "503"), ("content-type", "text/html")], true)]]),
-        posts("grpc deadline", "/by-deadline", &[("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", "150m")], message,
-            &["header grpc-status: ", "upstream second header grpc-timeout"]).script2(0, vec![vec![Act2::Hang]]),
-        case("grpc over HTTP/1", post("/dead", "x").header("content-type", "application/grpc"), &["status 200", "header grpc-status: 14"]),
-        case("grpc-web is not grpc", post("/dead", "x").header("content-type", "application/grpc-web"), &["status 503"]),
+        asks(
+            "both reset after the head",
+            "/second",
+            &[],
+            &["no response: RST_STREAM"],
+        )
+        .script2(
+            0,
+            vec![vec![
+                Act2::Headers(vec![(":status", "200")], false),
+                Act2::Data(b"abc".to_vec(), false),
+                Act2::Reset(2),
+            ]],
+        ),
+        asks(
+            "both early answer",
+            "/second",
+            &[("te", "trailers")],
+            &["status 200", "trailer grpc-status: 0"],
+        )
+        .script2(
+            0,
+            vec![vec![
+                Act2::Headers(vec![(":status", "200")], false),
+                Act2::Headers(vec![("grpc-status", "0")], true),
+            ]],
+        ),
     ]
 }

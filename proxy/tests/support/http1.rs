@@ -80,13 +80,23 @@ impl Connection {
     /// Over a stream that somebody else opened; `socket` is the TCP connection under it.
     pub fn over(stream: Box<dyn Stream>, socket: TcpStream) -> Self {
         // A peer that no longer reads must not hold the suite.
-        socket.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
-        Self { stream, socket, buffer: Vec::new(), ended: false }
+        socket
+            .set_write_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
+        Self {
+            stream,
+            socket,
+            buffer: Vec::new(),
+            ended: false,
+        }
     }
 
     /// Sends, and does not mind a peer that has closed: what it answered is still there to read.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).and_then(|()| self.stream.flush()).is_ok()
+        self.stream
+            .write_all(bytes)
+            .and_then(|()| self.stream.flush())
+            .is_ok()
     }
 
     /// Ends our direction only.
@@ -111,7 +121,10 @@ impl Connection {
         loop {
             let head = self.read_head(end)?;
             let mut response = parse_head(&head).ok_or_else(|| {
-                End::Broken(format!("no response head: {:?}", String::from_utf8_lossy(&head)))
+                End::Broken(format!(
+                    "no response head: {:?}",
+                    String::from_utf8_lossy(&head)
+                ))
             })?;
             if (100..200).contains(&response.status) && response.status != 101 {
                 interim.push(response.status);
@@ -130,7 +143,9 @@ impl Connection {
         let end = Instant::now() + limit;
         loop {
             if !self.buffer.is_empty() {
-                return Err(End::Broken(String::from_utf8_lossy(&self.buffer).into_owned()));
+                return Err(End::Broken(
+                    String::from_utf8_lossy(&self.buffer).into_owned(),
+                ));
             }
             match self.fill(end) {
                 Ok(()) => {}
@@ -172,7 +187,9 @@ impl Connection {
         if left.is_zero() {
             return Err(End::Silent);
         }
-        self.socket.set_read_timeout(Some(left)).map_err(|_| End::Reset)?;
+        self.socket
+            .set_read_timeout(Some(left))
+            .map_err(|_| End::Reset)?;
         let mut chunk = [0; 16 * 1024];
         match self.stream.read(&mut chunk) {
             Ok(0) => {
@@ -210,16 +227,24 @@ impl Connection {
         if self.buffer.is_empty() {
             return reason;
         }
-        End::Broken(format!("{reason} after {:?}", String::from_utf8_lossy(&self.buffer)))
+        End::Broken(format!(
+            "{reason} after {:?}",
+            String::from_utf8_lossy(&self.buffer)
+        ))
     }
 
     fn read_body(&mut self, response: &mut Response, end: Instant) -> Result<(), End> {
-        let broken = |reason: End| End::Broken(format!("status {}, body {reason}", response.status));
-        if response.header("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked")) {
+        let broken =
+            |reason: End| End::Broken(format!("status {}, body {reason}", response.status));
+        if response
+            .header("transfer-encoding")
+            .is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked"))
+        {
             loop {
                 let line = self.read_line(end).map_err(broken)?;
-                let size = usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)
-                    .map_err(|_| End::Broken(format!("chunk size {line:?}")))?;
+                let size =
+                    usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)
+                        .map_err(|_| End::Broken(format!("chunk size {line:?}")))?;
                 if size == 0 {
                     break;
                 }
@@ -230,17 +255,22 @@ impl Connection {
                 self.buffer.drain(..2);
             }
             loop {
-                let line = self.read_line(end).map_err(|reason| End::Broken(format!("trailers {reason}")))?;
+                let line = self
+                    .read_line(end)
+                    .map_err(|reason| End::Broken(format!("trailers {reason}")))?;
                 if line.is_empty() {
                     return Ok(());
                 }
                 let (name, value) = line.split_once(':').unwrap_or((&line, ""));
-                response.trailers.push((name.to_owned(), value.trim().to_owned()));
+                response
+                    .trailers
+                    .push((name.to_owned(), value.trim().to_owned()));
             }
         }
         if let Some(length) = response.header("content-length") {
-            let length: usize =
-                length.parse().map_err(|_| End::Broken(format!("content-length {length:?}")))?;
+            let length: usize = length
+                .parse()
+                .map_err(|_| End::Broken(format!("content-length {length:?}")))?;
             while self.buffer.len() < length {
                 self.fill(end).map_err(broken)?;
             }
@@ -329,11 +359,13 @@ impl Request {
     /// A body in these chunks, with these lines of trailers.
     pub fn chunks(mut self, chunks: &[&str], trailers: &[&str]) -> Self {
         for chunk in chunks {
-            self.body.extend_from_slice(format!("{:x}\r\n{chunk}\r\n", chunk.len()).as_bytes());
+            self.body
+                .extend_from_slice(format!("{:x}\r\n{chunk}\r\n", chunk.len()).as_bytes());
         }
         self.body.extend_from_slice(b"0\r\n");
         for line in trailers {
-            self.body.extend_from_slice(format!("{line}\r\n").as_bytes());
+            self.body
+                .extend_from_slice(format!("{line}\r\n").as_bytes());
         }
         self.body.extend_from_slice(b"\r\n");
         self.header("transfer-encoding", "chunked")
@@ -355,7 +387,10 @@ impl Request {
 
 /// The first value of a header.
 pub fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    headers
+        .iter()
+        .find(|(other, _)| other.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
 }
 
 /// Where a text begins in bytes.
@@ -376,7 +411,9 @@ pub fn header_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, St
 
 /// Makes the close of this socket a reset; every clone of it must be dropped.
 pub fn reset_on_close(socket: &TcpStream) {
-    socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)).unwrap_or_default();
+    socket2::SockRef::from(socket)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap_or_default();
 }
 
 fn parse_head(head: &[u8]) -> Option<Response> {
@@ -389,5 +426,11 @@ fn parse_head(head: &[u8]) -> Option<Response> {
     }
     let status = words.next()?.parse().ok()?;
     let reason = words.next().unwrap_or_default().to_owned();
-    Some(Response { version, status, reason, headers: header_lines(lines), ..Response::default() })
+    Some(Response {
+        version,
+        status,
+        reason,
+        headers: header_lines(lines),
+        ..Response::default()
+    })
 }

@@ -138,9 +138,10 @@ fn steady(name: &str, value: &str) -> String {
         "x-request-id" if is_uuid(value) => "(uuid)".to_owned(),
         "x-envoy-upstream-service-time" if digits => "(milliseconds)".to_owned(),
         // What is left of the time of all tries, up to 50 ms less than at the beginning.
-        "x-envoy-expected-rq-timeout-ms" if digits => {
-            value.parse::<u64>().map_or_else(|_| value.to_owned(), |left| (left.div_ceil(50) * 50).to_string())
-        }
+        "x-envoy-expected-rq-timeout-ms" if digits => value.parse::<u64>().map_or_else(
+            |_| value.to_owned(),
+            |left| (left.div_ceil(50) * 50).to_string(),
+        ),
         _ => value.to_owned(),
     }
 }

@@ -291,7 +291,10 @@ impl Serving {
 
     fn usual(&self, seen: &Seen) -> Vec<Act> {
         let body = match self.shared.kind {
-            Kind::Telling => seen.line.rsplit_once(' ').map_or(seen.line.as_str(), |(front, _)| front),
+            Kind::Telling => seen
+                .line
+                .rsplit_once(' ')
+                .map_or(seen.line.as_str(), |(front, _)| front),
             _ => &self.shared.name,
         };
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());

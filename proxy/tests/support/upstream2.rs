@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::http1::{Connection, End, Stream};
-use super::http2::{Frame, Frames, PREFACE, data, frame, goaway, headers, kind, reset, settings, window_update};
+use super::http2::{
+    Frame, Frames, PREFACE, data, frame, goaway, headers, kind, reset, settings, window_update,
+};
 use super::tls::ServerIdentity;
 use super::upstream::{Log, Seen};
 
@@ -18,7 +20,11 @@ pub enum Act {
     Reset(u32),
     GoAway(u32),
     /// A frame that is none of the above, on the stream of the request.
-    Frame { kind: u8, flags: u8, payload: Vec<u8> },
+    Frame {
+        kind: u8,
+        flags: u8,
+        payload: Vec<u8>,
+    },
     Wait(Duration),
     Hang,
     Close,
@@ -100,7 +106,9 @@ fn serve(shared: &Shared, number: usize, socket: TcpStream) -> Result<(), End> {
     let stream: Box<dyn Stream> = match &shared.identity {
         None => Box::new(socket.try_clone().map_err(gone)?),
         Some(identity) => {
-            let (stream, text) = identity.accept(socket.try_clone().map_err(gone)?).map_err(gone)?;
+            let (stream, text) = identity
+                .accept(socket.try_clone().map_err(gone)?)
+                .map_err(gone)?;
             description = Some(text);
             Box::new(stream)
         }
@@ -149,7 +157,9 @@ fn serve(shared: &Shared, number: usize, socket: TcpStream) -> Result<(), End> {
         if !found.ends_stream() {
             continue;
         }
-        let Some(seen) = open.remove(&found.stream) else { continue };
+        let Some(seen) = open.remove(&found.stream) else {
+            continue;
+        };
         let line = seen.line.clone();
         shared.log.lock().unwrap().push(seen);
         let script = shared.scripts.lock().unwrap().pop_front();
@@ -171,7 +181,11 @@ fn perform(
         let is_head = line.starts_with("HEAD ");
         let told = line.rsplit_once(' ').map_or(line, |(front, _)| front);
         let body = if shared.telling { told } else { &shared.name };
-        frames.send(&headers(stream, is_head, &[(":status", "200"), ("content-type", "text/plain")]));
+        frames.send(&headers(
+            stream,
+            is_head,
+            &[(":status", "200"), ("content-type", "text/plain")],
+        ));
         if !is_head {
             frames.send(&data(stream, true, body.as_bytes()));
         }
@@ -191,13 +205,19 @@ fn perform(
             Act::GoAway(code) => {
                 frames.send(&goaway(stream, code));
             }
-            Act::Frame { kind, flags, payload } => {
+            Act::Frame {
+                kind,
+                flags,
+                payload,
+            } => {
                 frames.send(&frame(kind, flags, stream, &payload));
             }
             Act::Wait(time) => std::thread::sleep(time),
             Act::Hang => {
                 // Until the peer gives this stream up.
-                while !matches!(frames.next_of_stream(FOR_EVER)?, Frame { kind: kind::RST_STREAM, stream: other, .. } if other == stream) {}
+                while !matches!(frames.next_of_stream(FOR_EVER)?, Frame { kind: kind::RST_STREAM, stream: other, .. } if other == stream)
+                {
+                }
             }
             Act::Close => return Ok(false),
         }
@@ -206,6 +226,11 @@ fn perform(
 }
 
 fn request_line(fields: &[(String, String)]) -> String {
-    let of = |name: &str| fields.iter().find(|(other, _)| other == name).map_or("", |(_, value)| value);
+    let of = |name: &str| {
+        fields
+            .iter()
+            .find(|(other, _)| other == name)
+            .map_or("", |(_, value)| value)
+    };
     format!("{} {} HTTP/2", of(":method"), of(":path"))
 }
