@@ -2,7 +2,10 @@
 //!
 //! `cargo bench -p carbyne-benches`. For whole-process figures see `make bench`.
 
-#![allow(clippy::unwrap_used, reason = "a bench that cannot set up has nothing to measure")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a bench that cannot set up has nothing to measure"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;

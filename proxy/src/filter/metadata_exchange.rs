@@ -71,11 +71,13 @@ impl MetadataExchangeFilter {
             methods.iter().enumerate().filter_map(read).collect()
         };
         let told = |methods: &[PropagationMethod]| {
-            methods
-                .iter()
-                .find_map(|method| method.method_specifier.map(|Propagation::IstioHeaders(headers)| Upstream {
+            methods.iter().find_map(|method| {
+                method
+                    .method_specifier
+                    .map(|Propagation::IstioHeaders(headers)| Upstream {
                         skip_external: headers.skip_external_clusters,
-                    }))
+                    })
+            })
         };
         let labels: Arc<[Box<str>]> = message
             .additional_labels

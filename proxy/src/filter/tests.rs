@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use ::http::StatusCode;
 use carbyne_engine::forward::Event;
 use carbyne_engine::http::Body;
 use carbyne_protos::any::{Unwrapped, pack};
 use carbyne_protos::envoy::extensions::filters::http as wire;
 use carbyne_protos::json;
-use ::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::reply::for_grpc;

@@ -75,7 +75,6 @@ pub struct Flags(u32);
 impl Flag {
     /// Every flag, in order.
     pub const ALL: [Self; 30] = {
-        
         [
             Self::FailedLocalHealthCheck,
             Self::NoHealthyUpstream,

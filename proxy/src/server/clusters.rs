@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use carbyne_engine::cluster::Cluster;
 use carbyne_engine::cluster::dns::{self, SystemResolver};
 use carbyne_engine::cluster::settings::Discovery;
+use carbyne_engine::cluster::{Assignment, Cluster};
 use carbyne_protos::envoy::config::cluster::v3 as wire;
 use carbyne_protos::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use carbyne_protos::prost_types::Any;
 use tokio::task::JoinHandle;
 
 use crate::live::clusters::LiveCluster;
-use crate::plan::cluster::ClusterPlan;
+use crate::plan::cluster::{ClusterPlan, TransportPlan};
 use crate::plan::endpoint::EndpointsPlan;
 use crate::plan::error::{Finding, Rejection};
+use crate::plan::tls::Upstream;
 use crate::plan::{Environment, cluster, endpoint};
 
 /// Every cluster that was accepted, served or warming.
@@ -177,7 +178,12 @@ impl ClusterManager {
             &live.plan.settings.discovery,
         ) {
             // Nothing may reach its hosts: without any it answers "no healthy upstream".
-            _ if live.plan.refuse.is_some() => ready = true,
+            _ if is_refused(&live.plan) => {
+                tracing::warn!(cluster = %name, "its hosts are not used: something of it is not served");
+                live.cluster
+                    .update_endpoints(Assignment::of(Vec::new()), now);
+                ready = true;
+            }
             (Some(service), _, _) => {
                 // An update with the same service keeps the endpoints it has: istiod need not repeat them.
                 if let Some(known) = self.assignments.borrow().get(service) {
@@ -243,7 +249,16 @@ fn discovered_by(plan: &ClusterPlan) -> Option<&Arc<str>> {
     plan.discovery.as_ref().map(|source| &source.name)
 }
 
+/// Whether its hosts must not be reached: a part of it, or one of its transports, was not understood.
+fn is_refused(plan: &ClusterPlan) -> bool {
+    let refused = |transport: &TransportPlan| matches!(transport.kind, Upstream::Refuse(_));
+    plan.refuse.is_some() || plan.transports.iter().any(refused)
+}
+
 fn fill(live: &LiveCluster, endpoints: &EndpointsPlan) {
+    if is_refused(&live.plan) {
+        return;
+    }
     let assignment = endpoints.assignment(&live.plan.matches, live.plan.fallback);
     live.cluster.update_endpoints(assignment, Instant::now());
 }

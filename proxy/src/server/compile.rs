@@ -129,10 +129,10 @@ impl Compiler {
                 )?),
             }
         }
-        // HTTP refuses by itself, request by request, with 503.
-        if let Some(reason) = refuse
-            && !matches!(terminal, Terminal::Http(..))
-        {
+        // HTTP words its own refusals with 503; what the chain itself did not understand (TLS, its match,
+        // a network filter) must not be served at all.
+        if let Some(reason) = refuse {
+            tracing::warn!(chain = %chain.name, %reason, "connections are reset: something that guards is not served");
             terminal = Terminal::Refuse(reason);
         }
         Ok(LiveChain {

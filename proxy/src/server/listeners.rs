@@ -244,7 +244,7 @@ impl ListenerManager {
             backlog: plan
                 .backlog
                 .and_then(|backlog| i32::try_from(backlog).ok())
-                .unwrap_or(ListenOptions::default().backlog),
+                .unwrap_or_else(|| ListenOptions::default().backlog),
         };
         let bound = plan.bind_to_port;
         let direction = plan.direction;

@@ -105,11 +105,11 @@ impl Peer {
                 stall_frames(client)
             }
             Sent::Answered(script) => {
-                self.upstream.script(&[script.clone()]);
+                self.upstream.script(std::slice::from_ref(script));
                 ask(pair, address)
             }
             Sent::Answered2(script) => {
-                self.upstream2.script(&[script.clone()]);
+                self.upstream2.script(std::slice::from_ref(script));
                 ask(pair, address)
             }
         };

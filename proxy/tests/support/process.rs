@@ -101,7 +101,7 @@ impl Process {
             _ => panic!(
                 "{}: waited for {what} ({})\n{}",
                 self.name,
-                ended.map_or("it runs".to_owned(), |status| status.to_string()),
+                ended.map_or_else(|| "it runs".to_owned(), |status| status.to_string()),
                 self.stderr(),
             ),
         }

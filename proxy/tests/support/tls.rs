@@ -143,10 +143,10 @@ impl ServerIdentity {
         let text = format!(
             "sni={} alpn={} client={}",
             connection.server_name().unwrap_or("-"),
-            connection
-                .alpn_protocol()
-                .map_or("-".into(), |name| String::from_utf8_lossy(name)
-                    .into_owned()),
+            connection.alpn_protocol().map_or_else(
+                || "-".into(),
+                |name| String::from_utf8_lossy(name).into_owned()
+            ),
             connection.peer_certificates().map_or(0, <[_]>::len),
         );
         Ok((StreamOwned::new(connection, socket), text))

@@ -254,7 +254,8 @@ impl Civil {
             shifted_month - 9
         };
         let year = year_of_era + era * 400 + u64::from(month <= 2);
-        let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        let leap =
+            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
         let before: u64 =
             [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][(month - 1) as usize];
         Self {

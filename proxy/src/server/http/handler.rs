@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 use super::{arrival, local_reply, names};
 use crate::context::Context;
 use crate::filter::http::HttpFilters;
+use crate::filter::reply;
 use crate::live::clusters::{Clusters, LiveCluster};
 use crate::live::route::hash::{HashFacts, HashRule};
 use crate::live::route::table::TlsRequirement;
@@ -26,6 +27,7 @@ use crate::live::route::{
     Choice, ClusterTarget, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable,
     WeightedCluster,
 };
+use crate::observe::facts::Facts;
 use crate::plan::http::HttpPlan;
 
 /// A compiled connection manager, shared by all workers.
@@ -65,31 +67,11 @@ impl Handler for HttpHandler {
     }
 
     async fn request(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
-        let manager = &*self.manager;
-        let plan = &manager.plan;
-        exchange.context.client = arrival::settle(
-            &mut exchange.request,
-            &exchange.downstream,
-            &plan.client,
-            &plan.fields,
-        );
-        manager.telemetry.arrived(exchange, &manager.plan);
-        if let Some(reason) = &manager.plan.refuse {
-            let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
-            return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
-        }
-        manager.choose(exchange);
-        for index in 0..manager.filters.len() {
-            manager
-                .filters
-                .request(index, exchange, &manager.clusters)
-                .await?;
-            if exchange.context.route_cleared {
-                exchange.context.route_cleared = false;
-                manager.choose(exchange);
-            }
-        }
-        manager.route(exchange)
+        let filtered = self.filter(exchange).await;
+        filtered.map_err(|mut answer| {
+            reply::for_grpc(&mut answer, &exchange.request);
+            answer
+        })
     }
 
     async fn attempt(
@@ -150,7 +132,7 @@ impl Handler for HttpHandler {
             .and_then(|route| route.forward())
             .map_or(StatusCode::SERVICE_UNAVAILABLE, |forward| forward.not_found);
         let mut answer = local_reply::error(error, not_found);
-        local_reply::for_grpc(&exchange.request, &mut answer);
+        reply::for_grpc(&mut answer, &exchange.request);
         exchange.response = Some(answer.response);
         self.finish_local(exchange);
         if let Some(response) = exchange.response.take() {
@@ -182,6 +164,35 @@ impl Handler for HttpHandler {
 }
 
 impl HttpHandler {
+    /// Everything that a request passes before its first try.
+    async fn filter(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
+        let manager = &*self.manager;
+        let plan = &manager.plan;
+        exchange.context.client = arrival::settle(
+            &mut exchange.request,
+            &exchange.downstream,
+            &plan.client,
+            &plan.fields,
+        );
+        manager.telemetry.arrived(exchange, &manager.plan);
+        if let Some(reason) = &manager.plan.refuse {
+            let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
+            return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
+        }
+        manager.choose(exchange);
+        for index in 0..manager.filters.len() {
+            manager
+                .filters
+                .request(index, exchange, &manager.clusters)
+                .await?;
+            if exchange.context.route_cleared {
+                exchange.context.route_cleared = false;
+                manager.choose(exchange);
+            }
+        }
+        manager.route(exchange)
+    }
+
     fn finish_local(&self, exchange: &mut Exchange<Context>) {
         self.manager.depart(exchange, false);
         self.manager.filters.response(exchange);
@@ -286,15 +297,18 @@ impl HttpManager {
             self.suppress_envoy_headers,
         );
         exchange.context.try_timeout = times.per_try;
-        let request = &mut exchange.request;
-        let facts = super::text::Facts {
-            downstream: &exchange.downstream,
-            context: &exchange.context,
-        };
-        route.apply_request_headers(weighted, request, |text, request, value| {
-            facts.request_text(text, request, value);
+        if let Some(reason) = weighted.and_then(|weighted| weighted.refuse.as_ref()) {
+            let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
+            return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
+        }
+        // The head is taken out, so that values may tell everything about the exchange while it changes.
+        let mut request = std::mem::replace(&mut exchange.request, Request::get("", ""));
+        route.apply_request_headers(weighted, &mut request, |text, request, value| {
+            super::text::word(text, &Facts::of_request(exchange, request), value);
         });
-        route.rewrite(weighted, request);
+        route.rewrite(weighted, &mut request);
+        exchange.request = request;
+        let request = &exchange.request;
         let upgrade = exchange.upgrade.as_deref().or(request.protocol.as_deref());
         let upgrade = match upgrade {
             Some(protocol) => forward.allows_upgrade(protocol, self.allows_upgrade(protocol)),
@@ -368,14 +382,22 @@ impl HttpManager {
             .context
             .weighted
             .and_then(|number| route.forward().and_then(|forward| share(forward, number)));
-        let facts = super::text::Facts {
-            downstream: &exchange.downstream,
-            context: &exchange.context,
-        };
-        let request = &exchange.request;
-        route.apply_response_headers(weighted, &mut response.headers, |text, headers, value| {
-            facts.response_text(text, request, headers, value);
+        let mut headers = std::mem::take(&mut response.headers);
+        route.apply_response_headers(weighted, &mut headers, |text, headers, value| {
+            let mut response = carbyne_engine::http::Response::new(StatusCode::OK);
+            if let Some(sent) = &exchange.response {
+                response.status = sent.status;
+            }
+            response.headers.clone_from(headers);
+            let facts = Facts {
+                response: Some(&response),
+                ..Facts::of(exchange)
+            };
+            super::text::word(text, &facts, value);
         });
+        if let Some(response) = &mut exchange.response {
+            response.headers = headers;
+        }
     }
 
     /// Whether the listener lets an upgrade through.

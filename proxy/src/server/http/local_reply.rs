@@ -5,11 +5,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{Answer, Error};
-use carbyne_engine::http::{Request, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode};
 
 use super::names;
-use crate::live::route::table::is_grpc;
 
 /// The answer to an error of forwarding.
 pub fn error(error: &Error, not_found: StatusCode) -> Answer {
@@ -103,42 +101,6 @@ pub fn refused(refusal: &Refusal) -> Answer {
     }
 }
 
-/// gRPC clients look at `grpc-status`, never at the status: what we answer them is a head with it
-/// (Envoy: `Utility::sendLocalReply`).
-pub fn for_grpc(request: &Request, answer: &mut Answer) {
-    if !is_grpc(request) {
-        return;
-    }
-    let code = grpc_status(answer.response.status);
-    let mut response = Response::new(StatusCode::OK);
-    response.headers.append(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/grpc"),
-    );
-    response
-        .headers
-        .append(names::GRPC_STATUS, HeaderValue::from(code));
-    let message = percent_encode(&std::mem::take(&mut answer.body));
-    if let Ok(message) = HeaderValue::from_str(&message)
-        && !message.is_empty()
-    {
-        response.headers.append(names::GRPC_MESSAGE, message);
-    }
-    answer.response = response;
-}
-
-/// The gRPC status of an HTTP status (gRPC: "HTTP to gRPC Status Code Mapping").
-const fn grpc_status(status: StatusCode) -> u16 {
-    match status.as_u16() {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502..=504 => 14,
-        _ => 2,
-    }
-}
-
 fn reset(
     status: StatusCode,
     reason: &str,
@@ -159,22 +121,6 @@ fn reset(
         body.into(),
         format!("upstream_reset_before_response_started{{{details}}}").into(),
     )
-}
-
-/// gRPC's Percent-Encoded: printable ASCII but `%` stays.
-fn percent_encode(bytes: &[u8]) -> String {
-    let mut encoded = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        if matches!(byte, b' '..=b'~') && byte != b'%' {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                encoded.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
-            }
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
@@ -212,22 +158,5 @@ mod tests {
             assert_eq!(answer.body, body);
             assert_eq!(answer.details, details);
         }
-    }
-
-    #[test]
-    fn grpc_clients_get_a_grpc_status() {
-        let mut request = Request::get("h", "/");
-        let grpc = HeaderValue::from_static("application/grpc");
-        request.headers.append(header::CONTENT_TYPE, grpc);
-        let mut answer = error(&Error::NoHealthyHost, StatusCode::SERVICE_UNAVAILABLE);
-        for_grpc(&request, &mut answer);
-        assert_eq!(answer.response.status, StatusCode::OK);
-        assert_eq!(
-            answer.response.headers.text(&names::GRPC_STATUS),
-            Some("14")
-        );
-        let message = answer.response.headers.text(&names::GRPC_MESSAGE);
-        assert_eq!(message, Some("no healthy upstream"));
-        assert!(answer.body.is_empty());
     }
 }

@@ -24,8 +24,6 @@ names! {
     FORWARDED_FOR = "x-forwarded-for";
     FORWARDED_PORT = "x-forwarded-port";
     FORWARDED_PROTO = "x-forwarded-proto";
-    GRPC_MESSAGE = "grpc-message";
-    GRPC_STATUS = "grpc-status";
     HEDGE_ON_TIMEOUT = "x-envoy-hedge-on-per-try-timeout";
     INTERNAL = "x-envoy-internal";
     IP_TAGS = "x-envoy-ip-tags";
