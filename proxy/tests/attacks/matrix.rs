@@ -155,7 +155,9 @@ impl Matrix {
 }
 
 fn page_path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/security.md")
+    let folder = std::env::var("CARGO_MANIFEST_DIR")
+        .unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    PathBuf::from(folder).join("../docs/security.md")
 }
 
 fn page_text() -> String {
