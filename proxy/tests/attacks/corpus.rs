@@ -10,10 +10,11 @@ mod upstreams;
 
 use std::time::Instant;
 
+use crate::support::process::settles;
 use crate::support::report_cases;
 use matrix::{Cell, Column, Matrix};
 use peer::{Kind, Peer};
-use row::{End, Outcome, Pair, Row, Verdict};
+use row::{End, Outcome, Pair, Row, SILENCE, Verdict};
 
 /// All rows of a pair.
 fn rows(pair: Pair) -> Vec<Row> {
@@ -83,36 +84,52 @@ fn every_peer_meets_the_corpus() {
 fn column(kind: Kind, wanted: &str) -> Column {
     let started = Instant::now();
     let mut peer = Peer::start(kind);
-    let mut cells = Vec::new();
+    let mut cells: Vec<Cell> = Vec::new();
+    let mut crashes = Vec::new();
+    let mut last: Option<(Pair, Row)> = None;
     for pair in Pair::ALL {
-        for row in rows(pair).iter().filter(|row| row.name.contains(wanted)) {
+        for row in rows(pair)
+            .into_iter()
+            .filter(|row| row.name.contains(wanted))
+        {
             if !peer.accepts(pair) {
-                // It ended behind the last row's back.
-                blame(&mut cells);
+                crashes.extend(blame(kind, last.as_ref(), &mut cells));
                 peer = Peer::start(kind);
             }
-            let outcome = peer.meet(pair, row);
+            let outcome = peer.meet(pair, &row);
             let verdict = row.judge(&outcome);
             if std::env::var("CARBYNE_SHOW").is_ok() {
                 println!("{kind:?} {pair} {}: {outcome} {verdict:?}", row.title());
             }
             cells.push(((pair, row.title()), (outcome, verdict)));
+            last = Some((pair, row));
         }
     }
     if !peer.accepts(Pair::OneToOne) {
-        blame(&mut cells);
+        crashes.extend(blame(kind, last.as_ref(), &mut cells));
     }
     println!("{kind:?}: {:.1} s", started.elapsed().as_secs_f32());
-    Column { kind, cells }
+    Column {
+        kind,
+        cells,
+        crashes,
+    }
 }
 
-/// The last row ended the process.
-fn blame(cells: &mut [Cell]) {
-    if let Some((_, (outcome, verdict))) = cells.last_mut() {
+/// The program ended behind the back of the last row. If that row alone ends it again, it was the row; if not, the
+/// rows before it had their part, and the page says only where it happened. Ours is always blamed.
+fn blame(kind: Kind, last: Option<&(Pair, Row)>, cells: &mut [Cell]) -> Option<String> {
+    let ((pair, row), (_, (outcome, verdict))) = (last?, cells.last_mut()?);
+    let mut alone = Peer::start(kind);
+    alone.meet(*pair, row);
+    let again = settles(SILENCE, || !alone.accepts(*pair));
+    if again || kind == Kind::Carbyne {
         *outcome = Outcome {
             end: End::Crash,
             ..Outcome::default()
         };
         *verdict = Verdict::Bad("the process ended".to_owned());
+        return None;
     }
+    Some(format!("{pair} · {}", row.title()))
 }

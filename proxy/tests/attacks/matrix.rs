@@ -10,6 +10,8 @@ use super::row::{Outcome, Pair, Row, Verdict};
 pub struct Column {
     pub kind: Kind,
     pub cells: Vec<Cell>,
+    /// Rows behind which the program ended, though they alone do not end it.
+    pub crashes: Vec<String>,
 }
 
 /// Which row, and what came of it.
@@ -122,6 +124,11 @@ impl Matrix {
              connection that is held. ○ is laxer than the row asks for, without harm at this upstream. The suite fails\n\
              where ours has one, but for the few ○ that `proxy/tests/attacks/corpus.rs` lists with their reasons.\n",
         );
+        for column in &self.columns {
+            for place in &column.crashes {
+                writeln!(text, "\n{:?} ended by a signal behind \"{place}\", not by that row alone; it was started again.", column.kind).unwrap();
+            }
+        }
         for (pair, rows) in &self.tables {
             write!(text, "\n### {pair}\n\n| family | what | Carbyne | Envoy | nginx | HAProxy |\n|---|---|---|---|---|---|\n").unwrap();
             for row in rows {
