@@ -20,6 +20,8 @@ use crate::observe::trace::Span;
 pub struct Context {
     /// The route that was chosen; filters run after the choice, as in Envoy, and may clear it.
     pub route: Option<Arc<RouteEntry>>,
+    /// Name of the filter chain that serves the connection.
+    pub filter_chain: Option<Arc<str>>,
     /// Name of the virtual host that was chosen.
     pub virtual_host: Option<Arc<str>>,
     /// The cluster that the request goes to: the route's, or the one drawn from its weights; `None` also

@@ -277,6 +277,14 @@ async fn once<H: Handler>(
         watch.attempt = None;
         match reply {
             Err(error) => return failed(exchange, target, &lease, error),
+            Ok(reply)
+                if reply.response.status == http::StatusCode::SWITCHING_PROTOCOLS
+                    && (!tunnel || reply.response.version == http::Version::HTTP_2) =>
+            {
+                // RFC 9110 §15.2.2: only in answer to Upgrade; HTTP/2 has no such answer at all.
+                let error = Error::UpstreamProtocol("unexpected_switching_protocols");
+                return failed(exchange, target, &lease, error);
+            }
             Ok(mut reply) => {
                 exchange.timing.response_start = Some(start.elapsed());
                 let status = reply.response.status.as_u16();

@@ -114,7 +114,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::type_complexity, reason = "a table of cases")]
     fn actions_and_their_older_spelling() {
         let cases: &[(
             Option<bool>,

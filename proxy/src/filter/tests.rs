@@ -1,5 +1,4 @@
 //! Faults, CORS, field mutations, buffering; and what all filters have in common.
-#![expect(clippy::type_complexity, reason = "tables of cases")]
 
 use std::time::{Duration, Instant};
 

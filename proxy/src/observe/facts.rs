@@ -44,6 +44,8 @@ pub struct Facts<'a> {
     pub attempts: u32,
     /// Name of the route.
     pub route: &'a str,
+    /// Name of the filter chain; empty where none was chosen or it has none.
+    pub filter_chain: &'a str,
     /// Name of the cluster.
     pub cluster: Option<&'a str>,
     /// What else is known about the cluster.
@@ -83,6 +85,8 @@ pub struct StreamRecord {
     pub attempts: u32,
     /// Name of the route; istiod names those of TCP after their cluster.
     pub route: Arc<str>,
+    /// Name of the filter chain.
+    pub filter_chain: Arc<str>,
     /// The cluster's name.
     pub cluster: Option<Arc<str>>,
     /// What else is known about it.
@@ -140,6 +144,7 @@ impl<'a> Facts<'a> {
             termination: &record.termination,
             attempts: record.attempts,
             route: &record.route,
+            filter_chain: &record.filter_chain,
             cluster: record.cluster.as_deref(),
             cluster_plan: record.cluster_plan.as_deref(),
             metadata: Some(&record.metadata),
@@ -157,6 +162,7 @@ impl<'a> Facts<'a> {
         self.upstream_peer = context.upstream_peer.as_ref();
         self.cluster_plan = context.cluster.as_ref().map(|cluster| &*cluster.plan);
         self.grpc_messages = context.grpc_messages();
+        self.filter_chain = context.filter_chain.as_deref().unwrap_or_default();
         self.route = context.route.as_ref().map_or("", |route| &route.name);
         // Envoy knows the cluster from the choice of the route on, whether or not a host was tried.
         if self.cluster.is_none() && !self.flags.contains(Flag::NoClusterFound) {
@@ -259,6 +265,7 @@ impl StreamRecord {
             termination: Cow::Borrowed(""),
             attempts: 0,
             route: Arc::default(),
+            filter_chain: Arc::default(),
             cluster: None,
             cluster_plan: None,
             metadata: Metadata::default(),

@@ -116,7 +116,8 @@ impl Compiler {
         for filter in &chain.filters {
             match &filter.kind {
                 NetworkFilterKind::Http(plan) => {
-                    let (manager, settings) = self.http(plan, listener, inbound, routes, slot)?;
+                    let (manager, settings) =
+                        self.http(plan, &chain.name, listener, inbound, routes, slot)?;
                     terminal = Terminal::Http(Arc::new(manager), Arc::new(settings));
                 }
                 NetworkFilterKind::Tcp(plan) => {
@@ -147,6 +148,7 @@ impl Compiler {
     fn http(
         &self,
         plan: &Arc<HttpPlan>,
+        chain: &Arc<str>,
         listener: &ListenerPlan,
         inbound: bool,
         routes: &mut BTreeSet<Arc<str>>,
@@ -179,6 +181,7 @@ impl Compiler {
             suppress_envoy_headers: suppress,
             buffer_limit: listener.buffer_limit as usize,
             plan: plan.clone(),
+            filter_chain: chain.clone(),
         };
         Ok((manager, serve_settings(plan)))
     }
@@ -196,6 +199,7 @@ impl Compiler {
             }
         }
         Ok(TcpProxy {
+            filter_chain: chain.name.clone(),
             node: self.telling.node.clone(),
             limits: Limits {
                 idle: plan.idle_timeout,

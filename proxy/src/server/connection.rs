@@ -167,7 +167,6 @@ async fn filtered(
         if let Verdict::Close(details) = filter.connect(&mut stream, &downstream, &mut facts).await
         {
             listener.log.refused(&downstream, &details);
-            reset(stream.socket());
             return;
         }
     }

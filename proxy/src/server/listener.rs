@@ -94,6 +94,8 @@ pub enum Terminal {
 pub struct TcpProxy {
     /// What it was told.
     pub plan: Arc<TcpPlan>,
+    /// Name of its filter chain.
+    pub filter_chain: Arc<str>,
     /// Its limits.
     pub limits: Limits,
     /// What is told about its streams.

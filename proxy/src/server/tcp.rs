@@ -67,6 +67,7 @@ pub async fn proxy(
     let mut events = Events::default();
     let slot = proxy.plan.pick(fastrand::u64(..));
     let live = slot.and_then(|slot| (*slot.load()).clone());
+    record.filter_chain.clone_from(&proxy.filter_chain);
     record.cluster = slot.map(|slot| slot.name().clone());
     match &live {
         None => events.insert(Event::NoCluster),
@@ -75,6 +76,7 @@ pub async fn proxy(
             match connect(worker, live, downstream, proxy).await {
                 Err(error) => record.upstream.failure = note(&mut events, &error),
                 Ok((host, mut stream, upstream)) => {
+                    record.attempts = 1;
                     record.upstream.cluster = Some(live.cluster.clone());
                     record.upstream.host = Some(host);
                     record.upstream.local.clone_from(&upstream.local);
@@ -100,9 +102,8 @@ pub async fn proxy(
             }
         }
     }
-    if record.upstream.host.is_none() {
-        reset(client.socket());
-    }
+    // Without a host the client's connection is closed in order, as Envoy closes it; what it sent and nobody
+    // read makes the kernel say so with a reset.
     record.flags = Flags::of(events);
     proxy.log.ended(record);
 }
@@ -145,6 +146,8 @@ async fn carry(
     }
     record.counts.received = progress.received.get();
     record.counts.sent = progress.sent.get();
+    record.counts.wire_received = record.counts.received;
+    record.counts.wire_sent = record.counts.sent;
 }
 
 async fn connect(

@@ -27,17 +27,8 @@ fn rows(pair: Pair) -> Vec<Row> {
     rows
 }
 
-/// Rows where ours is laxer than the row asks, and why that is no harm.
-const LAXER: [(&str, &str); 3] = [
-    ("upstream: answers with a request's pseudo-header", DROPPED),
-    (
-        "upstream: answers with a pseudo-header in the trailers",
-        DROPPED,
-    ),
-    ("trailers: a pseudo-header", DROPPED),
-];
-
-const DROPPED: &str = "h2 drops such a field before anybody can see it; nothing of it is passed on";
+/// Rows in which ours is known to be laxer or weaker. They run and are printed; the list may only get shorter.
+const KNOWN: &str = include_str!("known_weaknesses.txt");
 
 #[test]
 fn every_peer_meets_the_corpus() {
@@ -68,7 +59,16 @@ fn every_peer_meets_the_corpus() {
     {
         matrix.write_page();
     }
-    let bad = matrix.failures(Kind::Carbyne, &LAXER);
+    let mut bad = matrix.failures(Kind::Carbyne);
+    bad.retain(|row| {
+        let known = KNOWN
+            .lines()
+            .any(|line| row.starts_with(&format!("{line}:")));
+        if known {
+            println!("known: {row}");
+        }
+        !known
+    });
     assert!(
         bad.is_empty(),
         "{} of {ran} attacks are not withstood:\n{}",

@@ -74,13 +74,12 @@ impl Matrix {
         text
     }
 
-    /// The rows that a peer does not withstand, but for those where it may be lax.
-    pub fn failures(&self, kind: Kind, laxer: &[(&str, &str)]) -> Vec<String> {
+    /// The rows that a peer does not withstand.
+    pub fn failures(&self, kind: Kind) -> Vec<String> {
         let columns = self.columns.iter().filter(|column| column.kind == kind);
         columns
             .flat_map(|column| &column.cells)
             .filter_map(|((pair, name), (outcome, verdict))| match verdict {
-                Verdict::Lenient(_) if laxer.iter().any(|(title, _)| title == name) => None,
                 Verdict::Bad(fault) | Verdict::Lenient(fault) => {
                     Some(format!("{pair} · {name}: {outcome}: {fault}"))
                 }
@@ -119,10 +118,9 @@ impl Matrix {
              Each row went through all four programs in one run, each with the same limits (a second for a head, a body or an idle\n\
              connection). `400` an error, `close` without an answer, `RST` of the stream, `GOAWAY` of the connection, `waits` nothing within\n\
              the time, `goes on` the next request on the connection was answered, `cut` an answer that breaks off, `crash` the program\n\
-             ended. **✗** marks harm: a\n\
-             request at the upstream that can be read in two ways or that should not be there, an answer with a control character, a\n\
-             connection that is held. ○ is laxer than the row asks for, without harm at this upstream. The suite fails\n\
-             where ours has one, but for the few ○ that `proxy/tests/attacks/corpus.rs` lists with their reasons.\n",
+             ended. **✗** marks harm: a request at the upstream that can be read in two ways or that should not be there, an answer with a control character, a\n\
+             connection that is held. ○ is laxer than the row asks for, without harm at this upstream. What ours still has of\n\
+             either is listed in `proxy/tests/attacks/known_weaknesses.txt`; anything else fails the suite.\n",
         );
         for column in &self.columns {
             for place in &column.crashes {

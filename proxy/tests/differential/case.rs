@@ -206,6 +206,7 @@ impl Table {
         let ours = (!envoy_only).then(|| self.start(Program::Carbyne));
         let mut offsets = [0, 0];
         let mut failures = Vec::new();
+        let mut known = Vec::new();
         let mut ran = 0;
         for case in self.cases.iter().filter(|case| case.name.contains(&wanted)) {
             ran += 1;
@@ -228,6 +229,12 @@ impl Table {
                 }
                 shown = own;
             }
+            let full_name = format!("{}/{}", self.name, case.name);
+            let listed = KNOWN.lines().any(|line| line == full_name);
+            if listed && own.is_some() {
+                known.push((full_name, wrong.is_empty()));
+                continue;
+            }
             if !wrong.is_empty() {
                 let whose = if own.is_some() { "ours" } else { "Envoy" };
                 failures.push(format!(
@@ -244,6 +251,14 @@ impl Table {
             ran,
             self.cases.len(),
         );
+        for (name, equal) in &known {
+            let state = if *equal {
+                "equal now: strike it off the list"
+            } else {
+                "known to differ"
+            };
+            println!("{name}: {state}");
+        }
         assert!(
             failures.is_empty(),
             "{} of {ran} cases of {} failed (+ ours only, - Envoy only)\n{}",
@@ -347,3 +362,7 @@ fn unmet(transcript: &Transcript, expect: &[String], never: &[String]) -> Vec<St
         .chain(unwanted.map(|line| format!("! must not show {line:?}")))
         .collect()
 }
+
+/// Cases in which we are known to differ from Envoy. They run and are printed; the list may only get
+/// shorter.
+const KNOWN: &str = include_str!("known_differences.txt");

@@ -257,6 +257,10 @@ impl Responder {
         length: Option<u64>,
         upgrade: Option<&[u8]>,
     ) -> Result<(), EncodeError> {
+        if self.method == Method::CONNECT {
+            // Whatever follows a CONNECT was meant for a tunnel: where there is none it is no request.
+            self.keep_alive = false;
+        }
         let framing = if response.is_bodyless(&self.method) {
             Framing::None
         } else {

@@ -152,12 +152,21 @@ fn request_head(parts: http::request::Parts) -> Request {
         Bytes::copy_from_slice(path.as_str().as_bytes())
     });
     let mut headers = Headers::from(parts.headers);
+    let two_hosts = headers.all(&http::header::HOST).nth(1).is_some();
     let host = headers.take(&http::header::HOST);
+    if headers.all(&http::header::CONTENT_LENGTH).nth(1).is_some()
+        && let Some(length) = headers.get(&http::header::CONTENT_LENGTH).cloned()
+    {
+        // `h2` has compared them; no second parser shall have to.
+        headers.insert(http::header::CONTENT_LENGTH, length);
+    }
     let authority = match host {
+        // An authority that the canonical check refuses, whatever policy is set.
+        _ if two_hosts => Bytes::from_static(b","),
         // RFC 9113 §8.3.1: Host stands in where there is no `:authority`.
         Some(host) if authority.is_empty() => Bytes::copy_from_slice(host.as_bytes()),
         Some(host) if !host.as_bytes().eq_ignore_ascii_case(&authority) => {
-            // Two hosts: an authority that the canonical check refuses, whatever policy is set.
+            // Two hosts as well.
             Bytes::from_static(b",")
         }
         _ => authority,

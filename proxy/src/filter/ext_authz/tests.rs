@@ -1,7 +1,5 @@
 //! Services on this machine, asked for real. What passes either way over HTTP was checked against Envoy 1.40.
 
-#![expect(clippy::type_complexity, reason = "tables of cases")]
-
 mod grpc;
 mod http_plain;
 

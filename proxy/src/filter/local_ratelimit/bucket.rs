@@ -105,7 +105,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::type_complexity, reason = "a table of cases")]
     fn fills_continuously() {
         let cases: &[(u32, u32, u64, &[(u64, bool)])] = &[
             // 2 at once, then one every 500 ms.

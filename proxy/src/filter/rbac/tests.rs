@@ -1,5 +1,3 @@
-#![expect(clippy::type_complexity, reason = "tables of cases")]
-
 mod naive;
 
 use carbyne_engine::forward::Downstream;

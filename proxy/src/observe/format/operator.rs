@@ -105,6 +105,7 @@ pub(super) enum Fact {
     Cluster,
     ClusterRaw,
     ServerName,
+    FilterChain,
     Route,
     VirtualHost,
     Failure,
@@ -412,6 +413,7 @@ fn plain(name: &str) -> Option<Operator> {
         "UPSTREAM_REQUEST_ATTEMPT_COUNT" => O::Count(Count::Attempts),
         "UPSTREAM_TRANSPORT_FAILURE_REASON" => O::Fact(Fact::Failure),
         "REQUESTED_SERVER_NAME" => O::Fact(Fact::ServerName),
+        "FILTER_CHAIN_NAME" => O::Fact(Fact::FilterChain),
         "ROUTE_NAME" => O::Fact(Fact::Route),
         "VIRTUAL_HOST_NAME" => O::Fact(Fact::VirtualHost),
         "CONNECTION_TERMINATION_DETAILS" => O::Fact(Fact::Termination),
@@ -428,6 +430,10 @@ fn plain(name: &str) -> Option<Operator> {
         | "DOWNSTREAM_PEER_FINGERPRINT_1"
         | "DOWNSTREAM_PEER_CERT_CHAIN_FINGERPRINTS_256"
         | "UPSTREAM_CONNECTION_ID"
+        | "UPSTREAM_HEADER_BYTES_SENT"
+        | "UPSTREAM_HEADER_BYTES_RECEIVED"
+        | "DOWNSTREAM_HEADER_BYTES_SENT"
+        | "DOWNSTREAM_HEADER_BYTES_RECEIVED"
         | "UPSTREAM_PROTOCOL"
         | "UPSTREAM_CONNECTION_POOL_READY_DURATION"
         | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
@@ -689,6 +695,7 @@ impl Fact {
             Self::ServerName => facts
                 .downstream
                 .and_then(|downstream| downstream.server_name.as_deref()),
+            Self::FilterChain => Some(facts.filter_chain),
             Self::Route => Some(facts.route),
             Self::VirtualHost => facts
                 .context

@@ -33,6 +33,8 @@ use crate::plan::http::HttpPlan;
 /// A compiled connection manager, shared by all workers.
 #[derive(Debug)]
 pub struct HttpManager {
+    /// Name of its filter chain.
+    pub filter_chain: Arc<str>,
     /// What it was told.
     pub plan: Arc<HttpPlan>,
     /// No `x-envoy-*` fields of the router (`suppress_envoy_headers`).
@@ -62,6 +64,7 @@ impl Handler for HttpHandler {
     fn context(&self) -> Context {
         Context {
             random: fastrand::u64(..),
+            filter_chain: Some(self.manager.filter_chain.clone()),
             ..Context::default()
         }
     }

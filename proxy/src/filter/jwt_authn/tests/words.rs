@@ -1,5 +1,4 @@
 //! What is answered, and what becomes of the request: every line was checked against Envoy 1.40.
-#![expect(clippy::type_complexity, reason = "tables of cases")]
 
 use carbyne_engine::forward::Exchange;
 use http::header::WWW_AUTHENTICATE;
