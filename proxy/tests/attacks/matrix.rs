@@ -9,8 +9,13 @@ use super::row::{Outcome, Pair, Row, Verdict};
 /// What one peer did.
 pub struct Column {
     pub kind: Kind,
-    pub cells: Vec<((Pair, String), (Outcome, Verdict))>,
+    pub cells: Vec<Cell>,
+    /// Rows behind which the program ended, though they alone do not end it.
+    pub crashes: Vec<String>,
 }
+
+/// Which row, and what came of it.
+pub type Cell = ((Pair, String), (Outcome, Verdict));
 
 pub struct Matrix {
     tables: Vec<(Pair, Vec<Row>)>,
@@ -83,26 +88,21 @@ impl Matrix {
             .collect()
     }
 
-    /// Compares our column of the page with this run, or writes the page.
-    pub fn keep_page(&self) {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/security.md");
-        let text = std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("docs/security.md: {error}"));
-        let (front, old, back) = match (text.find(BEGIN), text.find(END)) {
-            (Some(begin), Some(end)) => (
-                &text[..begin],
-                &text[begin + BEGIN.len()..end],
-                &text[end + END.len()..],
-            ),
-            _ => (text.as_str(), "", "\n"),
-        };
-        if std::env::var("CARBYNE_WRITE_DOCS").is_ok_and(|value| value == "1") {
-            let separator = if old.is_empty() { "\n" } else { "" };
-            let page = format!("{front}{separator}{BEGIN}\n{}{END}{back}", self.page());
-            std::fs::write(&path, page).unwrap();
-            return;
-        }
-        let (old, new) = (ours(old), ours(&self.page()));
+    /// Writes the page.
+    pub fn write_page(&self) {
+        let text = page_text();
+        let (front, old, back) = parts(&text);
+        let separator = if old.is_empty() { "\n" } else { "" };
+        std::fs::write(
+            page_path(),
+            format!("{front}{separator}{BEGIN}\n{}{END}{back}", self.page()),
+        )
+        .unwrap();
+    }
+
+    /// Our column of the page must be what this run saw.
+    pub fn compare_page(&self) {
+        let (old, new) = (ours(parts(&page_text()).1), ours(&self.page()));
         let stale: Vec<&String> = new.iter().filter(|row| !old.contains(row)).collect();
         let gone: Vec<&String> = old.iter().filter(|row| !new.contains(row)).collect();
         // Whether an answer or the close behind it is seen first may differ from run to run, harm does not:
@@ -125,11 +125,16 @@ impl Matrix {
             "\n## What is sent, and what comes back\n\n\
              Each row went through all four programs in one run, each with the same limits (a second for a head, a body or an idle\n\
              connection). `400` an error, `close` without an answer, `RST` of the stream, `GOAWAY` of the connection, `waits` nothing within\n\
-             the time, `goes on` the next request on the connection was answered, `cut` an answer that breaks off. **✗** marks harm: a\n\
-             request at the upstream that can be read in two ways or that should not be there, an answer with a control character, a\n\
-             connection that is held. ○ is laxer than the row asks for, without harm at this upstream. What ours still has of either is listed in\n\
-             `proxy/tests/attacks/known_weaknesses.txt`; anything else fails the suite.\n",
+             the time, `goes on` the next request on the connection was answered, `cut` an answer that breaks off, `crash` the program\n\
+             ended. **✗** marks harm: a request at the upstream that can be read in two ways or that should not be there, an answer with a control character, a\n\
+             connection that is held. ○ is laxer than the row asks for, without harm at this upstream. What ours still has of\n\
+             either is listed in `proxy/tests/attacks/known_weaknesses.txt`; anything else fails the suite.\n",
         );
+        for column in &self.columns {
+            for place in &column.crashes {
+                writeln!(text, "\n{:?} ended by a signal behind \"{place}\", not by that row alone; it was started again.", column.kind).unwrap();
+            }
+        }
         for (pair, rows) in &self.tables {
             write!(text, "\n### {pair}\n\n| family | what | Carbyne | Envoy | nginx | HAProxy |\n|---|---|---|---|---|---|\n").unwrap();
             for row in rows {
@@ -159,6 +164,28 @@ impl Matrix {
             Verdict::Lenient(_) => format!("{outcome} ○"),
             Verdict::Good => outcome.to_string(),
         }
+    }
+}
+
+fn page_path() -> PathBuf {
+    let folder = std::env::var("CARGO_MANIFEST_DIR")
+        .unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    PathBuf::from(folder).join("../docs/security.md")
+}
+
+fn page_text() -> String {
+    std::fs::read_to_string(page_path()).unwrap_or_else(|error| panic!("docs/security.md: {error}"))
+}
+
+/// What is before, between and behind the marks.
+fn parts(text: &str) -> (&str, &str, &str) {
+    match (text.find(BEGIN), text.find(END)) {
+        (Some(begin), Some(end)) => (
+            &text[..begin],
+            &text[begin + BEGIN.len()..end],
+            &text[end + END.len()..],
+        ),
+        _ => (text, "", "\n"),
     }
 }
 

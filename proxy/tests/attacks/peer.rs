@@ -1,5 +1,6 @@
 //! The four programs, each with four listeners: one a pair of protocols.
 
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -70,8 +71,10 @@ impl Peer {
         }
     }
 
-    pub fn is_running(&mut self) -> bool {
+    /// Is the program still there?
+    pub fn accepts(&mut self, pair: Pair) -> bool {
         self.process.is_running()
+            && TcpStream::connect(self.process.at(PORT + pair.number())).is_ok()
     }
 
     /// One row over one connection.

@@ -129,6 +129,8 @@ pub enum End {
     GoAway(String),
     /// An answer that is none.
     Broken,
+    /// The program ended.
+    Crash,
 }
 
 /// What a cell of the matrix says.
@@ -155,6 +157,7 @@ impl fmt::Display for Outcome {
             End::Reset(code) => words.push(format!("RST {code}")),
             End::GoAway(code) => words.push(format!("GOAWAY {code}")),
             End::Broken => words.push("cut".into()),
+            End::Crash => words.push("crash".into()),
         }
         formatter.write_str(&words.join(", "))
     }
@@ -264,7 +267,7 @@ fn harmful(seen: &Seen, forbidden: &[&str]) -> Option<String> {
             return Some("both framings reached the upstream".into());
         }
         let odd = seen.headers.iter().any(|(name, value)| {
-            name.eq_ignore_ascii_case("transfer-encoding") && value != "chunked"
+            name.eq_ignore_ascii_case("transfer-encoding") && !value.eq_ignore_ascii_case("chunked")
         });
         if odd || count("transfer-encoding") > 1 {
             return Some("an odd transfer-encoding reached the upstream".into());

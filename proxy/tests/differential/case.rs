@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -16,6 +17,9 @@ use crate::support::{PATIENCE, config, poll, report_cases};
 
 /// The port of the only listener of most tables.
 pub const PORT: u16 = 10000;
+
+/// How long a log line may take: both programs write theirs every ten milliseconds.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One bootstrap and the cases that run through it.
 pub struct Table {
@@ -302,7 +306,7 @@ impl Table {
             (self.log.lock().unwrap().len() >= case.reaches).then_some(())
         });
         let mut lines = Vec::new();
-        poll(PATIENCE, || {
+        poll(LOG_PATIENCE, || {
             let (more, behind) = process.log_lines(config::ACCESS_LOG, *offset);
             *offset = behind;
             lines.extend(more);

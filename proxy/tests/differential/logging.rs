@@ -147,7 +147,7 @@ fn all_routes() -> Value {
 }
 
 /// What is logged, with a name for JSON.
-const OPERATORS: [(&str, &str); 52] = [
+const OPERATORS: [(&str, &str); 50] = [
     ("protocol", "%PROTOCOL%"),
     ("code", "%RESPONSE_CODE%"),
     ("details", "%RESPONSE_CODE_DETAILS%"),
@@ -160,7 +160,6 @@ const OPERATORS: [(&str, &str); 52] = [
     ("response_header_bytes", "%RESPONSE_HEADERS_BYTES%"),
     ("response_trailer_bytes", "%RESPONSE_TRAILERS_BYTES%"),
     ("wire_received", "%DOWNSTREAM_WIRE_BYTES_RECEIVED%"),
-    ("upstream_headers_sent", "%UPSTREAM_HEADER_BYTES_SENT%"),
     ("method", "%REQ(:METHOD)%"),
     ("path", "%REQ(:PATH)%"),
     ("original", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
@@ -192,7 +191,6 @@ const OPERATORS: [(&str, &str); 52] = [
     ("cipher", "%DOWNSTREAM_TLS_CIPHER%"),
     ("peer", "%DOWNSTREAM_PEER_URI_SAN%"),
     ("route", "%ROUTE_NAME%"),
-    ("chain", "%FILTER_CHAIN_NAME%"),
     ("grpc_status", "%GRPC_STATUS%"),
     ("grpc_number", "%GRPC_STATUS_NUMBER%"),
     ("local_reply", "%LOCAL_REPLY_BODY%"),

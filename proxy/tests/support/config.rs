@@ -39,7 +39,6 @@ pub fn router() -> Value {
 /// What every JSON access log of these suites holds: all that two proxies must agree on.
 pub fn log_fields() -> Value {
     json!({
-        "listener": "%FILTER_CHAIN_NAME%",
         "method": "%REQ(:METHOD)%",
         "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
         "rewritten": "%REQ(:PATH)%",

@@ -71,7 +71,8 @@ impl fmt::Display for End {
 
 impl Connection {
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        // Without a timeout: with one, a reset right behind the handshake is an error of the connect itself.
+        let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         let stream = Box::new(socket.try_clone()?);
         Ok(Self::over(stream, socket))
@@ -238,7 +239,7 @@ impl Connection {
             |reason: End| End::Broken(format!("status {}, body {reason}", response.status));
         if response
             .header("transfer-encoding")
-            .is_some_and(|value| value.ends_with("chunked"))
+            .is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked"))
         {
             loop {
                 let line = self.read_line(end).map_err(broken)?;
