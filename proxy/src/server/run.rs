@@ -108,7 +108,7 @@ fn collect(errors: &mut Vec<String>, field: &str, index: usize, rejection: Optio
 
 async fn serve(
     options: Options,
-    message: Bootstrap,
+    mut message: Bootstrap,
     workers: Arc<Workers>,
     loggers: Loggers,
 ) -> Result<(), RunError> {
@@ -123,6 +123,8 @@ async fn serve(
     let clusters = Rc::new(ClusterManager::new(environment.clone()));
     let listeners = ListenerManager::new(environment.clone(), workers.clone(), compiler);
     let node = bootstrap::node(&message);
+    // As Envoy dumps it, with the version that istioctl prints.
+    message.node = Some(node.clone());
     let discovery = Discovery {
         environment,
         clusters,
