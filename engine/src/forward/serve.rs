@@ -162,7 +162,7 @@ impl<H: Handler> Serve<H> {
         let mut timer = Timer::default();
         let mut since = Instant::now();
         loop {
-            let stop = |cx: &mut Context<'_>| self.drain.poll_started(cx);
+            let stop = |cx: &mut Context<'_>| self.drain.poll_over(cx);
             let next = connection.next(timeouts, since, &mut timer, stop).await;
             match next {
                 Next::Closed => break,

@@ -1,11 +1,12 @@
-//! Telling connections to finish: HTTP/1 says `connection: close` on its next answer, HTTP/2 sends GOAWAY,
-//! idle connections close.
+//! Telling connections to finish. Once a drain started, HTTP/1 says `connection: close` on its next answer and HTTP/2
+//! sends GOAWAY; an idle HTTP/1 connection stays open until the drain is over, because its client may have sent the
+//! next request already (Envoy: connections are closed at the end of the drain time).
 //!
-//! A connection waits for the start with every wait for a request, so that waiting must cost nothing: its waker is
-//! noted once and stays until the connection ends.
+//! A connection waits with every wait for a request, so that waiting must cost nothing: its waker is noted once and
+//! stays until the connection ends.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -25,7 +26,8 @@ pub struct DrainSignal {
 
 #[derive(Debug, Default)]
 struct Shared {
-    started: AtomicBool,
+    /// 0, [`STARTED`] or [`OVER`]; only grows.
+    phase: AtomicU8,
     waiting: Mutex<Waiting>,
 }
 
@@ -44,17 +46,34 @@ impl Drain {
 
     /// Starts it; a second call changes nothing.
     pub fn start(&self) {
-        if self.shared.started.swap(true, Ordering::AcqRel) {
+        self.enter(STARTED);
+    }
+
+    /// Ends it: what is still idle closes now.
+    pub fn finish(&self) {
+        self.enter(OVER);
+    }
+
+    fn enter(&self, phase: u8) {
+        if self.shared.phase.fetch_max(phase, Ordering::AcqRel) >= phase {
             return;
         }
-        let places = std::mem::take(&mut self.shared.waiting().places);
+        // Wakers stay: those who waited for the start may wait for the end.
+        let wakers: Vec<Waker> = self
+            .shared
+            .waiting()
+            .places
+            .iter()
+            .flatten()
+            .cloned()
+            .collect();
         // Outside the lock: a waker may run anything.
-        places.into_iter().flatten().for_each(Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Whether it started.
     pub fn is_started(&self) -> bool {
-        self.shared.is_started()
+        self.shared.has_reached(STARTED)
     }
 
     /// A signal for a connection.
@@ -70,31 +89,36 @@ impl DrainSignal {
     /// Whether it started.
     #[inline]
     pub fn is_started(&self) -> bool {
-        self.shared.is_started()
+        self.shared.has_reached(STARTED)
     }
 
     /// Waits for the start; for ever where the [`Drain`] is gone without having started.
     pub async fn started(&mut self) {
-        poll_fn(|cx| self.poll_started(cx)).await;
+        poll_fn(|cx| self.poll(STARTED, cx)).await;
     }
 
-    /// Ready once it started.
+    /// Ready once it is over.
     #[inline]
-    pub fn poll_started(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_started() {
+    pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(OVER, cx)
+    }
+
+    #[inline]
+    fn poll(&mut self, phase: u8, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shared.has_reached(phase) {
             return Poll::Ready(());
         }
         match &self.noted {
             Some((_, waker)) if waker.will_wake(cx.waker()) => Poll::Pending,
-            _ => self.note(cx.waker()),
+            _ => self.note(phase, cx.waker()),
         }
     }
 
     #[cold]
-    fn note(&mut self, waker: &Waker) -> Poll<()> {
+    fn note(&mut self, phase: u8, waker: &Waker) -> Poll<()> {
         let mut waiting = self.shared.waiting();
-        // Whoever starts it sets the flag before it takes the lock: here the waker is seen, or the flag.
-        if self.shared.is_started() {
+        // The phase is set before the lock is taken to wake: here the waker is seen, or the phase.
+        if self.shared.has_reached(phase) {
             return Poll::Ready(());
         }
         let place = match &self.noted {
@@ -127,7 +151,6 @@ impl Drop for DrainSignal {
             return;
         };
         let mut waiting = self.shared.waiting();
-        // Once it started there are no places any more.
         if let Some(noted) = waiting.places.get_mut(place) {
             let waker = noted.take();
             waiting.free.push(place);
@@ -138,8 +161,8 @@ impl Drop for DrainSignal {
 }
 
 impl Shared {
-    fn is_started(&self) -> bool {
-        self.started.load(Ordering::Acquire)
+    fn has_reached(&self, phase: u8) -> bool {
+        self.phase.load(Ordering::Acquire) >= phase
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -147,6 +170,11 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Told to finish.
+const STARTED: u8 = 1;
+/// The time to finish is over.
+const OVER: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -167,7 +195,7 @@ mod tests {
     impl Count {
         fn poll(self: &Arc<Self>, signal: &mut DrainSignal) -> Poll<()> {
             let waker = Waker::from(self.clone());
-            signal.poll_started(&mut Context::from_waker(&waker))
+            signal.poll(STARTED, &mut Context::from_waker(&waker))
         }
 
         fn woken(&self) -> usize {
@@ -195,6 +223,29 @@ mod tests {
         assert!(drain.is_started() && a.is_started());
         assert_eq!(Count::poll(&first, &mut b), Poll::Ready(()));
         assert_eq!(Count::poll(&first, &mut drain.signal()), Poll::Ready(()));
+    }
+
+    #[test]
+    fn who_waits_for_the_end_waits_through_the_start() {
+        let drain = Drain::new();
+        let (count, late) = (Arc::<Count>::default(), Arc::<Count>::default());
+        let mut signal = drain.signal();
+        let over = |count: &Arc<Count>, signal: &mut DrainSignal| {
+            let waker = Waker::from(count.clone());
+            signal.poll_over(&mut Context::from_waker(&waker))
+        };
+        assert_eq!(over(&count, &mut signal), Poll::Pending);
+        drain.start();
+        assert_eq!(count.woken(), 1);
+        assert_eq!(over(&count, &mut signal), Poll::Pending);
+        let mut second = drain.signal();
+        assert_eq!(over(&late, &mut second), Poll::Pending);
+        drain.finish();
+        drain.finish();
+        drain.start();
+        assert_eq!([count.woken(), late.woken()], [2, 1]);
+        assert_eq!(over(&count, &mut signal), Poll::Ready(()));
+        assert_eq!(Count::poll(&count, &mut signal), Poll::Ready(()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use carbyne_engine::net::Address;
@@ -39,6 +40,8 @@ pub struct ListenerManager {
     routes: RefCell<BTreeMap<Arc<str>, RouteSlot>>,
     route_findings: RefCell<BTreeMap<Arc<str>, Vec<Finding>>>,
     unbound: Arc<Unbound>,
+    /// How long connections of what was replaced or removed may wait for their next request.
+    drain_time: Duration,
 }
 
 #[derive(Debug)]
@@ -73,7 +76,12 @@ pub struct Shown {
 
 impl ListenerManager {
     /// No listeners.
-    pub fn new(environment: Environment, workers: Arc<Workers>, compiler: Compiler) -> Self {
+    pub fn new(
+        environment: Environment,
+        workers: Arc<Workers>,
+        compiler: Compiler,
+        drain_time: Duration,
+    ) -> Self {
         Self {
             environment,
             workers,
@@ -82,6 +90,7 @@ impl ListenerManager {
             routes: RefCell::default(),
             route_findings: RefCell::default(),
             unbound: Arc::default(),
+            drain_time,
         }
     }
 
@@ -113,7 +122,10 @@ impl ListenerManager {
             if records.get(name).is_some_and(|record| !record.fixed)
                 && let Some(record) = records.remove(name)
             {
-                record.end();
+                record.cell.store(None);
+                if let Some(active) = &record.active {
+                    retire(active, self.drain_time);
+                }
             }
         }
         drop(records);
@@ -301,8 +313,7 @@ impl ListenerManager {
                 let live = Arc::new(warming.listener);
                 record.cell.store(Some(live.clone()));
                 if let Some(old) = record.active.replace(live) {
-                    // Its connections finish: HTTP closes after the request at hand, streams go on.
-                    old.drain.start();
+                    retire(&old, self.drain_time);
                 }
             }
         }
@@ -360,11 +371,13 @@ impl ListenerManager {
     }
 }
 
-impl Record {
-    fn end(&self) {
-        self.cell.store(None);
-        if let Some(active) = &self.active {
-            active.drain.start();
-        }
-    }
+/// Lets the connections of a listener finish that takes no new ones: HTTP closes after the next request, or after the
+/// drain time; streams go on.
+fn retire(listener: &LiveListener, drain_time: Duration) {
+    let drain = listener.drain.clone();
+    drain.start();
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(drain_time).await;
+        drain.finish();
+    });
 }

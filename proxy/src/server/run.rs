@@ -121,7 +121,12 @@ async fn serve(
         telling: telling.clone(),
     };
     let clusters = Rc::new(ClusterManager::new(environment.clone()));
-    let listeners = ListenerManager::new(environment.clone(), workers.clone(), compiler);
+    let listeners = ListenerManager::new(
+        environment.clone(),
+        workers.clone(),
+        compiler,
+        options.drain_time(),
+    );
     let node = bootstrap::node(&message);
     let discovery = Discovery {
         environment,
