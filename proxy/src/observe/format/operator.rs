@@ -652,7 +652,7 @@ impl Fact {
     fn write(self, facts: &Facts<'_>, out: &mut Vec<u8>) -> bool {
         let host = || facts.upstream?.host.as_deref();
         let text: Option<&str> = match self {
-            Self::Protocol => facts.request.and_then(|request| protocol(request.version)),
+            Self::Protocol => facts.protocol.and_then(protocol),
             Self::Flags => {
                 facts.flags.write_short(out);
                 return true;
