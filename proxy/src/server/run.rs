@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use carbyne_engine::runtime::{Worker, Workers};
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
@@ -120,6 +120,7 @@ async fn serve(
         environment: environment.clone(),
         telling: telling.clone(),
     };
+    let collectors = environment.clusters.clone();
     let clusters = Rc::new(ClusterManager::new(environment.clone()));
     let listeners = ListenerManager::new(environment.clone(), workers.clone(), compiler);
     let node = bootstrap::node(&message);
@@ -174,8 +175,13 @@ async fn serve(
         }
         tokio::task::spawn_local(admin::serve(listener, worker.clone(), running.clone()));
     }
+    let batcher = running.telling.batcher.clone();
+    let (teller, told) = (batcher.clone(), collectors.clone());
+    let sender = worker.clone();
+    tokio::task::spawn_local(async move { teller.run(sender, told).await });
     discovery.start(&worker, source.as_ref());
     wait(&running).await?;
+    batcher.flush(&worker, &collectors, LAST_WORDS).await;
     running.telling.close();
     Ok(())
 }
@@ -215,3 +221,6 @@ fn admin_address(message: &Bootstrap) -> Option<String> {
 fn available() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
+
+/// How long spans that wait may take to reach their collectors at the end: pilot-agent ends us after five seconds.
+const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -38,7 +38,7 @@ pub(super) enum Operator {
     Fact(Fact),
     GrpcStatus(GrpcForm),
     Metadata {
-        source: Source,
+        source: MetadataSource,
         namespace: Box<str>,
         path: Box<[Box<str>]>,
     },
@@ -126,10 +126,14 @@ pub(super) enum GrpcForm {
 
 /// Where metadata is taken from.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Source {
+pub enum MetadataSource {
+    /// What filters wrote.
     Dynamic,
+    /// The cluster's.
     Cluster,
+    /// The route's.
     Route,
+    /// The host's.
     Endpoint,
 }
 
@@ -229,16 +233,16 @@ impl Operator {
                 }),
                 false,
             ),
-            "DYNAMIC_METADATA" => (metadata(Source::Dynamic, text)?, true),
-            "CLUSTER_METADATA" => (metadata(Source::Cluster, text)?, true),
-            "UPSTREAM_METADATA" => (metadata(Source::Endpoint, text)?, true),
+            "DYNAMIC_METADATA" => (metadata(MetadataSource::Dynamic, text)?, true),
+            "CLUSTER_METADATA" => (metadata(MetadataSource::Cluster, text)?, true),
+            "UPSTREAM_METADATA" => (metadata(MetadataSource::Endpoint, text)?, true),
             "METADATA" => {
                 let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
                 let source = match kind {
-                    "DYNAMIC" => Source::Dynamic,
-                    "CLUSTER" => Source::Cluster,
-                    "ROUTE" => Source::Route,
-                    "UPSTREAM_HOST" => Source::Endpoint,
+                    "DYNAMIC" => MetadataSource::Dynamic,
+                    "CLUSTER" => MetadataSource::Cluster,
+                    "ROUTE" => MetadataSource::Route,
+                    "UPSTREAM_HOST" => MetadataSource::Endpoint,
                     // The listener's and the virtual host's are not kept.
                     "LISTENER" | "LISTENER_FILTER_CHAIN" | "VIRTUAL_HOST" => {
                         return Ok(Some((Self::Absent, true)));
@@ -560,7 +564,7 @@ fn interval(argument: &str) -> Result<Operator, String> {
 }
 
 /// `NAMESPACE:KEY:KEY`.
-fn metadata(source: Source, argument: &str) -> Result<Operator, String> {
+fn metadata(source: MetadataSource, argument: &str) -> Result<Operator, String> {
     let mut keys = argument.split(':');
     let namespace = keys
         .next()
@@ -707,13 +711,15 @@ impl Fact {
                 return facts
                     .context
                     .and_then(|context| context.span.as_deref())
-                    .is_some_and(|span| span.write_trace_id(out));
+                    .map(|span| span.context().write_trace_id(out))
+                    .is_some();
             }
             Self::SpanId => {
                 return facts
                     .context
                     .and_then(|context| context.span.as_deref())
-                    .is_some_and(|span| span.write_span_id(out));
+                    .map(|span| span.context().write_span_id(out))
+                    .is_some();
             }
             Self::LogType => Some(if facts.is_stream {
                 "TcpConnectionEnd"
@@ -806,7 +812,7 @@ enum Metadata<'a> {
 
 fn metadata_value<'a>(
     facts: &Facts<'a>,
-    source: Source,
+    source: MetadataSource,
     namespace: &str,
     path: &[Box<str>],
 ) -> Metadata<'a> {
@@ -819,7 +825,7 @@ fn metadata_value<'a>(
         (!found.is_null()).then_some(found)
     };
     let value = match source {
-        Source::Dynamic => {
+        MetadataSource::Dynamic => {
             let Some(metadata) = facts.metadata else {
                 return Metadata::None;
             };
@@ -832,18 +838,18 @@ fn metadata_value<'a>(
                 .value(namespace, path.iter().map(|key| &**key))
                 .filter(|value| !value.is_null())
         }
-        Source::Cluster => below(
+        MetadataSource::Cluster => below(
             facts
                 .cluster_plan
                 .and_then(|cluster| cluster.metadata.as_deref()),
         ),
-        Source::Route => below(
+        MetadataSource::Route => below(
             facts
                 .context
                 .and_then(|context| context.route.as_ref())
                 .and_then(|route| route.metadata.as_deref()),
         ),
-        Source::Endpoint => below(
+        MetadataSource::Endpoint => below(
             facts
                 .endpoint()
                 .and_then(|endpoint| endpoint.metadata.as_deref()),
