@@ -139,6 +139,11 @@ impl Telling {
 
     /// Shows every counter and gauge by its name.
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
+        let (taken, dropped, failed) = self.files.counts();
+        show("filesystem.write_buffered", false, taken);
+        show("filesystem.write_failed", false, failed);
+        // Lines that a full or slow disk cost; Envoy does not count them.
+        show("filesystem.write_dropped", false, dropped);
         for (name, stats) in self
             .listeners
             .lock()
