@@ -109,7 +109,7 @@ fn collect(errors: &mut Vec<String>, field: &str, index: usize, rejection: Optio
 
 async fn serve(
     options: Options,
-    message: Bootstrap,
+    mut message: Bootstrap,
     workers: Arc<Workers>,
     loggers: Loggers,
 ) -> Result<(), RunError> {
@@ -129,6 +129,8 @@ async fn serve(
         options.drain_time(),
     );
     let node = bootstrap::node(&message);
+    // As Envoy dumps it, with the version that istioctl prints.
+    message.node = Some(node.clone());
     let discovery = Discovery {
         environment,
         clusters,
