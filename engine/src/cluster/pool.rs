@@ -380,6 +380,7 @@ pub async fn open(
         host: target.host.clone(),
         opened: Instant::now(),
         requests: std::cell::Cell::new(1),
+        idle: std::cell::Cell::default(),
         _permit: permit,
     };
     Ok((stream, Rc::new(facts)))
