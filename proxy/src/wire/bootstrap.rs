@@ -464,5 +464,28 @@ impl fmt::Display for Problems {
     }
 }
 
+/// The entry of the fuzz target: whatever a file says, it is refused or understood, and what is understood prints as
+/// JSON that means the same.
+pub fn fuzz(data: &[u8]) {
+    let format = match data.first() {
+        Some(b'{') => "bootstrap.json",
+        Some(b'\n' | 0x12 | 0x1a | 0x22) => "bootstrap.pb",
+        _ => "bootstrap.yaml",
+    };
+    for allow_unknown in [false, true] {
+        let Ok((message, _)) = decode_file(Path::new(format), data, allow_unknown) else {
+            continue;
+        };
+        let _problems = check(&message);
+        let _source = (ads_source(&message), node(&message));
+        // Refused or not: planning answers.
+        let _refused = crate::server::run::check(&message);
+        let printed = json::to_json(&message);
+        if let Ok(read) = json::from_json::<Bootstrap>(&printed) {
+            assert_eq!(json::to_json(&read), printed, "means something else");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
