@@ -82,7 +82,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
 }
 
 /// Plans every resource of the bootstrap; all errors at once.
-fn check(message: &Bootstrap) -> Result<(), RunError> {
+pub(crate) fn check(message: &Bootstrap) -> Result<(), RunError> {
     let environment = Environment::default();
     let mut errors = Vec::new();
     let statics = message.static_resources.clone().unwrap_or_default();

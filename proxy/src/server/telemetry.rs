@@ -203,6 +203,11 @@ impl Telling {
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
         self.exporters
             .visit(&mut |name, value| show(name, false, value));
+        let (taken, dropped, failed) = self.files.counts();
+        show("filesystem.write_buffered", false, taken);
+        show("filesystem.write_failed", false, failed);
+        // Lines that a full or slow disk cost; Envoy does not count them.
+        show("filesystem.write_dropped", false, dropped);
         for (name, stats) in self
             .listeners
             .lock()
