@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::breaker::{Permit, Resource, RoutingPriority};
+use super::host::Flag;
 use super::settings::Protocol as Wanted;
 use super::{Cluster, Host};
 use crate::forward::{Error, Protocol, Target};
@@ -116,7 +117,7 @@ impl Pools {
         };
         let settings = target.cluster.settings();
         let facts = lease.facts;
-        if !connection.is_clean() || facts.is_spent(&settings) {
+        if !connection.is_clean() || facts.is_over(&settings) {
             return;
         }
         let key = Key::of(target);
@@ -156,8 +157,9 @@ impl Pools {
                 !connections.is_empty()
             }
             HostPool::H2(pool) => {
-                pool.connections
-                    .retain(|(connection, _)| !connection.is_closed());
+                pool.connections.retain(|(connection, facts)| {
+                    !connection.is_closed() && !facts.host.has(Flag::Gone)
+                });
                 left += pool.connections.len();
                 pool.connecting || !pool.connections.is_empty()
             }
@@ -299,12 +301,17 @@ impl Idle {
         let settings = self.facts.cluster.settings();
         let idle = settings.idle_timeout.unwrap_or(FOR_EVER);
         now.duration_since(self.since) >= idle
-            || self.facts.is_spent(&settings)
+            || self.facts.is_over(&settings)
             || self.connection.is_stale()
     }
 }
 
 impl ConnectionFacts {
+    /// Whether it carries no further request, so that there is no use in keeping it.
+    fn is_over(&self, settings: &super::Settings) -> bool {
+        self.host.has(Flag::Gone) || self.is_spent(settings)
+    }
+
     fn is_spent(&self, settings: &super::Settings) -> bool {
         settings
             .max_requests_per_connection
