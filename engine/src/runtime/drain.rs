@@ -1,16 +1,16 @@
-//! Telling connections to finish. Once a drain started, HTTP/1 says `connection: close` on its next answer and HTTP/2
-//! sends GOAWAY; an idle HTTP/1 connection stays open until the drain is over, because its client may have sent the
-//! next request already (Envoy: connections are closed at the end of the drain time).
+//! Telling connections to finish, in two steps. When a drain starts, HTTP/1 says `connection: close` on its next answer
+//! and HTTP/2 sends GOAWAY. An idle HTTP/1 connection stays open: its client may be sending just now, and nothing
+//! tells it in time not to. When the drain finishes, idle connections close.
 //!
-//! A connection waits with every wait for a request, so that waiting must cost nothing: its waker is noted once and
-//! stays until the connection ends.
+//! A connection waits for the end with every wait for a request, so that waiting must cost nothing: its waker is
+//! noted once and stays until the connection ends.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// The end that starts a drain.
+/// The end that starts and finishes a drain.
 #[derive(Debug, Default)]
 pub struct Drain {
     shared: Arc<Shared>,
@@ -26,8 +26,8 @@ pub struct DrainSignal {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// 0, [`STARTED`] or [`OVER`]; only grows.
-    phase: AtomicU8,
+    /// [`STARTED`], [`FINISHED`], or nothing yet.
+    step: AtomicU8,
     waiting: Mutex<Waiting>,
 }
 
@@ -46,20 +46,30 @@ impl Drain {
 
     /// Starts it; a second call changes nothing.
     pub fn start(&self) {
-        self.enter(STARTED);
+        self.step(STARTED);
     }
 
-    /// Ends it: what is still idle closes now.
+    /// Lets idle connections close; starts it where it has not started. A second call changes nothing.
     pub fn finish(&self) {
-        self.enter(OVER);
+        self.step(FINISHED);
     }
 
-    fn enter(&self, phase: u8) {
-        if self.shared.phase.fetch_max(phase, Ordering::AcqRel) >= phase {
+    /// Whether it started.
+    pub fn is_started(&self) -> bool {
+        self.shared.reached(STARTED)
+    }
+
+    /// Whether any connection holds a signal.
+    pub fn is_watched(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    fn step(&self, step: u8) {
+        if self.shared.step.fetch_max(step, Ordering::AcqRel) >= step {
             return;
         }
-        // Wakers stay: those who waited for the start may wait for the end.
-        let wakers: Vec<Waker> = self
+        // Who waits for the end still waits after the start, so that places are kept.
+        let wakers: Vec<_> = self
             .shared
             .waiting()
             .places
@@ -69,11 +79,6 @@ impl Drain {
             .collect();
         // Outside the lock: a waker may run anything.
         wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Whether it started.
-    pub fn is_started(&self) -> bool {
-        self.shared.has_reached(STARTED)
     }
 
     /// A signal for a connection.
@@ -89,36 +94,47 @@ impl DrainSignal {
     /// Whether it started.
     #[inline]
     pub fn is_started(&self) -> bool {
-        self.shared.has_reached(STARTED)
+        self.shared.reached(STARTED)
     }
 
     /// Waits for the start; for ever where the [`Drain`] is gone without having started.
     pub async fn started(&mut self) {
-        poll_fn(|cx| self.poll(STARTED, cx)).await;
+        poll_fn(|cx| self.poll_started(cx)).await;
     }
 
-    /// Ready once it is over.
+    /// Waits until idle connections are to close.
+    pub async fn finished(&mut self) {
+        poll_fn(|cx| self.poll_finished(cx)).await;
+    }
+
+    /// Ready once it started.
     #[inline]
-    pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll(OVER, cx)
+    pub fn poll_started(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(cx, STARTED)
+    }
+
+    /// Ready once idle connections are to close.
+    #[inline]
+    pub fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(cx, FINISHED)
     }
 
     #[inline]
-    fn poll(&mut self, phase: u8, cx: &mut Context<'_>) -> Poll<()> {
-        if self.shared.has_reached(phase) {
+    fn poll(&mut self, cx: &mut Context<'_>, step: u8) -> Poll<()> {
+        if self.shared.reached(step) {
             return Poll::Ready(());
         }
         match &self.noted {
             Some((_, waker)) if waker.will_wake(cx.waker()) => Poll::Pending,
-            _ => self.note(phase, cx.waker()),
+            _ => self.note(cx.waker(), step),
         }
     }
 
     #[cold]
-    fn note(&mut self, phase: u8, waker: &Waker) -> Poll<()> {
+    fn note(&mut self, waker: &Waker, step: u8) -> Poll<()> {
         let mut waiting = self.shared.waiting();
-        // The phase is set before the lock is taken to wake: here the waker is seen, or the phase.
-        if self.shared.has_reached(phase) {
+        // Whoever takes the step says so before it takes the lock: here the waker is seen, or the step.
+        if self.shared.reached(step) {
             return Poll::Ready(());
         }
         let place = match &self.noted {
@@ -161,8 +177,8 @@ impl Drop for DrainSignal {
 }
 
 impl Shared {
-    fn has_reached(&self, phase: u8) -> bool {
-        self.phase.load(Ordering::Acquire) >= phase
+    fn reached(&self, step: u8) -> bool {
+        self.step.load(Ordering::Acquire) >= step
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -171,10 +187,10 @@ impl Shared {
     }
 }
 
-/// Told to finish.
+/// Connections finish with their next answer.
 const STARTED: u8 = 1;
-/// The time to finish is over.
-const OVER: u8 = 2;
+/// Idle connections close.
+const FINISHED: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -195,7 +211,7 @@ mod tests {
     impl Count {
         fn poll(self: &Arc<Self>, signal: &mut DrainSignal) -> Poll<()> {
             let waker = Waker::from(self.clone());
-            signal.poll(STARTED, &mut Context::from_waker(&waker))
+            signal.poll_started(&mut Context::from_waker(&waker))
         }
 
         fn woken(&self) -> usize {
@@ -226,26 +242,22 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_the_end_waits_through_the_start() {
+    fn who_waits_for_the_end_is_woken_by_both_steps() {
         let drain = Drain::new();
-        let (count, late) = (Arc::<Count>::default(), Arc::<Count>::default());
+        let count: Arc<Count> = Arc::default();
         let mut signal = drain.signal();
-        let over = |count: &Arc<Count>, signal: &mut DrainSignal| {
-            let waker = Waker::from(count.clone());
-            signal.poll_over(&mut Context::from_waker(&waker))
-        };
-        assert_eq!(over(&count, &mut signal), Poll::Pending);
+        let waker = Waker::from(count.clone());
+        let mut poll = |cx: &mut Context<'_>| signal.poll_finished(cx);
+        let mut cx = Context::from_waker(&waker);
+        assert_eq!(poll(&mut cx), Poll::Pending);
         drain.start();
-        assert_eq!(count.woken(), 1);
-        assert_eq!(over(&count, &mut signal), Poll::Pending);
-        let mut second = drain.signal();
-        assert_eq!(over(&late, &mut second), Poll::Pending);
+        assert_eq!((poll(&mut cx), count.woken()), (Poll::Pending, 1));
         drain.finish();
         drain.finish();
-        drain.start();
-        assert_eq!([count.woken(), late.woken()], [2, 1]);
-        assert_eq!(over(&count, &mut signal), Poll::Ready(()));
-        assert_eq!(Count::poll(&count, &mut signal), Poll::Ready(()));
+        assert_eq!((poll(&mut cx), count.woken()), (Poll::Ready(()), 2));
+        assert!(drain.is_watched());
+        drop(signal);
+        assert!(!drain.is_watched() && drain.is_started());
     }
 
     #[test]
