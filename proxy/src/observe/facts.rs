@@ -60,7 +60,7 @@ pub struct Facts<'a> {
     pub upstream_peer: Option<&'a Arc<Peer>>,
     /// gRPC messages of the request and the response.
     pub grpc_messages: (u64, u64),
-    /// The protocol that the client speaks.
+    /// The protocol that the client speaks, where there is no request to tell it.
     pub protocol: Option<http::Version>,
     /// The answer is being made: its status is told as 0, as Envoy tells it.
     pub unsettled: bool,
@@ -120,7 +120,6 @@ impl<'a> Facts<'a> {
         Self {
             downstream: Some(&exchange.downstream),
             request: Some(request),
-            protocol: Some(request.version),
             upstream: Some(&exchange.upstream),
             timing: Some(&exchange.timing),
             counts: exchange.counts,

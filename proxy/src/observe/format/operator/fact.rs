@@ -32,7 +32,10 @@ impl Fact {
     pub(super) fn write(self, facts: &Facts<'_>, out: &mut Vec<u8>) -> bool {
         let host = || facts.upstream?.host.as_deref();
         let text: Option<&str> = match self {
-            Self::Protocol => facts.protocol.and_then(protocol),
+            Self::Protocol => facts
+                .protocol
+                .or_else(|| facts.request.map(|request| request.version))
+                .and_then(protocol),
             Self::Flags => {
                 facts.flags.write_short(out);
                 return true;
