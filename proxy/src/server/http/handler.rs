@@ -120,6 +120,9 @@ impl Handler for HttpHandler {
 
     async fn response(&self, exchange: &mut Exchange<Context>) -> Result<(), Answer> {
         let manager = &*self.manager;
+        if let Some(answer) = unsuccessful_handshake(exchange) {
+            return Err(answer);
+        }
         exchange.details = "via_upstream".into();
         // Envoy tells it only where the request was complete; one that asks for a tunnel never is.
         if !manager.suppress_envoy_headers
@@ -480,6 +483,15 @@ impl HttpManager {
         }
         mirrors
     }
+}
+
+/// A WebSocket handshake that the host answered with success, but not with the protocol: the client gets the status
+/// and no body, for its next bytes may be frames (Envoy: `websocket_handshake_unsuccessful`).
+fn unsuccessful_handshake(exchange: &Exchange<Context>) -> Option<Answer> {
+    let upgrade = exchange.upgrade.as_deref()?;
+    let status = exchange.response.as_ref()?.status;
+    (upgrade.eq_ignore_ascii_case(b"websocket") && status.is_success())
+        .then(|| Answer::text(status, "", "websocket_handshake_unsuccessful"))
 }
 
 /// The host of the next try.
