@@ -167,6 +167,9 @@ async fn filtered(
         if let Verdict::Close(details) = filter.connect(&mut stream, &downstream, &mut facts).await
         {
             listener.log.refused(&downstream, &details);
+            if let Terminal::Tcp(proxy) = &chain.terminal {
+                tcp::refuse(stream, &downstream, proxy, &details).await;
+            }
             return;
         }
     }
