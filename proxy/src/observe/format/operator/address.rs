@@ -1,8 +1,9 @@
 //! Addresses of both connections.
 
 use carbyne_engine::net::Address;
+use carbyne_engine::net::address::IpText;
 
-use super::Operator;
+use super::{Operator, number, put};
 use crate::observe::facts::Facts;
 
 /// Whose address.
@@ -70,12 +71,21 @@ pub(super) fn address(name: &str) -> Option<Operator> {
 /// Appends an address or a part of it; a Unix socket has no port, and its path is the rest.
 fn write_address(address: &Address, portion: Portion, out: &mut Vec<u8>) -> bool {
     use std::io::Write;
-    let written = match (address, portion) {
-        (Address::Tcp(socket), Portion::Port) => write!(out, "{}", socket.port()),
-        (Address::Tcp(socket), Portion::WithoutPort) => write!(out, "{}", socket.ip()),
-        (Address::Unix(_), Portion::Port) => return false,
-        _ => write!(out, "{address}"),
+    let socket = match address {
+        Address::Tcp(socket) => socket,
+        Address::Unix(_) if portion == Portion::Port => return false,
+        // Writing to memory does not fail.
+        Address::Unix(_) => return write!(out, "{address}").is_ok(),
     };
-    // Writing to memory does not fail.
-    written.is_ok()
+    let ip = IpText::of(socket.ip());
+    match portion {
+        Portion::Port => number(out, socket.port()),
+        Portion::WithoutPort => put(out, ip.as_bytes()),
+        Portion::Whole if socket.is_ipv6() => write!(out, "{socket}").is_ok(),
+        Portion::Whole => {
+            out.extend_from_slice(ip.as_bytes());
+            out.push(b':');
+            number(out, socket.port())
+        }
+    }
 }
