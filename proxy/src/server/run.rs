@@ -82,7 +82,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
 }
 
 /// Plans every resource of the bootstrap; all errors at once.
-fn check(message: &Bootstrap) -> Result<(), RunError> {
+pub(crate) fn check(message: &Bootstrap) -> Result<(), RunError> {
     let environment = Environment::default();
     let mut errors = Vec::new();
     let statics = message.static_resources.clone().unwrap_or_default();
@@ -181,11 +181,11 @@ async fn serve(
         }
         tokio::task::spawn_local(admin::serve(listener, worker.clone(), running.clone()));
     }
+    budget::limit_connections(connection_limit());
     let batcher = running.telling.batcher.clone();
     let (teller, told) = (batcher.clone(), collectors.clone());
     let sender = worker.clone();
     tokio::task::spawn_local(async move { teller.run(sender, told).await });
-    budget::limit_connections(connection_limit());
     let mut signals = Signals::new()?;
     discovery.start(&worker, source.as_ref());
     signals.wait(&running).await;
@@ -271,7 +271,7 @@ fn available() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// How long spans that wait may take to reach their collectors at the end: pilot-agent ends us after five seconds.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often the end looks whether it has come.
 const FINISH_INTERVAL: Duration = Duration::from_millis(10);
+/// How long spans that wait may take to reach their collectors at the end: pilot-agent ends us after five seconds.
+const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{Downstream, Event, Events, Exchange};
@@ -22,7 +22,7 @@ use crate::observe::access_log::LogFiles;
 use crate::observe::export::Batcher;
 use crate::observe::facts::{Facts, StreamRecord};
 use crate::observe::flags::Flags;
-use crate::observe::istio::IstioStats;
+use crate::observe::istio::{IstioStats, TcpSeries};
 use crate::observe::peer::LocalNode;
 use crate::observe::stats::{Registry, StatsRules};
 use crate::observe::trace::decision::{IdRules, Reasons};
@@ -86,6 +86,16 @@ pub struct ConnectionLog {
     logs: AccessLogs,
     /// Istio's metrics of streams, where the chain has them.
     stats: Option<IstioStats>,
+}
+
+/// Tells about one stream, while it goes on and at its end.
+#[derive(Debug)]
+pub struct StreamTelling<'a> {
+    log: &'a ConnectionLog,
+    series: Option<Rc<TcpSeries>>,
+    /// Bytes that are counted.
+    received: u64,
+    sent: u64,
 }
 
 impl Telling {
@@ -203,6 +213,11 @@ impl Telling {
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
         self.exporters
             .visit(&mut |name, value| show(name, false, value));
+        let (taken, dropped, failed) = self.files.counts();
+        show("filesystem.write_buffered", false, taken);
+        show("filesystem.write_failed", false, failed);
+        // Lines that a full or slow disk cost; Envoy does not count them.
+        show("filesystem.write_dropped", false, dropped);
         for (name, stats) in self
             .listeners
             .lock()
@@ -347,16 +362,51 @@ impl ConnectionLog {
         self.ended(record);
     }
 
-    /// A stream ended.
-    pub fn ended(&self, mut record: StreamRecord) {
-        record.end(Instant::now());
-        let facts = Facts::of_stream(&record);
-        if let Some(stats) = &self.stats {
-            let series = stats.stream(&facts);
+    /// A stream begins.
+    pub const fn stream(&self) -> StreamTelling<'_> {
+        StreamTelling {
+            log: self,
+            series: None,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// A connection ended that was no stream.
+    fn ended(&self, record: StreamRecord) {
+        self.stream().ended(record);
+    }
+}
+
+impl StreamTelling<'_> {
+    /// Time between two reports while the stream goes on; none where nobody counts.
+    pub fn interval(&self) -> Option<Duration> {
+        Some(self.log.stats.as_ref()?.tcp_reporting)
+    }
+
+    /// Counts what went through since the last report. The first one says that the stream is open, and fixes its labels:
+    /// it must come when the peers are known.
+    pub fn report(&mut self, record: &StreamRecord) {
+        let Some(stats) = &self.log.stats else {
+            return;
+        };
+        let series = self.series.get_or_insert_with(|| {
+            let series = stats.stream(&Facts::of_stream(record));
             series.opened();
-            series.bytes(record.counts.received, record.counts.sent);
+            series
+        });
+        let counts = &record.counts;
+        series.bytes(counts.received - self.received, counts.sent - self.sent);
+        (self.received, self.sent) = (counts.received, counts.sent);
+    }
+
+    /// It is over.
+    pub fn ended(mut self, mut record: StreamRecord) {
+        record.end(Instant::now());
+        self.report(&record);
+        if let Some(series) = self.series {
             series.closed();
         }
-        self.logs.log(&facts);
+        self.log.logs.log(&Facts::of_stream(&record));
     }
 }
