@@ -227,6 +227,8 @@ async fn once<H: Handler>(
     exchange.upstream.status = None;
     exchange.upstream.protocol = None;
     exchange.timing.upstream_start = None;
+    exchange.timing.response_start = None;
+    exchange.timing.response_end = None;
     let breakers = target.cluster.breakers();
     let Some(_permit) = breakers.try_take(route.priority, Resource::Requests) else {
         stats.upstream_rq_pending_overflow.add(1);
@@ -328,6 +330,9 @@ async fn once<H: Handler>(
                     && policy.wants_after_response(&reply.response)
                     && let Some(permit) = take_retry(exchange, policy, route, target)
                 {
+                    if reply.body.is_end() {
+                        exchange.timing.response_end = exchange.timing.response_start;
+                    }
                     drop(reply);
                     return Ok(Tried::Again(permit));
                 }
