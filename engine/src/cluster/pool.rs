@@ -62,6 +62,8 @@ pub struct ConnectionFacts {
     host: Arc<Host>,
     opened: Instant,
     requests: std::cell::Cell<u64>,
+    /// Since when an HTTP/2 connection was seen without streams.
+    idle: std::cell::Cell<Option<Instant>>,
     _permit: Permit,
 }
 
@@ -117,7 +119,7 @@ impl Pools {
         };
         let settings = target.cluster.settings();
         let facts = lease.facts;
-        if !connection.is_clean() || facts.is_over(&settings) {
+        if !connection.is_clean() || facts.is_spent(&settings) {
             return;
         }
         let key = Key::of(target);
@@ -157,9 +159,8 @@ impl Pools {
                 !connections.is_empty()
             }
             HostPool::H2(pool) => {
-                pool.connections.retain(|(connection, facts)| {
-                    !connection.is_closed() && !facts.host.has(Flag::Gone)
-                });
+                pool.connections
+                    .retain(|(connection, facts)| !connection.is_closed() && !facts.is_over(now));
                 left += pool.connections.len();
                 pool.connecting || !pool.connections.is_empty()
             }
@@ -301,21 +302,33 @@ impl Idle {
         let settings = self.facts.cluster.settings();
         let idle = settings.idle_timeout.unwrap_or(FOR_EVER);
         now.duration_since(self.since) >= idle
-            || self.facts.is_over(&settings)
+            || self.facts.is_spent(&settings)
             || self.connection.is_stale()
     }
 }
 
 impl ConnectionFacts {
-    /// Whether it carries no further request, so that there is no use in keeping it.
-    fn is_over(&self, settings: &super::Settings) -> bool {
-        self.host.has(Flag::Gone) || self.is_spent(settings)
+    /// Whether the pool has no use for an HTTP/2 connection any more. Streams that are open hold it on their own.
+    fn is_over(self: &Rc<Self>, now: Instant) -> bool {
+        let settings = self.cluster.settings();
+        if self.is_spent(&settings) {
+            return true;
+        }
+        if Rc::strong_count(self) > 1 {
+            self.idle.set(None);
+            return false;
+        }
+        let since = self.idle.get().unwrap_or(now);
+        self.idle.set(Some(since));
+        now.duration_since(since) >= settings.idle_timeout.unwrap_or(FOR_EVER)
     }
 
+    /// Whether it carries no further request, so that there is no use in keeping it.
     fn is_spent(&self, settings: &super::Settings) -> bool {
-        settings
-            .max_requests_per_connection
-            .is_some_and(|most| self.requests.get() >= most)
+        self.host.has(Flag::Gone)
+            || settings
+                .max_requests_per_connection
+                .is_some_and(|most| self.requests.get() >= most)
             || settings
                 .max_connection_duration
                 .is_some_and(|most| self.opened.elapsed() >= most)
@@ -370,6 +383,7 @@ pub async fn open(
         host: target.host.clone(),
         opened: Instant::now(),
         requests: std::cell::Cell::new(1),
+        idle: std::cell::Cell::default(),
         _permit: permit,
     };
     Ok((stream, Rc::new(facts)))

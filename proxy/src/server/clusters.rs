@@ -98,6 +98,12 @@ impl ClusterManager {
                 left.push(name.clone());
             }
         }
+        drop(records);
+        // Whoever needs them again asks for them again.
+        let wanted = self.wanted_assignments();
+        self.assignments
+            .borrow_mut()
+            .retain(|name, _| wanted.contains(name));
         self.environment.clusters.apply([], left);
     }
 
