@@ -105,7 +105,8 @@ impl ServerConnection {
 impl Responder {
     /// Sends the head; `end` where no body follows.
     pub fn head(&mut self, response: &Response, end: bool) -> Result<(), h2::Error> {
-        let end = end || response.is_bodyless(&self.method);
+        // What a 2xx to CONNECT opens is a tunnel: it ends when either side says so.
+        let end = end || self.method != Method::CONNECT && response.is_bodyless(&self.method);
         let stream = self.send.send_response(response_parts(response), end)?;
         self.stream = Some(Outgoing::new(stream, end));
         Ok(())
