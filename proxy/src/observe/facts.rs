@@ -122,7 +122,6 @@ impl<'a> Facts<'a> {
         Self {
             downstream: Some(&exchange.downstream),
             request: Some(request),
-            protocol: Some(request.version),
             upstream: Some(&exchange.upstream),
             timing: Some(&exchange.timing),
             counts: exchange.counts,

@@ -64,9 +64,9 @@ impl ServerConnection {
         cx: &mut Context<'_>,
     ) -> Poll<Option<(Request, Body, Responder)>> {
         let accepted = self.connection.poll_accept(cx);
-        if self.alarm.violation().is_some() {
+        if let Some(violation) = self.alarm.violation() {
             // The GOAWAY has to get out before the connection is dropped.
-            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            self.connection.abrupt_shutdown(violation.reason());
             return self.connection.poll_closed(cx).map(|_| None);
         }
         match accepted {

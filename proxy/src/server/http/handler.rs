@@ -126,6 +126,9 @@ impl Handler for HttpHandler {
 
     async fn response(&self, exchange: &mut Exchange<Context>) -> Result<(), Answer> {
         let manager = &*self.manager;
+        if let Some(answer) = unsuccessful_handshake(exchange) {
+            return Err(answer);
+        }
         exchange.details = "via_upstream".into();
         // Envoy tells it only where the request was complete; one that asks for a tunnel never is.
         if !manager.suppress_envoy_headers
@@ -467,6 +470,15 @@ impl HttpManager {
             .iter()
             .any(|(name, enabled)| *enabled && name.as_bytes().eq_ignore_ascii_case(protocol))
     }
+}
+
+/// A WebSocket handshake that the host answered with success, but not with the protocol: the client gets the status
+/// and no body, for its next bytes may be frames (Envoy: `websocket_handshake_unsuccessful`).
+fn unsuccessful_handshake(exchange: &Exchange<Context>) -> Option<Answer> {
+    let upgrade = exchange.upgrade.as_deref()?;
+    let status = exchange.response.as_ref()?.status;
+    (upgrade.eq_ignore_ascii_case(b"websocket") && status.is_success())
+        .then(|| Answer::text(status, "", "websocket_handshake_unsuccessful"))
 }
 
 /// The host of the next try.
