@@ -341,7 +341,7 @@ const fn reset_reason(error: &Error) -> Option<&'static str> {
         Error::ConnectTimeout => Some("connection timeout"),
         Error::Overflow { .. } => Some("overflow"),
         Error::UpstreamProtocol(_) => Some("protocol error"),
-        Error::UpstreamReset { .. } | Error::UpstreamTruncated => Some("connection termination"),
+        Error::UpstreamReset { .. } | Error::UpstreamTruncated(_) => Some("connection termination"),
         _ => None,
     }
 }
