@@ -273,6 +273,11 @@ fn listener_filters(
     let mut refuse = None;
     for (index, filter) in wanted.iter().enumerate() {
         let scope = scope.item("listener_filters", index);
+        // What it looks at decides which chain takes a connection, and who the client is taken for.
+        if let Some(doubt) = scope.doubt() {
+            refuse = refuse.or(Some(doubt));
+            continue;
+        }
         let disabled = filter
             .filter_disabled
             .as_ref()

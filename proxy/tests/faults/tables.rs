@@ -4,6 +4,7 @@ mod contradictions;
 mod descriptors;
 mod disk;
 mod end;
+mod guards;
 mod load;
 mod mesh;
 mod plane;
