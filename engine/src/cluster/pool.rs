@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::breaker::{Permit, Resource, RoutingPriority};
+use super::host::Flag;
 use super::settings::Protocol as Wanted;
 use super::{Cluster, Host};
 use crate::forward::{Error, Protocol, Target};
@@ -322,10 +323,12 @@ impl ConnectionFacts {
         now.duration_since(since) >= settings.idle_timeout.unwrap_or(FOR_EVER)
     }
 
+    /// Whether it carries no further request, so that there is no use in keeping it.
     fn is_spent(&self, settings: &super::Settings) -> bool {
-        settings
-            .max_requests_per_connection
-            .is_some_and(|most| self.requests.get() >= most)
+        self.host.has(Flag::Gone)
+            || settings
+                .max_requests_per_connection
+                .is_some_and(|most| self.requests.get() >= most)
             || settings
                 .max_connection_duration
                 .is_some_and(|most| self.opened.elapsed() >= most)

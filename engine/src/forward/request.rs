@@ -11,7 +11,7 @@ use super::error::Error;
 use super::exchange::{Event, Exchange};
 use super::responder::Responder;
 use super::watch::Watch;
-use super::{Answer, Handler, Mirror, RetryPolicy, Route, Target};
+use super::{Answer, Handler, Mirror, RetryPolicy, Route, Target, TryEnd};
 use crate::cluster::breaker::{Permit, Resource};
 use crate::cluster::outlier::LocalFailure;
 use crate::cluster::pool::{Lease, Session};
@@ -93,8 +93,11 @@ async fn run<H: Handler>(
     responder: &mut Responder,
     watch: &mut Watch<'_>,
 ) -> Result<(), Stop> {
-    let filtered = handler.request(exchange);
-    let route = watch.over(responder, filtered).await??;
+    let route = {
+        // Pinned here: a future that is handed on by value is copied, and this one has room for every filter.
+        let filtered = pin!(handler.request(exchange));
+        watch.over(responder, filtered).await??
+    };
     let now = exchange.timing.start;
     watch.max = route.max_duration.map(|limit| now + limit);
     watch.idle = route.idle_timeout;
@@ -131,11 +134,20 @@ async fn tries<H: Handler>(
     // Held while a retry is under way: the breaker counts it.
     let mut _retrying: Option<Permit> = None;
     loop {
-        let chosen = handler.attempt(exchange, exchange.attempts);
-        let target = watch.over(responder, chosen).await??;
+        let target = {
+            let number = exchange.attempts;
+            let chosen = pin!(handler.attempt(exchange, number));
+            watch.over(responder, chosen).await??
+        };
         exchange.attempts += 1;
         let tried = once(handler, exchange, responder, watch, route, &target, replay).await;
         watch.attempt = None;
+        let end = match &tried {
+            Ok(Tried::Done) | Err(Stop::Answer(_)) => TryEnd::Response,
+            Ok(Tried::Again(_)) => TryEnd::Again,
+            Ok(Tried::Failed(error)) | Err(Stop::Error(error)) => TryEnd::Failed(error),
+        };
+        handler.tried(exchange, end);
         _retrying = Some(match tried? {
             Tried::Done => return Ok(()),
             Tried::Again(permit) => permit,
@@ -158,7 +170,8 @@ async fn tries<H: Handler>(
         });
         if let Some(policy) = &route.retry {
             let wait = policy.wait(exchange.attempts, fastrand::f64());
-            watch.over(responder, tokio::time::sleep(wait)).await?;
+            let pause = pin!(tokio::time::sleep(wait));
+            watch.over(responder, pause).await?;
         }
     }
 }
@@ -202,6 +215,7 @@ async fn once<H: Handler>(
     exchange.upstream.host = Some(target.host.clone());
     exchange.upstream.tls = None;
     exchange.upstream.local = None;
+    exchange.upstream.status = None;
     exchange.timing.upstream_start = None;
     let breakers = target.cluster.breakers();
     let Some(_permit) = breakers.try_take(route.priority, Resource::Requests) else {
@@ -213,8 +227,11 @@ async fn once<H: Handler>(
     stats.upstream_rq_total.add(1);
     let _active = target.host.start_request();
     let worker = exchange.worker.clone();
-    let lease = worker.pools.acquire(target, route.priority);
-    let mut lease = match watch.over(responder, lease).await? {
+    let acquired = {
+        let lease = pin!(worker.pools.acquire(target, route.priority));
+        watch.over(responder, lease).await?
+    };
+    let mut lease = match acquired {
         Ok(lease) => lease,
         Err(error) => {
             if !matches!(error, Error::Overflow { .. }) {
@@ -287,6 +304,7 @@ async fn once<H: Handler>(
             }
             Ok(mut reply) => {
                 exchange.timing.response_start = Some(start.elapsed());
+                exchange.upstream.status = Some(reply.response.status);
                 let status = reply.response.status.as_u16();
                 target.cluster.on_response(&target.host, status);
                 stats.count_response(status);

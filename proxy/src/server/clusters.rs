@@ -94,6 +94,7 @@ impl ClusterManager {
                 && let Some(record) = records.remove(name)
             {
                 record.end();
+                record.live.cluster.retire();
                 left.push(name.clone());
             }
         }

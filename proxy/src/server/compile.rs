@@ -196,7 +196,7 @@ impl Compiler {
             )?,
             routes: table,
             clusters: self.environment.clusters.clone(),
-            telemetry: Telemetry::new(&self.telling, plan, inbound)?,
+            telemetry: Telemetry::new(&self.telling, plan, listener.direction)?,
             suppress_envoy_headers: suppress,
             buffer_limit: listener.buffer_limit as usize,
             plan: plan.clone(),

@@ -121,6 +121,7 @@ async fn serve(
         environment: environment.clone(),
         telling: telling.clone(),
     };
+    let collectors = environment.clusters.clone();
     let clusters = Rc::new(ClusterManager::new(environment.clone()));
     let listeners = ListenerManager::new(
         environment.clone(),
@@ -181,10 +182,15 @@ async fn serve(
         tokio::task::spawn_local(admin::serve(listener, worker.clone(), running.clone()));
     }
     budget::limit_connections(connection_limit());
+    let batcher = running.telling.batcher.clone();
+    let (teller, told) = (batcher.clone(), collectors.clone());
+    let sender = worker.clone();
+    tokio::task::spawn_local(async move { teller.run(sender, told).await });
     let mut signals = Signals::new()?;
     discovery.start(&worker, source.as_ref());
     signals.wait(&running).await;
     finish(&running, &mut signals).await;
+    batcher.flush(&worker, &collectors, LAST_WORDS).await;
     running.telling.close();
     Ok(())
 }
@@ -267,3 +273,5 @@ fn available() -> usize {
 
 /// How often the end looks whether it has come.
 const FINISH_INTERVAL: Duration = Duration::from_millis(10);
+/// How long spans that wait may take to reach their collectors at the end: pilot-agent ends us after five seconds.
+const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use carbyne_engine::cluster::host::{Flag, Health};
+use carbyne_engine::cluster::EndpointHealth;
+use carbyne_engine::cluster::host::Flag;
 use carbyne_engine::cluster::stats::Kind;
 use carbyne_engine::net::Address as EngineAddress;
 use carbyne_protos::envoy::admin::v3 as wire;
@@ -462,10 +463,14 @@ fn host_status(host: &Arc<carbyne_engine::cluster::Host>) -> wire::HostStatus {
             failed_active_degraded_check: host.has(Flag::DegradedActiveCheck),
             pending_dynamic_removal: host.has(Flag::PendingRemoval),
             pending_active_hc: host.has(Flag::PendingFirstCheck),
-            eds_health_status: match host.health() {
-                Health::Healthy => core::HealthStatus::Healthy,
-                Health::Degraded => core::HealthStatus::Degraded,
-                Health::Unhealthy => core::HealthStatus::Unhealthy,
+            // What the control plane says, not what came of it here.
+            eds_health_status: match host.assigned_health {
+                EndpointHealth::Healthy => core::HealthStatus::Healthy,
+                EndpointHealth::Degraded => core::HealthStatus::Degraded,
+                EndpointHealth::Draining => core::HealthStatus::Draining,
+                EndpointHealth::Unhealthy | EndpointHealth::Timeout => {
+                    core::HealthStatus::Unhealthy
+                }
             } as i32,
             ..wire::HostHealthStatus::default()
         }),
