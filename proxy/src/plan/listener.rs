@@ -326,12 +326,14 @@ fn listener_filter(
         "envoy.extensions.filters.listener.original_src.v3.OriginalSrc" => {
             let message = decode::<filters::original_src::v3::OriginalSrc>(&unwrapped, &scope)
                 .ok_or_else(unreadable)?;
+            scope.note("not served: connections are reset");
             ListenerFilterKind::OriginalSrc {
                 mark: message.mark,
                 bind_port: message.bind_port,
             }
         }
         "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol" => {
+            scope.note("not served: connections are reset");
             ListenerFilterKind::ProxyProtocol(decode(&unwrapped, &scope).ok_or_else(unreadable)?)
         }
         "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" => {

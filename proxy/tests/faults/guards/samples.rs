@@ -119,7 +119,6 @@ pub fn http() -> Vec<Any> {
                 "filter_enabled": percent(),
                 "filter_enforced": percent(),
                 "response_headers_to_add": [{"header": {"key": "x-a", "value": "b"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
-                "descriptors": [{"entries": [{"key": "k", "value": "v"}], "token_bucket": bucket()}],
                 "status": {"code": "TooManyRequests"},
             }),
         ),
@@ -243,6 +242,7 @@ pub fn not_served(kind: &str) -> Vec<(String, Any)> {
         _ => &[
             "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit",
             "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
+            "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
             "acme.Inspector",
         ],
     };
