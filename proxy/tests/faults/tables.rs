@@ -1,5 +1,6 @@
 //! What can break, one file each, and what the files share.
 
+mod captured;
 mod contradictions;
 mod descriptors;
 mod disk;
