@@ -60,6 +60,8 @@ pub struct Facts<'a> {
     pub upstream_peer: Option<&'a Arc<Peer>>,
     /// gRPC messages of the request and the response.
     pub grpc_messages: (u64, u64),
+    /// The body that a format is asked to word anew.
+    pub local_reply: &'a [u8],
     /// The protocol that the client speaks, where there is no request to tell it.
     pub protocol: Option<http::Version>,
     /// The answer is being made: its status is told as 0, as Envoy tells it.

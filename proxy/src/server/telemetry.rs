@@ -20,7 +20,7 @@ use super::listener::ListenerStats;
 use crate::cli::{IpVersion, Options};
 use crate::context::Context;
 use crate::observe::access_log::AccessLogs;
-use crate::observe::access_log::LogFiles;
+use crate::observe::access_log::{Collectors, LogFiles};
 use crate::observe::export::Batcher;
 use crate::observe::facts::{Facts, StreamRecord};
 use crate::observe::flags::{Flag, Flags};
@@ -55,6 +55,7 @@ pub struct Telling {
     /// Collectors, and what waits for them.
     pub batcher: Arc<Batcher>,
     exporters: Exporters,
+    collectors: Collectors,
     teller: Arc<Teller>,
     /// Whom the bootstrap tells of spans where a connection manager names nobody.
     provider: Option<Provider>,
@@ -131,6 +132,7 @@ impl Telling {
         };
         Ok(Arc::new(Self {
             exporters: Exporters::new(batcher.clone(), pace, &message.cluster),
+            collectors: Collectors::new(batcher.clone(), message),
             batcher,
             teller: Arc::new(Teller {
                 node: Arc::from(&*node.id),
@@ -159,7 +161,7 @@ impl Telling {
 
     fn access_logs(&self, loggers: &[AccessLog]) -> Result<AccessLogs, Rejection> {
         let room = Room::new(&self.environment, Vec::new());
-        let logs = AccessLogs::plan(loggers, &room.scope(), &self.files);
+        let logs = AccessLogs::plan(loggers, &room.scope(), &self.files, &self.collectors);
         Ok(room.finish(Some(logs))?.plan)
     }
 
@@ -217,6 +219,8 @@ impl Telling {
     /// Shows every counter and gauge by its name.
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
         self.exporters
+            .visit(&mut |name, value| show(name, false, value));
+        self.collectors
             .visit(&mut |name, value| show(name, false, value));
         let (taken, dropped, failed) = self.files.counts();
         show("filesystem.write_buffered", false, taken);
