@@ -131,8 +131,8 @@ fn opener(
         )),
     };
     move |world| match &tls {
-        Err(true) => world.from_inside(to),
-        Err(false) => world.from_outside(to),
+        Err(true) => world.connect_inside(to),
+        Err(false) => world.connect_outside(to),
         Ok((identity, server_name, protocols)) => {
             let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
             let tls = ClientTls {

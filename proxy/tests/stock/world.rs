@@ -144,12 +144,12 @@ impl World {
     }
 
     /// A connection of the application, on the pod's own network.
-    pub fn from_inside(&self, to: SocketAddr) -> std::io::Result<Connection> {
+    pub fn connect_inside(&self, to: SocketAddr) -> std::io::Result<Connection> {
         self.pod.connect(to)
     }
 
     /// A connection of somebody else on the platform.
-    pub fn from_outside(&self, to: SocketAddr) -> std::io::Result<Connection> {
+    pub fn connect_outside(&self, to: SocketAddr) -> std::io::Result<Connection> {
         self.network.node.inside(|| Connection::open(to))
     }
 
