@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::pin::pin;
 
-use http::Method;
+use http::{Method, header};
 
 use super::attempt::{Progress, Replay, send_head, translate_upgrade, wait_for_head};
 use super::download::{self, Download};
@@ -15,7 +15,7 @@ use super::{Answer, Handler, Mirror, RetryPolicy, Route, Target, TryEnd};
 use crate::cluster::breaker::{Permit, Resource};
 use crate::cluster::outlier::LocalFailure;
 use crate::cluster::pool::{Lease, Session};
-use crate::http::{Body, h1};
+use crate::http::Body;
 use crate::runtime::Timer;
 
 /// Serves one exchange to its end, or refuses it at the `entrance`; true if an HTTP/1 connection may carry another one.
@@ -39,9 +39,14 @@ pub(super) async fn serve<H: Handler>(
         Err(Stop::Error(error)) => {
             exchange.note(&error);
             if responder.head_sent() || matches!(error, Error::ClientGone) {
+                handler.broken(exchange, &error);
                 responder.reset();
                 false
             } else {
+                if matches!(error, Error::Refused { .. }) {
+                    // Whoever sends such a head may have meant something else by what follows it.
+                    responder.close();
+                }
                 let answer = handler.error(exchange, &error);
                 download::answer(handler, exchange, responder, answer, false).await
             }
@@ -134,12 +139,13 @@ async fn tries<H: Handler>(
     // Held while a retry is under way: the breaker counts it.
     let mut _retrying: Option<Permit> = None;
     loop {
-        let target = {
+        let chosen = {
             let number = exchange.attempts;
             let chosen = pin!(handler.attempt(exchange, number));
-            watch.over(responder, chosen).await??
+            watch.over(responder, chosen).await?
         };
         exchange.attempts += 1;
+        let target = chosen?;
         let tried = once(handler, exchange, responder, watch, route, &target, replay).await;
         watch.attempt = None;
         let end = match &tried {
@@ -195,7 +201,10 @@ fn take_retry<C>(
     let permit = breakers.try_take(route.priority, Resource::Retries);
     match &permit {
         Some(_) => stats.upstream_rq_retry.add(1),
-        None => stats.upstream_rq_retry_overflow.add(1),
+        None => {
+            exchange.events.insert(Event::Overflow);
+            stats.upstream_rq_retry_overflow.add(1);
+        }
     }
     permit
 }
@@ -216,7 +225,10 @@ async fn once<H: Handler>(
     exchange.upstream.tls = None;
     exchange.upstream.local = None;
     exchange.upstream.status = None;
+    exchange.upstream.protocol = None;
     exchange.timing.upstream_start = None;
+    exchange.timing.response_start = None;
+    exchange.timing.response_end = None;
     let breakers = target.cluster.breakers();
     let Some(_permit) = breakers.try_take(route.priority, Resource::Requests) else {
         stats.upstream_rq_pending_overflow.add(1);
@@ -234,7 +246,10 @@ async fn once<H: Handler>(
     let mut lease = match acquired {
         Ok(lease) => lease,
         Err(error) => {
-            if !matches!(error, Error::Overflow { .. }) {
+            if matches!(error, Error::Overflow { .. }) {
+                // Nobody asked the host for anything.
+                exchange.upstream.host = None;
+            } else {
                 let cluster = &target.cluster;
                 cluster.on_local_failure(&target.host, LocalFailure::Connect);
             }
@@ -242,6 +257,7 @@ async fn once<H: Handler>(
         }
     };
     exchange.upstream.local.clone_from(&lease.facts.local);
+    exchange.upstream.protocol = Some(target.protocol);
     exchange.upstream.tls.clone_from(&lease.facts.tls);
     exchange.upstream.tried.push(target.host.id);
     let start = exchange.timing.start;
@@ -255,13 +271,14 @@ async fn once<H: Handler>(
         &exchange.request,
         upgrade.as_ref(),
         replay,
-        h1::Limits::default(),
+        target.cluster.settings().h1_limits(),
     );
     let (mut writer, mut reader) = match halves {
         Ok(halves) => halves,
         Err(error @ Error::RequestEncoding(_)) => return Err(Stop::Error(error)),
         Err(error) => return Ok(Tried::Failed(error)),
     };
+    let announced = !replay.is_empty() && exchange.request.headers.contains(&header::EXPECT);
     let method = exchange.request.method.clone();
     let request_end = Cell::new(exchange.timing.request_end);
     let sent = Cell::new(None);
@@ -269,7 +286,7 @@ async fn once<H: Handler>(
     let (outcome, uploaded) = {
         // RFC 9110 §7.8: what follows an Upgrade is not part of the request; it waits for the answer
         // (CVE-2026-2833, CVE-2025-64763).
-        let mut upload = pin!(replay.upload(&mut writer, tunnel));
+        let mut upload = pin!(replay.upload(&mut writer, tunnel, announced));
         let mut uploading = true;
         let reply = wait_for_head(
             upload.as_mut(),
@@ -314,6 +331,9 @@ async fn once<H: Handler>(
                     && policy.wants_after_response(&reply.response)
                     && let Some(permit) = take_retry(exchange, policy, route, target)
                 {
+                    if reply.body.is_end() {
+                        exchange.timing.response_end = exchange.timing.response_start;
+                    }
                     drop(reply);
                     return Ok(Tried::Again(permit));
                 }

@@ -147,6 +147,12 @@ async fn connection(
         return;
     };
     let chain = chain.clone();
+    if let Terminal::Refuse(reason) = &chain.terminal {
+        // Before anything of it runs: no handshake and no filter makes it better.
+        listener.log.refused(&Rc::new(downstream), reason);
+        reset(&socket);
+        return;
+    }
     let stream = match &chain.tls {
         None => Stream::from(socket),
         Some(tls) => match tls.accept(socket, chain.handshake_timeout).await {
@@ -181,12 +187,10 @@ async fn filtered(
     for filter in &chain.filters {
         if let Verdict::Close(details) = filter.connect(&mut stream, &downstream, &mut facts).await
         {
-            // Envoy: the log of `tcp_proxy` tells about every connection of its chain, whichever filter ended it.
-            let log = match &chain.terminal {
-                Terminal::Tcp(proxy) => &proxy.log,
-                _ => &listener.log,
-            };
-            log.refused(&downstream, &details);
+            listener.log.refused(&downstream, &details);
+            if let Terminal::Tcp(proxy) = &chain.terminal {
+                tcp::refuse(stream, &downstream, proxy, &details).await;
+            }
             return;
         }
     }
@@ -204,10 +208,8 @@ async fn filtered(
             serve.run(stream).await;
         }
         Terminal::Tcp(proxy) => tcp::proxy(&worker, stream, &downstream, proxy, facts).await,
-        Terminal::Refuse(reason) => {
-            listener.log.refused(&downstream, reason);
-            reset(stream.socket());
-        }
+        // Looked at when the chain was chosen.
+        Terminal::Refuse(_) => reset(stream.socket()),
     }
 }
 
