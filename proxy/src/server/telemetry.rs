@@ -1,27 +1,29 @@
 //! What is told about requests, streams and refused connections: logs and counters.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use carbyne_engine::forward::serve::Refusal;
-use carbyne_engine::forward::{Downstream, Event, Events, Exchange};
+use carbyne_engine::forward::{Answer, Counts, Downstream, Event, Events, Exchange, Timing};
 use carbyne_engine::observe::log::LogSettings;
 use carbyne_engine::observe::metrics::{Counter, Gauge};
 use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
 use carbyne_protos::envoy::config::core::v3::TrafficDirection;
 use carbyne_protos::stats::PluginConfig;
+use http::StatusCode;
 
 use super::listener::ListenerStats;
-use crate::cli::Options;
+use crate::cli::{IpVersion, Options};
 use crate::context::Context;
 use crate::observe::access_log::AccessLogs;
-use crate::observe::access_log::LogFiles;
+use crate::observe::access_log::{Collectors, LogFiles};
 use crate::observe::export::Batcher;
 use crate::observe::facts::{Facts, StreamRecord};
-use crate::observe::flags::Flags;
+use crate::observe::flags::{Flag, Flags};
 use crate::observe::istio::{IstioStats, TcpSeries};
 use crate::observe::peer::LocalNode;
 use crate::observe::stats::{Registry, StatsRules};
@@ -44,6 +46,8 @@ pub struct Telling {
     files: LogFiles,
     /// Who we are.
     pub node: Arc<LocalNode>,
+    /// The first address of this machine that others may reach.
+    pub local_address: IpAddr,
     /// Every statistic that the bootstrap lets show.
     pub registry: Arc<Registry>,
     listeners: Mutex<BTreeMap<Arc<str>, Arc<ListenerStats>>>,
@@ -51,6 +55,7 @@ pub struct Telling {
     /// Collectors, and what waits for them.
     pub batcher: Arc<Batcher>,
     exporters: Exporters,
+    collectors: Collectors,
     teller: Arc<Teller>,
     /// Whom the bootstrap tells of spans where a connection manager names nobody.
     provider: Option<Provider>,
@@ -127,6 +132,7 @@ impl Telling {
         };
         Ok(Arc::new(Self {
             exporters: Exporters::new(batcher.clone(), pace, &message.cluster),
+            collectors: Collectors::new(batcher.clone(), message),
             batcher,
             teller: Arc::new(Teller {
                 node: Arc::from(&*node.id),
@@ -134,6 +140,7 @@ impl Telling {
             }),
             provider,
             node: Arc::new(node),
+            local_address: local_address(options.local_address_ip_version),
             registry,
             environment,
             files: LogFiles::new(settings),
@@ -154,7 +161,7 @@ impl Telling {
 
     fn access_logs(&self, loggers: &[AccessLog]) -> Result<AccessLogs, Rejection> {
         let room = Room::new(&self.environment, Vec::new());
-        let logs = AccessLogs::plan(loggers, &room.scope(), &self.files);
+        let logs = AccessLogs::plan(loggers, &room.scope(), &self.files, &self.collectors);
         Ok(room.finish(Some(logs))?.plan)
     }
 
@@ -212,6 +219,8 @@ impl Telling {
     /// Shows every counter and gauge by its name.
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
         self.exporters
+            .visit(&mut |name, value| show(name, false, value));
+        self.collectors
             .visit(&mut |name, value| show(name, false, value));
         let (taken, dropped, failed) = self.files.counts();
         show("filesystem.write_buffered", false, taken);
@@ -301,19 +310,47 @@ impl Telemetry {
         if let Some(tracer) = &self.tracer {
             tracer.end(exchange);
         }
-        if let Some(response) = &exchange.response
-            && let Some(counter) = self
-                .stats
-                .by_class
-                .get(usize::from(response.status.as_u16() / 100).wrapping_sub(1))
-        {
-            counter.increment();
+        if let Some(response) = &exchange.response {
+            self.count(response.status);
         }
     }
 
     /// Bytes came that are no request.
-    pub fn refused(&self, _downstream: &Downstream, _refusal: &Refusal) {
-        self.stats.protocol_errors.increment();
+    pub fn refused(&self, downstream: &Downstream, refusal: &Refusal, answer: &Answer) {
+        self.stats.requests.increment();
+        let flags = match refusal {
+            Refusal::Head(_) | Refusal::Request(_) => {
+                self.stats.protocol_errors.increment();
+                Flags::only(Flag::DownstreamProtocolError)
+            }
+            Refusal::HeadTimeout => Flags::NONE,
+        };
+        let timing = Timing {
+            end: Some(Duration::ZERO),
+            ..Timing::now(true)
+        };
+        let facts = Facts {
+            downstream: Some(downstream),
+            protocol: Some(http::Version::HTTP_11),
+            response: Some(&answer.response),
+            timing: Some(&timing),
+            counts: Counts {
+                sent: answer.body.len() as u64,
+                ..Counts::default()
+            },
+            flags,
+            details: &answer.details,
+            ..Facts::default()
+        };
+        self.logs.log(&facts);
+        self.count(answer.response.status);
+    }
+
+    fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).wrapping_sub(1);
+        if let Some(counter) = self.stats.by_class.get(class) {
+            counter.increment();
+        }
     }
 }
 
@@ -409,4 +446,17 @@ impl StreamTelling<'_> {
         }
         self.log.logs.log(&Facts::of_stream(&record));
     }
+}
+
+/// The first address of an interface that is not the loopback, in the kernel's order, as Envoy finds its own.
+fn local_address(version: IpVersion) -> IpAddr {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut addresses = interfaces.iter().map(if_addrs::Interface::ip);
+    let wanted = |address: &IpAddr| {
+        !address.is_loopback() && address.is_ipv4() == (version == IpVersion::V4)
+    };
+    addresses.find(wanted).unwrap_or_else(|| match version {
+        IpVersion::V4 => Ipv4Addr::LOCALHOST.into(),
+        IpVersion::V6 => Ipv6Addr::LOCALHOST.into(),
+    })
 }
