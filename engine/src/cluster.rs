@@ -6,7 +6,7 @@
 //! | [`endpoint`], [`host`] | endpoints as assigned; hosts with what is learnt about them |
 //! | [`set`], [`balance`] | hosts compiled for picking; how one is picked |
 //! | [`breaker`], [`stats`] | limits on what is under way; counters |
-//! | [`outlier`], [`health`] | who is ejected; who passes active checks |
+//! | [`outlier`], [`health`], [`checks`] | who is ejected; who passes active checks; how they are made |
 //! | [`dns`] | hosts from names |
 //! | [`original`] | hosts from original destinations |
 //! | [`pool`], [`pickers`] | a worker's connections and balancer state |
@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 
 pub mod balance;
 pub mod breaker;
+pub mod checks;
 pub mod dns;
 pub mod endpoint;
 pub mod health;
@@ -185,6 +186,12 @@ impl Cluster {
     #[must_use]
     pub fn is_initialized(&self) -> bool {
         *self.initialized.borrow()
+    }
+
+    /// Whether it was given endpoints, be it none.
+    #[must_use]
+    pub fn is_assigned(&self) -> bool {
+        self.lock().assignment.is_some()
     }
 
     /// Lets it serve.

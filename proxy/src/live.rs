@@ -13,3 +13,4 @@ pub mod clusters;
 pub mod matcher;
 pub mod route;
 pub mod secrets;
+pub mod warming;

@@ -27,6 +27,7 @@ use self::scope::Room;
 use self::undecoded::survey;
 use crate::live::clusters::Clusters;
 use crate::live::secrets::Secrets;
+use crate::live::warming::Need;
 
 pub mod chain;
 pub mod cluster;
@@ -71,6 +72,8 @@ pub struct Planned<P> {
     pub plan: P,
     /// What of it is not decoded or not served: listed on the admin port, counted.
     pub findings: Vec<Finding>,
+    /// What it waits for before it serves.
+    pub needs: Vec<Need>,
 }
 
 impl Environment {

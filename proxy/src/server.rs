@@ -11,11 +11,12 @@
 //! | [`discovery`] | ADS and SDS over the proxy's own clusters |
 //! | [`call`] | gRPC calls of the proxy itself |
 //! | [`telemetry`] | what is told about requests and streams |
-//! | [`admin`], [`state`] | the admin port, and what its pages read |
+//! | [`admin`], [`state`], [`certificates`] | the admin port, and what its pages read |
 //! | [`run`] | from the command line to the end of the process |
 
 pub mod admin;
 pub mod call;
+pub mod certificates;
 pub mod clusters;
 pub mod compile;
 pub mod connection;

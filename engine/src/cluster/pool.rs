@@ -14,13 +14,14 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::breaker::{Permit, Resource, RoutingPriority};
+use super::host::Flag;
 use super::settings::Protocol as Wanted;
 use super::{Cluster, Host};
-use crate::forward::{Error, Protocol, Target};
+use crate::forward::{Error, Protocol, Target, TlsTarget};
 use crate::http::h2_guard::Budgets;
 use crate::http::{h1, h2};
 use crate::net::Address;
-use crate::net::connect::{ConnectOptions, Keepalive, connect};
+use crate::net::connect::{ConnectOptions, Keepalive, OriginalSource, connect};
 use crate::net::stream::Stream;
 use crate::tls::Negotiated;
 
@@ -156,8 +157,11 @@ impl Pools {
                 !connections.is_empty()
             }
             HostPool::H2(pool) => {
-                pool.connections
-                    .retain(|(connection, _)| !connection.is_closed());
+                pool.connections.retain(|(connection, facts)| {
+                    let failing = facts.cluster.settings().close_connections_on_health_failure
+                        && facts.host.has(Flag::FailedActiveCheck);
+                    !connection.is_closed() && !failing
+                });
                 left += pool.connections.len();
                 pool.connecting || !pool.connections.is_empty()
             }
@@ -312,6 +316,8 @@ impl ConnectionFacts {
             || settings
                 .max_connection_duration
                 .is_some_and(|most| self.opened.elapsed() >= most)
+            || settings.close_connections_on_health_failure
+                && self.host.has(Flag::FailedActiveCheck)
     }
 }
 
@@ -339,7 +345,13 @@ pub async fn open(
     let settings = cluster.settings();
     stats.upstream_cx_total.add(1);
     target.host.stats.cx_total.add(1);
-    let opened = tokio::time::timeout(settings.connect_timeout, secure(target, &settings)).await;
+    let dialled = dial(
+        &target.host.address,
+        target.tls.as_ref(),
+        target.source,
+        &settings,
+    );
+    let opened = tokio::time::timeout(settings.connect_timeout, dialled).await;
     let (stream, local, tls) = match opened {
         Ok(Ok(opened)) => opened,
         failed => {
@@ -368,19 +380,23 @@ pub async fn open(
     Ok((stream, Rc::new(facts)))
 }
 
-async fn secure(
-    target: &Target,
+/// Connects and secures. The caller bounds the time and counts.
+pub(crate) async fn dial(
+    address: &Address,
+    tls: Option<&TlsTarget>,
+    original: Option<OriginalSource>,
     settings: &super::Settings,
 ) -> Result<(Stream, Option<Address>, Option<Arc<Negotiated>>), Error> {
     let options = ConnectOptions {
         source: settings.source_address,
+        original,
         keepalive: settings.tcp_keepalive.map(|keepalive| Keepalive {
             time: keepalive.time,
             interval: keepalive.interval,
             probes: keepalive.probes,
         }),
     };
-    let socket = connect(&target.host.address, &options)
+    let socket = connect(address, &options)
         .await
         .map_err(|error| Error::Connect {
             reason: reason(&error),
@@ -389,7 +405,7 @@ async fn secure(
         .tcp()
         .and_then(|stream| stream.local_addr().ok())
         .map(Address::Tcp);
-    let Some(tls) = &target.tls else {
+    let Some(tls) = tls else {
         return Ok((socket.into(), local, None));
     };
     let overrides = crate::tls::Overrides {
@@ -409,7 +425,7 @@ async fn secure(
 }
 
 /// The codec's settings from the cluster's.
-fn http2_settings(settings: &super::Settings) -> h2::Settings {
+pub(crate) fn http2_settings(settings: &super::Settings) -> h2::Settings {
     let (Wanted::Http2(wanted) | Wanted::AsDownstream(wanted)) = &settings.protocol else {
         return h2::Settings::default();
     };

@@ -293,7 +293,7 @@ statistics! {
             success,
             /// Checks that failed, for whatever reason.
             failure,
-            /// Failures by what the host itself answered.
+            /// Failures that traffic noticed (`x-envoy-immediate-health-check-fail`).
             passive_failure,
             /// Failures of the connection, including timeouts.
             network_failure,

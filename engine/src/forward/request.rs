@@ -132,8 +132,10 @@ async fn tries<H: Handler>(
     let mut _retrying: Option<Permit> = None;
     loop {
         let chosen = handler.attempt(exchange, exchange.attempts);
-        let target = watch.over(responder, chosen).await??;
-        exchange.attempts += 1;
+        let chosen = watch.over(responder, chosen).await?;
+        // Envoy counts a try for which no host was found, too; not one without a cluster.
+        exchange.attempts += u32::from(!matches!(chosen, Err(Error::NoCluster)));
+        let target = chosen?;
         let tried = once(handler, exchange, responder, watch, route, &target, replay).await;
         watch.attempt = None;
         _retrying = Some(match tried? {

@@ -228,6 +228,7 @@ impl ClusterLookup for OneHost {
             tls: None,
             protocol: self.protocol,
             timeout: None,
+            source: None,
             variant: 0,
         })
     }

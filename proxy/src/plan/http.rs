@@ -25,6 +25,7 @@ use super::scope::Scope;
 use super::value::{self, ResourceSource};
 use crate::live::matcher::{Cidr, StringMatcher};
 use crate::live::route::RouteTable;
+use crate::live::warming::Thing;
 
 pub mod codec;
 mod parts;
@@ -309,7 +310,14 @@ fn routes(
             }
             let source =
                 value::config_source(rds.config_source.as_ref(), &scope.field("config_source"))?;
-            let name = Arc::from(rds.route_config_name.as_str());
+            let name: Arc<str> = Arc::from(rds.route_config_name.as_str());
+            scope.need(
+                Thing::Routes(name.clone()),
+                value::initial_fetch_timeout(
+                    rds.config_source.as_ref(),
+                    &scope.field("config_source"),
+                ),
+            );
             Some((RouteSource::Discovery { name, source }, None))
         }
         Some(RouteSpecifier::RouteConfig(configuration)) => {

@@ -11,9 +11,12 @@ use carbyne_engine::http::h1;
 use carbyne_engine::http::h2;
 use carbyne_engine::runtime::Drain;
 use carbyne_protos::envoy::config::core::v3::TrafficDirection;
+use carbyne_protos::envoy::config::core::v3::proxy_protocol_config::Version;
 
 use super::http::handler::HttpManager;
-use super::listener::{Inspector, LiveChain, LiveListener, TcpProxy, Terminal};
+use super::listener::{
+    Inspector, LiveChain, LiveListener, OriginalSourceRule, ProxyProtocol, TcpProxy, Terminal,
+};
 use super::listeners::RouteSlot;
 use super::telemetry::{ConnectionLog, Telemetry, Telling};
 use crate::filter::http::HttpFilters;
@@ -44,6 +47,14 @@ pub struct Compiled {
     pub routes: BTreeSet<Arc<str>>,
 }
 
+/// What a chain has of its listener.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    listener: &'a ListenerPlan,
+    inbound: bool,
+    original_source: Option<OriginalSourceRule>,
+}
+
 impl Compiler {
     /// Makes a listener live; `slot` gives the place of a route configuration.
     pub fn compile(
@@ -56,7 +67,9 @@ impl Compiler {
         let log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
         let mut inspectors = Vec::new();
         let mut original_destination = plan.use_original_dst;
-        let mut refused = plan.refuse.clone();
+        let refused = plan.refuse.clone();
+        let mut proxy_protocol = None;
+        let mut original_source = None;
         for filter in &plan.filters {
             match &filter.kind {
                 ListenerFilterKind::OriginalDst => original_destination = true,
@@ -66,16 +79,32 @@ impl Compiler {
                 ListenerFilterKind::HttpInspector => {
                     inspectors.push((Inspector::Http, filter.disabled.clone()))
                 }
-                // Both change who the client is taken for: until they are served, nothing passes.
-                ListenerFilterKind::ProxyProtocol(_) | ListenerFilterKind::OriginalSrc { .. } => {
-                    refused = Some(filter.name.clone());
+                ListenerFilterKind::ProxyProtocol(message) => {
+                    proxy_protocol = Some(ProxyProtocol {
+                        optional: message.allow_requests_without_proxy_protocol,
+                        versions: [Version::V1, Version::V2].map(|version| {
+                            !message.disallowed_versions.contains(&(version as i32))
+                        }),
+                        disabled: filter.disabled.clone(),
+                    });
+                }
+                ListenerFilterKind::OriginalSrc { mark, bind_port } => {
+                    original_source = Some(OriginalSourceRule {
+                        mark: *mark,
+                        bind_port: *bind_port,
+                    });
                 }
             }
         }
         let mut chains = Vec::with_capacity(plan.chains.len());
         for chain in &plan.chains {
             let refuse = refused.clone().or_else(|| chain.refuse.clone());
-            let chain = self.chain(chain, refuse, &plan, inbound, &mut routes, &slot)?;
+            let around = Around {
+                listener: &plan,
+                inbound,
+                original_source,
+            };
+            let chain = self.chain(chain, refuse, &around, &mut routes, &slot)?;
             chains.push(Arc::new(chain));
         }
         let stat_name = if plan.stat_prefix.is_empty() {
@@ -89,6 +118,7 @@ impl Compiler {
             stat_name,
             original_destination,
             hands_off: plan.use_original_dst,
+            proxy_protocol,
             inspectors,
             inspection_timeout: plan.filters_timeout,
             continue_on_timeout: plan.continue_on_timeout,
@@ -106,8 +136,7 @@ impl Compiler {
         &self,
         chain: &ChainPlan,
         refuse: Option<Arc<str>>,
-        listener: &ListenerPlan,
-        inbound: bool,
+        around: &Around<'_>,
         routes: &mut BTreeSet<Arc<str>>,
         slot: &impl Fn(&Arc<str>) -> RouteSlot,
     ) -> Result<LiveChain, Rejection> {
@@ -117,11 +146,11 @@ impl Compiler {
             match &filter.kind {
                 NetworkFilterKind::Http(plan) => {
                     let (manager, settings) =
-                        self.http(plan, &chain.name, listener, inbound, routes, slot)?;
+                        self.http(plan, &chain.name, around, routes, slot)?;
                     terminal = Terminal::Http(Arc::new(manager), Arc::new(settings));
                 }
                 NetworkFilterKind::Tcp(plan) => {
-                    terminal = Terminal::Tcp(Arc::new(self.tcp(plan, chain, inbound)?));
+                    terminal = Terminal::Tcp(Arc::new(self.tcp(plan, chain, around)?));
                 }
                 _ => filters.extend(NetworkFilter::compile(
                     filter,
@@ -149,11 +178,13 @@ impl Compiler {
         &self,
         plan: &Arc<HttpPlan>,
         chain: &Arc<str>,
-        listener: &ListenerPlan,
-        inbound: bool,
+        around: &Around<'_>,
         routes: &mut BTreeSet<Arc<str>>,
         slot: &impl Fn(&Arc<str>) -> RouteSlot,
     ) -> Result<(HttpManager, ServeSettings), Rejection> {
+        let Around {
+            listener, inbound, ..
+        } = *around;
         let table = match &plan.routes {
             RouteSource::Inline(table) => Arc::new(ArcSwapOption::from(Some(table.clone()))),
             RouteSource::Discovery { name, .. } => {
@@ -180,6 +211,7 @@ impl Compiler {
             telemetry: Telemetry::new(&self.telling, plan, inbound)?,
             suppress_envoy_headers: suppress,
             buffer_limit: listener.buffer_limit as usize,
+            original_source: around.original_source,
             plan: plan.clone(),
             filter_chain: chain.clone(),
         };
@@ -190,8 +222,9 @@ impl Compiler {
         &self,
         plan: &Arc<TcpPlan>,
         chain: &ChainPlan,
-        inbound: bool,
+        around: &Around<'_>,
     ) -> Result<TcpProxy, Rejection> {
+        let inbound = around.inbound;
         let mut log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
         for filter in &chain.filters {
             if let NetworkFilterKind::Stats(message) = &filter.kind {
@@ -205,6 +238,7 @@ impl Compiler {
                 idle: plan.idle_timeout,
                 max_duration: plan.max_duration,
             },
+            original_source: around.original_source,
             log,
             plan: plan.clone(),
         })

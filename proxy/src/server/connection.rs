@@ -14,13 +14,14 @@ use carbyne_engine::forward::Downstream;
 use carbyne_engine::forward::serve::Serve;
 use carbyne_engine::net::Address;
 use carbyne_engine::net::listen::original_destination;
+use carbyne_engine::net::proxy_protocol::{self, Parsed};
 use carbyne_engine::net::stream::{Socket, Stream};
 use carbyne_engine::runtime::{Accept, Accepted, Worker};
 use carbyne_engine::tls::{hello, sniff};
 use tokio::io::AsyncReadExt;
 
 use super::http::handler::HttpHandler;
-use super::listener::{Inspector, LiveChain, LiveListener, Terminal, Unbound};
+use super::listener::{Inspector, LiveChain, LiveListener, ProxyProtocol, Terminal, Unbound};
 use super::tcp;
 use crate::filter::network::Verdict;
 use crate::live::chain::ConnectionFacts;
@@ -32,6 +33,15 @@ pub struct Entrance {
     pub live: Arc<ArcSwapOption<LiveListener>>,
     /// Where intercepted connections are handed to.
     pub unbound: Arc<Unbound>,
+}
+
+/// Between whom the connection is, as far as is known.
+#[derive(Debug)]
+struct Origin {
+    /// What the client dialled.
+    local: Address,
+    /// The client.
+    remote: Address,
 }
 
 /// What inspection found out.
@@ -89,10 +99,15 @@ async fn connection(
 ) {
     let started = Instant::now();
     let Accepted {
-        mut socket, remote, ..
+        mut socket,
+        remote: direct_remote,
+        ..
     } = accepted;
-    let port = local.socket().map(|address| address.port());
-    let inspection = inspect(&mut socket, &listener, port);
+    let mut origin = Origin {
+        local,
+        remote: direct_remote.clone(),
+    };
+    let inspection = inspect(&mut socket, &listener, &mut origin);
     let inspected = match listener.inspection_timeout {
         Some(limit) => match tokio::time::timeout(limit, inspection).await {
             Ok(inspected) => inspected,
@@ -104,17 +119,18 @@ async fn connection(
         None => inspection.await,
     };
     let Some(inspected) = inspected else { return };
+    let Origin { local, remote } = origin;
     let facts = ConnectionFacts {
         local: &local,
         remote: &remote,
-        direct_remote: &remote,
+        direct_remote: &direct_remote,
         server_name: inspected.server_name.as_deref().unwrap_or(""),
         transport_protocol: if inspected.tls { "tls" } else { "raw_buffer" },
         application_protocols: &inspected.application_protocols,
     };
     let mut downstream = Downstream {
         id: NEXT.fetch_add(1, Ordering::Relaxed),
-        direct_remote: remote.clone(),
+        direct_remote: direct_remote.clone(),
         server_name: inspected.server_name.clone(),
         tls: None,
         accepted: started,
@@ -195,8 +211,17 @@ async fn filtered(
 async fn inspect(
     socket: &mut Socket,
     listener: &LiveListener,
-    port: Option<u16>,
+    origin: &mut Origin,
 ) -> Option<Inspected> {
+    let mut read = BytesMut::new();
+    if let Some(rule) = &listener.proxy_protocol
+        && rule.applies(&origin.local)
+        && !introduce(socket, rule, origin, &mut read).await
+    {
+        listener.stats.inspection_errors.increment();
+        return None;
+    }
+    let port = origin.local.socket().map(|address| address.port());
     let wants = |wanted: Inspector| {
         listener.inspectors.iter().any(|(inspector, disabled)| {
             let disabled = disabled.as_ref().zip(port);
@@ -205,7 +230,6 @@ async fn inspect(
     };
     let (mut tls, mut http) = (wants(Inspector::Tls), wants(Inspector::Http));
     let mut inspected = Inspected::default();
-    let mut read = BytesMut::new();
     while tls || http {
         if !read.is_empty() {
             if tls {
@@ -244,6 +268,48 @@ async fn inspect(
     }
     socket.rewind(read.freeze());
     Some(inspected)
+}
+
+/// Takes the header of the PROXY protocol off; false where there must be one and is none, or it is broken. What was read behind it stays in
+/// `read`.
+async fn introduce(
+    socket: &mut Socket,
+    rule: &ProxyProtocol,
+    origin: &mut Origin,
+    read: &mut BytesMut,
+) -> bool {
+    loop {
+        match proxy_protocol::parse(read) {
+            Parsed::NeedMore => {}
+            Parsed::Absent => return rule.optional,
+            Parsed::Malformed(_) => return false,
+            Parsed::Header(header) => {
+                if !rule.versions[header.version as usize] {
+                    // A version that is not taken is no header: its bytes are the client's, where that may be.
+                    return rule.optional;
+                }
+                let _header = read.split_to(header.length);
+                if let Some(addresses) = header.addresses {
+                    origin.local = Address::Tcp(addresses.destination);
+                    origin.remote = Address::Tcp(addresses.source);
+                }
+                return true;
+            }
+        }
+        read.reserve(256);
+        match socket.read_buf(read).await {
+            Ok(1..) => {}
+            _ => return false,
+        }
+    }
+}
+
+impl ProxyProtocol {
+    fn applies(&self, local: &Address) -> bool {
+        let port = local.socket().map(|address| address.port());
+        let disabled = self.disabled.as_ref().zip(port);
+        !disabled.is_some_and(|(disabled, port)| disabled.holds(port))
+    }
 }
 
 /// Closes with a reset instead of an orderly end, as Envoy does where no chain matches.

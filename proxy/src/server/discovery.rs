@@ -11,6 +11,7 @@ use carbyne_engine::runtime::Worker;
 use carbyne_protos::envoy::config::core::v3::Node;
 use carbyne_protos::envoy::extensions::transport_sockets::tls::v3::Secret;
 use carbyne_protos::prost_types::Any;
+use tokio::sync::Notify;
 
 use super::call::ClusterCalls;
 use super::clusters::ClusterManager;
@@ -39,6 +40,10 @@ pub struct Discovery {
     pub secrets: Rc<RefCell<BTreeMap<SecretReference, Rc<RefCell<Ads>>>>>,
     /// Who asks.
     pub node: Node,
+    /// The secrets of the bootstrap.
+    pub statics: Rc<[Secret]>,
+    /// Told when something new waits.
+    pub changed: Rc<Notify>,
 }
 
 /// Applies what comes over ADS.
@@ -80,10 +85,51 @@ impl Discovery {
             let path = source.protocol.path();
             let back_off = BackOff::new(fastrand::u64(..));
             let (client, interests) = Client::new(machine, path, calls, applier, back_off);
-            *slot.borrow_mut() = Some(interests);
+            *slot.borrow_mut() = Some(interests.clone());
             tokio::task::spawn_local(client.run());
+            tokio::task::spawn_local(self.clone().warm(Some(interests)));
+        } else {
+            tokio::task::spawn_local(self.clone().warm(None));
         }
         tokio::task::spawn_local(self.clone().follow_secrets(worker.clone()));
+    }
+
+    /// Lets clusters and listeners serve when what they wait for has come, or was waited for long enough.
+    async fn warm(self, interests: Option<Interests>) {
+        let mut arrived = self.environment.secrets.arrived();
+        loop {
+            self.clusters.warm();
+            if let Err(rejection) = self.listeners.warm() {
+                tracing::error!(%rejection, "a listener that was warm cannot serve");
+            }
+            self.hold_listeners();
+            if let Some(interests) = &interests {
+                interests.look_again();
+            }
+            let ends = self.clusters.next_end().into_iter();
+            let end = ends.chain(self.listeners.next_end()).min();
+            let waited = async {
+                match end {
+                    Some(end) => tokio::time::sleep_until(end.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // The sender lives as long as the environment, which this holds.
+                _ = arrived.changed() => {}
+                () = self.clusters.checked() => {}
+                () = self.changed.notified() => {}
+                () = waited => {}
+            }
+        }
+    }
+
+    /// Listeners are asked for when the first clusters are warm.
+    fn hold_listeners(&self) {
+        if let Some(machine) = &*self.ads.borrow() {
+            let waiting = !self.clusters.waiting().is_empty();
+            machine.borrow_mut().hold_listeners(waiting);
+        }
     }
 
     /// Opens a stream for every secret that somebody needs, and ends those that nobody does.
@@ -97,8 +143,13 @@ impl Discovery {
                 .borrow_mut()
                 .retain(|held, _| streams.contains_key(held));
             for (reference, _) in wanted {
-                let SecretSource::Cluster(cluster) = &reference.source else {
-                    continue;
+                let cluster = match &reference.source {
+                    SecretSource::Cluster(cluster) => cluster,
+                    SecretSource::Static => {
+                        self.deliver_static(&reference);
+                        continue;
+                    }
+                    SecretSource::Ads | SecretSource::File(_) => continue,
                 };
                 if streams.contains_key(&reference) {
                     continue;
@@ -129,6 +180,23 @@ impl Discovery {
             if changed.changed().await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+impl Discovery {
+    /// A secret of the bootstrap goes to whoever names it.
+    fn deliver_static(&self, reference: &SecretReference) {
+        let named = self
+            .statics
+            .iter()
+            .find(|secret| secret.name == *reference.name);
+        match named.map(|secret| deliver(&self.environment, reference, secret)) {
+            Some(Ok(())) => {}
+            Some(Err(rejection)) => {
+                tracing::error!(name = %reference.name, %rejection, "static secret cannot be used");
+            }
+            None => tracing::error!(name = %reference.name, "no such static secret"),
         }
     }
 }
@@ -195,6 +263,8 @@ impl Apply for Applier {
             _ => {}
         }
         self.want_secrets();
+        self.discovery.hold_listeners();
+        self.discovery.changed.notify_one();
         rejected
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use carbyne_engine::forward::serve::ServeSettings;
 use carbyne_engine::forward::tcp::Limits;
+use carbyne_engine::net::Address;
+use carbyne_engine::net::connect::OriginalSource;
 use carbyne_engine::observe::metrics::{Counter, Gauge};
 use carbyne_engine::runtime::Drain;
 use carbyne_engine::tls::ServerTls;
@@ -32,6 +34,8 @@ pub struct LiveListener {
     pub original_destination: bool,
     /// Hand connections to the listener of their original destination, if there is one.
     pub hands_off: bool,
+    /// A load balancer tells who the client is, before its first byte.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// What is looked for in the first bytes, except where the predicate holds.
     pub inspectors: Vec<(Inspector, Option<Predicate>)>,
     /// How long inspection may take; `None` for ever.
@@ -52,6 +56,40 @@ pub struct LiveListener {
     pub stats: Arc<ListenerStats>,
     /// Starts when it is replaced or the proxy drains.
     pub drain: Arc<Drain>,
+}
+
+/// PROXY protocol at the head of connections.
+#[derive(Debug)]
+pub struct ProxyProtocol {
+    /// Connections without a header are served, too.
+    pub optional: bool,
+    /// Whether headers of version 1 and 2 are taken.
+    pub versions: [bool; 2],
+    /// Connections that it leaves alone.
+    pub disabled: Option<Predicate>,
+}
+
+/// Hosts see the client's address (`original_src`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginalSourceRule {
+    /// `SO_MARK` of connections to hosts.
+    pub mark: u32,
+    /// They see the client's port, too.
+    pub bind_port: bool,
+}
+
+impl OriginalSourceRule {
+    /// Where connections for this client come from; nothing where it has no IP address.
+    pub fn source(&self, client: &Address) -> Option<OriginalSource> {
+        let mut address = client.socket()?;
+        if !self.bind_port {
+            address.set_port(0);
+        }
+        Some(OriginalSource {
+            address,
+            mark: self.mark,
+        })
+    }
 }
 
 /// What is looked for in the first bytes of a connection.
@@ -98,6 +136,8 @@ pub struct TcpProxy {
     pub filter_chain: Arc<str>,
     /// Its limits.
     pub limits: Limits,
+    /// Hosts see the client's address.
+    pub original_source: Option<OriginalSourceRule>,
     /// What is told about its streams.
     pub log: ConnectionLog,
     /// Who we are, for hosts that exchange metadata.
@@ -115,6 +155,8 @@ pub struct ListenerStats {
     pub no_chain: Counter,
     /// `downstream_pre_cx_timeout`
     pub inspection_timeouts: Counter,
+    /// `downstream_listener_filter_error`
+    pub inspection_errors: Counter,
     /// `ssl.connection_error`
     pub handshake_failures: Counter,
     /// `ssl.handshake`

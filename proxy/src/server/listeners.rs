@@ -1,4 +1,4 @@
-//! Listeners and routes as they arrive: planned, warmed until their routes are known, bound, replaced.
+//! Listeners and routes as they arrive: planned, warmed until their routes and secrets are known, bound, replaced.
 //!
 //! Sockets belong to addresses and outlive configuration: a listener that changes keeps its sockets, its
 //! connections finish on what they began with.
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use carbyne_engine::net::Address;
@@ -23,8 +24,9 @@ use super::compile::{Compiled, Compiler};
 use super::connection::Entrance;
 use super::listener::{LiveListener, Unbound};
 use crate::live::route::RouteTable;
+use crate::live::warming::{Known, Thing, Warming};
 use crate::plan::error::{Fault, Finding, PlanError, Rejection};
-use crate::plan::{Environment, listener, route};
+use crate::plan::{Environment, Planned, listener, route};
 
 /// A route configuration's place, filled when it arrives and swapped when it changes.
 pub type RouteSlot = Arc<ArcSwapOption<RouteTable>>;
@@ -36,10 +38,14 @@ pub struct ListenerManager {
     workers: Arc<Workers>,
     compiler: Compiler,
     records: RefCell<BTreeMap<Arc<str>, Record>>,
-    routes: RefCell<BTreeMap<Arc<str>, RouteSlot>>,
+    routes: Routes,
     route_findings: RefCell<BTreeMap<Arc<str>, Vec<Finding>>>,
     unbound: Arc<Unbound>,
 }
+
+/// The places of route configurations, by name.
+#[derive(Debug, Default)]
+struct Routes(RefCell<BTreeMap<Arc<str>, RouteSlot>>);
 
 #[derive(Debug)]
 struct Record {
@@ -47,8 +53,10 @@ struct Record {
     cell: Arc<ArcSwapOption<LiveListener>>,
     /// What serves.
     active: Option<Arc<LiveListener>>,
-    /// What waits for its routes.
-    warming: Option<Compiled>,
+    /// What may have been missing when it began to serve: a first version waits for secrets only where it has no plaintext chain.
+    unmet: Option<Warming>,
+    /// What waits for its routes and secrets.
+    next: Option<(Compiled, Warming)>,
     addresses: Vec<Address>,
     sockets: Vec<Listening>,
     options: ListenOptions,
@@ -79,7 +87,7 @@ impl ListenerManager {
             workers,
             compiler,
             records: RefCell::default(),
-            routes: RefCell::default(),
+            routes: Routes::default(),
             route_findings: RefCell::default(),
             unbound: Arc::default(),
         }
@@ -88,7 +96,7 @@ impl ListenerManager {
     /// Adds a listener of the bootstrap; its errors stop the program.
     pub fn add_static(&self, message: &wire::Listener) -> Result<(), Rejection> {
         let planned = self.environment.plan_message(message, listener::plan)?;
-        self.install(planned.plan, planned.findings, true)
+        self.install(planned, true)
     }
 
     /// Checks a listener of the bootstrap without binding anything (`--mode validate`).
@@ -103,7 +111,7 @@ impl ListenerManager {
         let planned = self
             .environment
             .plan::<wire::Listener, _>(resource, listener::plan)?;
-        self.install(planned.plan, planned.findings, false)
+        self.install(planned, false)
     }
 
     /// Removes listeners that the control plane no longer has; their connections are told to finish.
@@ -139,9 +147,9 @@ impl ListenerManager {
         let records = self.records.borrow();
         let mut wanted = BTreeSet::new();
         for record in records.values() {
-            let warming = record.warming.as_ref().map(|warming| &warming.routes);
+            let next = record.next.as_ref().map(|(next, _)| &next.routes);
             let active = record.active.as_ref().map(|active| &active.routes);
-            for names in warming.into_iter().chain(active) {
+            for names in next.into_iter().chain(active) {
                 wanted.extend(names.iter().cloned());
             }
         }
@@ -150,7 +158,7 @@ impl ListenerManager {
 
     /// The place of a route configuration.
     pub fn route_slot(&self, name: &Arc<str>) -> RouteSlot {
-        let mut routes = self.routes.borrow_mut();
+        let mut routes = self.routes.0.borrow_mut();
         routes.entry(name.clone()).or_default().clone()
     }
 
@@ -172,14 +180,37 @@ impl ListenerManager {
         shown.collect()
     }
 
-    /// Names of listeners that wait, and of the route configurations that they wait for.
-    pub fn waiting(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+    /// Names of listeners that wait, or that serve only in part, and what has not come.
+    pub fn waiting(&self) -> Vec<(Arc<str>, Vec<String>)> {
+        let now = Instant::now();
         let records = self.records.borrow();
         let waiting = records.iter().filter_map(|(name, record)| {
-            let warming = record.warming.as_ref()?;
-            Some((name.clone(), self.missing(&warming.routes)))
+            let next = record.next.as_ref().map(|(_, warming)| warming);
+            let warming = next.or(record.unmet.as_ref())?;
+            let missing = warming.missing(&self.routes, now).map(Thing::describe);
+            Some((name.clone(), missing.collect()))
         });
-        waiting.collect()
+        waiting
+            .filter(|(_, missing): &(_, Vec<_>)| !missing.is_empty())
+            .collect()
+    }
+
+    /// Names of listeners of which a version waits.
+    pub fn warming(&self) -> Vec<Arc<str>> {
+        let records = self.records.borrow();
+        let warming = records.iter().filter(|(_, record)| record.next.is_some());
+        warming.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// When the next wait of a listener ends in vain.
+    pub fn next_end(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let records = self.records.borrow();
+        let ends = records.values().filter_map(|record| {
+            let (_, warming) = record.next.as_ref()?;
+            warming.next_end(&self.routes, now)
+        });
+        ends.min()
     }
 
     /// What of the accepted listeners and routes is not served, with their names.
@@ -229,10 +260,14 @@ impl ListenerManager {
 
     fn install(
         &self,
-        plan: listener::ListenerPlan,
-        findings: Vec<Finding>,
+        planned: Planned<listener::ListenerPlan>,
         fixed: bool,
     ) -> Result<(), Rejection> {
+        let Planned {
+            plan,
+            findings,
+            needs,
+        } = planned;
         let name = plan.name.clone();
         let addresses: Vec<_> = std::iter::once(plan.address.clone())
             .chain(plan.additional_addresses.iter().cloned())
@@ -253,7 +288,8 @@ impl ListenerManager {
         let record = records.entry(name).or_insert_with(|| Record {
             cell: Arc::default(),
             active: None,
-            warming: None,
+            unmet: None,
+            next: None,
             addresses: Vec::new(),
             sockets: Vec::new(),
             options,
@@ -271,39 +307,36 @@ impl ListenerManager {
         record.bound = bound;
         record.direction = direction;
         record.findings = findings;
-        record.warming = Some(compiled);
+        record.next = Some((compiled, Warming::new(needs, Instant::now())));
         drop(records);
         self.warm()
     }
 
-    /// Lets listeners serve whose routes are known.
-    fn warm(&self) -> Result<(), Rejection> {
+    /// Lets versions serve for which everything has come, or was waited for long enough.
+    pub fn warm(&self) -> Result<(), Rejection> {
+        let now = Instant::now();
         let mut failed = None;
         for record in self.records.borrow_mut().values_mut() {
-            let ready = record
-                .warming
-                .as_ref()
-                .is_some_and(|warming| self.missing(&warming.routes).is_empty());
-            if !ready {
+            let Some((compiled, warming)) = record.next.take_if(|next| {
+                record.active.is_none() && self.serves_in_part(next, now) || self.is_warm(next, now)
+            }) else {
                 continue;
-            }
+            };
             if record.bound && record.sockets.is_empty() {
                 match self.open(record) {
                     Ok(sockets) => record.sockets = sockets,
                     Err(error) => {
-                        record.warming = None;
                         failed = Some(error);
                         continue;
                     }
                 }
             }
-            if let Some(warming) = record.warming.take() {
-                let live = Arc::new(warming.listener);
-                record.cell.store(Some(live.clone()));
-                if let Some(old) = record.active.replace(live) {
-                    // Its connections finish: HTTP closes after the request at hand, streams go on.
-                    old.drain.start();
-                }
+            let live = Arc::new(compiled.listener);
+            record.unmet = Some(warming);
+            record.cell.store(Some(live.clone()));
+            if let Some(old) = record.active.replace(live) {
+                // Its connections finish: HTTP closes after the request at hand, streams go on.
+                old.drain.start();
             }
         }
         self.publish_unbound();
@@ -311,6 +344,18 @@ impl ListenerManager {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    fn is_warm(&self, (_, warming): &(Compiled, Warming), now: Instant) -> bool {
+        warming.missing(&self.routes, now).next().is_none()
+    }
+
+    /// Whether only secrets are missing and a chain needs none: as the first of its name it serves that chain, where Envoy would not listen
+    /// at all; connections to the others are closed until the secrets come.
+    fn serves_in_part(&self, (compiled, warming): &(Compiled, Warming), now: Instant) -> bool {
+        let chains = &compiled.listener.chains;
+        chains.iter().any(|chain| chain.tls.is_none())
+            && warming.missing(&self.routes, now).all(Thing::is_secret)
     }
 
     fn open(&self, record: &Record) -> Result<Vec<Listening>, Rejection> {
@@ -335,15 +380,6 @@ impl ListenerManager {
         })
     }
 
-    fn missing(&self, names: &BTreeSet<Arc<str>>) -> Vec<Arc<str>> {
-        let routes = self.routes.borrow();
-        names
-            .iter()
-            .filter(|name| routes.get(*name).is_none_or(|slot| slot.load().is_none()))
-            .cloned()
-            .collect()
-    }
-
     fn publish_unbound(&self) {
         let mut map: FxHashMap<SocketAddr, Arc<ArcSwapOption<LiveListener>>> = FxHashMap::default();
         for record in self
@@ -357,6 +393,16 @@ impl ListenerManager {
             }
         }
         self.unbound.replace(map);
+    }
+}
+
+impl Known for Routes {
+    fn has(&self, thing: &Thing) -> bool {
+        let Thing::Routes(name) = thing else {
+            return false;
+        };
+        let routes = self.0.borrow();
+        routes.get(name).is_some_and(|slot| slot.load().is_some())
     }
 }
 

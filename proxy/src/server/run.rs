@@ -93,6 +93,10 @@ fn check(message: &Bootstrap) -> Result<(), RunError> {
         let planned = environment.plan_message(listener, crate::plan::listener::plan);
         collect(&mut errors, "listeners", index, planned.err());
     }
+    for (index, secret) in statics.secrets.iter().enumerate() {
+        let planned = environment.plan_message(secret, crate::plan::secret::plan);
+        collect(&mut errors, "secrets", index, planned.err());
+    }
     if errors.is_empty() {
         Ok(())
     } else {
@@ -123,6 +127,7 @@ async fn serve(
     let clusters = Rc::new(ClusterManager::new(environment.clone()));
     let listeners = ListenerManager::new(environment.clone(), workers.clone(), compiler);
     let node = bootstrap::node(&message);
+    let statics = message.static_resources.clone().unwrap_or_default();
     let discovery = Discovery {
         environment,
         clusters,
@@ -130,9 +135,10 @@ async fn serve(
         ads: Rc::default(),
         secrets: Rc::default(),
         node: node.clone(),
+        statics: Rc::from(statics.secrets.clone()),
+        changed: Rc::default(),
     };
     let mut errors = Vec::new();
-    let statics = message.static_resources.clone().unwrap_or_default();
     for (index, cluster) in statics.clusters.iter().enumerate() {
         let added = discovery.clusters.add_static(cluster);
         collect(&mut errors, "clusters", index, added.err());
@@ -157,6 +163,7 @@ async fn serve(
         started_time: SystemTime::now(),
         failing: Cell::new(false),
         draining: Cell::new(false),
+        initialized: Cell::new(false),
         quit: quit.clone(),
         loggers,
         options,

@@ -15,6 +15,7 @@ use carbyne_engine::forward::{
     Downstream, Error, Event, Events, Priority, Protocol, Target, TlsTarget,
 };
 use carbyne_engine::net::Stream;
+use carbyne_engine::net::connect::OriginalSource;
 use carbyne_engine::runtime::Worker;
 use rustc_hash::FxHasher;
 use xxhash_rust::xxh64::xxh64;
@@ -160,7 +161,10 @@ async fn connect(
     let mut tried: Vec<u64> = Vec::new();
     loop {
         let host = host(worker, live, downstream, proxy, &tried).ok_or(Error::NoHealthyHost)?;
-        let target = target(live, host.clone());
+        let source = proxy
+            .original_source
+            .and_then(|rule| rule.source(&downstream.remote));
+        let target = target(live, host.clone(), source);
         match pool::open(&target, Priority::Default).await {
             Ok((stream, facts)) => {
                 cluster.on_connected(&host, true);
@@ -206,7 +210,7 @@ fn host(
     worker.pickers.pick(cluster, &context)
 }
 
-fn target(live: &LiveCluster, host: Arc<Host>) -> Target {
+fn target(live: &LiveCluster, host: Arc<Host>, source: Option<OriginalSource>) -> Target {
     let settings = live.cluster.settings();
     let transport = settings.transports.get(usize::from(host.transport));
     let tls = match transport.map(|transport| &**transport) {
@@ -228,6 +232,7 @@ fn target(live: &LiveCluster, host: Arc<Host>) -> Target {
         tls,
         protocol: Protocol::Http1,
         timeout: None,
+        source,
         variant: hasher.finish(),
     }
 }

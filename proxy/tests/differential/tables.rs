@@ -5,6 +5,7 @@ mod framing;
 mod guards;
 mod hashing;
 mod headers;
+mod health;
 mod http2;
 mod identity;
 mod logging;

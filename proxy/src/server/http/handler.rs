@@ -11,6 +11,7 @@ use carbyne_engine::forward::{
     Answer, Downstream, Error, Event, Exchange, Handler, Mirror, Protocol, RetryPolicy, Route, Target, TlsTarget,
 };
 use carbyne_engine::http::Request;
+use carbyne_engine::net::connect::OriginalSource;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ServerHeaderTransformation;
 use http::{HeaderValue, StatusCode, Version, header};
 use rustc_hash::FxHasher;
@@ -29,6 +30,7 @@ use crate::live::route::{
 };
 use crate::observe::facts::Facts;
 use crate::plan::http::HttpPlan;
+use crate::server::listener::OriginalSourceRule;
 
 /// A compiled connection manager, shared by all workers.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub struct HttpManager {
     pub suppress_envoy_headers: bool,
     /// Bytes of a request kept for further tries (`per_connection_buffer_limit_bytes`).
     pub buffer_limit: usize,
+    /// Hosts see the client's address.
+    pub original_source: Option<OriginalSourceRule>,
     /// Where requests go; empty until the route configuration came.
     pub routes: Arc<ArcSwapOption<RouteTable>>,
     /// The filters, in order.
@@ -102,7 +106,8 @@ impl Handler for HttpHandler {
             exchange.request.headers.insert(names::ATTEMPT_COUNT, count);
         }
         let timeout = exchange.context.try_timeout;
-        Ok(target(&live, host, exchange, timeout))
+        let source = self.manager.original_source(exchange);
+        Ok(target(&live, host, exchange, timeout, source))
     }
 
     async fn response(&self, exchange: &mut Exchange<Context>) -> Result<(), Answer> {
@@ -411,6 +416,12 @@ impl HttpManager {
             .any(|(name, enabled)| *enabled && name.as_bytes().eq_ignore_ascii_case(protocol))
     }
 
+    /// Where connections to hosts come from, if not from here.
+    fn original_source(&self, exchange: &Exchange<Context>) -> Option<OriginalSource> {
+        self.original_source
+            .and_then(|rule| rule.source(&exchange.downstream.remote))
+    }
+
     fn mirrors(&self, exchange: &Exchange<Context>, forward: &Forward) -> Vec<Mirror> {
         let mut mirrors = Vec::new();
         for rule in &forward.mirrors {
@@ -433,7 +444,7 @@ impl HttpManager {
             let mut request = exchange.request.clone();
             request.authority = rule.host(&request.authority);
             mirrors.push(Mirror {
-                target: target(&live, host, exchange, None),
+                target: target(&live, host, exchange, None, self.original_source(exchange)),
                 request,
             });
         }
@@ -474,6 +485,7 @@ fn target(
     host: Arc<Host>,
     exchange: &Exchange<Context>,
     timeout: Option<std::time::Duration>,
+    source: Option<OriginalSource>,
 ) -> Target {
     let settings = live.cluster.settings();
     let protocol = match &settings.protocol {
@@ -509,12 +521,16 @@ fn target(
         tls.server_name.hash(&mut hasher);
         tls.alpn.as_ref().map(Arc::as_ptr).hash(&mut hasher);
     }
+    if let Some(source) = &source {
+        source.hash(&mut hasher);
+    }
     Target {
         cluster: live.cluster.clone(),
         host,
         tls,
         protocol,
         timeout,
+        source,
         variant: hasher.finish(),
     }
 }
