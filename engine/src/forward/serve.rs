@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -144,9 +144,13 @@ impl<H: Handler> Serve<H> {
                 }
             }
         };
-        let decided = match self.settings.idle_timeout {
-            Some(limit) => tokio::time::timeout(limit, decide).await.ok()?,
-            None => decide.await,
+        let limit = self.settings.idle_timeout.unwrap_or(Duration::MAX);
+        let mut drain = self.drain.clone();
+        let decided = tokio::select! {
+            biased;
+            decided = decide => decided,
+            () = tokio::time::sleep(limit) => None,
+            () = first_request_is_due(&mut drain) => None,
         };
         stream.rewind(read.freeze());
         decided
@@ -161,8 +165,16 @@ impl<H: Handler> Serve<H> {
         };
         let mut timer = Timer::default();
         let mut since = Instant::now();
+        // A connection that was accepted is owed an answer, also where the drain has finished by then.
+        let mut owed = Some(Timer::default());
         loop {
-            let stop = |cx: &mut Context<'_>| self.drain.poll_started(cx);
+            let stop = |cx: &mut Context<'_>| {
+                ready!(self.drain.poll_finished(cx));
+                match &mut owed {
+                    Some(timer) => timer.poll(cx, since + FIRST_REQUEST),
+                    None => Poll::Ready(()),
+                }
+            };
             let next = connection.next(timeouts, since, &mut timer, stop).await;
             match next {
                 Next::Closed => break,
@@ -185,6 +197,7 @@ impl<H: Handler> Serve<H> {
                         break;
                     }
                     since = ended;
+                    owed = None;
                 }
             }
         }
@@ -346,6 +359,15 @@ fn redirect(request: &Request) -> Answer {
     answer
 }
 
+/// Waits until a connection that has sent nothing is to close: a while after the drain finished, for what is on its
+/// way through the kernel.
+async fn first_request_is_due(drain: &mut DrainSignal) {
+    drain.finished().await;
+    tokio::time::sleep(FIRST_REQUEST).await;
+}
+
+/// How long a draining connection waits for its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of an unread request that are read and dropped to keep a connection.
 const DRAIN_LIMIT: usize = 64 * 1024;

@@ -148,11 +148,7 @@ fn parse_v2(bytes: &[u8]) -> Parsed {
     let Some(body) = rest.get(..needed) else {
         return Parsed::NeedMore;
     };
-    let addresses = if needed == 12 {
-        v4(body)
-    } else {
-        v6(body)
-    };
+    let addresses = if needed == 12 { v4(body) } else { v6(body) };
     match addresses.filter(Addresses::are_unicast) {
         Some(addresses) => header(Some(addresses)),
         None => malformed,
@@ -162,13 +158,21 @@ fn parse_v2(bytes: &[u8]) -> Parsed {
 fn v4(body: &[u8]) -> Option<Addresses> {
     let (source, rest) = body.split_first_chunk::<4>()?;
     let (destination, rest) = rest.split_first_chunk::<4>()?;
-    ports(Ipv4Addr::from(*source).into(), Ipv4Addr::from(*destination).into(), rest)
+    ports(
+        Ipv4Addr::from(*source).into(),
+        Ipv4Addr::from(*destination).into(),
+        rest,
+    )
 }
 
 fn v6(body: &[u8]) -> Option<Addresses> {
     let (source, rest) = body.split_first_chunk::<16>()?;
     let (destination, rest) = rest.split_first_chunk::<16>()?;
-    ports(Ipv6Addr::from(*source).into(), Ipv6Addr::from(*destination).into(), rest)
+    ports(
+        Ipv6Addr::from(*source).into(),
+        Ipv6Addr::from(*destination).into(),
+        rest,
+    )
 }
 
 fn ports(source: IpAddr, destination: IpAddr, ports: &[u8]) -> Option<Addresses> {
@@ -275,7 +279,10 @@ mod tests {
         let cases = [
             (v2(PROXY, 0x11, &four), header(Version::V2, 28, addresses)),
             (v2(PROXY, 0x12, &four), header(Version::V2, 28, addresses)),
-            (v2(PROXY, 0x11, &extended), header(Version::V2, 32, addresses)),
+            (
+                v2(PROXY, 0x11, &extended),
+                header(Version::V2, 32, addresses),
+            ),
             (
                 v2(PROXY, 0x21, &six),
                 header(Version::V2, 52, Some(("[1::2]:80", "[3::4]:443"))),

@@ -56,10 +56,12 @@ struct Around<'a> {
 }
 
 impl Compiler {
-    /// Makes a listener live; `slot` gives the place of a route configuration.
+    /// Makes a listener live; `slot` gives the place of a route configuration. Chains that are the same in `old`,
+    /// which it will replace, are taken over with their connections (Envoy: filter chain only update).
     pub fn compile(
         &self,
         plan: ListenerPlan,
+        old: Option<&LiveListener>,
         slot: impl Fn(&Arc<str>) -> RouteSlot,
     ) -> Result<Compiled, Rejection> {
         let inbound = plan.direction == TrafficDirection::Inbound;
@@ -96,16 +98,29 @@ impl Compiler {
                 }
             }
         }
+        let old = old.filter(|old| old.fingerprint == plan.fingerprint);
+        let kept = |chain: &ChainPlan| {
+            let mut kept = old?.chains.iter();
+            let wanted = chain.fingerprint?;
+            let kept = kept.find(|old| old.fingerprint == Some(wanted) && !old.drain.is_started());
+            kept.cloned()
+        };
         let mut chains = Vec::with_capacity(plan.chains.len());
         for chain in &plan.chains {
-            let refuse = refused.clone().or_else(|| chain.refuse.clone());
-            let around = Around {
-                listener: &plan,
-                inbound,
-                original_source,
+            let chain = match kept(chain) {
+                Some(chain) => chain,
+                None => {
+                    let refuse = refused.clone().or_else(|| chain.refuse.clone());
+                    let around = Around {
+                        listener: &plan,
+                        inbound,
+                        original_source,
+                    };
+                    Arc::new(self.chain(chain, refuse, &around, &slot)?)
+                }
             };
-            let chain = self.chain(chain, refuse, &around, &mut routes, &slot)?;
-            chains.push(Arc::new(chain));
+            routes.extend(chain.routes.iter().cloned());
+            chains.push(chain);
         }
         let stat_name = if plan.stat_prefix.is_empty() {
             Arc::from(plan.address.to_string().replace(':', "_"))
@@ -114,6 +129,7 @@ impl Compiler {
         };
         let listener = LiveListener {
             name: plan.name,
+            fingerprint: plan.fingerprint,
             stats: self.telling.listener_stats(&stat_name),
             stat_name,
             original_destination,
@@ -137,16 +153,16 @@ impl Compiler {
         chain: &ChainPlan,
         refuse: Option<Arc<str>>,
         around: &Around<'_>,
-        routes: &mut BTreeSet<Arc<str>>,
         slot: &impl Fn(&Arc<str>) -> RouteSlot,
     ) -> Result<LiveChain, Rejection> {
+        let mut routes = BTreeSet::new();
         let mut filters = Vec::new();
         let mut terminal = Terminal::Refuse(Arc::from("the chain has no last filter"));
         for filter in &chain.filters {
             match &filter.kind {
                 NetworkFilterKind::Http(plan) => {
                     let (manager, settings) =
-                        self.http(plan, &chain.name, around, routes, slot)?;
+                        self.http(plan, &chain.name, around, &mut routes, slot)?;
                     terminal = Terminal::Http(Arc::new(manager), Arc::new(settings));
                 }
                 NetworkFilterKind::Tcp(plan) => {
@@ -167,6 +183,9 @@ impl Compiler {
         }
         Ok(LiveChain {
             name: chain.name.clone(),
+            fingerprint: chain.fingerprint,
+            routes,
+            drain: Arc::new(Drain::new()),
             tls: chain.tls.clone(),
             handshake_timeout: chain.handshake_timeout.or(Some(HANDSHAKE)),
             filters,

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use bytes::{Bytes, BytesMut};
@@ -16,12 +16,14 @@ use carbyne_engine::net::Address;
 use carbyne_engine::net::listen::original_destination;
 use carbyne_engine::net::proxy_protocol::{self, Parsed};
 use carbyne_engine::net::stream::{Socket, Stream};
-use carbyne_engine::runtime::{Accept, Accepted, Worker};
+use carbyne_engine::runtime::{Accept, Accepted, DrainSignal, Worker};
 use carbyne_engine::tls::{hello, sniff};
 use tokio::io::AsyncReadExt;
 
 use super::http::handler::HttpHandler;
-use super::listener::{Inspector, LiveChain, LiveListener, ProxyProtocol, Terminal, Unbound};
+use super::listener::{
+    Inspector, ListenerStats, LiveChain, LiveListener, ProxyProtocol, Terminal, Unbound,
+};
 use super::tcp;
 use crate::filter::network::Verdict;
 use crate::live::chain::ConnectionFacts;
@@ -44,6 +46,15 @@ struct Origin {
     remote: Address,
 }
 
+/// Counts as active until it is dropped, however the connection ends.
+struct Active<'a>(&'a ListenerStats);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.active.decrement();
+    }
+}
+
 /// What inspection found out.
 #[derive(Debug, Default)]
 struct Inspected {
@@ -59,12 +70,17 @@ impl Accept for Entrance {
         accepted: Accepted,
     ) -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(async move {
-            let Some(listener) = self.live.load_full() else {
-                // Removed while the connection waited to be accepted.
-                return;
-            };
-            self.pass(worker, accepted, listener).await;
+            // A socket takes connections only once there is a listener, which is never taken away.
+            if let Some(listener) = self.live.load_full() {
+                self.pass(worker, accepted, listener).await;
+            }
         })
+    }
+
+    fn overflowed(&self) {
+        if let Some(listener) = &*self.live.load() {
+            listener.stats.overflows.increment();
+        }
     }
 }
 
@@ -86,8 +102,8 @@ impl Entrance {
         let stats = listener.stats.clone();
         stats.connections.increment();
         stats.active.increment();
+        let _active = Active(&stats);
         connection(worker, accepted, local, listener).await;
-        stats.active.decrement();
     }
 }
 
@@ -108,15 +124,16 @@ async fn connection(
         remote: direct_remote.clone(),
     };
     let inspection = inspect(&mut socket, &listener, &mut origin);
-    let inspected = match listener.inspection_timeout {
-        Some(limit) => match tokio::time::timeout(limit, inspection).await {
-            Ok(inspected) => inspected,
-            Err(_) => {
-                listener.stats.inspection_timeouts.increment();
-                listener.continue_on_timeout.then(Inspected::default)
-            }
-        },
-        None => inspection.await,
+    let limit = listener.inspection_timeout.unwrap_or(Duration::MAX);
+    let mut drain = listener.drain.signal();
+    let inspected = tokio::select! {
+        biased;
+        inspected = inspection => inspected,
+        () = tokio::time::sleep(limit) => {
+            listener.stats.inspection_timeouts.increment();
+            listener.continue_on_timeout.then(Inspected::default)
+        }
+        () = first_bytes_are_due(&mut drain) => None,
     };
     let Some(inspected) = inspected else { return };
     let Origin { local, remote } = origin;
@@ -195,7 +212,7 @@ async fn filtered(
                 }),
                 settings: settings.clone(),
                 downstream,
-                drain: listener.drain.signal(),
+                drain: chain.drain.signal(),
             };
             serve.run(stream).await;
         }
@@ -312,6 +329,13 @@ impl ProxyProtocol {
     }
 }
 
+/// Waits until a connection that has sent nothing is to close: a while after its listener is gone, for what is on its
+/// way through the kernel.
+async fn first_bytes_are_due(drain: &mut DrainSignal) {
+    drain.finished().await;
+    tokio::time::sleep(FIRST_BYTES).await;
+}
+
 /// Closes with a reset instead of an orderly end, as Envoy does where no chain matches.
 pub(super) fn reset(socket: &Socket) {
     if let Some(stream) = socket.tcp() {
@@ -324,5 +348,8 @@ pub(super) fn reset(socket: &Socket) {
 pub(super) fn remote_socket(downstream: &Downstream) -> Option<SocketAddr> {
     downstream.remote.socket()
 }
+
+/// How long a connection may stay silent whose listener is gone.
+const FIRST_BYTES: Duration = Duration::from_secs(1);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);

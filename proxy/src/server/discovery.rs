@@ -228,6 +228,10 @@ impl Apply for Applier {
         removed: &[Arc<str>],
     ) -> Vec<Rejected> {
         let mut rejected = Vec::new();
+        if resource_type == ResourceType::Listener {
+            // As Envoy does: a listener may come to the address of one that goes.
+            self.discovery.listeners.remove(removed);
+        }
         for resource in upserts {
             let any = Any {
                 type_url: resource_type.type_url().to_owned(),
@@ -244,7 +248,7 @@ impl Apply for Applier {
         }
         match resource_type {
             ResourceType::Cluster => self.discovery.clusters.remove(removed),
-            ResourceType::Listener => self.discovery.listeners.remove(removed),
+            ResourceType::Listener => self.discovery.listeners.settle(),
             // What nobody asks for any more is kept until its user is gone.
             ResourceType::Endpoint
             | ResourceType::Extension

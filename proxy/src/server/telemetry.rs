@@ -121,6 +121,16 @@ impl Telling {
         held.entry(name.clone()).or_default().clone()
     }
 
+    /// Connections of all listeners that are open, and requests that are not logged yet.
+    pub fn active_connections(&self) -> i64 {
+        let listeners = self.listeners.lock();
+        let listeners = listeners.unwrap_or_else(PoisonError::into_inner);
+        let connections = listeners.values().map(|stats| stats.active.value());
+        let managers = self.managers.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = managers.values().map(|stats| stats.active.value());
+        connections.chain(requests).sum()
+    }
+
     /// The counters of connection managers with one prefix.
     pub fn manager_stats(&self, prefix: &Arc<str>) -> Arc<ManagerStats> {
         let mut held = self.managers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,6 +147,7 @@ impl Telling {
         {
             let counters = [
                 ("downstream_cx_total", &stats.connections),
+                ("downstream_global_cx_overflow", &stats.overflows),
                 ("no_filter_chain_match", &stats.no_chain),
                 ("downstream_pre_cx_timeout", &stats.inspection_timeouts),
                 ("ssl.connection_error", &stats.handshake_failures),

@@ -80,7 +80,11 @@ fn clusters(live: u16, second: u16, dead: u16) -> Vec<Value> {
         }
         json!({"http_health_check": check})
     };
-    let mut over_http2 = checked("http2", &[second], http(json!({"codec_client_type": "HTTP2"})));
+    let mut over_http2 = checked(
+        "http2",
+        &[second],
+        http(json!({"codec_client_type": "HTTP2"})),
+    );
     let mut grpc = checked(
         "grpc-unimplemented",
         &[second],
@@ -100,7 +104,9 @@ fn clusters(live: u16, second: u16, dead: u16) -> Vec<Value> {
         checked(
             "status-range",
             &[live],
-            http(json!({"expected_statuses": [{"start": 200, "end": 201}, {"start": 404, "end": 405}]})),
+            http(
+                json!({"expected_statuses": [{"start": 200, "end": 201}, {"start": 404, "end": 405}]}),
+            ),
         ),
         checked("refused", &[dead], http(json!({}))),
         checked(
@@ -126,31 +132,45 @@ fn asked(name: &'static str, answered: bool) -> Case {
     let expect: &[&str] = if answered {
         &["status 200"]
     } else {
-        &["status 503", "log details \"no_healthy_upstream\"", "log flags \"UH\""]
+        &[
+            "status 503",
+            "log details \"no_healthy_upstream\"",
+            "log flags \"UH\"",
+        ]
     };
     case(name, get(&format!("/{name}")), expect)
 }
 
 /// The counters of the checks, as the admin port shows them.
 fn counted(name: &'static str) -> Case {
-    let shows = format!("cluster.{name}.health_check.attempt: {}", if name == "one-of-two" { 2 } else { 1 });
-    does(&format!("{name} counted"), &[&shows], move |side, transcript| {
-        let (status, body) = side
-            .process
-            .admin("GET", &format!("/stats?filter=^cluster.{name}.health_check"))
-            .unwrap();
-        transcript.line(format!("admin {status}"));
-        for line in body.lines() {
-            transcript.line(line.to_owned());
-        }
-        let (_, body) = side.process.admin("GET", "/clusters").unwrap();
-        for line in body.lines() {
-            if line.starts_with(&format!("{name}::")) && line.contains("::health_flags::") {
-                // Ports are others in each run; the order of hosts is theirs.
-                let flags = line.rsplit("::").next().unwrap_or_default();
-                transcript.line(format!("flags {flags}"));
+    let shows = format!(
+        "cluster.{name}.health_check.attempt: {}",
+        if name == "one-of-two" { 2 } else { 1 }
+    );
+    does(
+        &format!("{name} counted"),
+        &[&shows],
+        move |side, transcript| {
+            let (status, body) = side
+                .process
+                .admin(
+                    "GET",
+                    &format!("/stats?filter=^cluster.{name}.health_check"),
+                )
+                .unwrap();
+            transcript.line(format!("admin {status}"));
+            for line in body.lines() {
+                transcript.line(line.to_owned());
             }
-        }
-    })
+            let (_, body) = side.process.admin("GET", "/clusters").unwrap();
+            for line in body.lines() {
+                if line.starts_with(&format!("{name}::")) && line.contains("::health_flags::") {
+                    // Ports are others in each run; the order of hosts is theirs.
+                    let flags = line.rsplit("::").next().unwrap_or_default();
+                    transcript.line(format!("flags {flags}"));
+                }
+            }
+        },
+    )
     .logs(0)
 }

@@ -8,6 +8,7 @@ mod headers;
 mod health;
 mod http2;
 mod identity;
+mod introduced;
 mod logging;
 mod resilience;
 mod rewriting;
