@@ -20,6 +20,7 @@ pub mod addition;
 pub mod alpn;
 mod body;
 pub mod buffer;
+pub mod compressor;
 pub mod cors;
 pub mod ext_authz;
 pub mod fault;

@@ -12,6 +12,7 @@
 //! | [`route`] | route configurations |
 //! | [`cluster`], [`endpoint`], [`health`] | clusters, their endpoints and health checks |
 //! | [`tls`], [`secret`] | TLS contexts and the secrets they name |
+//! | [`overload`] | what is refused when a resource runs short |
 //! | [`matcher`], [`value`] | messages that many resources share |
 //!
 //! Three outcomes, one table (design.md, "Safe by default"): what is malformed or out of range is refused by name (NACK), its siblings are applied;
@@ -39,6 +40,7 @@ pub mod health;
 pub mod http;
 pub mod listener;
 pub mod matcher;
+pub mod overload;
 pub mod route;
 pub mod scope;
 pub mod secret;

@@ -8,6 +8,7 @@ use carbyne_protos::any::Unwrapped;
 use carbyne_protos::prost_types::Any;
 
 use super::alpn::AlpnFilter;
+use super::compressor::{Compressor, CompressorFilter};
 use super::grpc_stats::GrpcStats;
 use super::metadata_exchange::MetadataExchangeFilter;
 use super::refuse::Refuse;
@@ -42,6 +43,8 @@ enum Filter {
     Traffic(Arc<HttpFilter>),
     /// Offers Istio's ALPN names to hosts.
     Alpn(AlpnFilter),
+    /// Compresses responses.
+    Compressor(CompressorFilter),
     /// Counts gRPC messages.
     GrpcStats(GrpcStats),
     /// Exchanges workload metadata over headers.
@@ -65,7 +68,22 @@ impl HttpFilters {
         inbound: bool,
     ) -> Result<Self, Rejection> {
         let mut entries = Vec::with_capacity(plans.len());
+        // They decide together which of them compresses.
+        let compressors = plans.iter().filter_map(|plan| match &plan.kind {
+            HttpFilterKind::Compressor(compressor) => Some((**compressor).clone()),
+            _ => None,
+        });
+        let compressors: Arc<[Compressor]> = compressors.collect();
+        let mut number = 0;
         for plan in plans {
+            if let HttpFilterKind::Compressor(_) = &plan.kind {
+                entries.push(Entry {
+                    name: plan.name.clone(),
+                    filter: Filter::Compressor(CompressorFilter::new(compressors.clone(), number)),
+                    disabled: plan.disabled,
+                });
+                number += 1;
+            }
             if let Some(filter) = compile(plan, environment, telling, inbound)? {
                 entries.push(Entry {
                     name: plan.name.clone(),
@@ -116,6 +134,10 @@ impl HttpFilters {
                 filter.request(exchange);
                 Ok(())
             }
+            Filter::Compressor(filter) => {
+                filter.request(exchange);
+                Ok(())
+            }
             Filter::Stats(_) => Ok(()),
         }
     }
@@ -131,6 +153,7 @@ impl HttpFilters {
                     let route = route.as_ref().and_then(|route| route.downcast_ref());
                     filter.response(exchange, route);
                 }
+                Filter::Compressor(filter) => filter.response(exchange),
                 Filter::GrpcStats(filter) => filter.response(exchange),
                 Filter::PeerMetadata(filter) => filter.response(exchange),
                 Filter::Alpn(_) | Filter::Stats(_) => {}
@@ -208,7 +231,7 @@ fn compile(
             let planned = StatsFilter::plan(message, inbound, &telling.node, store, &room.scope());
             Filter::Stats(planned)
         }
-        // The router is the handler itself; compression is an offer that may be left out.
+        // The router is the handler itself; compressors are made together.
         HttpFilterKind::Router(_) | HttpFilterKind::Compressor(_) => return Ok(None),
     };
     Ok(Some(filter))

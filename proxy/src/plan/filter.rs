@@ -23,6 +23,7 @@ use super::http::HttpPlan;
 use super::scope::Scope;
 use super::tcp::TcpPlan;
 use super::undecoded::is_known;
+use crate::filter::compressor::Compressor;
 use crate::filter::http::compile_route;
 use crate::filter::planned::Planned;
 use crate::filter::rbac::RbacFilter;
@@ -46,7 +47,7 @@ pub enum HttpFilterKind {
     /// `istio.alpn`.
     Alpn(Arc<alpn::FilterConfig>),
     /// Compression of responses.
-    Compressor(Arc<wire::compressor::v3::Compressor>),
+    Compressor(Arc<Compressor>),
     /// Counts gRPC messages.
     GrpcStats(Arc<wire::grpc_stats::v3::FilterConfig>),
     /// Metadata exchange over headers.
@@ -170,9 +171,15 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
         Ok(planned) => return planned.map(Arc::new).map(HttpFilterKind::Traffic),
         Err(UnknownFilter) => {}
     }
+    if unwrapped.is::<wire::compressor::v3::Compressor>() {
+        // Without a library that is served nothing is compressed: the plan says so.
+        let message = decode::<wire::compressor::v3::Compressor>(&unwrapped, &scope)?;
+        return Compressor::plan(&message, &scope)
+            .map(Arc::new)
+            .map(HttpFilterKind::Compressor);
+    }
     dispatch!(
         alpn::FilterConfig => Alpn,
-        wire::compressor::v3::Compressor => Compressor,
         wire::grpc_stats::v3::FilterConfig => GrpcStats,
         peer_metadata::Config => PeerMetadata,
         wire::router::v3::Router => Router,
@@ -308,6 +315,7 @@ pub fn per_route(config: &Any, disabled: bool, scope: &Scope<'_>) -> FilterConfi
     let name = unwrapped
         .as_ref()
         .map_or("", |unwrapped| unwrapped.type_name.as_str());
+    let disabled = disabled || turns_compression_off(&unwrapped);
     let known = is_guard(name) || HARMLESS_ON_ROUTES.contains(&name);
     let (compiled, refuse) = match (disabled, known) {
         // What a filter is told that does not run does not matter.
@@ -328,6 +336,19 @@ pub fn per_route(config: &Any, disabled: bool, scope: &Scope<'_>) -> FilterConfi
         compiled,
         refuse,
     }
+}
+
+/// Whether a route turns its compressor off.
+fn turns_compression_off<E>(unwrapped: &Result<Unwrapped<'_>, E>) -> bool {
+    use wire::compressor::v3::CompressorPerRoute;
+    use wire::compressor::v3::compressor_per_route::Override;
+    let Ok(unwrapped) = unwrapped else {
+        return false;
+    };
+    unwrapped.is::<CompressorPerRoute>()
+        && unwrapped
+            .decode::<CompressorPerRoute>()
+            .is_ok_and(|own| own.r#override == Some(Override::Disabled(true)))
 }
 
 /// Decodes a message. One that its type's own bytes do not fit is refused; a `TypedStruct` that does not fit is nothing, and has a finding.

@@ -56,6 +56,10 @@ pub struct ListenerPlan {
     pub buffer_limit: u32,
     /// Give connections to workers in turn.
     pub exact_balance: bool,
+    /// Its connections do not count against the limit of all.
+    pub ignores_connection_limit: bool,
+    /// It serves although a resource is short.
+    pub bypasses_overload: bool,
     /// `IP_TRANSPARENT`.
     pub transparent: bool,
     /// `IP_FREEBIND`.
@@ -213,6 +217,8 @@ pub fn plan(message: &wire::Listener, scope: &Scope<'_>) -> Option<ListenerPlan>
         access_log: message.access_log.as_slice().into(),
         buffer_limit: message.per_connection_buffer_limit_bytes.unwrap_or(1 << 20),
         exact_balance: matches!(balance, Some(BalanceType::ExactBalance(_))),
+        ignores_connection_limit: message.ignore_global_conn_limit,
+        bypasses_overload: message.bypass_overload_manager,
         transparent: message.transparent.unwrap_or(false),
         freebind: message.freebind.unwrap_or(false),
         reuse_port: message.enable_reuse_port.unwrap_or(true),

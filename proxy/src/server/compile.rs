@@ -18,6 +18,7 @@ use super::listener::{
     Inspector, LiveChain, LiveListener, OriginalSourceRule, ProxyProtocol, TcpProxy, Terminal,
 };
 use super::listeners::RouteSlot;
+use super::overload::Overload;
 use super::telemetry::{ConnectionLog, Telemetry, Telling};
 use crate::filter::http::HttpFilters;
 use crate::filter::network::NetworkFilter;
@@ -36,6 +37,8 @@ pub struct Compiler {
     pub environment: Environment,
     /// Logs, statistics, the node.
     pub telling: Arc<Telling>,
+    /// What is refused while a resource is short.
+    pub overload: Arc<Overload>,
 }
 
 /// A listener that may still wait for its routes.
@@ -135,6 +138,9 @@ impl Compiler {
             original_destination,
             hands_off: plan.use_original_dst,
             proxy_protocol,
+            ignores_connection_limit: plan.ignores_connection_limit,
+            overload: self.overload.clone(),
+            bypasses_overload: plan.bypasses_overload,
             inspectors,
             inspection_timeout: plan.filters_timeout,
             continue_on_timeout: plan.continue_on_timeout,
@@ -231,6 +237,7 @@ impl Compiler {
             suppress_envoy_headers: suppress,
             buffer_limit: listener.buffer_limit as usize,
             original_source: around.original_source,
+            overload: (!listener.bypasses_overload).then(|| self.overload.clone()),
             plan: plan.clone(),
             filter_chain: chain.clone(),
         };

@@ -72,9 +72,29 @@ impl Accept for Entrance {
         Box::pin(async move {
             // A socket takes connections only once there is a listener, which is never taken away.
             if let Some(listener) = self.live.load_full() {
-                self.pass(worker, accepted, listener).await;
+                let admitted = listener.overload.admit(
+                    listener.ignores_connection_limit,
+                    listener.bypasses_overload,
+                );
+                if let Some(_admitted) = admitted {
+                    self.pass(worker, accepted, listener).await;
+                } else {
+                    listener.stats.overflows.increment();
+                }
             }
         })
+    }
+
+    fn paused(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        let listener = self.live.load_full()?;
+        let mut paused = listener.overload.paused();
+        if listener.bypasses_overload || !*paused.borrow() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            // Its sender lives as long as the process.
+            drop(paused.wait_for(|paused| !paused).await);
+        }))
     }
 
     fn overflowed(&self) {

@@ -16,6 +16,7 @@ use carbyne_engine::tls::ServerTls;
 use rustc_hash::FxHashMap;
 
 use super::http::handler::HttpManager;
+use super::overload::Overload;
 use super::telemetry::ConnectionLog;
 use crate::filter::network::NetworkFilter;
 use crate::live::chain::ChainTable;
@@ -52,6 +53,12 @@ pub struct LiveListener {
     pub routes: BTreeSet<Arc<str>>,
     /// Whether it is for traffic that arrives at this workload.
     pub inbound: bool,
+    /// Its connections do not count against the limit of all.
+    pub ignores_connection_limit: bool,
+    /// What is refused while a resource is short.
+    pub overload: Arc<Overload>,
+    /// It serves although a resource is short.
+    pub bypasses_overload: bool,
     /// What is told about connections that no chain took.
     pub log: ConnectionLog,
     /// What it counts.
@@ -183,6 +190,8 @@ pub struct ListenerStats {
     pub no_chain: Counter,
     /// `downstream_pre_cx_timeout`
     pub inspection_timeouts: Counter,
+    /// `downstream_cx_overload_reject`
+    pub overload_rejected: Counter,
     /// `downstream_listener_filter_error`
     pub inspection_errors: Counter,
     /// `ssl.connection_error`

@@ -22,12 +22,14 @@ use super::clusters::ClusterManager;
 use super::compile::Compiler;
 use super::discovery::Discovery;
 use super::listeners::ListenerManager;
+use super::overload::Overload;
 use super::state::Running;
 use super::telemetry::Telling;
 use crate::admin::loggers::{LogError, Loggers};
 use crate::cli::{Mode, Options};
 use crate::plan::Environment;
 use crate::plan::error::Rejection;
+use crate::plan::overload::{self, OverloadPlan};
 use crate::wire::bootstrap;
 
 /// Why the proxy did not start, or ended.
@@ -98,11 +100,34 @@ fn check(message: &Bootstrap) -> Result<(), RunError> {
         let planned = environment.plan_message(secret, crate::plan::secret::plan);
         collect(&mut errors, "secrets", index, planned.err());
     }
+    if let Err(RunError::Resources(found)) = overload_plan(message, &environment) {
+        errors.extend(found);
+    }
     if errors.is_empty() {
         Ok(())
     } else {
         Err(RunError::Resources(errors))
     }
+}
+
+/// What the bootstrap says about resources that run short.
+fn overload_plan(message: &Bootstrap, environment: &Environment) -> Result<OverloadPlan, RunError> {
+    let Some(manager) = &message.overload_manager else {
+        return Ok(OverloadPlan::default());
+    };
+    let planned = environment.plan_message(manager, overload::plan);
+    let planned = planned.map_err(|rejection| {
+        let errors = rejection.errors.iter();
+        RunError::Resources(
+            errors
+                .map(|error| format!("overload_manager.{error}"))
+                .collect(),
+        )
+    })?;
+    for finding in planned.findings {
+        tracing::warn!(%finding, "overload_manager");
+    }
+    Ok(planned.plan)
 }
 
 fn collect(errors: &mut Vec<String>, field: &str, index: usize, rejection: Option<Rejection>) {
@@ -121,9 +146,11 @@ async fn serve(
     let environment = Environment::default();
     let telling = Telling::new(&options, &message, environment.clone())
         .map_err(|error| RunError::Resources(vec![format!("stats_config.{error}")]))?;
+    let overload = Overload::new(overload_plan(&message, &environment)?);
     let compiler = Compiler {
         environment: environment.clone(),
         telling: telling.clone(),
+        overload: overload.clone(),
     };
     let clusters = Rc::new(ClusterManager::new(environment.clone()));
     let listeners = ListenerManager::new(
@@ -167,6 +194,7 @@ async fn serve(
         node,
         discovery: discovery.clone(),
         telling,
+        overload: overload.clone(),
         started: Instant::now(),
         started_time: SystemTime::now(),
         failing: Cell::new(false),
@@ -188,6 +216,7 @@ async fn serve(
         tokio::task::spawn_local(admin::serve(listener, worker.clone(), running.clone()));
     }
     budget::limit_connections(connection_limit());
+    tokio::task::spawn_local(overload.clone().watch());
     let mut signals = Signals::new()?;
     discovery.start(&worker, source.as_ref());
     signals.wait(&running).await;

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::certificates::InUse;
 use super::discovery::Discovery;
+use super::overload::Overload;
 use super::telemetry::Telling;
 use crate::admin::State;
 use crate::admin::loggers::Loggers;
@@ -41,6 +42,8 @@ pub struct Running {
     pub discovery: Discovery,
     /// Counters.
     pub telling: Arc<Telling>,
+    /// What is refused while a resource is short.
+    pub overload: Arc<Overload>,
     /// When it started.
     pub started: Instant,
     /// The same on the wall clock.
@@ -236,6 +239,7 @@ impl Running {
                 show(&format!("sds.{}.{name}", reference.name), false, value);
             }
         }
+        self.overload.visit(show);
         self.telling.visit(show);
     }
 }

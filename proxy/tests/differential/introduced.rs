@@ -27,7 +27,11 @@ fn introduced() {
             log["peer"] = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%".into();
             let filter = manager(
                 name,
-                json!([virtual_host("all", &["*"], json!([to("one", json!({"prefix": "/"}), "one")]))]),
+                json!([virtual_host(
+                    "all",
+                    &["*"],
+                    json!([to("one", json!({"prefix": "/"}), "one")])
+                )]),
                 Vec::new(),
                 json!({"use_remote_address": true, "access_log": [json_log(log)]}),
             );
@@ -79,21 +83,69 @@ fn cases() -> Vec<Case> {
     let extended = [four, &[0x04, 0, 2, 1, 2, 0xee, 0, 0]].concat();
     // (name, header, the client that is logged; none where the connection is closed)
     let headers: Vec<(&str, Vec<u8>, Option<&str>)> = vec![
-        ("line of IPv4", b"PROXY TCP4 192.0.2.7 198.51.100.8 8080 80\r\n".into(), Some("192.0.2.7")),
-        ("line of IPv6", b"PROXY TCP6 2001:db8::7 2001:db8::8 8080 80\r\n".into(), Some("2001:db8::7")),
-        ("line of unknown", b"PROXY UNKNOWN\r\n".into(), Some("127.0.0.1")),
-        ("line of unknown with more", b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".into(), Some("127.0.0.1")),
-        ("line too short", b"PROXY TCP4 192.0.2.7 198.51.100.8 8080\r\n".into(), None),
-        ("line of another family", b"PROXY TCP4 2001:db8::7 2001:db8::8 8080 80\r\n".into(), None),
-        ("line of nobody", b"PROXY TCP4 0.0.0.0 198.51.100.8 8080 80\r\n".into(), None),
-        ("line of many", b"PROXY TCP4 192.0.2.7 224.0.0.1 8080 80\r\n".into(), None),
-        ("line too long", [b"PROXY UNKNOWN ".as_slice(), &[b'x'; 120], b"\r\n"].concat(), None),
-        ("port too large", b"PROXY TCP4 192.0.2.7 198.51.100.8 80800 80\r\n".into(), None),
+        (
+            "line of IPv4",
+            b"PROXY TCP4 192.0.2.7 198.51.100.8 8080 80\r\n".into(),
+            Some("192.0.2.7"),
+        ),
+        (
+            "line of IPv6",
+            b"PROXY TCP6 2001:db8::7 2001:db8::8 8080 80\r\n".into(),
+            Some("2001:db8::7"),
+        ),
+        (
+            "line of unknown",
+            b"PROXY UNKNOWN\r\n".into(),
+            Some("127.0.0.1"),
+        ),
+        (
+            "line of unknown with more",
+            b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".into(),
+            Some("127.0.0.1"),
+        ),
+        (
+            "line too short",
+            b"PROXY TCP4 192.0.2.7 198.51.100.8 8080\r\n".into(),
+            None,
+        ),
+        (
+            "line of another family",
+            b"PROXY TCP4 2001:db8::7 2001:db8::8 8080 80\r\n".into(),
+            None,
+        ),
+        (
+            "line of nobody",
+            b"PROXY TCP4 0.0.0.0 198.51.100.8 8080 80\r\n".into(),
+            None,
+        ),
+        (
+            "line of many",
+            b"PROXY TCP4 192.0.2.7 224.0.0.1 8080 80\r\n".into(),
+            None,
+        ),
+        (
+            "line too long",
+            [b"PROXY UNKNOWN ".as_slice(), &[b'x'; 120], b"\r\n"].concat(),
+            None,
+        ),
+        (
+            "port too large",
+            b"PROXY TCP4 192.0.2.7 198.51.100.8 80800 80\r\n".into(),
+            None,
+        ),
         ("binary of IPv4", v2(1, 0x11, four), Some("192.0.2.7")),
         ("binary of IPv6", v2(1, 0x21, &six), Some("2001:db8::7")),
-        ("binary with extensions", v2(1, 0x11, &extended), Some("192.0.2.7")),
+        (
+            "binary with extensions",
+            v2(1, 0x11, &extended),
+            Some("192.0.2.7"),
+        ),
         ("binary of itself", v2(0, 0, &[]), Some("127.0.0.1")),
-        ("binary of itself with more", v2(0, 0x11, four), Some("127.0.0.1")),
+        (
+            "binary of itself with more",
+            v2(0, 0x11, four),
+            Some("127.0.0.1"),
+        ),
         ("binary of a Unix socket", v2(1, 0x31, &[0; 216]), None),
         ("binary of an unknown command", v2(2, 0x11, four), None),
         ("binary too short", v2(1, 0x11, &four[..10]), None),
@@ -102,17 +154,27 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, header, client) in headers {
         let missing = header.is_empty();
-        cases.push(introduced(&format!("needed: {name}"), NEEDED, &header, client));
+        cases.push(client_of(
+            &format!("needed: {name}"),
+            NEEDED,
+            &header,
+            client,
+        ));
         let client = if missing { Some("127.0.0.1") } else { client };
-        cases.push(introduced(&format!("optional: {name}"), OPTIONAL, &header, client));
+        cases.push(client_of(
+            &format!("optional: {name}"),
+            OPTIONAL,
+            &header,
+            client,
+        ));
     }
-    cases.push(introduced("old: binary", OLD, &v2(1, 0x11, four), None));
+    cases.push(client_of("old: binary", OLD, &v2(1, 0x11, four), None));
     let line = b"PROXY TCP4 192.0.2.7 198.51.100.8 8080 80\r\n";
-    cases.push(introduced("old: line", OLD, line, Some("192.0.2.7")));
+    cases.push(client_of("old: line", OLD, line, Some("192.0.2.7")));
     cases
 }
 
-fn introduced(name: &str, port: u16, header: &[u8], client: Option<&str>) -> Case {
+fn client_of(name: &str, port: u16, header: &[u8], client: Option<&str>) -> Case {
     let bytes = [header, &get("/").bytes()].concat();
     let shown = client.map_or_else(
         || "no response".to_owned(),

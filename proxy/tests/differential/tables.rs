@@ -1,5 +1,6 @@
 //! The tables, one a subject.
 
+mod compression;
 mod edge;
 mod framing;
 mod guards;
@@ -10,6 +11,7 @@ mod http2;
 mod identity;
 mod introduced;
 mod logging;
+mod overload;
 mod resilience;
 mod rewriting;
 mod routing;

@@ -31,6 +31,7 @@ use crate::live::route::{
 use crate::observe::facts::Facts;
 use crate::plan::http::HttpPlan;
 use crate::server::listener::OriginalSourceRule;
+use crate::server::overload::Overload;
 
 /// A compiled connection manager, shared by all workers.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct HttpManager {
     pub suppress_envoy_headers: bool,
     /// Bytes of a request kept for further tries (`per_connection_buffer_limit_bytes`).
     pub buffer_limit: usize,
+    /// What is refused while a resource is short; nothing where the listener is exempt.
+    pub overload: Option<Arc<Overload>>,
     /// Hosts see the client's address.
     pub original_source: Option<OriginalSourceRule>,
     /// Where requests go; empty until the route configuration came.
@@ -74,6 +77,13 @@ impl Handler for HttpHandler {
     }
 
     async fn request(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
+        if let Some(overload) = &self.manager.overload
+            && overload.refuses_request()
+        {
+            exchange.events.insert(Event::Overload);
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return Err(Answer::text(status, "envoy overloaded", "overload"));
+        }
         let filtered = self.filter(exchange).await;
         filtered.map_err(|mut answer| {
             reply::for_grpc(&mut answer, &exchange.request);
