@@ -47,7 +47,7 @@ use self::outlier::{Cause, Detector, LocalFailure, Outcome};
 use self::registry::Registry;
 use self::set::Members;
 use self::settings::Discovery;
-use self::stats::{HealthCheckStats, OutlierStats, Stats};
+use self::stats::{HealthCheckStats, OutlierStats, Responses, Stats, Times};
 
 /// A cluster that outlives its updates: routes hold it by `Arc`. Everything that requests touch is atomic or swapped; the lock is the control side's.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub struct Cluster {
     set: ArcSwap<EndpointSet>,
     breakers: Breakers,
     stats: Arc<Stats>,
+    responses: Responses,
+    times: Times,
     outlier_stats: Arc<OutlierStats>,
     health_check_stats: HealthCheckStats,
     control: Mutex<Control>,
@@ -99,6 +101,8 @@ impl Cluster {
             breakers: Breakers::new(&settings.thresholds),
             settings: ArcSwap::from_pointee(settings),
             stats,
+            responses: Responses::default(),
+            times: Times::default(),
             outlier_stats,
             health_check_stats: HealthCheckStats::default(),
             control: Mutex::new(Control {
@@ -156,6 +160,18 @@ impl Cluster {
     #[must_use]
     pub fn stats(&self) -> &Arc<Stats> {
         &self.stats
+    }
+
+    /// Its responses by status.
+    #[must_use]
+    pub fn responses(&self) -> &Responses {
+        &self.responses
+    }
+
+    /// How long its requests and connections took.
+    #[must_use]
+    pub fn times(&self) -> &Times {
+        &self.times
     }
 
     /// Its statistics of outlier detection.

@@ -22,6 +22,7 @@ mod body;
 pub mod buffer;
 pub mod compressor;
 pub mod cors;
+mod counted;
 pub mod ext_authz;
 pub mod fault;
 pub mod grpc_stats;

@@ -29,6 +29,8 @@ use self::undecoded::survey;
 use crate::live::clusters::Clusters;
 use crate::live::secrets::Secrets;
 use crate::live::warming::Need;
+use crate::observe::access_log::LogFiles;
+use crate::observe::peer::LocalNode;
 
 pub mod chain;
 pub mod cluster;
@@ -65,6 +67,10 @@ pub struct Environment {
     pub clusters: Arc<Clusters>,
     /// Secrets by name and source.
     pub secrets: Arc<Secrets>,
+    /// Who we are.
+    pub node: Arc<LocalNode>,
+    /// Log files; none where nothing is to be opened, as with `--mode validate`.
+    pub files: Option<Arc<LogFiles>>,
 }
 
 /// An accepted resource.

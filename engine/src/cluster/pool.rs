@@ -325,6 +325,7 @@ impl Drop for ConnectionFacts {
     fn drop(&mut self) {
         self.cluster.stats().upstream_cx_active.subtract(1);
         self.cluster.stats().upstream_cx_destroy.add(1);
+        self.cluster.times().connection(self.opened.elapsed());
         self.host.stats.cx_active.subtract(1);
     }
 }
@@ -343,6 +344,7 @@ pub async fn open(
         });
     };
     let settings = cluster.settings();
+    let started = Instant::now();
     stats.upstream_cx_total.add(1);
     target.host.stats.cx_total.add(1);
     let dialled = dial(
@@ -366,6 +368,11 @@ pub async fn open(
             });
         }
     };
+    cluster.times().connect(started.elapsed());
+    match target.protocol {
+        Protocol::Http1 => stats.upstream_cx_http1_total.add(1),
+        Protocol::Http2 => stats.upstream_cx_http2_total.add(1),
+    }
     stats.upstream_cx_active.add(1);
     target.host.stats.cx_active.add(1);
     let facts = ConnectionFacts {

@@ -18,10 +18,8 @@ use super::{HttpFilter, PerRoute};
 use crate::context::Context;
 use crate::live::clusters::Clusters;
 use crate::live::route::FilterConfig;
-use crate::plan::Environment;
-use crate::plan::error::Rejection;
 use crate::plan::filter::{HttpFilterKind, HttpFilterPlan};
-use crate::plan::scope::{Room, Scope};
+use crate::plan::scope::Scope;
 use crate::server::http::handler::share;
 use crate::server::telemetry::Telling;
 
@@ -63,10 +61,10 @@ impl HttpFilters {
     /// Compiles the filters that the plan kept.
     pub fn compile(
         plans: &[HttpFilterPlan],
-        environment: &Environment,
         telling: &Telling,
+        stat_prefix: &str,
         inbound: bool,
-    ) -> Result<Self, Rejection> {
+    ) -> Self {
         let mut entries = Vec::with_capacity(plans.len());
         // They decide together which of them compresses.
         let compressors = plans.iter().filter_map(|plan| match &plan.kind {
@@ -84,7 +82,11 @@ impl HttpFilters {
                 });
                 number += 1;
             }
-            if let Some(filter) = compile(plan, environment, telling, inbound)? {
+            if let HttpFilterKind::Traffic(filter) = &plan.kind {
+                let prefix = format!("http.{stat_prefix}.");
+                telling.registry.publish(&prefix, filter.clone());
+            }
+            if let Some(filter) = compile(plan, telling, inbound) {
                 entries.push(Entry {
                     name: plan.name.clone(),
                     filter,
@@ -92,7 +94,7 @@ impl HttpFilters {
                 });
             }
         }
-        Ok(Self(entries))
+        Self(entries)
     }
 
     /// Number of filters.
@@ -205,36 +207,22 @@ impl ClusterLookup for Clusters {
     }
 }
 
-fn compile(
-    plan: &HttpFilterPlan,
-    environment: &Environment,
-    telling: &Telling,
-    inbound: bool,
-) -> Result<Option<Filter>, Rejection> {
-    let room = Room::new(environment, Vec::new());
-    let filter = match &plan.kind {
+fn compile(plan: &HttpFilterPlan, telling: &Telling, inbound: bool) -> Option<Filter> {
+    Some(match &plan.kind {
         HttpFilterKind::Traffic(filter) => Filter::Traffic(filter.clone()),
         HttpFilterKind::Refuse(reason) => Filter::Traffic(Arc::new(HttpFilter::Refuse(
             Refuse::because(&plan.name, reason.clone()),
         ))),
         HttpFilterKind::GrpcStats(message) => Filter::GrpcStats(GrpcStats::plan(message).0),
-        HttpFilterKind::Alpn(message) => {
-            let planned = AlpnFilter::plan(message, &room.scope());
-            Filter::Alpn(room.finish(planned)?.plan)
-        }
-        HttpFilterKind::PeerMetadata(message) => {
-            let planned = MetadataExchangeFilter::plan(message, &telling.node, &room.scope());
-            Filter::PeerMetadata(planned)
-        }
-        HttpFilterKind::Stats(message) => {
+        HttpFilterKind::Alpn(filter) => Filter::Alpn(filter.clone()),
+        HttpFilterKind::PeerMetadata(filter) => Filter::PeerMetadata(filter.clone()),
+        HttpFilterKind::Stats(plan) => {
             let store = telling.registry.istio();
-            let planned = StatsFilter::plan(message, inbound, &telling.node, store, &room.scope());
-            Filter::Stats(planned)
+            Filter::Stats(StatsFilter::new(plan, inbound, &telling.node, store))
         }
         // The router is the handler itself; compressors are made together.
-        HttpFilterKind::Router(_) | HttpFilterKind::Compressor(_) => return Ok(None),
-    };
-    Ok(Some(filter))
+        HttpFilterKind::Router(_) | HttpFilterKind::Compressor(_) => return None,
+    })
 }
 
 /// Compiles a filter's configuration for a route; nothing where no filter here has such a message.

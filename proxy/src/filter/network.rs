@@ -1,15 +1,14 @@
 //! The network filters of a chain: what every connection passes before its last filter.
 
+use std::sync::Arc;
+
 use carbyne_engine::forward::Downstream;
 use carbyne_engine::net::Stream;
 use tokio::io::AsyncWriteExt;
 
 use super::metadata_exchange::tcp::TcpExchange;
-use super::planned::Planned;
 use super::rbac::{Decision, Facts, RbacFilter};
 use crate::context::Metadata;
-use crate::plan::Environment;
-use crate::plan::error::Rejection;
 use crate::plan::filter::{NetworkFilterKind, NetworkFilterPlan};
 use crate::server::tcp::StreamFacts;
 use crate::server::telemetry::Telling;
@@ -20,7 +19,7 @@ pub enum NetworkFilter {
     /// Exchanges workload metadata in a frame of its own.
     MetadataExchange(TcpExchange),
     /// Access rules.
-    Rbac(Box<RbacFilter>),
+    Rbac(Arc<RbacFilter>),
     /// Nothing passes.
     Refuse(super::refuse::Refuse),
 }
@@ -36,18 +35,11 @@ pub enum Verdict {
 
 impl NetworkFilter {
     /// Compiles a filter; nothing where it has no part of its own here.
-    pub fn compile(
-        plan: &NetworkFilterPlan,
-        environment: &Environment,
-        telling: &Telling,
-    ) -> Result<Option<Self>, Rejection> {
-        Ok(match &plan.kind {
-            NetworkFilterKind::Rbac(message) => {
-                let planned = environment.plan_message(&**message, RbacFilter::plan_network)?;
-                Some(match planned.plan {
-                    Planned::Serves(filter) => Self::Rbac(Box::new(filter)),
-                    Planned::Refuses(refuse) => Self::Refuse(refuse),
-                })
+    pub fn compile(plan: &NetworkFilterPlan, telling: &Telling) -> Option<Self> {
+        match &plan.kind {
+            NetworkFilterKind::Rbac(filter, prefix) => {
+                telling.registry.publish(prefix, filter.clone());
+                Some(Self::Rbac(filter.clone()))
             }
             NetworkFilterKind::Refuse(reason) => Some(Self::Refuse(
                 super::refuse::Refuse::because(&plan.name, reason.clone()),
@@ -58,7 +50,7 @@ impl NetworkFilter {
             NetworkFilterKind::Http(_)
             | NetworkFilterKind::Stats(_)
             | NetworkFilterKind::Tcp(_) => None,
-        })
+        }
     }
 
     /// Passes a new connection.

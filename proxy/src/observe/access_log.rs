@@ -59,7 +59,8 @@ struct Logger {
 impl AccessLogs {
     /// Plans the loggers of the list that is the field `access_log` of what `scope` stands for. What is malformed is rejected; loggers that
     /// are not served are noted and left out: they guard nothing.
-    pub fn plan(loggers: &[AccessLog], scope: &Scope<'_>, files: &LogFiles) -> Self {
+    pub fn plan(loggers: &[AccessLog], scope: &Scope<'_>) -> Self {
+        let files = scope.environment().files.as_deref();
         let planned = loggers.iter().enumerate().filter_map(|(index, logger)| {
             plan_logger(logger, &scope.item("access_log", index), files)
         });
@@ -163,7 +164,7 @@ fn json(
     }
 }
 
-fn plan_logger(logger: &AccessLog, scope: &Scope<'_>, files: &LogFiles) -> Option<Logger> {
+fn plan_logger(logger: &AccessLog, scope: &Scope<'_>, files: Option<&LogFiles>) -> Option<Logger> {
     let filter = match &logger.filter {
         None => Ok(None),
         Some(filter) => LogFilter::plan(filter, &scope.field("filter")).map(Some),
@@ -235,7 +236,7 @@ fn plan_logger(logger: &AccessLog, scope: &Scope<'_>, files: &LogFiles) -> Optio
     if path == "/dev/null" {
         return None;
     }
-    let file = files.open(Path::new(&path)).map_err(|error| Fault::File {
+    let file = files?.open(Path::new(&path)).map_err(|error| Fault::File {
         path: path.clone(),
         reason: error.to_string(),
     });

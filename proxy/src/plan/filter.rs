@@ -23,12 +23,15 @@ use super::http::HttpPlan;
 use super::scope::Scope;
 use super::tcp::TcpPlan;
 use super::undecoded::is_known;
+use crate::filter::alpn::AlpnFilter;
 use crate::filter::compressor::Compressor;
 use crate::filter::http::compile_route;
+use crate::filter::metadata_exchange::MetadataExchangeFilter;
 use crate::filter::planned::Planned;
 use crate::filter::rbac::RbacFilter;
 use crate::filter::{HttpFilter, UnknownFilter};
 use crate::live::route::FilterConfig;
+use crate::observe::istio::StatsPlan;
 
 /// A filter of an HTTP connection manager.
 #[derive(Clone, Debug)]
@@ -45,19 +48,19 @@ pub struct HttpFilterPlan {
 #[derive(Clone, Debug)]
 pub enum HttpFilterKind {
     /// `istio.alpn`.
-    Alpn(Arc<alpn::FilterConfig>),
+    Alpn(AlpnFilter),
     /// Compression of responses.
     Compressor(Arc<Compressor>),
     /// Counts gRPC messages.
     GrpcStats(Arc<wire::grpc_stats::v3::FilterConfig>),
     /// Metadata exchange over headers.
-    PeerMetadata(Arc<peer_metadata::Config>),
+    PeerMetadata(MetadataExchangeFilter),
     /// It guards or may guard, and is not served or not understood: 503, with the reason in the log.
     Refuse(Arc<str>),
     /// Forwards; the last one.
     Router(Arc<wire::router::v3::Router>),
     /// Istio's standard metrics.
-    Stats(Arc<stats::PluginConfig>),
+    Stats(Arc<StatsPlan>),
     /// Judges, changes, delays or refuses requests: access rules, tokens, limits, faults, …
     Traffic(Arc<HttpFilter>),
 }
@@ -78,12 +81,12 @@ pub enum NetworkFilterKind {
     Http(Arc<HttpPlan>),
     /// Metadata exchange in a frame of its own.
     MetadataExchange(Arc<MetadataExchange>),
-    /// Access rules.
-    Rbac(Arc<network_rbac::Rbac>),
+    /// Access rules, and the prefix of their statistics.
+    Rbac(Arc<RbacFilter>, Arc<str>),
     /// It guards or may guard, and is not served or not understood: the connection is reset, with the reason in the log.
     Refuse(Arc<str>),
     /// Istio's standard metrics.
-    Stats(Arc<stats::PluginConfig>),
+    Stats(Arc<StatsPlan>),
     /// Forwards a stream.
     Tcp(Arc<TcpPlan>),
 }
@@ -178,12 +181,22 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
             .map(Arc::new)
             .map(HttpFilterKind::Compressor);
     }
+    if unwrapped.is::<alpn::FilterConfig>() {
+        let message = decode::<alpn::FilterConfig>(&unwrapped, &scope)?;
+        return AlpnFilter::plan(&message, &scope).map(HttpFilterKind::Alpn);
+    }
+    if unwrapped.is::<peer_metadata::Config>() {
+        let message = decode::<peer_metadata::Config>(&unwrapped, &scope)?;
+        let node = &scope.environment().node;
+        let planned = MetadataExchangeFilter::plan(&message, node, &scope);
+        return Some(HttpFilterKind::PeerMetadata(planned));
+    }
+    if unwrapped.is::<stats::PluginConfig>() {
+        return stats_plan(&unwrapped, &scope).map(HttpFilterKind::Stats);
+    }
     dispatch!(
-        alpn::FilterConfig => Alpn,
         wire::grpc_stats::v3::FilterConfig => GrpcStats,
-        peer_metadata::Config => PeerMetadata,
         wire::router::v3::Router => Router,
-        stats::PluginConfig => Stats,
     );
     left_out(filter, &scope, &format!("{name} is not served"))
 }
@@ -292,14 +305,15 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
             return refuse("its message cannot be read");
         };
         return match RbacFilter::plan_network(&message, &scope)? {
-            Planned::Serves(_) => Some(NetworkFilterKind::Rbac(message)),
+            Planned::Serves(filter) => {
+                let prefix = Arc::from(message.stat_prefix.as_str());
+                Some(NetworkFilterKind::Rbac(Arc::new(filter), prefix))
+            }
             Planned::Refuses(refuse) => Some(NetworkFilterKind::Refuse(refuse.reason)),
         };
     }
     if unwrapped.is::<stats::PluginConfig>() {
-        return decode(&unwrapped, &scope)
-            .map(NetworkFilterKind::Stats)
-            .or_else(|| refuse("its message cannot be read"));
+        return stats_plan(&unwrapped, &scope).map(NetworkFilterKind::Stats);
     }
     let words = format!("{name} is not served");
     if HARMLESS.contains(&name) {
@@ -307,6 +321,13 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
         return None;
     }
     refuse(&words)
+}
+
+/// Istio's metrics guard nothing: a message that does not fit its type is left out, with a finding.
+fn stats_plan(unwrapped: &Unwrapped<'_>, scope: &Scope<'_>) -> Option<Arc<StatsPlan>> {
+    let message = decode::<stats::PluginConfig>(unwrapped, scope)?;
+    let node = &scope.environment().node;
+    Some(Arc::new(StatsPlan::read(&message, node, scope)))
 }
 
 /// A filter's configuration for a route, a virtual host, a table or a weighted cluster.

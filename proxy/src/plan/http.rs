@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carbyne_engine::http::canonical::{EscapedSlashes, Policy, StripPort, Underscores};
-use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
 use carbyne_protos::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3 as wire;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
@@ -26,6 +25,7 @@ use super::value::{self, ResourceSource};
 use crate::live::matcher::{Cidr, StringMatcher};
 use crate::live::route::RouteTable;
 use crate::live::warming::Thing;
+use crate::observe::access_log::AccessLogs;
 
 pub mod codec;
 mod parts;
@@ -59,7 +59,7 @@ pub struct HttpPlan {
     /// Spans.
     pub tracing: Option<Arc<Tracing>>,
     /// What is logged.
-    pub access_log: Arc<[AccessLog]>,
+    pub access_log: Arc<AccessLogs>,
     /// How what is logged is flushed.
     pub access_log_options: Option<manager::HcmAccessLogOptions>,
     /// Upgrades that go through: lower-case name, whether enabled.
@@ -281,7 +281,7 @@ pub fn plan(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> Option<
         client: client(message, scope),
         fields: fields(message, scope)?,
         tracing: message.tracing.clone().map(Arc::new),
-        access_log: message.access_log.as_slice().into(),
+        access_log: Arc::new(AccessLogs::plan(&message.access_log, scope)),
         access_log_options: message.access_log_options,
         upgrades: upgrades
             .map(|upgrade| {

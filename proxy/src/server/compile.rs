@@ -69,7 +69,7 @@ impl Compiler {
     ) -> Result<Compiled, Rejection> {
         let inbound = plan.direction == TrafficDirection::Inbound;
         let mut routes = BTreeSet::new();
-        let log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
+        let log = ConnectionLog::new(&plan.access_log);
         let mut inspectors = Vec::new();
         let mut original_destination = plan.use_original_dst;
         let refused = plan.refuse.clone();
@@ -174,11 +174,7 @@ impl Compiler {
                 NetworkFilterKind::Tcp(plan) => {
                     terminal = Terminal::Tcp(Arc::new(self.tcp(plan, chain, around)?));
                 }
-                _ => filters.extend(NetworkFilter::compile(
-                    filter,
-                    &self.environment,
-                    &self.telling,
-                )?),
+                _ => filters.extend(NetworkFilter::compile(filter, &self.telling)),
             }
         }
         // HTTP words its own refusals with 503; what the chain itself did not understand (TLS, its match,
@@ -225,15 +221,10 @@ impl Compiler {
             _ => false,
         });
         let manager = HttpManager {
-            filters: HttpFilters::compile(
-                &plan.filters,
-                &self.environment,
-                &self.telling,
-                inbound,
-            )?,
+            filters: HttpFilters::compile(&plan.filters, &self.telling, &plan.stat_prefix, inbound),
             routes: table,
             clusters: self.environment.clusters.clone(),
-            telemetry: Telemetry::new(&self.telling, plan, inbound)?,
+            telemetry: Telemetry::new(&self.telling, plan),
             suppress_envoy_headers: suppress,
             buffer_limit: listener.buffer_limit as usize,
             original_source: around.original_source,
@@ -251,10 +242,10 @@ impl Compiler {
         around: &Around<'_>,
     ) -> Result<TcpProxy, Rejection> {
         let inbound = around.inbound;
-        let mut log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
+        let mut log = ConnectionLog::new(&plan.access_log);
         for filter in &chain.filters {
-            if let NetworkFilterKind::Stats(message) = &filter.kind {
-                log.count(&self.telling, message, inbound);
+            if let NetworkFilterKind::Stats(stats) = &filter.kind {
+                log.count(&self.telling, stats, inbound);
             }
         }
         Ok(TcpProxy {

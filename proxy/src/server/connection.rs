@@ -189,7 +189,7 @@ async fn connection(
         None => Stream::from(socket),
         Some(tls) => match tls.accept(socket, chain.handshake_timeout).await {
             Ok(stream) => {
-                listener.stats.handshakes.increment();
+                listener.stats.handshaken(stream.negotiated());
                 downstream.tls = Some(stream.negotiated().clone());
                 if downstream.server_name.is_none() {
                     downstream.server_name = stream.negotiated().sni.as_deref().map(Arc::from);
@@ -197,7 +197,7 @@ async fn connection(
                 stream.into()
             }
             Err(error) => {
-                listener.stats.handshake_failures.increment();
+                listener.stats.refused(&error);
                 listener
                     .log
                     .handshake_failed(&Rc::new(downstream), error.reason());
@@ -225,6 +225,7 @@ async fn filtered(
     }
     match &chain.terminal {
         Terminal::Http(manager, settings) => {
+            let _connected = manager.telemetry.connected(&downstream);
             let serve = Serve {
                 worker,
                 handler: Rc::new(HttpHandler {
@@ -256,6 +257,8 @@ async fn inspect(
         && !introduce(socket, rule, origin, &mut read).await
     {
         listener.stats.inspection_errors.increment();
+        // What it sent is as good as unread: the kernel says so with a reset.
+        reset(socket);
         return None;
     }
     let port = origin.local.socket().map(|address| address.port());

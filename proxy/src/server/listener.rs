@@ -12,7 +12,7 @@ use carbyne_engine::net::Address;
 use carbyne_engine::net::connect::OriginalSource;
 use carbyne_engine::observe::metrics::{Counter, Gauge};
 use carbyne_engine::runtime::Drain;
-use carbyne_engine::tls::ServerTls;
+use carbyne_engine::tls::{Negotiated, PeerRejection, ServerTls, TlsError};
 use rustc_hash::FxHashMap;
 
 use super::http::handler::HttpManager;
@@ -190,14 +190,48 @@ pub struct ListenerStats {
     pub no_chain: Counter,
     /// `downstream_pre_cx_timeout`
     pub inspection_timeouts: Counter,
-    /// `downstream_cx_overload_reject`
-    pub overload_rejected: Counter,
     /// `downstream_listener_filter_error`
     pub inspection_errors: Counter,
     /// `ssl.connection_error`
     pub handshake_failures: Counter,
     /// `ssl.handshake`
     pub handshakes: Counter,
+    /// `ssl.session_reused`
+    pub resumptions: Counter,
+    /// `ssl.no_certificate`
+    pub no_certificate: Counter,
+    /// `ssl.fail_verify_error`
+    pub unverified: Counter,
+    /// `ssl.fail_verify_san`
+    pub wrong_names: Counter,
+    /// `server_ssl_socket_factory.downstream_context_secrets_not_ready`
+    pub secrets_missing: Counter,
+}
+
+impl ListenerStats {
+    /// A handshake succeeded.
+    pub fn handshaken(&self, negotiated: &Negotiated) {
+        self.handshakes.increment();
+        if negotiated.resumed {
+            self.resumptions.increment();
+        }
+        if negotiated.peer.is_none() {
+            self.no_certificate.increment();
+        }
+    }
+
+    /// A handshake failed.
+    pub fn refused(&self, error: &TlsError) {
+        match error {
+            TlsError::NotReady { .. } => self.secrets_missing.increment(),
+            TlsError::Refused {
+                source: PeerRejection::NameMismatch,
+                ..
+            } => self.wrong_names.increment(),
+            TlsError::Refused { .. } => self.unverified.increment(),
+            _ => self.handshake_failures.increment(),
+        }
+    }
 }
 
 /// Listeners that are not bound, found by original destination.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use carbyne_engine::observe::log::LogSettings;
 use carbyne_engine::runtime::{Worker, Workers, budget};
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
 use carbyne_protos::envoy::config::core::v3::address::Address;
@@ -27,6 +28,8 @@ use super::state::Running;
 use super::telemetry::Telling;
 use crate::admin::loggers::{LogError, Loggers};
 use crate::cli::{Mode, Options};
+use crate::observe::access_log::LogFiles;
+use crate::observe::peer::LocalNode;
 use crate::plan::Environment;
 use crate::plan::error::Rejection;
 use crate::plan::overload::{self, OverloadPlan};
@@ -143,8 +146,19 @@ async fn serve(
     loggers: Loggers,
 ) -> Result<(), RunError> {
     let worker = Worker::new(None);
-    let environment = Environment::default();
-    let telling = Telling::new(&options, &message, environment.clone())
+    let environment = Environment {
+        node: Arc::new(LocalNode::new(
+            &message.node.clone().unwrap_or_default(),
+            &[],
+        )),
+        files: Some(Arc::new(LogFiles::new(LogSettings {
+            flush_interval: options.file_flush_interval(),
+            flush_size: options.file_flush_min_size_kb as usize * 1024,
+            ..LogSettings::default()
+        }))),
+        ..Environment::default()
+    };
+    let telling = Telling::new(&message, &environment)
         .map_err(|error| RunError::Resources(vec![format!("stats_config.{error}")]))?;
     let overload = Overload::new(overload_plan(&message, &environment)?);
     let compiler = Compiler {
@@ -152,6 +166,7 @@ async fn serve(
         telling: telling.clone(),
         overload: overload.clone(),
     };
+    telling.registry.register(&telling);
     let clusters = Rc::new(ClusterManager::new(environment.clone()));
     let listeners = ListenerManager::new(
         environment.clone(),

@@ -199,7 +199,16 @@ impl Running {
                 let gauge = matches!(kind, Kind::Gauge);
                 show(&format!("cluster.{name}.{counter}"), gauge, value);
             };
-            shown.live.cluster.stats().visit(&mut visit);
+            let cluster = &shown.live.cluster;
+            cluster.stats().visit(&mut visit);
+            let set = cluster.endpoints();
+            let originals = cluster.originals().all();
+            let hosts = set.hosts().chain(originals.iter());
+            let active: u64 = hosts.map(|host| u64::from(host.stats.rq_active())).sum();
+            visit("upstream_rq_active", Kind::Gauge, active);
+            cluster.responses().visit(|counter, value| {
+                show(&format!("cluster.{name}.{counter}"), false, value);
+            });
             shown
                 .live
                 .cluster
@@ -265,6 +274,13 @@ impl State for Running {
 
     fn statistics(&self, show: &mut dyn FnMut(Statistic<'_>)) {
         let registry = &self.telling.registry;
+        for shown in self.discovery.clusters.shown() {
+            let name = stat_name(&shown.live);
+            shown.live.cluster.times().visit(|histogram, snapshot| {
+                let name = format!("cluster.{name}.{histogram}");
+                registry.show(&name, Reading::Histogram(snapshot), show);
+            });
+        }
         self.counters(&mut |name, gauge, value| {
             let reading = if gauge {
                 Reading::Gauge(value)
@@ -435,7 +451,15 @@ impl State for Running {
         self.failing.set(fail);
     }
 
-    fn reset_counters(&self) {}
+    fn reset_counters(&self) {
+        self.telling.registry.reset(|note| {
+            self.counters(&mut |name, gauge, value| {
+                if !gauge {
+                    note(name, value);
+                }
+            });
+        });
+    }
 
     fn reopen_logs(&self) {
         self.telling.reopen_logs();

@@ -7,22 +7,18 @@ use std::time::Instant;
 
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{Downstream, Event, Events, Exchange};
-use carbyne_engine::observe::log::LogSettings;
-use carbyne_engine::observe::metrics::{Counter, Gauge};
-use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
+use carbyne_engine::observe::metrics::{Counter, Gauge, Histogram};
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
-use carbyne_protos::stats::PluginConfig;
 
 use super::listener::ListenerStats;
-use crate::cli::Options;
 use crate::context::Context;
 use crate::observe::access_log::AccessLogs;
 use crate::observe::access_log::LogFiles;
 use crate::observe::facts::{Facts, StreamRecord};
 use crate::observe::flags::Flags;
-use crate::observe::istio::IstioStats;
+use crate::observe::istio::{IstioStats, StatsPlan};
 use crate::observe::peer::LocalNode;
-use crate::observe::stats::{Registry, StatsRules};
+use crate::observe::stats::{Reading, Registry, Source, StatsRules};
 use crate::plan::Environment;
 use crate::plan::error::Rejection;
 use crate::plan::http::HttpPlan;
@@ -31,8 +27,7 @@ use crate::plan::scope::Room;
 /// What all of it is made with.
 #[derive(Debug)]
 pub struct Telling {
-    environment: Environment,
-    files: LogFiles,
+    files: Arc<LogFiles>,
     /// Who we are.
     pub node: Arc<LocalNode>,
     /// Every statistic that the bootstrap lets show.
@@ -45,52 +40,69 @@ pub struct Telling {
 #[derive(Debug)]
 pub struct Telemetry {
     stats: Arc<ManagerStats>,
-    logs: AccessLogs,
+    logs: Arc<AccessLogs>,
 }
 
 /// What a connection manager counts, by Envoy's names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ManagerStats {
+    /// `downstream_cx_total`
+    pub connections: Counter,
+    /// `downstream_cx_active`
+    pub connected: Gauge,
+    /// `downstream_cx_ssl_total`
+    pub secure_connections: Counter,
     /// `downstream_rq_total`
     pub requests: Counter,
+    /// `downstream_rq_http2_total`
+    pub http2_requests: Counter,
     /// `downstream_rq_active`
     pub active: Gauge,
     /// `downstream_rq_1xx` to `downstream_rq_5xx`
     pub by_class: [Counter; 5],
     /// `downstream_cx_protocol_error`
     pub protocol_errors: Counter,
+    /// `downstream_rq_overload_close`
+    pub overloaded: Counter,
+    /// `downstream_rq_rx_reset`
+    pub resets: Counter,
+    /// `downstream_rq_idle_timeout`
+    pub idle: Counter,
+    /// `no_route`
+    pub no_route: Counter,
+    /// `no_cluster`
+    pub no_cluster: Counter,
+    /// `rq_direct_response`
+    pub direct: Counter,
+    /// `rq_redirect`
+    pub redirects: Counter,
+    /// `rq_total`: requests that went to a cluster.
+    pub routed: Counter,
+    /// `downstream_rq_time`
+    pub request_time: Histogram,
+    /// `downstream_cx_length_ms`
+    pub connection_length: Histogram,
 }
 
 /// What is told about connections and streams.
 #[derive(Debug)]
 pub struct ConnectionLog {
-    logs: AccessLogs,
+    logs: Arc<AccessLogs>,
     /// Istio's metrics of streams, where the chain has them.
     stats: Option<IstioStats>,
 }
 
 impl Telling {
-    /// As the command line and the bootstrap say.
-    pub fn new(
-        options: &Options,
-        bootstrap: &Bootstrap,
-        environment: Environment,
-    ) -> Result<Arc<Self>, Rejection> {
-        let room = Room::new(&environment, Vec::new());
+    /// As the bootstrap says.
+    pub fn new(bootstrap: &Bootstrap, environment: &Environment) -> Result<Arc<Self>, Rejection> {
+        let room = Room::new(environment, Vec::new());
         let rules = StatsRules::plan(bootstrap.stats_config.as_ref(), &room.scope());
         let rules = room.finish(rules)?.plan;
-        let node = LocalNode::new(&bootstrap.node.clone().unwrap_or_default(), &[]);
-        let registry = Registry::new(rules, &node.istio_version);
-        let settings = LogSettings {
-            flush_interval: options.file_flush_interval(),
-            flush_size: options.file_flush_min_size_kb as usize * 1024,
-            ..LogSettings::default()
-        };
+        let node = environment.node.clone();
         Ok(Arc::new(Self {
-            node: Arc::new(node),
-            registry,
-            environment,
-            files: LogFiles::new(settings),
+            registry: Registry::new(rules, &node.istio_version),
+            node,
+            files: environment.files.clone().unwrap_or_default(),
             listeners: Mutex::default(),
             managers: Mutex::default(),
         }))
@@ -104,12 +116,6 @@ impl Telling {
     /// Writes out what is buffered.
     pub fn close(&self) {
         self.files.close();
-    }
-
-    fn access_logs(&self, loggers: &[AccessLog]) -> Result<AccessLogs, Rejection> {
-        let room = Room::new(&self.environment, Vec::new());
-        let logs = AccessLogs::plan(loggers, &room.scope(), &self.files);
-        Ok(room.finish(Some(logs))?.plan)
     }
 
     /// The counters of a listener; they outlive its updates.
@@ -134,81 +140,227 @@ impl Telling {
     /// The counters of connection managers with one prefix.
     pub fn manager_stats(&self, prefix: &Arc<str>) -> Arc<ManagerStats> {
         let mut held = self.managers.lock().unwrap_or_else(PoisonError::into_inner);
-        held.entry(prefix.clone()).or_default().clone()
+        let new = || Arc::new(ManagerStats::new(prefix, &self.registry));
+        held.entry(prefix.clone()).or_insert_with(new).clone()
     }
 
     /// Shows every counter and gauge by its name.
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
-        for (name, stats) in self
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
-            let counters = [
-                ("downstream_cx_total", &stats.connections),
-                ("downstream_global_cx_overflow", &stats.overflows),
-                ("no_filter_chain_match", &stats.no_chain),
-                ("downstream_pre_cx_timeout", &stats.inspection_timeouts),
-                ("ssl.connection_error", &stats.handshake_failures),
-                ("ssl.handshake", &stats.handshakes),
-            ];
-            for (counter, value) in counters {
+        let count = |value: i64| u64::try_from(value).unwrap_or(0);
+        let listeners = self.listeners.lock();
+        for (name, stats) in listeners.unwrap_or_else(PoisonError::into_inner).iter() {
+            let mut counter = |counter: &str, value: &Counter| {
                 show(&format!("listener.{name}.{counter}"), false, value.value());
-            }
-            let active = u64::try_from(stats.active.value()).unwrap_or(0);
+            };
+            let connections = stats.connections.value();
+            counter("downstream_cx_total", &stats.connections);
+            counter("downstream_global_cx_overflow", &stats.overflows);
+            counter("downstream_listener_filter_error", &stats.inspection_errors);
+            counter("no_filter_chain_match", &stats.no_chain);
+            counter("downstream_pre_cx_timeout", &stats.inspection_timeouts);
+            counter("ssl.connection_error", &stats.handshake_failures);
+            counter("ssl.handshake", &stats.handshakes);
+            counter("ssl.session_reused", &stats.resumptions);
+            counter("ssl.no_certificate", &stats.no_certificate);
+            counter("ssl.fail_verify_error", &stats.unverified);
+            counter("ssl.fail_verify_san", &stats.wrong_names);
+            counter(
+                "server_ssl_socket_factory.downstream_context_secrets_not_ready",
+                &stats.secrets_missing,
+            );
+            let active = count(stats.active.value());
             show(
                 &format!("listener.{name}.downstream_cx_active"),
                 true,
                 active,
             );
-        }
-        for (prefix, stats) in self
-            .managers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
+            let over = connections.saturating_sub(active);
             show(
-                &format!("http.{prefix}.downstream_rq_total"),
+                &format!("listener.{name}.downstream_cx_destroy"),
                 false,
-                stats.requests.value(),
+                over,
             );
-            for (class, counter) in stats.by_class.iter().enumerate() {
-                let name = format!("http.{prefix}.downstream_rq_{}xx", class + 1);
-                show(&name, false, counter.value());
-            }
-            let active = u64::try_from(stats.active.value()).unwrap_or(0);
-            show(&format!("http.{prefix}.downstream_rq_active"), true, active);
         }
+        let managers = self.managers.lock();
+        for (prefix, stats) in managers.unwrap_or_else(PoisonError::into_inner).iter() {
+            let mut counter = |counter: &str, value: u64| {
+                show(&format!("http.{prefix}.downstream_{counter}"), false, value);
+            };
+            let (connections, requests) = (stats.connections.value(), stats.requests.value());
+            let active = count(stats.active.value());
+            let connected = count(stats.connected.value());
+            counter("cx_total", connections);
+            counter("cx_destroy", connections.saturating_sub(connected));
+            counter("cx_ssl_total", stats.secure_connections.value());
+            counter("cx_protocol_error", stats.protocol_errors.value());
+            counter("rq_total", requests);
+            counter("rq_completed", requests.saturating_sub(active));
+            counter(
+                "rq_http1_total",
+                requests.saturating_sub(stats.http2_requests.value()),
+            );
+            counter("rq_http2_total", stats.http2_requests.value());
+            counter("rq_overload_close", stats.overloaded.value());
+            counter("rq_rx_reset", stats.resets.value());
+            counter("rq_idle_timeout", stats.idle.value());
+            for (class, value) in stats.by_class.iter().enumerate() {
+                counter(&format!("rq_{}xx", class + 1), value.value());
+            }
+            for (name, value) in [
+                ("no_route", &stats.no_route),
+                ("no_cluster", &stats.no_cluster),
+                ("rq_direct_response", &stats.direct),
+                ("rq_redirect", &stats.redirects),
+                ("rq_total", &stats.routed),
+            ] {
+                show(&format!("http.{prefix}.{name}"), false, value.value());
+            }
+            show(&format!("http.{prefix}.downstream_rq_active"), true, active);
+            show(
+                &format!("http.{prefix}.downstream_cx_active"),
+                true,
+                connected,
+            );
+        }
+    }
+}
+
+impl Source for Telling {
+    /// Distributions; everything else is shown by [`Telling::visit`].
+    fn visit(&self, show: &mut dyn FnMut(&str, Reading<'_>)) {
+        let managers = self.managers.lock();
+        for (prefix, stats) in managers.unwrap_or_else(PoisonError::into_inner).iter() {
+            for (name, histogram) in [
+                ("downstream_rq_time", &stats.request_time),
+                ("downstream_cx_length_ms", &stats.connection_length),
+            ] {
+                let snapshot = histogram.snapshot();
+                show(
+                    &format!("http.{prefix}.{name}"),
+                    Reading::Histogram(&snapshot),
+                );
+            }
+        }
+    }
+}
+
+impl ManagerStats {
+    fn new(prefix: &str, registry: &Registry) -> Self {
+        let histogram = |name: &str| {
+            let bounds = registry.rules().bounds(&format!("http.{prefix}.{name}"));
+            Histogram::new(bounds)
+        };
+        Self {
+            connections: Counter::new(),
+            connected: Gauge::default(),
+            secure_connections: Counter::new(),
+            requests: Counter::new(),
+            http2_requests: Counter::new(),
+            active: Gauge::default(),
+            by_class: Default::default(),
+            protocol_errors: Counter::new(),
+            overloaded: Counter::new(),
+            resets: Counter::new(),
+            idle: Counter::new(),
+            no_route: Counter::new(),
+            no_cluster: Counter::new(),
+            direct: Counter::new(),
+            redirects: Counter::new(),
+            routed: Counter::new(),
+            request_time: histogram("downstream_rq_time"),
+            connection_length: histogram("downstream_cx_length_ms"),
+        }
+    }
+}
+
+/// A connection of a manager; counted until it is dropped.
+#[derive(Debug)]
+pub struct Connected<'a> {
+    stats: &'a ManagerStats,
+    since: Instant,
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.stats.connected.decrement();
+        // Envoy records whole milliseconds.
+        let length = self.since.elapsed().as_millis();
+        self.stats.connection_length.observe(length as f64);
     }
 }
 
 impl Telemetry {
     /// For one connection manager.
-    pub fn new(telling: &Arc<Telling>, plan: &HttpPlan, _inbound: bool) -> Result<Self, Rejection> {
-        Ok(Self {
+    pub fn new(telling: &Telling, plan: &HttpPlan) -> Self {
+        Self {
             stats: telling.manager_stats(&plan.stat_prefix),
-            logs: telling.access_logs(&plan.access_log)?,
-        })
+            logs: plan.access_log.clone(),
+        }
+    }
+
+    /// A connection arrived.
+    pub fn connected(&self, downstream: &Downstream) -> Connected<'_> {
+        self.stats.connections.increment();
+        self.stats.connected.increment();
+        if downstream.tls.is_some() {
+            self.stats.secure_connections.increment();
+        }
+        Connected {
+            stats: &self.stats,
+            since: downstream.accepted,
+        }
     }
 
     /// A request arrived.
-    pub fn arrived(&self, _exchange: &mut Exchange<Context>, _plan: &HttpPlan) {
+    pub fn arrived(&self, exchange: &mut Exchange<Context>, _plan: &HttpPlan) {
         self.stats.requests.increment();
         self.stats.active.increment();
+        if exchange.request.version == http::Version::HTTP_2 {
+            self.stats.http2_requests.increment();
+        }
     }
 
     /// A request ended.
     pub fn ended(&self, exchange: &Exchange<Context>) {
-        self.stats.active.decrement();
+        let stats = &*self.stats;
+        stats.active.decrement();
         self.logs.log(&Facts::of(exchange));
         if let Some(response) = &exchange.response
-            && let Some(counter) = self
-                .stats
+            && let Some(counter) = stats
                 .by_class
                 .get(usize::from(response.status.as_u16() / 100).wrapping_sub(1))
         {
+            counter.increment();
+        }
+        if let Some(took) = exchange.timing.end {
+            stats.request_time.observe(took.as_millis() as f64);
+        }
+        if exchange.upstream.cluster.is_some() {
+            stats.routed.increment();
+        }
+        // Most requests are none of these.
+        let events = exchange.events;
+        for (event, counter) in [
+            (Event::NoRoute, &stats.no_route),
+            (Event::NoCluster, &stats.no_cluster),
+            (Event::StreamIdle, &stats.idle),
+            (Event::ClientGone, &stats.resets),
+        ] {
+            if events.contains(event) {
+                counter.increment();
+            }
+        }
+        if exchange.details == "overload" {
+            stats.overloaded.increment();
+        }
+        if exchange.details == "direct_response" {
+            let redirect = exchange.response.as_ref();
+            let redirect = redirect.is_some_and(|response| response.status.is_redirection());
+            let counter = if redirect {
+                &stats.redirects
+            } else {
+                &stats.direct
+            };
             counter.increment();
         }
     }
@@ -221,23 +373,17 @@ impl Telemetry {
 
 impl ConnectionLog {
     /// With these access logs.
-    pub fn new(
-        telling: &Arc<Telling>,
-        logs: &[AccessLog],
-        _inbound: bool,
-    ) -> Result<Self, Rejection> {
-        Ok(Self {
-            logs: telling.access_logs(logs)?,
+    pub fn new(logs: &Arc<AccessLogs>) -> Self {
+        Self {
+            logs: logs.clone(),
             stats: None,
-        })
+        }
     }
 
     /// Counts streams in Istio's metrics.
-    pub fn count(&mut self, telling: &Telling, message: &PluginConfig, inbound: bool) {
-        let room = Room::new(&telling.environment, Vec::new());
+    pub fn count(&mut self, telling: &Telling, plan: &StatsPlan, inbound: bool) {
         let store = telling.registry.istio();
-        let stats = IstioStats::plan(message, inbound, &telling.node, store, &room.scope());
-        self.stats = Some(stats);
+        self.stats = Some(IstioStats::new(plan, inbound, &telling.node, store));
     }
 
     /// No chain wanted the connection.

@@ -33,7 +33,7 @@ fn introduced() {
                     json!([to("one", json!({"prefix": "/"}), "one")])
                 )]),
                 Vec::new(),
-                json!({"use_remote_address": true, "access_log": [json_log(log)]}),
+                json!({"access_log": [json_log(log)]}),
             );
             listener_with(
                 place,

@@ -52,7 +52,7 @@ fn overload() {
     table.more = json!({"overload_manager": {
         "refresh_interval": "0.01s",
         "resource_monitors": [
-            monitor("injected_resource", "injected_resource.v3.InjectedResourceConfig", json!({"filename": "pressure"})),
+            monitor("injected_resource", "injected_resource.v3.InjectedResourceConfig", json!({"filename": "./pressure"})),
             // Far away: it only says that memory is looked after.
             monitor("fixed_heap", "fixed_heap.v3.FixedHeapConfig", json!({"max_heap_size_bytes": 1_u64 << 40})),
         ],

@@ -16,12 +16,16 @@ use crate::plan::Environment;
 use crate::plan::error::Rejection;
 
 /// Plans the loggers of a message that has `access_log`; the findings as text.
-fn plan(loggers: &Value, files: &LogFiles) -> Result<(AccessLogs, Vec<String>), Rejection> {
+fn plan(loggers: &Value, files: &Arc<LogFiles>) -> Result<(AccessLogs, Vec<String>), Rejection> {
     let message: TcpProxy =
         carbyne_protos::json::from_json(&json!({"stat_prefix": "x", "access_log": loggers}))
             .unwrap();
-    let planned = Environment::default().plan_message(&message, |message, scope| {
-        Some(AccessLogs::plan(&message.access_log, scope, files))
+    let environment = Environment {
+        files: Some(files.clone()),
+        ..Environment::default()
+    };
+    let planned = environment.plan_message(&message, |message, scope| {
+        Some(AccessLogs::plan(&message.access_log, scope))
     })?;
     Ok((
         planned.plan,
@@ -42,7 +46,7 @@ fn file_logger(path: &str, rest: Value) -> Value {
 fn lines_reach_their_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let files = LogFiles::new(LogSettings::default());
+    let files = Arc::new(LogFiles::new(LogSettings::default()));
     let path_text = path.to_str().unwrap();
     let mut only_errors = file_logger(
         path_text,
@@ -85,7 +89,7 @@ fn lines_reach_their_files() {
 
 #[test]
 fn what_is_malformed_is_rejected_by_path() {
-    let files = LogFiles::default();
+    let files = Arc::default();
     let loggers = json!([
         file_logger("/dev/null", json!({"log_format": {"text_format": "%WHAT%"}})),
         file_logger("", json!({})),
@@ -218,6 +222,6 @@ fn filters() {
         assert_eq!(planned.unwrap().plan.holds(&facts), *expected, "{config}");
     }
     // Shared by path.
-    let files = Arc::new(LogFiles::default());
+    let files = Arc::<LogFiles>::default();
     assert!(files.is_empty());
 }

@@ -80,7 +80,6 @@ impl Handler for HttpHandler {
         if let Some(overload) = &self.manager.overload
             && overload.refuses_request()
         {
-            exchange.events.insert(Event::Overload);
             let status = StatusCode::SERVICE_UNAVAILABLE;
             return Err(Answer::text(status, "envoy overloaded", "overload"));
         }
