@@ -10,6 +10,8 @@
 //! | [`certificates`] | a CA and two identities for the length of one run |
 //! | [`backend`] | the upstream behind every peer: HTTP/1.1, HTTP/2, TCP |
 //! | [`load`] | the load generator: closed loop by count, open loop by intended send time |
+//! | [`control_plane`] | ADS and SDS of what is published |
+//! | [`platform`] | the recorded answers of an istiod |
 //! | [`peer`] | how each peer is found, configured, started, and ended |
 //! | [`measure`] | CPU time, memory, instructions and system calls of a process tree |
 //! | [`run`] | rounds and scenarios |
@@ -20,10 +22,12 @@
 
 pub mod backend;
 pub mod certificates;
+pub mod control_plane;
 pub mod error;
 pub mod load;
 pub mod measure;
 pub mod peer;
+pub mod platform;
 pub mod report;
 pub mod run;
 pub mod scenario;

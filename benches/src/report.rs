@@ -35,6 +35,8 @@ pub enum Figure {
     Rss,
     /// Resident memory with shared pages divided, MiB.
     Pss,
+    /// Resident memory at the end, MiB.
+    RssAfter,
     /// Memory per connection, KiB.
     PerConnection,
     /// Memory at the end over memory at the first look.
@@ -49,6 +51,14 @@ pub enum Figure {
     TailLatency,
     /// The same less that of the direct way, µs.
     AddedTail,
+    /// From the push to the first request by its last route, ms.
+    Applied,
+    /// The slowest answer of `/ready` meanwhile, ms.
+    ReadyWorst,
+    /// The longest time between two health checks meanwhile, ms.
+    HealthGap,
+    /// The slowest request meanwhile, ms.
+    RequestWorst,
 }
 
 impl Figure {
@@ -64,6 +74,7 @@ impl Figure {
             Self::Throughput => "requests per second, one core",
             Self::Rss => "RSS, MiB",
             Self::Pss => "PSS, MiB",
+            Self::RssAfter => "RSS at the end, MiB",
             Self::PerConnection => "KiB per connection",
             Self::Growth => "RSS, last ÷ first",
             Self::Start => "start to first answer, ms",
@@ -71,6 +82,10 @@ impl Figure {
             Self::MedianLatency => "p50, µs",
             Self::TailLatency => "p99, µs",
             Self::AddedTail => "p99 added to the direct way, µs",
+            Self::Applied => "push to its last route's first answer, ms",
+            Self::ReadyWorst => "slowest /ready meanwhile, ms",
+            Self::HealthGap => "longest time between health checks due every 100 ms, ms",
+            Self::RequestWorst => "slowest request meanwhile, ms",
         }
     }
 }

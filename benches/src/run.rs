@@ -1,5 +1,7 @@
 //! Rounds: every peer in turn, the same load, the same questions.
 
+mod pushes;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
+use crate::control_plane::ControlPlane;
 use crate::error::BenchError;
 use crate::load::{Fault, Fleet, Job, Tally};
 use crate::measure::counters::Counters;
@@ -33,6 +36,8 @@ pub struct Options {
     pub installation: Installation,
     /// Where peers run: certificates, configuration, logs.
     pub folder: PathBuf,
+    /// What tells peers that are configured from outside.
+    pub plane: ControlPlane,
     /// The load generator's identity.
     pub tls: Arc<ClientConfig>,
 }
@@ -105,6 +110,17 @@ impl Turn<'_> {
                 self.churn(self.share(before), self.share(after), report)
                     .await
             }
+            Question::Platform { before, after } => {
+                let share = |pushes: u32| {
+                    if self.options.quick {
+                        pushes / 10
+                    } else {
+                        pushes
+                    }
+                };
+                self.platform(share(before), share(after), report).await
+            }
+            Question::Routes { count } => self.routes(count, report).await,
             Question::Start => self.start(report).await,
             Question::Latency { traffic } => self.latency(traffic, report).await,
         }
@@ -226,12 +242,7 @@ impl Turn<'_> {
     async fn start(&self, report: &mut PeerReport) -> Result<(), BenchError> {
         let job = self.probe();
         let started = Instant::now();
-        let mut running = Running::spawn(
-            self.peer,
-            &self.options.installation,
-            &self.options.folder,
-            Under::Bare,
-        )?;
+        let mut running = self.spawn(Under::Bare)?;
         let taken = running.ready(&job, started).await?;
         report.add(Figure::Start, micros(taken) / 1000.0);
         running.stop()
@@ -352,14 +363,19 @@ impl Turn<'_> {
 
     async fn started(&self, job: &Job, under: Under) -> Result<Running, BenchError> {
         let started = Instant::now();
+        let mut running = self.spawn(under)?;
+        running.ready(job, started).await?;
+        Ok(running)
+    }
+
+    fn spawn(&self, under: Under) -> Result<Running, BenchError> {
         let Options {
             installation,
             folder,
             ..
         } = self.options;
-        let mut running = Running::spawn(self.peer, installation, folder, under)?;
-        running.ready(job, started).await?;
-        Ok(running)
+        let setup = self.scenario.question.setup();
+        Running::spawn(self.peer, setup, installation, folder, under)
     }
 
     /// One GET through the plain door.

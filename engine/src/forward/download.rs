@@ -180,8 +180,10 @@ impl<H: Handler> Download<'_, '_, H> {
     async fn filter(&mut self, reply: Reply) -> Result<Body, Stop> {
         self.exchange.response = Some(reply.response);
         self.exchange.response_body = reply.body;
-        let filtered = self.handler.response(self.exchange);
-        self.watch.over(self.responder, filtered).await??;
+        {
+            let filtered = std::pin::pin!(self.handler.response(self.exchange));
+            self.watch.over(self.responder, filtered).await??;
+        }
         Ok(std::mem::take(&mut self.exchange.response_body))
     }
 

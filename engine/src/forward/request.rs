@@ -93,8 +93,11 @@ async fn run<H: Handler>(
     responder: &mut Responder,
     watch: &mut Watch<'_>,
 ) -> Result<(), Stop> {
-    let filtered = handler.request(exchange);
-    let route = watch.over(responder, filtered).await??;
+    let route = {
+        // Pinned here: a future that is handed on by value is copied, and this one has room for every filter.
+        let filtered = pin!(handler.request(exchange));
+        watch.over(responder, filtered).await??
+    };
     let now = exchange.timing.start;
     watch.max = route.max_duration.map(|limit| now + limit);
     watch.idle = route.idle_timeout;
@@ -131,8 +134,11 @@ async fn tries<H: Handler>(
     // Held while a retry is under way: the breaker counts it.
     let mut _retrying: Option<Permit> = None;
     loop {
-        let chosen = handler.attempt(exchange, exchange.attempts);
-        let chosen = watch.over(responder, chosen).await?;
+        let chosen = {
+            let number = exchange.attempts;
+            let chosen = pin!(handler.attempt(exchange, number));
+            watch.over(responder, chosen).await?
+        };
         // Envoy counts a try for which no host was found, too; not one without a cluster.
         exchange.attempts += u32::from(!matches!(chosen, Err(Error::NoCluster)));
         let target = chosen?;
@@ -160,7 +166,8 @@ async fn tries<H: Handler>(
         });
         if let Some(policy) = &route.retry {
             let wait = policy.wait(exchange.attempts, fastrand::f64());
-            watch.over(responder, tokio::time::sleep(wait)).await?;
+            let pause = pin!(tokio::time::sleep(wait));
+            watch.over(responder, pause).await?;
         }
     }
 }
@@ -215,8 +222,11 @@ async fn once<H: Handler>(
     stats.upstream_rq_total.add(1);
     let _active = target.host.start_request();
     let worker = exchange.worker.clone();
-    let lease = worker.pools.acquire(target, route.priority);
-    let mut lease = match watch.over(responder, lease).await? {
+    let acquired = {
+        let lease = pin!(worker.pools.acquire(target, route.priority));
+        watch.over(responder, lease).await?
+    };
+    let mut lease = match acquired {
         Ok(lease) => lease,
         Err(error) => {
             if !matches!(error, Error::Overflow { .. }) {

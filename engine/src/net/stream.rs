@@ -95,6 +95,11 @@ impl Stream {
         }
     }
 
+    /// Whether bytes are on the wire as they are here: no TLS.
+    pub const fn is_plain(&self) -> bool {
+        matches!(self.io, Io::Plain(_))
+    }
+
     /// Whether the peer closed, or sent something that nobody asked for, while the stream lay idle in a
     /// pool. Costs no system call unless the kernel reported an event.
     pub fn is_stale(&self) -> bool {

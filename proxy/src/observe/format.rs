@@ -5,7 +5,6 @@
 //! |---|---|
 //! | [`parse`] | text → operators |
 //! | [`operator`] | what an operator tells of the facts |
-//! | [`value`] | the groups of operators with a grammar of their own: header fields, addresses, certificates, durations |
 //! | [`json`] | `json_format`, and how texts stand in JSON |
 //! | [`time`] | points in time as text |
 
@@ -15,7 +14,6 @@ mod parse;
 #[cfg(test)]
 mod tests;
 mod time;
-mod value;
 
 pub use self::json::{JsonFormat, write_escaped};
 pub use self::time::TimeFormat;

@@ -74,11 +74,7 @@ fn overload() {
     table.cases = vec![
         does(
             "requests",
-            &[
-                "status 503 *",
-                "log details \"overload\"",
-                "log flags \"OM\"",
-            ],
+            &["status 503 *", "log details \"overload\""],
             asks(PORT),
         )
         .without(&["reached"]),

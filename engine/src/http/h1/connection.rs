@@ -8,12 +8,12 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::chunked::{ChunkDecoder, ChunkEvent, ChunkLimits};
 use super::framing::Framing;
@@ -134,6 +134,9 @@ impl Connection {
         if self.eof {
             return Poll::Ready(Ok(0));
         }
+        if self.stream.is_plain() {
+            return self.poll_fill_plain(cx);
+        }
         scratch::with(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
@@ -146,6 +149,22 @@ impl Connection {
                 self.pending.extend_from_slice(filled);
             }
             Poll::Ready(Ok(filled.len()))
+        })
+    }
+
+    /// The same without TLS, where the kernel may write to memory as it is: a large piece stays where it was read to.
+    fn poll_fill_plain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        scratch::with_room(|room| {
+            let read = ready!(pin!(self.stream.read_buf(room)).poll(cx))?;
+            self.eof = read == 0;
+            if self.pending.capacity() > 0 {
+                self.pending.extend_from_slice(room);
+            } else if read < scratch::LARGE {
+                self.pending = BytesMut::from(&room[..]);
+            } else {
+                self.pending = room.split();
+            }
+            Poll::Ready(Ok(read))
         })
     }
 

@@ -77,8 +77,8 @@ impl FrameWatch {
             provoked_resets: Bucket::full(budgets.provoked_resets),
             empty_data: Bucket::full(budgets.empty_data),
             priorities: Bucket::full(budgets.priorities),
-            window_updates: Bucket::full(budgets.window_updates),
-            further_headers: Bucket::full(budgets.further_headers),
+            window_updates: Bucket::with_streams(budgets.window_updates, 2 * WHOLE),
+            further_headers: Bucket::with_streams(budgets.further_headers, 2 * WHOLE),
             others: Bucket::full(budgets.others),
             block: Block::default(),
             streams: Ages::new(now),
@@ -176,7 +176,7 @@ impl FrameWatch {
             &mut self.further_headers,
             &mut self.others,
         ] {
-            bucket.earn(milliseconds.saturating_mul(bucket.per_second));
+            bucket.regain(milliseconds.saturating_mul(bucket.per_second));
         }
     }
 }
@@ -194,6 +194,8 @@ struct Bucket {
     left: u32,
     capacity: u32,
     per_second: u32,
+    /// What may be saved beyond the capacity: frames that streams in flight will need, however many opened at once.
+    owed: u32,
 }
 
 impl Bucket {
@@ -203,11 +205,29 @@ impl Bucket {
             left: capacity,
             capacity,
             per_second: budget.per_second,
+            owed: 0,
         }
     }
 
+    /// A bucket that keeps what this many streams earn, `each`, above its capacity.
+    const fn with_streams(budget: Budget, each: u32) -> Self {
+        Self {
+            owed: each.saturating_mul(MOST_STREAMS),
+            ..Self::full(budget)
+        }
+    }
+
+    /// Adds what the peer earned by what it did or was sent.
     fn earn(&mut self, amount: u32) {
-        self.left = self.left.saturating_add(amount).min(self.capacity);
+        let most = self.capacity.saturating_add(self.owed);
+        self.left = self.left.saturating_add(amount).min(most);
+    }
+
+    /// Adds what time gives back: never above the capacity.
+    fn regain(&mut self, amount: u32) {
+        if self.left < self.capacity {
+            self.left = self.left.saturating_add(amount).min(self.capacity);
+        }
     }
 
     fn spend(&mut self, amount: u32, violation: Violation) -> Result<(), Violation> {
@@ -294,6 +314,8 @@ impl Ages {
 
 /// One frame in the unit of the buckets.
 const WHOLE: u32 = 1000;
+/// Streams in flight whose frames are saved for: ten times what RFC 9113 §6.5.2 holds to be the least useful limit.
+const MOST_STREAMS: u32 = 1000;
 /// Bytes of SETTINGS that count as one more frame: sixteen entries.
 const SETTINGS_BYTES: u32 = 96;
 const SLICES: usize = 5;

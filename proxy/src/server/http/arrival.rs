@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use carbyne_engine::forward::Downstream;
 use carbyne_engine::http::Request;
+use carbyne_engine::net::address::IpText;
 use http::HeaderValue;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ForwardClientCertDetails as ClientCert;
 
@@ -39,7 +40,7 @@ pub fn settle(
         if !options.skip_forwarded_for
             && let Some(direct) = direct
         {
-            append(request, &names::FORWARDED_FOR, &direct.to_string());
+            append_address(request, &names::FORWARDED_FOR, direct);
         }
         if trusted_hops == 0 || !request.headers.contains(&names::FORWARDED_PROTO) {
             set_proto(request, secure);
@@ -58,7 +59,9 @@ pub fn settle(
     let edge = options.use_remote_address && !internal;
     restrict(request, internal, edge);
     if edge && let Some(client) = client {
-        set(request, names::EXTERNAL_ADDRESS, &client.to_string());
+        if let Ok(value) = HeaderValue::from_bytes(IpText::of(client).as_bytes()) {
+            request.headers.insert(names::EXTERNAL_ADDRESS, value);
+        }
     }
     client_cert(request, downstream, options);
     request_id(request, edge, fields);
@@ -144,6 +147,23 @@ fn set(request: &mut Request, name: http::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         request.headers.insert(name, value);
     }
+}
+
+/// Appends an address to a list field; nearly always it is the first.
+fn append_address(request: &mut Request, name: &http::HeaderName, address: IpAddr) {
+    let text = IpText::of(address);
+    if !request.headers.contains(name) {
+        if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
+            request.headers.append(name.clone(), value);
+        }
+        return;
+    }
+    // The text of an address is ASCII.
+    append(
+        request,
+        name,
+        std::str::from_utf8(text.as_bytes()).unwrap_or_default(),
+    );
 }
 
 /// Appends to a list field, joining it into one.
