@@ -7,7 +7,7 @@
 //! | [`undecoded`] | finds what was not decoded or is not served |
 //! | [`compatibility`] | the verdict on every field, from `compatibility.tsv` |
 //! | [`listener`], [`chain`] | listeners and their filter chains |
-//! | [`filter`] | filters by type, and what happens to those that are not served |
+//! | [`filter`], [`discovered`] | filters by type, and what happens to those that are not served; filters by discovery |
 //! | [`http`], [`tcp`] | HTTP connection manager, TCP proxy |
 //! | [`route`] | route configurations |
 //! | [`cluster`], [`endpoint`], [`health`] | clusters, their endpoints and health checks |
@@ -27,6 +27,7 @@ use self::error::{Fault, Rejection};
 use self::scope::Room;
 use self::undecoded::survey;
 use crate::live::clusters::Clusters;
+use crate::live::extensions::Extensions;
 use crate::live::secrets::Secrets;
 use crate::live::warming::Need;
 use crate::observe::access_log::LogFiles;
@@ -35,6 +36,7 @@ use crate::observe::peer::LocalNode;
 pub mod chain;
 pub mod cluster;
 pub mod compatibility;
+pub mod discovered;
 pub mod endpoint;
 pub mod error;
 pub mod filter;
@@ -67,6 +69,8 @@ pub struct Environment {
     pub clusters: Arc<Clusters>,
     /// Secrets by name and source.
     pub secrets: Arc<Secrets>,
+    /// Filters by discovery.
+    pub extensions: Arc<Extensions>,
     /// Who we are.
     pub node: Arc<LocalNode>,
     /// Log files; none where nothing is to be opened, as with `--mode validate`.

@@ -221,6 +221,7 @@ const EVENTS: [(Event, Flag); 20] = [
     (Event::UpstreamReset, Flag::UpstreamRemoteReset),
     (Event::UpstreamClosed, Flag::UpstreamConnectionTermination),
     (Event::Overload, Flag::OverloadManager),
+    (Event::NoFilterConfig, Flag::NoFilterConfigFound),
 ];
 
 const NAMES: [(&str, &str); 30] = [

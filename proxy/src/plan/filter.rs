@@ -18,6 +18,7 @@ use carbyne_protos::prost_types::Any;
 use carbyne_protos::stats;
 use prost::{Message, Name};
 
+use super::discovered::{self, Discovered};
 use super::error::Fault;
 use super::http::HttpPlan;
 use super::scope::Scope;
@@ -51,6 +52,8 @@ pub enum HttpFilterKind {
     Alpn(AlpnFilter),
     /// Compression of responses.
     Compressor(Arc<Compressor>),
+    /// Whatever comes by discovery.
+    Discovered(Box<Discovered<Self>>),
     /// Counts gRPC messages.
     GrpcStats(Arc<wire::grpc_stats::v3::FilterConfig>),
     /// Metadata exchange over headers.
@@ -77,6 +80,8 @@ pub struct NetworkFilterPlan {
 /// Network filters that are served.
 #[derive(Clone, Debug)]
 pub enum NetworkFilterKind {
+    /// Whatever comes by discovery.
+    Discovered(Box<Discovered<Self>>),
     /// HTTP.
     Http(Arc<HttpPlan>),
     /// Metadata exchange in a frame of its own.
@@ -135,32 +140,44 @@ fn is_terminal(filter: &manager::HttpFilter) -> bool {
 }
 
 fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFilterKind> {
-    let config = match &filter.config_type {
-        Some(manager::http_filter::ConfigType::TypedConfig(config)) => config,
-        Some(manager::http_filter::ConfigType::ConfigDiscovery(_)) => {
-            return left_out(
-                filter,
-                &scope.field("config_discovery"),
-                "filters by discovery are not served",
-            );
+    let optional = filter.is_optional || filter.disabled;
+    match &filter.config_type {
+        Some(manager::http_filter::ConfigType::TypedConfig(config)) => {
+            http_message(config, optional, &scope.field("typed_config"))
+        }
+        Some(manager::http_filter::ConfigType::ConfigDiscovery(source)) => {
+            let scope = scope.field("config_discovery");
+            discovered::http(&filter.name, source, &scope)
+                .map(Box::new)
+                .map(HttpFilterKind::Discovered)
         }
         None if filter.name == "envoy.filters.http.router" => {
-            return Some(HttpFilterKind::Router(Arc::default()));
+            Some(HttpFilterKind::Router(Arc::default()))
         }
         None => {
             scope.field("typed_config").missing();
-            return left_out(filter, scope, "its message was not decoded");
+            left_out("", optional, scope, "its message was not decoded")
         }
-    };
-    let scope = scope.field("typed_config");
+    }
+}
+
+/// Plans an HTTP filter's message that came by discovery.
+pub(super) fn typed_http(config: &Any, scope: &Scope<'_>) -> Option<HttpFilterKind> {
+    http_message(config, false, scope)
+}
+
+/// Plans an HTTP filter's message; `optional` where its author can do without the filter.
+fn http_message(config: &Any, optional: bool, scope: &Scope<'_>) -> Option<HttpFilterKind> {
+    let kind = type_name(&config.type_url);
+    let left_out = |scope: &Scope<'_>, words: &str| left_out(kind, optional, scope, words);
     let Ok(unwrapped) = Unwrapped::of(config) else {
-        return left_out(filter, &scope, "its message cannot be read");
+        return left_out(scope, "its message cannot be read");
     };
     let name = unwrapped.type_name.as_str();
     macro_rules! dispatch {
         ($($message:ty => $variant:ident),* $(,)?) => {
             $(if unwrapped.is::<$message>() {
-                return decode::<$message>(&unwrapped, &scope).map(HttpFilterKind::$variant).or_else(|| left_out(filter, &scope, "its message cannot be read"));
+                return decode::<$message>(&unwrapped, scope).map(HttpFilterKind::$variant).or_else(|| left_out(scope, "its message cannot be read"));
             })*
         };
     }
@@ -169,52 +186,42 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
     {
         return Some(HttpFilterKind::Refuse(doubt));
     }
-    match HttpFilter::plan(&unwrapped, &scope) {
+    match HttpFilter::plan(&unwrapped, scope) {
         Ok(Some(HttpFilter::Refuse(refuse))) => return Some(HttpFilterKind::Refuse(refuse.reason)),
         Ok(planned) => return planned.map(Arc::new).map(HttpFilterKind::Traffic),
         Err(UnknownFilter) => {}
     }
     if unwrapped.is::<wire::compressor::v3::Compressor>() {
         // Without a library that is served nothing is compressed: the plan says so.
-        let message = decode::<wire::compressor::v3::Compressor>(&unwrapped, &scope)?;
-        return Compressor::plan(&message, &scope)
+        let message = decode::<wire::compressor::v3::Compressor>(&unwrapped, scope)?;
+        return Compressor::plan(&message, scope)
             .map(Arc::new)
             .map(HttpFilterKind::Compressor);
     }
     if unwrapped.is::<alpn::FilterConfig>() {
-        let message = decode::<alpn::FilterConfig>(&unwrapped, &scope)?;
-        return AlpnFilter::plan(&message, &scope).map(HttpFilterKind::Alpn);
+        let message = decode::<alpn::FilterConfig>(&unwrapped, scope)?;
+        return AlpnFilter::plan(&message, scope).map(HttpFilterKind::Alpn);
     }
     if unwrapped.is::<peer_metadata::Config>() {
-        let message = decode::<peer_metadata::Config>(&unwrapped, &scope)?;
-        let node = &scope.environment().node;
-        let planned = MetadataExchangeFilter::plan(&message, node, &scope);
+        let message = decode::<peer_metadata::Config>(&unwrapped, scope)?;
+        let node = scope.environment().node;
+        let planned = MetadataExchangeFilter::plan(&message, node, scope);
         return Some(HttpFilterKind::PeerMetadata(planned));
     }
     if unwrapped.is::<stats::PluginConfig>() {
-        return stats_plan(&unwrapped, &scope).map(HttpFilterKind::Stats);
+        return stats_plan(&unwrapped, scope).map(HttpFilterKind::Stats);
     }
     dispatch!(
         wire::grpc_stats::v3::FilterConfig => GrpcStats,
         wire::router::v3::Router => Router,
     );
-    left_out(filter, &scope, &format!("{name} is not served"))
+    left_out(scope, &format!("{name} is not served"))
 }
 
 /// A filter that is not served: nothing where it guards nothing, else the mark to refuse.
-fn left_out(
-    filter: &manager::HttpFilter,
-    scope: &Scope<'_>,
-    words: &str,
-) -> Option<HttpFilterKind> {
-    let harmless = match &filter.config_type {
-        Some(manager::http_filter::ConfigType::TypedConfig(config)) => {
-            HARMLESS.contains(&type_name(&config.type_url))
-        }
-        _ => false,
-    };
+fn left_out(kind: &str, optional: bool, scope: &Scope<'_>, words: &str) -> Option<HttpFilterKind> {
     // Optional filters are ones that their author can do without; disabled ones run only where a route says so, which is looked at there.
-    if harmless || filter.is_optional || filter.disabled {
+    if HARMLESS.contains(&kind) || optional {
         scope.note(words);
         return None;
     }
@@ -254,25 +261,29 @@ fn is_terminal_network(filter: &listener::Filter) -> bool {
 }
 
 fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<NetworkFilterKind> {
-    use carbyne_protos::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
-    use manager::HttpConnectionManager;
-    let config = match &filter.config_type {
-        Some(listener::filter::ConfigType::TypedConfig(config)) => config,
-        Some(listener::filter::ConfigType::ConfigDiscovery(_)) => {
-            return Some(NetworkFilterKind::Refuse(
-                scope
-                    .field("config_discovery")
-                    .refuse("filters by discovery are not served"),
-            ));
+    match &filter.config_type {
+        Some(listener::filter::ConfigType::TypedConfig(config)) => {
+            typed_network(config, &scope.field("typed_config"))
+        }
+        Some(listener::filter::ConfigType::ConfigDiscovery(source)) => {
+            let scope = scope.field("config_discovery");
+            discovered::network(&filter.name, source, &scope)
+                .map(Box::new)
+                .map(NetworkFilterKind::Discovered)
         }
         None => {
             scope.field("typed_config").missing();
-            return Some(NetworkFilterKind::Refuse(
+            Some(NetworkFilterKind::Refuse(
                 scope.refuse("its message was not decoded"),
-            ));
+            ))
         }
-    };
-    let scope = scope.field("typed_config");
+    }
+}
+
+/// Plans a network filter's message.
+pub(super) fn typed_network(config: &Any, scope: &Scope<'_>) -> Option<NetworkFilterKind> {
+    use carbyne_protos::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
+    use manager::HttpConnectionManager;
     let refuse = |words: &str| Some(NetworkFilterKind::Refuse(scope.refuse(words)));
     let Ok(unwrapped) = Unwrapped::of(config) else {
         return refuse("its message cannot be read");
@@ -284,27 +295,27 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
         return Some(NetworkFilterKind::Refuse(doubt));
     }
     if unwrapped.is::<HttpConnectionManager>() {
-        let message = decode::<HttpConnectionManager>(&unwrapped, &scope)?;
-        return super::http::plan(&message, &scope)
+        let message = decode::<HttpConnectionManager>(&unwrapped, scope)?;
+        return super::http::plan(&message, scope)
             .map(Arc::new)
             .map(NetworkFilterKind::Http);
     }
     if unwrapped.is::<TcpProxy>() {
-        let message = decode::<TcpProxy>(&unwrapped, &scope)?;
-        return super::tcp::plan(&message, &scope)
+        let message = decode::<TcpProxy>(&unwrapped, scope)?;
+        return super::tcp::plan(&message, scope)
             .map(Arc::new)
             .map(NetworkFilterKind::Tcp);
     }
     if unwrapped.is::<MetadataExchange>() {
-        return decode(&unwrapped, &scope)
+        return decode(&unwrapped, scope)
             .map(NetworkFilterKind::MetadataExchange)
             .or_else(|| refuse("its message cannot be read"));
     }
     if unwrapped.is::<network_rbac::Rbac>() {
-        let Some(message) = decode::<network_rbac::Rbac>(&unwrapped, &scope) else {
+        let Some(message) = decode::<network_rbac::Rbac>(&unwrapped, scope) else {
             return refuse("its message cannot be read");
         };
-        return match RbacFilter::plan_network(&message, &scope)? {
+        return match RbacFilter::plan_network(&message, scope)? {
             Planned::Serves(filter) => {
                 let prefix = Arc::from(message.stat_prefix.as_str());
                 Some(NetworkFilterKind::Rbac(Arc::new(filter), prefix))
@@ -313,7 +324,7 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
         };
     }
     if unwrapped.is::<stats::PluginConfig>() {
-        return stats_plan(&unwrapped, &scope).map(NetworkFilterKind::Stats);
+        return stats_plan(&unwrapped, scope).map(NetworkFilterKind::Stats);
     }
     let words = format!("{name} is not served");
     if HARMLESS.contains(&name) {

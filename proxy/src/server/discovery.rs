@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carbyne_engine::runtime::Worker;
-use carbyne_protos::envoy::config::core::v3::Node;
+use carbyne_protos::envoy::config::core::v3::{Node, TypedExtensionConfig};
 use carbyne_protos::envoy::extensions::transport_sockets::tls::v3::Secret;
 use carbyne_protos::prost_types::Any;
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use super::clusters::ClusterManager;
 use super::listeners::ListenerManager;
 use crate::live::secrets::{SecretReference, SecretSource};
 use crate::plan::Environment;
+use crate::plan::discovered;
 use crate::plan::error::Rejection;
 use crate::plan::secret::{self, SecretContent};
 use crate::wire::bootstrap::AdsSource;
@@ -249,11 +250,9 @@ impl Apply for Applier {
         match resource_type {
             ResourceType::Cluster => self.discovery.clusters.remove(removed),
             ResourceType::Listener => self.discovery.listeners.settle(),
+            ResourceType::Extension => self.forget_extensions(removed),
             // What nobody asks for any more is kept until its user is gone.
-            ResourceType::Endpoint
-            | ResourceType::Extension
-            | ResourceType::Route
-            | ResourceType::Secret => {}
+            ResourceType::Endpoint | ResourceType::Route | ResourceType::Secret => {}
         }
         match resource_type {
             ResourceType::Cluster => {
@@ -263,6 +262,8 @@ impl Apply for Applier {
             ResourceType::Listener => {
                 let wanted = self.discovery.listeners.wanted_routes();
                 self.want(ResourceType::Route, wanted);
+                let extensions = self.discovery.environment.extensions.wanted();
+                self.want(ResourceType::Extension, extensions.into_iter().collect());
             }
             _ => {}
         }
@@ -287,8 +288,37 @@ impl Applier {
             ResourceType::Listener => discovery.listeners.update(any),
             ResourceType::Route => discovery.listeners.update_routes(any),
             ResourceType::Secret => self.take_secret(any, resource),
-            // Filters by discovery are refused where they stand; nothing asks for them.
-            ResourceType::Extension => Ok(()),
+            ResourceType::Extension => self.take_extension(any, resource),
+        }
+    }
+
+    /// Fills the slots of a name; one that has another type than its users allow is no configuration of theirs, which they say.
+    fn take_extension(&self, any: &Any, resource: &Resource) -> Result<(), Rejection> {
+        let environment = &self.discovery.environment;
+        let held = environment.extensions.held(&resource.name);
+        if let Some(slot) = held.http {
+            let planned =
+                environment.plan::<TypedExtensionConfig, _>(any, discovered::http_extension)?;
+            slot.store(Some(planned.plan));
+        }
+        if let Some(slot) = held.network {
+            let planned =
+                environment.plan::<TypedExtensionConfig, _>(any, discovered::network_extension)?;
+            slot.store(Some(planned.plan));
+        }
+        Ok(())
+    }
+
+    /// Their users have their defaults again, or nothing.
+    fn forget_extensions(&self, names: &[Arc<str>]) {
+        for name in names {
+            let held = self.discovery.environment.extensions.held(name);
+            if let Some(slot) = held.http {
+                slot.store(None);
+            }
+            if let Some(slot) = held.network {
+                slot.store(None);
+            }
         }
     }
 

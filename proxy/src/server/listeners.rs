@@ -22,6 +22,7 @@ use rustc_hash::FxHashMap;
 use super::compile::{Compiled, Compiler};
 use super::listener::{LiveListener, Unbound};
 use super::sockets::{ClaimError, Sockets};
+use crate::live::extensions::Extensions;
 use crate::live::route::RouteTable;
 use crate::live::warming::{Known, Thing, Warming};
 use crate::plan::error::{Fault, Finding, PlanError, Rejection};
@@ -48,9 +49,9 @@ pub struct ListenerManager {
     ending: Cell<bool>,
 }
 
-/// The places of route configurations, by name.
-#[derive(Debug, Default)]
-struct Routes(RefCell<BTreeMap<Arc<str>, RouteSlot>>);
+/// What listeners wait for beside secrets: the places of route configurations, by name, and filters by discovery.
+#[derive(Debug)]
+struct Routes(RefCell<BTreeMap<Arc<str>, RouteSlot>>, Arc<Extensions>);
 
 #[derive(Debug)]
 struct Record {
@@ -89,13 +90,14 @@ impl ListenerManager {
         drain_time: Duration,
     ) -> Self {
         let unbound = Arc::<Unbound>::default();
+        let extensions = environment.extensions.clone();
         Self {
             environment,
             compiler,
             drain_time,
             sockets: RefCell::new(Sockets::new(workers, unbound.clone())),
             records: RefCell::default(),
-            routes: Routes::default(),
+            routes: Routes(RefCell::default(), extensions),
             route_findings: RefCell::default(),
             unbound,
             draining: RefCell::default(),
@@ -440,11 +442,14 @@ impl ListenerManager {
 
 impl Known for Routes {
     fn has(&self, thing: &Thing) -> bool {
-        let Thing::Routes(name) = thing else {
-            return false;
-        };
-        let routes = self.0.borrow();
-        routes.get(name).is_some_and(|slot| slot.load().is_some())
+        match thing {
+            Thing::Routes(name) => {
+                let routes = self.0.borrow();
+                routes.get(name).is_some_and(|slot| slot.load().is_some())
+            }
+            Thing::Extension(name) => self.1.has(name),
+            _ => false,
+        }
     }
 }
 

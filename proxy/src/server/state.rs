@@ -402,7 +402,7 @@ impl State for Running {
             } else {
                 Vec::new()
             },
-            extensions: Vec::new(),
+            extensions: self.entries(ResourceType::Extension, &[]),
             listeners,
             routes: self.entries(ResourceType::Route, &[]),
             secrets,

@@ -1,6 +1,7 @@
 //! The tables, one a subject.
 
 mod compression;
+mod counters;
 mod edge;
 mod framing;
 mod guards;
@@ -15,6 +16,7 @@ mod overload;
 mod resilience;
 mod rewriting;
 mod routing;
+mod secrets;
 mod secure;
 mod tcp;
 

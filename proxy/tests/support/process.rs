@@ -41,6 +41,16 @@ pub struct Process {
 impl Process {
     /// Starts a proxy of Envoy's kind and waits until its admin port says LIVE.
     pub fn proxy(program: Program, bootstrap: impl FnOnce(&Place) -> Value) -> Self {
+        let mut process = Self::starting(program, bootstrap);
+        process.wait_until("LIVE at /ready", |process| {
+            let (status, body) = process.admin("GET", "/ready").ok()?;
+            (status == 200 && body.trim() == "LIVE").then_some(())
+        });
+        process
+    }
+
+    /// Starts a proxy of Envoy's kind without waiting for anything.
+    pub fn starting(program: Program, bootstrap: impl FnOnce(&Place) -> Value) -> Self {
         let path = program
             .path()
             .unwrap_or_else(|sentence| panic!("{sentence}"));
@@ -61,12 +71,7 @@ impl Process {
             "--drain-time-s",
             "1",
         ]);
-        let mut process = Self::start(&format!("{program:?}"), command, place);
-        process.wait_until("LIVE at /ready", |process| {
-            let (status, body) = process.admin("GET", "/ready").ok()?;
-            (status == 200 && body.trim() == "LIVE").then_some(())
-        });
-        process
+        Self::start(&format!("{program:?}"), command, place)
     }
 
     /// Starts any program in a place, with its output in files there.
