@@ -57,6 +57,16 @@ impl Counted for HttpFilter {
                     ],
                     show,
                 );
+                for keys in filter.remote_keys() {
+                    all(
+                        &format!("jwt_authn.{}", filter.stat_prefix),
+                        &[
+                            ("jwks_fetch_success", &keys.fetched),
+                            ("jwks_fetch_failed", &keys.fetch_failed),
+                        ],
+                        show,
+                    );
+                }
             }
             Self::Rbac(filter) => filter.visit(show),
             // Its names do not stand below the connection manager's: see `outside`.

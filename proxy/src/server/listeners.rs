@@ -6,13 +6,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use carbyne_engine::net::Address;
 use carbyne_engine::net::listen::ListenOptions;
-use carbyne_engine::runtime::{Drain, Workers};
+use carbyne_engine::runtime::{Drain, Worker, Workers};
 use carbyne_protos::envoy::config::core::v3::TrafficDirection;
 use carbyne_protos::envoy::config::listener::v3 as wire;
 use carbyne_protos::envoy::config::route::v3::RouteConfiguration;
@@ -20,12 +21,15 @@ use carbyne_protos::prost_types::Any;
 use rustc_hash::FxHashMap;
 
 use super::compile::{Compiled, Compiler};
-use super::listener::{LiveListener, Unbound};
+use super::listener::{LiveListener, Terminal, Unbound};
 use super::sockets::{ClaimError, Sockets};
+use crate::filter::HttpFilter;
+use crate::filter::jwt_authn::remote::RemoteKeys;
 use crate::live::extensions::Extensions;
 use crate::live::route::RouteTable;
 use crate::live::warming::{Known, Thing, Warming};
 use crate::plan::error::{Fault, Finding, PlanError, Rejection};
+use crate::plan::filter::HttpFilterKind;
 use crate::plan::{Environment, Planned, listener, route};
 
 /// A route configuration's place, filled when it arrives and swapped when it changes.
@@ -35,6 +39,8 @@ pub type RouteSlot = Arc<ArcSwapOption<RouteTable>>;
 #[derive(Debug)]
 pub struct ListenerManager {
     environment: Environment,
+    /// For requests of its own.
+    worker: Rc<Worker>,
     compiler: Compiler,
     /// How long connections may take to finish before those that idle are closed.
     drain_time: Duration,
@@ -85,6 +91,7 @@ impl ListenerManager {
     /// No listeners.
     pub fn new(
         environment: Environment,
+        worker: Rc<Worker>,
         workers: Arc<Workers>,
         compiler: Compiler,
         drain_time: Duration,
@@ -93,6 +100,7 @@ impl ListenerManager {
         let extensions = environment.extensions.clone();
         Self {
             environment,
+            worker,
             compiler,
             drain_time,
             sockets: RefCell::new(Sockets::new(workers, unbound.clone())),
@@ -326,6 +334,7 @@ impl ListenerManager {
             let claimed = sockets.claim(&name, &addresses, options);
             claimed.map_err(|error| not_had(&error))?;
         }
+        self.fetch_keys(&compiled);
         let record = records.entry(name).or_insert_with(|| Record {
             active: None,
             unmet: None,
@@ -411,6 +420,30 @@ impl ListenerManager {
                 drain.finish();
             }
         });
+    }
+
+    /// Keys of token issuers that are to be there before a token asks for them.
+    fn fetch_keys(&self, compiled: &Compiled) {
+        let managers = compiled.listener.chains.iter();
+        let managers = managers.filter_map(|chain| match &chain.terminal {
+            Terminal::Http(manager, _) => Some(manager),
+            Terminal::Tcp(_) | Terminal::Refuse(_) => None,
+        });
+        for filter in managers.flat_map(|manager| &manager.plan.filters) {
+            let HttpFilterKind::Traffic(filter) = &filter.kind else {
+                continue;
+            };
+            let HttpFilter::JwtAuthn(filter) = &**filter else {
+                continue;
+            };
+            for keys in filter.remote_keys().filter(|keys| keys.wants_refresh()) {
+                let keys = Arc::downgrade(keys);
+                let (clusters, worker) = (self.environment.clusters.clone(), self.worker.clone());
+                tokio::task::spawn_local(async move {
+                    RemoteKeys::keep_fresh(keys, &*clusters, &worker).await;
+                });
+            }
+        }
     }
 
     /// Whether only secrets are missing and a chain needs none: as the first of its name it serves that chain, where Envoy would not listen

@@ -170,6 +170,7 @@ async fn serve(
     let clusters = Rc::new(ClusterManager::new(environment.clone()));
     let listeners = ListenerManager::new(
         environment.clone(),
+        worker.clone(),
         workers.clone(),
         compiler,
         options.drain_time(),
