@@ -200,7 +200,7 @@ impl Flags {
     }
 }
 
-const EVENTS: [(Event, Flag); 20] = [
+const EVENTS: [(Event, Flag); 21] = [
     (Event::ClientGone, Flag::DownstreamConnectionTermination),
     (Event::ClientProtocol, Flag::DownstreamProtocolError),
     (Event::ConnectFailed, Flag::UpstreamConnectionFailure),

@@ -204,7 +204,7 @@ fn http_message(config: &Any, optional: bool, scope: &Scope<'_>) -> Option<HttpF
     }
     if unwrapped.is::<peer_metadata::Config>() {
         let message = decode::<peer_metadata::Config>(&unwrapped, scope)?;
-        let node = scope.environment().node;
+        let node = &scope.environment().node;
         let planned = MetadataExchangeFilter::plan(&message, node, scope);
         return Some(HttpFilterKind::PeerMetadata(planned));
     }

@@ -187,9 +187,9 @@ fn is_plain(text: &[u8]) -> bool {
         let below_space = word.wrapping_sub(ONES * 32) & !word;
         let above_ascii = word;
         (below_space | above_ascii) & HIGH
-            | has_zero(word ^ ONES * u64::from(b'"'))
-            | has_zero(word ^ ONES * u64::from(b'\\'))
-            | has_zero(word ^ ONES * 127)
+            | has_zero(word ^ (ONES * u64::from(b'"')))
+            | has_zero(word ^ (ONES * u64::from(b'\\')))
+            | has_zero(word ^ (ONES * 127))
     };
     let (words, rest) = text.as_chunks::<8>();
     let mut last = [b' '; 8];
