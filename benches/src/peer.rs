@@ -270,30 +270,28 @@ impl Running {
         Err(self.fault(format!("does not answer: {last}")))
     }
 
-    /// Ends the peer and waits for it, so that what it writes at exit is there.
+    /// Ends the peer and waits for it, so that what it writes at exit is there. The runtime goes on meanwhile: a peer that drains waits
+    /// until its connections are closed.
     ///
     /// # Errors
     /// When it had to be killed.
-    pub fn stop(mut self) -> Result<(), BenchError> {
-        if self.end() {
-            return Ok(());
+    pub async fn stop(mut self) -> Result<(), BenchError> {
+        let deadline = Instant::now() + self.patience;
+        if !self.terminate() {
+            return Err(self.fault("could not be told to end".to_owned()));
+        }
+        while Instant::now() < deadline {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Err(self.fault("did not end on SIGTERM".to_owned()))
     }
 
-    fn end(&mut self) -> bool {
-        let deadline = Instant::now() + self.patience;
+    fn terminate(&self) -> bool {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if pid.is_none_or(|pid| kill_process(pid, Signal::TERM).is_err()) {
-            return false;
-        }
-        while Instant::now() < deadline {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        false
+        pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok())
     }
 
     fn fault(&self, what: String) -> BenchError {
@@ -306,12 +304,21 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// After a failure: a moment to leave its log in order, and no more.
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) && !self.end() {
-            // Nothing is left to do with an error here: the process is gone or unkillable.
-            drop(self.child.kill());
-            drop(self.child.wait());
+        let deadline = Instant::now() + Duration::from_secs(1);
+        if !matches!(self.child.try_wait(), Ok(None)) || !self.terminate() {
+            return;
         }
+        while Instant::now() < deadline {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // Nothing is left to do with an error here: the process is gone or unkillable.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

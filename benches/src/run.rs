@@ -172,7 +172,7 @@ impl Turn<'_> {
             count(requests) / tally.elapsed.as_secs_f64(),
         );
         drop(fleet);
-        running.stop()
+        running.stop().await
     }
 
     async fn idle(&self, report: &mut PeerReport) -> Result<(), BenchError> {
@@ -182,7 +182,7 @@ impl Turn<'_> {
         let memory = process::memory(&process::tree(running.id()));
         report.add(Figure::Rss, memory.rss_kib / 1024.0);
         report.add(Figure::Pss, memory.pss_kib / 1024.0);
-        running.stop()
+        running.stop().await
     }
 
     async fn connections(
@@ -217,7 +217,7 @@ impl Turn<'_> {
         let each = (after.pss_kib - before.pss_kib) / number as f64;
         report.add(Figure::PerConnection, each);
         drop((fleet, warm));
-        running.stop()
+        running.stop().await
     }
 
     async fn churn(
@@ -236,7 +236,7 @@ impl Turn<'_> {
         let late = process::memory(&pids);
         report.add(Figure::Growth, late.rss_kib / early.rss_kib);
         report.add(Figure::Rss, late.rss_kib / 1024.0);
-        running.stop()
+        running.stop().await
     }
 
     async fn start(&self, report: &mut PeerReport) -> Result<(), BenchError> {
@@ -245,7 +245,7 @@ impl Turn<'_> {
         let mut running = self.spawn(Under::Bare)?;
         let taken = running.ready(&job, started).await?;
         report.add(Figure::Start, micros(taken) / 1000.0);
-        running.stop()
+        running.stop().await
     }
 
     async fn latency(&self, traffic: Traffic, report: &mut PeerReport) -> Result<(), BenchError> {
@@ -261,7 +261,7 @@ impl Turn<'_> {
         let paced = fleet.pace(rate, length).await;
         self.check(&paced)?;
         drop(fleet);
-        running.stop()?;
+        running.stop().await?;
 
         let mut direct = Fleet::open(Job::direct(traffic))
             .await
@@ -298,7 +298,7 @@ impl Turn<'_> {
             .filter(|(_, each)| *each >= 0.005)
             .collect();
         drop(fleet);
-        running.stop()
+        running.stop().await
     }
 
     async fn counters(
@@ -320,7 +320,7 @@ impl Turn<'_> {
             report.add(Figure::CounterKernel, each(counted.kernel));
         }
         drop(fleet);
-        running.stop()
+        running.stop().await
     }
 
     /// The difference of a run of N and one of 2 N leaves out start, connections and end.
@@ -337,7 +337,7 @@ impl Turn<'_> {
             let tally = fleet.run(requests).await;
             self.check(&tally)?;
             drop(fleet);
-            running.stop()?;
+            running.stop().await?;
             *total = instructions::total(&self.options.folder)?;
         }
         let [short, long] = totals;

@@ -68,6 +68,9 @@ pub trait Handler: 'static {
         number: u32,
     ) -> impl Future<Output = Result<Target, Error>>;
 
+    /// Try `exchange.attempts` is over, as told; what follows is not decided by it. Nothing unless somebody wants to know.
+    fn tried(&self, _exchange: &mut Exchange<Self::Context>, _end: TryEnd<'_>) {}
+
     /// Runs the response filters over `exchange.response` and `exchange.response_body`; an answer replaces
     /// the response.
     fn response(
@@ -89,6 +92,17 @@ pub trait Handler: 'static {
     /// A request that never became an exchange (its head was refused or did not complete): words the
     /// answer and logs it.
     fn refused(&self, downstream: &Downstream, refusal: &serve::Refusal) -> Answer;
+}
+
+/// How a try ended.
+#[derive(Clone, Copy, Debug)]
+pub enum TryEnd<'a> {
+    /// Its response was passed on, or a filter answered in its place.
+    Response,
+    /// Its response asked for another try.
+    Again,
+    /// It failed.
+    Failed(&'a Error),
 }
 
 /// A response that does not come from upstream.

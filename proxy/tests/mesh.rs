@@ -33,5 +33,30 @@ mod cases;
 mod load;
 
 #[cfg(test)]
+#[path = "mesh/balance.rs"]
+mod balance;
+
+#[cfg(test)]
+#[path = "mesh/changes.rs"]
+mod changes;
+
+#[cfg(test)]
+#[path = "mesh/guards.rs"]
+mod guards;
+
+#[cfg(test)]
 #[path = "mesh/identity.rs"]
 mod identity;
+
+#[cfg(test)]
+#[path = "mesh/metrics.rs"]
+#[allow(unreachable_pub, reason = "a test program has no users")]
+mod metrics;
+
+#[cfg(test)]
+#[path = "mesh/policies.rs"]
+mod policies;
+
+#[cfg(test)]
+#[path = "mesh/streams.rs"]
+mod streams;

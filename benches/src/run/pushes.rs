@@ -62,7 +62,7 @@ impl Turn<'_> {
         let late = process::memory(&pids);
         report.add(Figure::Growth, late.rss_kib / early.rss_kib);
         report.add(Figure::RssAfter, late.rss_kib / 1024.0);
-        running.stop()
+        running.stop().await
     }
 
     /// How late readiness, health checks and requests are while `count` routes are applied.
@@ -123,7 +123,7 @@ impl Turn<'_> {
             report.add(figure, micros(time) / 1000.0);
         }
         drop(fleet);
-        running.stop()
+        running.stop().await
     }
 
     /// Waits for the first answer of the admin listener.

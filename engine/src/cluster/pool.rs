@@ -62,6 +62,8 @@ pub struct ConnectionFacts {
     host: Arc<Host>,
     opened: Instant,
     requests: std::cell::Cell<u64>,
+    /// Since when an HTTP/2 connection was seen without streams.
+    idle: std::cell::Cell<Option<Instant>>,
     _permit: Permit,
 }
 
@@ -157,11 +159,8 @@ impl Pools {
                 !connections.is_empty()
             }
             HostPool::H2(pool) => {
-                pool.connections.retain(|(connection, facts)| {
-                    let failing = facts.cluster.settings().close_connections_on_health_failure
-                        && facts.host.has(Flag::FailedActiveCheck);
-                    !connection.is_closed() && !failing
-                });
+                pool.connections
+                    .retain(|(connection, facts)| !connection.is_closed() && !facts.is_over(now));
                 left += pool.connections.len();
                 pool.connecting || !pool.connections.is_empty()
             }
@@ -309,10 +308,27 @@ impl Idle {
 }
 
 impl ConnectionFacts {
+    /// Whether the pool has no use for an HTTP/2 connection any more. Streams that are open hold it on their own.
+    fn is_over(self: &Rc<Self>, now: Instant) -> bool {
+        let settings = self.cluster.settings();
+        if self.is_spent(&settings) {
+            return true;
+        }
+        if Rc::strong_count(self) > 1 {
+            self.idle.set(None);
+            return false;
+        }
+        let since = self.idle.get().unwrap_or(now);
+        self.idle.set(Some(since));
+        now.duration_since(since) >= settings.idle_timeout.unwrap_or(FOR_EVER)
+    }
+
+    /// Whether it carries no further request, so that there is no use in keeping it.
     fn is_spent(&self, settings: &super::Settings) -> bool {
-        settings
-            .max_requests_per_connection
-            .is_some_and(|most| self.requests.get() >= most)
+        self.host.has(Flag::Gone)
+            || settings
+                .max_requests_per_connection
+                .is_some_and(|most| self.requests.get() >= most)
             || settings
                 .max_connection_duration
                 .is_some_and(|most| self.opened.elapsed() >= most)
@@ -382,6 +398,7 @@ pub async fn open(
         host: target.host.clone(),
         opened: Instant::now(),
         requests: std::cell::Cell::new(1),
+        idle: std::cell::Cell::default(),
         _permit: permit,
     };
     Ok((stream, Rc::new(facts)))

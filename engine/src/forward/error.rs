@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 
+use super::exchange::Event;
 use crate::http::BodyError;
 
 /// An error of forwarding. Each front words its own answer, status and log flags from it.
@@ -122,6 +123,26 @@ impl Error {
             | Self::UpstreamReset { .. }
             | Self::UpstreamTruncated => Fault::Upstream,
         }
+    }
+
+    /// What it is in the log; `None` where nothing but the answer tells of it.
+    pub const fn event(&self) -> Option<Event> {
+        Some(match self {
+            Self::ClientGone => Event::ClientGone,
+            Self::Connect { .. } | Self::ConnectTimeout | Self::Tls { .. } => Event::ConnectFailed,
+            Self::MaxDuration => Event::DurationExceeded,
+            Self::NoCluster => Event::NoCluster,
+            Self::NoHealthyHost => Event::NoHealthyHost,
+            Self::Overflow { .. } => Event::Overflow,
+            Self::RequestBody(_) => Event::ClientProtocol,
+            Self::Refused { .. } | Self::RequestEncoding(_) | Self::RequestTooLarge { .. } => {
+                return None;
+            }
+            Self::StreamIdle => Event::StreamIdle,
+            Self::Timeout | Self::TryTimeout => Event::RequestTimeout,
+            Self::UpstreamProtocol(_) => Event::UpstreamProtocol,
+            Self::UpstreamReset { .. } | Self::UpstreamTruncated => Event::UpstreamClosed,
+        })
     }
 
     /// Whether the host certainly did not begin to process the request, so that another try cannot repeat

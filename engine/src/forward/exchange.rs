@@ -102,6 +102,8 @@ pub struct Upstream {
     pub tls: Option<Arc<Negotiated>>,
     /// Why the connection could not be made, in a few words.
     pub failure: Option<Cow<'static, str>>,
+    /// Status of its response, once the head came.
+    pub status: Option<http::StatusCode>,
     /// Hosts tried before, by id.
     pub tried: smallvec::SmallVec<[u64; 4]>,
 }
@@ -218,24 +220,7 @@ impl<C> Exchange<C> {
 
     /// Notes what `error` means for the log.
     pub(super) fn note(&mut self, error: &Error) {
-        let event = match error {
-            Error::ClientGone => Event::ClientGone,
-            Error::Connect { .. } | Error::ConnectTimeout | Error::Tls { .. } => {
-                Event::ConnectFailed
-            }
-            Error::MaxDuration => Event::DurationExceeded,
-            Error::NoCluster => Event::NoCluster,
-            Error::NoHealthyHost => Event::NoHealthyHost,
-            Error::Overflow { .. } => Event::Overflow,
-            Error::RequestBody(_) => Event::ClientProtocol,
-            Error::Refused { .. } | Error::RequestEncoding(_) | Error::RequestTooLarge { .. } => {
-                return;
-            }
-            Error::StreamIdle => Event::StreamIdle,
-            Error::Timeout | Error::TryTimeout => Event::RequestTimeout,
-            Error::UpstreamProtocol(_) => Event::UpstreamProtocol,
-            Error::UpstreamReset { .. } | Error::UpstreamTruncated => Event::UpstreamClosed,
-        };
+        let Some(event) = error.event() else { return };
         self.events.insert(event);
         if let Error::Connect { reason } | Error::Tls { reason } = error {
             self.upstream.failure = Some(reason.clone());
@@ -278,5 +263,15 @@ impl Events {
     /// Whether nothing happened.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+}
+
+impl FromIterator<Event> for Events {
+    fn from_iter<I: IntoIterator<Item = Event>>(events: I) -> Self {
+        let mut all = Self::default();
+        for event in events {
+            all.insert(event);
+        }
+        all
     }
 }

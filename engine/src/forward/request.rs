@@ -11,7 +11,7 @@ use super::error::Error;
 use super::exchange::{Event, Exchange};
 use super::responder::Responder;
 use super::watch::Watch;
-use super::{Answer, Handler, Mirror, RetryPolicy, Route, Target};
+use super::{Answer, Handler, Mirror, RetryPolicy, Route, Target, TryEnd};
 use crate::cluster::breaker::{Permit, Resource};
 use crate::cluster::outlier::LocalFailure;
 use crate::cluster::pool::{Lease, Session};
@@ -144,6 +144,12 @@ async fn tries<H: Handler>(
         let target = chosen?;
         let tried = once(handler, exchange, responder, watch, route, &target, replay).await;
         watch.attempt = None;
+        let end = match &tried {
+            Ok(Tried::Done) | Err(Stop::Answer(_)) => TryEnd::Response,
+            Ok(Tried::Again(_)) => TryEnd::Again,
+            Ok(Tried::Failed(error)) | Err(Stop::Error(error)) => TryEnd::Failed(error),
+        };
+        handler.tried(exchange, end);
         _retrying = Some(match tried? {
             Tried::Done => return Ok(()),
             Tried::Again(permit) => permit,
@@ -211,6 +217,7 @@ async fn once<H: Handler>(
     exchange.upstream.host = Some(target.host.clone());
     exchange.upstream.tls = None;
     exchange.upstream.local = None;
+    exchange.upstream.status = None;
     exchange.timing.upstream_start = None;
     let breakers = target.cluster.breakers();
     let Some(_permit) = breakers.try_take(route.priority, Resource::Requests) else {
@@ -299,6 +306,7 @@ async fn once<H: Handler>(
             }
             Ok(mut reply) => {
                 exchange.timing.response_start = Some(start.elapsed());
+                exchange.upstream.status = Some(reply.response.status);
                 let status = reply.response.status.as_u16();
                 target.cluster.on_response(&target.host, status);
                 target.cluster.responses().count(status);

@@ -1,6 +1,6 @@
 //! A downstream connection: codec, requests one after another or side by side.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -247,6 +247,7 @@ impl<H: Handler> Serve<H> {
             drain: self.drain.clone(),
         });
         let open = Rc::new(Cell::new(0_usize));
+        let timers: Rc<RefCell<Vec<Timer>>> = Rc::default();
         let mut draining = false;
         loop {
             let idle = async {
@@ -275,16 +276,22 @@ impl<H: Handler> Serve<H> {
             let this = this.clone();
             let open = open.clone();
             open.set(open.get() + 1);
-            tokio::task::spawn_local(async move {
+            let timers = timers.clone();
+            // Boxed: spawning moves a task around several times.
+            tokio::task::spawn_local(Box::pin(async move {
                 let mut responder = Responder::H2 {
                     responder,
                     head_sent: false,
                 };
-                let mut timer = Timer::default();
+                let mut timer = timers.borrow_mut().pop().unwrap_or_default();
                 this.exchange(request, body, None, &mut responder, &mut timer)
                     .await;
                 open.set(open.get() - 1);
-            });
+                let mut timers = timers.borrow_mut();
+                if timers.len() < TIMERS_KEPT {
+                    timers.push(timer);
+                }
+            }));
         }
     }
 
@@ -368,6 +375,8 @@ async fn first_request_is_due(drain: &mut DrainSignal) {
 
 /// How long a draining connection waits for its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// Armed timers that a connection keeps for its next streams.
+const TIMERS_KEPT: usize = 16;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of an unread request that are read and dropped to keep a connection.
 const DRAIN_LIMIT: usize = 64 * 1024;

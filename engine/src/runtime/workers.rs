@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, watch};
@@ -313,6 +314,8 @@ fn spawn_tcp(
         let Ok(listener) = listener.into_std() else {
             return;
         };
+        // Nothing may come between the last look and the close: a client whose SYN is lost asks again, and is refused.
+        drop(SockRef::from(&listener).attach_filter(&[nothing_passes()]));
         while let Some((stream, remote)) = last(|| listener.accept()).await {
             let stream = stream
                 .set_nonblocking(true)
@@ -397,6 +400,11 @@ fn spawn_unix(
             }
         }
     });
+}
+
+/// The packet filter `ret #0` (SO_ATTACH_FILTER, socket(7)).
+fn nothing_passes() -> SockFilter {
+    SockFilter::new(0x06, 0, 0, 0)
 }
 
 /// What waits in a socket that is about to close; `None` when nothing does.

@@ -224,7 +224,7 @@ impl Compiler {
             filters: HttpFilters::compile(&plan.filters, &self.telling, &plan.stat_prefix, inbound),
             routes: table,
             clusters: self.environment.clusters.clone(),
-            telemetry: Telemetry::new(&self.telling, plan),
+            telemetry: Telemetry::new(&self.telling, plan, listener.direction),
             suppress_envoy_headers: suppress,
             buffer_limit: listener.buffer_limit as usize,
             original_source: around.original_source,

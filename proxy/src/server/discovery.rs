@@ -84,7 +84,11 @@ impl Discovery {
                 slot: self.environment.clusters.slot(&source.cluster),
             };
             let path = source.protocol.path();
-            let back_off = BackOff::new(fastrand::u64(..));
+            let seed = fastrand::u64(..);
+            let back_off = match source.back_off {
+                Some((base, max)) => BackOff::with_bounds(base, max, seed),
+                None => BackOff::new(seed),
+            };
             let (client, interests) = Client::new(machine, path, calls, applier, back_off);
             *slot.borrow_mut() = Some(interests.clone());
             tokio::task::spawn_local(client.run());

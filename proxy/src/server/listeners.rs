@@ -153,9 +153,17 @@ impl ListenerManager {
         self.publish_unbound();
     }
 
-    /// An update is complete: closes sockets that nobody took over.
+    /// An update is complete: closes sockets that nobody took over, forgets routes that nobody needs. Whoever needs
+    /// them again asks for them again.
     pub fn settle(&self) {
         self.sockets.borrow_mut().sweep();
+        let wanted = self.wanted_routes();
+        self.routes
+            .borrow_mut()
+            .retain(|name, _| wanted.contains(name));
+        self.route_findings
+            .borrow_mut()
+            .retain(|name, _| wanted.contains(name));
     }
 
     /// Takes over a route configuration; listeners that waited for it serve from now on.
@@ -240,7 +248,7 @@ impl ListenerManager {
         ends.min()
     }
 
-    /// What of the accepted listeners and routes is not served, with their names.
+    /// What of the accepted listeners is not served, with their names.
     pub fn findings(&self) -> Vec<(Arc<str>, Finding)> {
         let mut all = Vec::new();
         for (name, record) in self.records.borrow().iter() {
@@ -251,14 +259,17 @@ impl ListenerManager {
                     .map(|finding| (name.clone(), finding.clone())),
             );
         }
-        for (name, findings) in self.route_findings.borrow().iter() {
-            all.extend(
-                findings
-                    .iter()
-                    .map(|finding| (name.clone(), finding.clone())),
-            );
-        }
         all
+    }
+
+    /// What of the accepted route configurations is not served, with their names.
+    pub fn route_findings(&self) -> Vec<(Arc<str>, Finding)> {
+        let held = self.route_findings.borrow();
+        let findings = held.iter().flat_map(|(name, findings)| {
+            let findings = findings.iter();
+            findings.map(|finding| (name.clone(), finding.clone()))
+        });
+        findings.collect()
     }
 
     /// Tells connections to finish: of all listeners, or of those for inbound traffic.

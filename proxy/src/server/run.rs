@@ -87,7 +87,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
 }
 
 /// Plans every resource of the bootstrap; all errors at once.
-fn check(message: &Bootstrap) -> Result<(), RunError> {
+pub(crate) fn check(message: &Bootstrap) -> Result<(), RunError> {
     let environment = Environment::default();
     let mut errors = Vec::new();
     let statics = message.static_resources.clone().unwrap_or_default();
@@ -167,6 +167,7 @@ async fn serve(
         overload: overload.clone(),
     };
     telling.registry.register(&telling);
+    let collectors = environment.clusters.clone();
     let clusters = Rc::new(ClusterManager::new(environment.clone()));
     let listeners = ListenerManager::new(
         environment.clone(),
@@ -233,10 +234,15 @@ async fn serve(
     }
     budget::limit_connections(connection_limit());
     tokio::task::spawn_local(overload.clone().watch());
+    let batcher = running.telling.batcher.clone();
+    let (teller, told) = (batcher.clone(), collectors.clone());
+    let sender = worker.clone();
+    tokio::task::spawn_local(async move { teller.run(sender, told).await });
     let mut signals = Signals::new()?;
     discovery.start(&worker, source.as_ref());
     signals.wait(&running).await;
     finish(&running, &mut signals).await;
+    batcher.flush(&worker, &collectors, LAST_WORDS).await;
     running.telling.close();
     Ok(())
 }
@@ -319,3 +325,5 @@ fn available() -> usize {
 
 /// How often the end looks whether it has come.
 const FINISH_INTERVAL: Duration = Duration::from_millis(10);
+/// How long spans that wait may take to reach their collectors at the end: pilot-agent ends us after five seconds.
+const LAST_WORDS: Duration = Duration::from_secs(1);

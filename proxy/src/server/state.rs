@@ -25,7 +25,8 @@ use crate::admin::loggers::Loggers;
 use crate::admin::state::{Configuration, Drain, Entry, Origin, Server, Statistic, Unready};
 use crate::cli::{LogLevel, Options};
 use crate::observe::stats::Reading;
-use crate::wire::xds::{Ads, ResourceType};
+use crate::plan::Finding;
+use crate::wire::xds::{Ads, Resource, ResourceType};
 
 /// The running proxy as the admin port sees it.
 #[derive(Debug)]
@@ -113,7 +114,18 @@ impl Running {
         in_use
     }
 
+    /// What was accepted of a type without being understood, by the resource's name.
+    fn findings(&self, resource_type: ResourceType) -> Vec<(Arc<str>, Finding)> {
+        match resource_type {
+            ResourceType::Cluster => self.discovery.clusters.findings(),
+            ResourceType::Listener => self.discovery.listeners.findings(),
+            ResourceType::Route => self.discovery.listeners.route_findings(),
+            _ => Vec::new(),
+        }
+    }
+
     fn entries(&self, resource_type: ResourceType, warming: &[Arc<str>]) -> Vec<Entry> {
+        let findings = self.findings(resource_type);
         let entries = self.with_ads(|ads| {
             let entries = ads.resources(resource_type).map(|resource| Entry {
                 name: resource.name.clone(),
@@ -136,7 +148,8 @@ impl Running {
                         version_info: failure.version.to_string(),
                         last_update_attempt: Some(failure.time.into()),
                         failed_configuration: None,
-                    }),
+                    })
+                    .or_else(|| not_understood(resource, &findings)),
             });
             entries.collect()
         });
@@ -171,6 +184,13 @@ impl Running {
         show("cluster_manager.warming_clusters", true, warming as u64);
         if let Some(days) = self.certificates_in_use().days_left() {
             show("server.days_until_first_cert_expiring", true, days);
+        }
+        for (name, kind) in [
+            ("cluster_manager.cds.not_served", ResourceType::Cluster),
+            ("listener_manager.lds.not_served", ResourceType::Listener),
+            ("listener_manager.rds.not_served", ResourceType::Route),
+        ] {
+            show(name, true, self.findings(kind).len() as u64);
         }
         self.with_ads(|ads| {
             for (prefix, kind) in [
@@ -470,6 +490,24 @@ impl State for Running {
     }
 }
 
+/// A resource that was accepted although something of it is not served: shown where its owner looks for errors.
+fn not_understood(
+    resource: &Resource,
+    findings: &[(Arc<str>, Finding)],
+) -> Option<wire::UpdateFailureState> {
+    let own = findings.iter().filter(|(name, _)| *name == resource.name);
+    let texts: Vec<_> = own.map(|(_, finding)| finding.to_string()).collect();
+    (!texts.is_empty()).then(|| wire::UpdateFailureState {
+        details: format!(
+            "accepted, but not all of it is served: {}",
+            texts.join("; ")
+        ),
+        version_info: resource.version.to_string(),
+        last_update_attempt: Some(resource.received.into()),
+        failed_configuration: None,
+    })
+}
+
 fn pack<M: Message + Name>(message: &M) -> Any {
     Any {
         type_url: M::type_url(),
@@ -522,12 +560,14 @@ fn host_status(host: &Arc<carbyne_engine::cluster::Host>) -> wire::HostStatus {
             pending_active_hc: host.has(Flag::PendingFirstCheck),
             active_hc_timeout: host.has(Flag::ActiveCheckTimeout),
             excluded_via_immediate_hc_fail: host.has(Flag::Excluded),
+            // What the control plane says, not what came of it here.
             eds_health_status: match host.assigned_health {
                 EndpointHealth::Healthy => core::HealthStatus::Healthy,
                 EndpointHealth::Degraded => core::HealthStatus::Degraded,
-                EndpointHealth::Unhealthy => core::HealthStatus::Unhealthy,
                 EndpointHealth::Draining => core::HealthStatus::Draining,
-                EndpointHealth::Timeout => core::HealthStatus::Timeout,
+                EndpointHealth::Unhealthy | EndpointHealth::Timeout => {
+                    core::HealthStatus::Unhealthy
+                }
             } as i32,
             ..wire::HostHealthStatus::default()
         }),

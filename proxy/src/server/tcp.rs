@@ -1,7 +1,9 @@
 //! One TCP stream through: cluster, host, connection, bytes both ways, one record at its end.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::hash::{Hash, Hasher};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,6 +24,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::connection::{remote_socket, reset};
 use super::listener::TcpProxy;
+use super::telemetry::StreamTelling;
 use crate::filter::metadata_exchange::tcp::{Decoded, TcpExchange};
 use crate::live::clusters::LiveCluster;
 use crate::observe::facts::StreamRecord;
@@ -39,20 +42,23 @@ pub struct StreamFacts {
 /// Takes a peer's metadata off the head of a stream.
 struct PeerFrame {
     exchange: TcpExchange,
-    peer: Option<Arc<Peer>>,
+    found: Found,
 }
+
+/// What a peer said about itself, once that is known.
+type Found = Rc<OnceCell<Option<Arc<Peer>>>>;
 
 impl Head for PeerFrame {
     fn take(&mut self, arrived: &[u8], end: bool) -> Taken {
-        match self.exchange.decode(arrived, end) {
-            Decoded::More => Taken::More,
-            Decoded::Frame { length, peer } => {
-                self.peer = peer;
-                Taken::Off(length)
-            }
-            Decoded::NoFrame => Taken::Off(0),
-            Decoded::TooLarge => Taken::Refuse,
-        }
+        let (peer, taken) = match self.exchange.decode(arrived, end) {
+            Decoded::More => return Taken::More,
+            Decoded::Frame { length, peer } => (peer, Taken::Off(length)),
+            Decoded::NoFrame => (None, Taken::Off(0)),
+            Decoded::TooLarge => (None, Taken::Refuse),
+        };
+        // Nothing is taken twice.
+        self.found.set(peer).unwrap_or_default();
+        taken
     }
 }
 
@@ -65,6 +71,7 @@ pub async fn proxy(
     facts: StreamFacts,
 ) {
     let mut record = StreamRecord::new(downstream.clone());
+    let mut telling = proxy.log.stream();
     let mut events = Events::default();
     let slot = proxy.plan.pick(fastrand::u64(..));
     let live = slot.and_then(|slot| (*slot.load()).clone());
@@ -95,6 +102,7 @@ pub async fn proxy(
                         &mut stream,
                         proxy,
                         exchanges,
+                        &mut telling,
                         &mut record,
                         &mut events,
                     )
@@ -106,7 +114,7 @@ pub async fn proxy(
     // Without a host the client's connection is closed in order, as Envoy closes it; what it sent and nobody
     // read makes the kernel say so with a reset.
     record.flags = Flags::of(events);
-    proxy.log.ended(record);
+    telling.ended(record);
 }
 
 async fn carry(
@@ -114,6 +122,7 @@ async fn carry(
     host: &mut Stream,
     proxy: &TcpProxy,
     (from_client, from_host): (Option<TcpExchange>, Option<TcpExchange>),
+    telling: &mut StreamTelling<'_>,
     record: &mut StreamRecord,
     events: &mut Events,
 ) {
@@ -124,17 +133,39 @@ async fn carry(
     }
     let frame = |exchange| PeerFrame {
         exchange,
-        peer: None,
+        found: Found::default(),
     };
     let mut from_client = from_client.map(frame);
     let mut from_host = from_host.map(frame);
+    let peers =
+        [&from_client, &from_host].map(|frame| frame.as_ref().map(|frame| frame.found.clone()));
     let heads = Heads {
         client: from_client.as_mut().map(|frame| frame as &mut dyn Head),
         host: from_host.as_mut().map(|frame| frame as &mut dyn Head),
     };
-    let end = relay(client, host, proxy.limits, &progress, heads).await;
-    record.downstream_peer = from_client.and_then(|frame| frame.peer);
-    record.upstream_peer = from_host.and_then(|frame| frame.peer);
+    let relay = relay(client, host, proxy.limits, &progress, heads);
+    let end = match telling.interval() {
+        None => relay.await,
+        Some(interval) => {
+            let mut relay = pin!(relay);
+            let mut next = pin!(tokio::time::sleep(interval));
+            loop {
+                tokio::select! {
+                    biased;
+                    end = &mut relay => break end,
+                    () = &mut next => {}
+                }
+                let known =
+                    |peer: &Option<Found>| peer.as_ref().is_none_or(|peer| peer.get().is_some());
+                if peers.iter().all(known) {
+                    note_progress(record, &progress, &peers);
+                    telling.report(record);
+                }
+                next.as_mut().reset(tokio::time::Instant::now() + interval);
+            }
+        }
+    };
+    note_progress(record, &progress, &peers);
     match end {
         End::Closed => {}
         End::Idle => events.insert(Event::StreamIdle),
@@ -145,6 +176,12 @@ async fn carry(
         End::Client(_) => reset(host.socket()),
         End::Host(_) => reset(client.socket()),
     }
+}
+
+fn note_progress(record: &mut StreamRecord, progress: &Progress, peers: &[Option<Found>; 2]) {
+    let peer = |peer: &Option<Found>| peer.as_ref()?.get()?.clone();
+    record.downstream_peer = peer(&peers[0]);
+    record.upstream_peer = peer(&peers[1]);
     record.counts.received = progress.received.get();
     record.counts.sent = progress.sent.get();
     record.counts.wire_received = record.counts.received;

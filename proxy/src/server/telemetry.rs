@@ -3,26 +3,35 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{Downstream, Event, Events, Exchange};
 use carbyne_engine::observe::metrics::{Counter, Gauge, Histogram};
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
+use carbyne_protos::envoy::config::core::v3::TrafficDirection;
 
 use super::listener::ListenerStats;
 use crate::context::Context;
 use crate::observe::access_log::AccessLogs;
 use crate::observe::access_log::LogFiles;
+use crate::observe::export::Batcher;
 use crate::observe::facts::{Facts, StreamRecord};
 use crate::observe::flags::Flags;
-use crate::observe::istio::{IstioStats, StatsPlan};
+use crate::observe::istio::{IstioStats, StatsPlan, TcpSeries};
 use crate::observe::peer::LocalNode;
 use crate::observe::stats::{Reading, Registry, Source, StatsRules};
+use crate::observe::trace::decision::{IdRules, Reasons};
+use crate::observe::trace::exporter::Exporters;
+use crate::observe::trace::record::Teller;
+use crate::observe::trace::tracer::Surroundings;
+use crate::observe::trace::{self, Tracer};
 use crate::plan::Environment;
 use crate::plan::error::Rejection;
+use crate::plan::filter::HttpFilterKind;
 use crate::plan::http::HttpPlan;
 use crate::plan::scope::Room;
+use crate::plan::tracing::{Provider, provider};
 
 /// What all of it is made with.
 #[derive(Debug)]
@@ -34,6 +43,12 @@ pub struct Telling {
     pub registry: Arc<Registry>,
     listeners: Mutex<BTreeMap<Arc<str>, Arc<ListenerStats>>>,
     managers: Mutex<BTreeMap<Arc<str>, Arc<ManagerStats>>>,
+    /// Collectors, and what waits for them.
+    pub batcher: Arc<Batcher>,
+    exporters: Exporters,
+    teller: Arc<Teller>,
+    /// Whom the bootstrap tells of spans where a connection manager names nobody.
+    provider: Option<Provider>,
 }
 
 /// What one connection manager tells.
@@ -41,6 +56,8 @@ pub struct Telling {
 pub struct Telemetry {
     stats: Arc<ManagerStats>,
     logs: Arc<AccessLogs>,
+    /// What is told of requests as spans, where anything is.
+    pub tracer: Option<Tracer>,
 }
 
 /// What a connection manager counts, by Envoy's names.
@@ -82,6 +99,8 @@ pub struct ManagerStats {
     pub request_time: Histogram,
     /// `downstream_cx_length_ms`
     pub connection_length: Histogram,
+    /// `tracing.*`
+    pub tracing: Arc<Reasons>,
 }
 
 /// What is told about connections and streams.
@@ -92,14 +111,41 @@ pub struct ConnectionLog {
     stats: Option<IstioStats>,
 }
 
+/// Tells about one stream, while it goes on and at its end.
+#[derive(Debug)]
+pub struct StreamTelling<'a> {
+    log: &'a ConnectionLog,
+    series: Option<Rc<TcpSeries>>,
+    /// Bytes that are counted.
+    received: u64,
+    sent: u64,
+}
+
 impl Telling {
     /// As the bootstrap says.
     pub fn new(bootstrap: &Bootstrap, environment: &Environment) -> Result<Arc<Self>, Rejection> {
         let room = Room::new(environment, Vec::new());
         let rules = StatsRules::plan(bootstrap.stats_config.as_ref(), &room.scope());
         let rules = room.finish(rules)?.plan;
+        let room = Room::new(environment, Vec::new());
+        let provider = bootstrap.tracing.as_ref().and_then(|tracing| {
+            let scope = room.scope();
+            let scope = scope.field("tracing");
+            provider(tracing.http.as_ref()?, &scope.field("http"))
+        });
+        let provider = room.finish(Some(provider))?.plan;
         let node = environment.node.clone();
+        let batcher = Arc::new(Batcher::new());
+        let pace = trace::exporter::Settings::of(bootstrap.layered_runtime.as_ref());
+        let cluster = bootstrap.node.as_ref().map_or("", |node| &node.cluster);
         Ok(Arc::new(Self {
+            exporters: Exporters::new(batcher.clone(), pace, cluster),
+            batcher,
+            teller: Arc::new(Teller {
+                node: Arc::from(&*node.id),
+                zone: Arc::from(&*node.peer.zone),
+            }),
+            provider,
             registry: Registry::new(rules, &node.istio_version),
             node,
             files: environment.files.clone().unwrap_or_default(),
@@ -116,6 +162,32 @@ impl Telling {
     /// Writes out what is buffered.
     pub fn close(&self) {
         self.files.close();
+    }
+
+    /// The tracer of a connection manager.
+    fn tracer(
+        &self,
+        plan: &HttpPlan,
+        direction: TrafficDirection,
+        reasons: &Arc<Reasons>,
+    ) -> Option<Tracer> {
+        let tracing = plan.tracing.clone()?;
+        let provider = tracing.provider.as_ref().or(self.provider.as_ref());
+        let propagation = provider.map(|provider| provider.propagation.clone());
+        let exporter = provider.and_then(|provider| self.exporters.of(provider));
+        let surroundings = Surroundings {
+            egress: direction == TrafficDirection::Outbound,
+            router_spawns: plan.filters.iter().any(|filter| {
+                matches!(&filter.kind, HttpFilterKind::Router(router) if router.start_child_span)
+            }),
+            ids: IdRules {
+                pack: plan.fields.pack_trace_reason,
+                sample: plan.fields.sample_by_request_id,
+            },
+            teller: self.teller.clone(),
+            reasons: reasons.clone(),
+        };
+        Some(Tracer::new(tracing, propagation, exporter, surroundings))
     }
 
     /// The counters of a listener; they outlive its updates.
@@ -146,6 +218,13 @@ impl Telling {
 
     /// Shows every counter and gauge by its name.
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
+        self.exporters
+            .visit(&mut |name, value| show(name, false, value));
+        let (taken, dropped, failed) = self.files.counts();
+        show("filesystem.write_buffered", false, taken);
+        show("filesystem.write_failed", false, failed);
+        // Lines that a full or slow disk cost; Envoy does not count them.
+        show("filesystem.write_dropped", false, dropped);
         let count = |value: i64| u64::try_from(value).unwrap_or(0);
         let listeners = self.listeners.lock();
         for (name, stats) in listeners.unwrap_or_else(PoisonError::into_inner).iter() {
@@ -180,6 +259,16 @@ impl Telling {
                 false,
                 over,
             );
+            let reasons = &stats.tracing;
+            for (reason, counter) in [
+                ("random_sampling", &reasons.random_sampling),
+                ("service_forced", &reasons.service_forced),
+                ("client_enabled", &reasons.client_enabled),
+                ("not_traceable", &reasons.not_traceable),
+            ] {
+                let name = format!("http.{prefix}.tracing.{reason}");
+                show(&name, false, counter.value());
+            }
         }
         let managers = self.managers.lock();
         for (prefix, stats) in managers.unwrap_or_else(PoisonError::into_inner).iter() {
@@ -262,6 +351,7 @@ impl ManagerStats {
             overloaded: Counter::new(),
             resets: Counter::new(),
             idle: Counter::new(),
+            tracing: Arc::default(),
             no_route: Counter::new(),
             no_cluster: Counter::new(),
             direct: Counter::new(),
@@ -291,9 +381,11 @@ impl Drop for Connected<'_> {
 
 impl Telemetry {
     /// For one connection manager.
-    pub fn new(telling: &Telling, plan: &HttpPlan) -> Self {
+    pub fn new(telling: &Telling, plan: &HttpPlan, direction: TrafficDirection) -> Self {
+        let stats = telling.manager_stats(&plan.stat_prefix);
         Self {
-            stats: telling.manager_stats(&plan.stat_prefix),
+            tracer: telling.tracer(plan, direction, &stats.tracing),
+            stats,
             logs: plan.access_log.clone(),
         }
     }
@@ -312,12 +404,9 @@ impl Telemetry {
     }
 
     /// A request arrived.
-    pub fn arrived(&self, exchange: &mut Exchange<Context>, _plan: &HttpPlan) {
+    pub fn arrived(&self) {
         self.stats.requests.increment();
         self.stats.active.increment();
-        if exchange.request.version == http::Version::HTTP_2 {
-            self.stats.http2_requests.increment();
-        }
     }
 
     /// A request ended.
@@ -325,12 +414,18 @@ impl Telemetry {
         let stats = &*self.stats;
         stats.active.decrement();
         self.logs.log(&Facts::of(exchange));
+        if let Some(tracer) = &self.tracer {
+            tracer.end(exchange);
+        }
         if let Some(response) = &exchange.response
             && let Some(counter) = stats
                 .by_class
                 .get(usize::from(response.status.as_u16() / 100).wrapping_sub(1))
         {
             counter.increment();
+        }
+        if exchange.request.version == http::Version::HTTP_2 {
+            stats.http2_requests.increment();
         }
         if let Some(took) = exchange.timing.end {
             stats.request_time.observe(took.as_millis() as f64);
@@ -410,16 +505,51 @@ impl ConnectionLog {
         self.ended(record);
     }
 
-    /// A stream ended.
-    pub fn ended(&self, mut record: StreamRecord) {
-        record.end(Instant::now());
-        let facts = Facts::of_stream(&record);
-        if let Some(stats) = &self.stats {
-            let series = stats.stream(&facts);
+    /// A stream begins.
+    pub const fn stream(&self) -> StreamTelling<'_> {
+        StreamTelling {
+            log: self,
+            series: None,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// A connection ended that was no stream.
+    fn ended(&self, record: StreamRecord) {
+        self.stream().ended(record);
+    }
+}
+
+impl StreamTelling<'_> {
+    /// Time between two reports while the stream goes on; none where nobody counts.
+    pub fn interval(&self) -> Option<Duration> {
+        Some(self.log.stats.as_ref()?.tcp_reporting)
+    }
+
+    /// Counts what went through since the last report. The first one says that the stream is open, and fixes its labels:
+    /// it must come when the peers are known.
+    pub fn report(&mut self, record: &StreamRecord) {
+        let Some(stats) = &self.log.stats else {
+            return;
+        };
+        let series = self.series.get_or_insert_with(|| {
+            let series = stats.stream(&Facts::of_stream(record));
             series.opened();
-            series.bytes(record.counts.received, record.counts.sent);
+            series
+        });
+        let counts = &record.counts;
+        series.bytes(counts.received - self.received, counts.sent - self.sent);
+        (self.received, self.sent) = (counts.received, counts.sent);
+    }
+
+    /// It is over.
+    pub fn ended(mut self, mut record: StreamRecord) {
+        record.end(Instant::now());
+        self.report(&record);
+        if let Some(series) = self.series {
             series.closed();
         }
-        self.logs.log(&facts);
+        self.log.logs.log(&Facts::of_stream(&record));
     }
 }

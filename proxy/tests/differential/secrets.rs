@@ -132,7 +132,7 @@ fn secrets_that_never_come() {
     let log = crate::support::upstream::Log::default();
     let one = Upstream::http("one", &log);
     let dead = dead_port();
-    let mut process = Process::starting(Program::Carbyne, |place| {
+    let mut process = Process::proxy_unready(Program::Carbyne, |place| {
         let host = || {
             json!([virtual_host(
                 "all",

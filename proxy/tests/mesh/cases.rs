@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::http1::Request;
 use crate::support::report_cases;
-use crate::world::World;
+use crate::world::{ECHO, World};
 
 /// A table while it runs.
 #[derive(Debug)]
@@ -33,8 +33,12 @@ pub struct Row<'a> {
     pub tells: &'a [(&'static str, &'static str)],
     /// What it does not have.
     pub lacks: &'a [&'static str],
-    /// Whose access log has a line about it, with these fields.
-    pub log: Option<(&'static str, &'a [(&'static str, &'static str)])>,
+    /// Text that the response has in its body.
+    pub body: Option<&'static str>,
+    /// Fields of the response.
+    pub answers: &'a [(&'static str, &'static str)],
+    /// Whose access log has a line about it, with these fields; an empty one is not known.
+    pub log: Option<(&'static str, Vec<(&'static str, String)>)>,
 }
 
 impl Cases {
@@ -85,7 +89,72 @@ impl Cases {
     }
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
+    /// A request of `caller-1` to the service `echo`, which answers it with 200.
+    pub const fn new(name: &'static str, request: Request) -> Self {
+        Self {
+            name,
+            from: "caller-1",
+            to: (ECHO, 80),
+            request,
+            status: Ok(200),
+            tells: &[],
+            lacks: &[],
+            body: None,
+            answers: &[],
+            log: None,
+        }
+    }
+
+    pub const fn from(mut self, from: &'static str) -> Self {
+        self.from = from;
+        self
+    }
+
+    pub const fn to(mut self, address: Ipv4Addr, port: u16) -> Self {
+        self.to = (address, port);
+        self
+    }
+
+    pub const fn status(mut self, status: u16) -> Self {
+        self.status = Ok(status);
+        self
+    }
+
+    /// There is no response at all.
+    pub const fn refused(mut self) -> Self {
+        self.status = Err(());
+        self
+    }
+
+    pub const fn tells(mut self, tells: &'a [(&'static str, &'static str)]) -> Self {
+        self.tells = tells;
+        self
+    }
+
+    pub const fn lacks(mut self, lacks: &'a [&'static str]) -> Self {
+        self.lacks = lacks;
+        self
+    }
+
+    pub const fn body(mut self, text: &'static str) -> Self {
+        self.body = Some(text);
+        self
+    }
+
+    pub const fn answers(mut self, fields: &'a [(&'static str, &'static str)]) -> Self {
+        self.answers = fields;
+        self
+    }
+
+    pub fn log(mut self, pod: &'static str, fields: &[(&'static str, &str)]) -> Self {
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
+        self.log = Some((pod, fields.collect()));
+        self
+    }
+
     fn run(&self, world: &World) -> Result<(), String> {
         // Finds the line in the log again.
         let request = self.request.clone().header("user-agent", self.name);
@@ -95,8 +164,19 @@ impl Row<'_> {
             (Ok(response), Ok(status)) if response.status == status => Some(response),
             (other, wanted) => return Err(format!("wanted {wanted:?}, got {other:?}")),
         };
-        let body = response.map(|response| response.body).unwrap_or_default();
-        let told = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let response = response.unwrap_or_default();
+        let text = String::from_utf8_lossy(&response.body);
+        if let Some(wanted) = self.body {
+            ensure(text.contains(wanted), || {
+                format!("wanted {wanted:?} in {text:?}")
+            })?;
+        }
+        for (name, wanted) in self.answers {
+            ensure(response.header(name) == Some(wanted), || {
+                format!("wanted {name}: {wanted} in {response:?}")
+            })?;
+        }
+        let told = serde_json::from_str(&text).unwrap_or(Value::Null);
         for (pointer, wanted) in self.tells {
             let found = told.pointer(pointer).and_then(Value::as_str);
             equal(pointer, found, Some(wanted), &told)?;
@@ -109,7 +189,7 @@ impl Row<'_> {
                 &told,
             )?;
         }
-        if let Some((pod, fields)) = self.log {
+        if let Some((pod, fields)) = &self.log {
             let line = world.log_line(pod, |line| line["user_agent"] == self.name);
             for (field, wanted) in fields {
                 let found = match &line[field] {
@@ -117,7 +197,7 @@ impl Row<'_> {
                     Value::String(text) => Some(text.clone()),
                     other => Some(other.to_string()),
                 };
-                let wanted = (*wanted != "-").then_some(*wanted);
+                let wanted = (!wanted.is_empty()).then_some(wanted.as_str());
                 equal(field, found.as_deref(), wanted, &line)?;
             }
         }

@@ -19,30 +19,19 @@ fn who_speaks_to_whom() {
     }
     let hello = || get("/hello?x=1").host(ECHO_HOST);
     let mut cases = Cases::new("mesh identity");
-    let usual = || Row {
-        name: "",
-        from: "caller-1",
-        to: (ECHO, 80),
-        request: hello(),
-        status: Ok(200),
-        tells: &[],
-        lacks: &[],
-        log: None,
-    };
     let rows = [
-        Row {
-            name: "mutual TLS by itself",
-            tells: &[
+        Row::new("mutual TLS by itself", hello())
+            .tells(&[
                 ("/service", "echo-1"),
                 ("/peer", "127.0.0.6"),
                 ("/path", "/hello?x=1"),
                 ("/headers/host", ECHO_HOST),
-            ],
-            lacks: &[
+            ])
+            .lacks(&[
                 "/headers/x-envoy-peer-metadata",
                 "/headers/x-envoy-peer-metadata-id",
-            ],
-            log: Some((
+            ])
+            .log(
                 "echo-1",
                 &[
                     ("response_code", "200"),
@@ -55,116 +44,96 @@ fn who_speaks_to_whom() {
                     ("downstream_local_address", "10.1.0.21:8080"),
                     ("route_name", "default"),
                 ],
-            )),
-            ..usual()
-        },
-        Row {
-            name: "the caller's own log",
-            log: Some((
-                "caller-1",
-                &[
-                    ("response_code", "200"),
-                    (
-                        "upstream_cluster",
-                        "outbound|80||echo.shop.svc.cluster.local",
-                    ),
-                    ("upstream_host", "10.1.0.21:8080"),
-                    ("downstream_local_address", "10.96.0.20:80"),
-                    ("requested_server_name", "-"),
-                ],
-            )),
-            ..usual()
-        },
-        Row {
-            name: "PERMISSIVE takes plaintext of somebody without a sidecar",
-            from: "node",
-            to: (ECHO_1, 8080),
-            tells: &[("/service", "echo-1"), ("/peer", "127.0.0.6")],
-            lacks: &["/headers/x-forwarded-client-cert"],
-            log: Some((
-                "echo-1",
-                &[("requested_server_name", "-"), ("response_code", "200")],
-            )),
-            ..usual()
-        },
-        Row {
-            name: "PERMISSIVE takes plaintext to the address of a pod",
-            to: (ECHO_1, 8080),
-            tells: &[("/service", "echo-1"), ("/peer", "127.0.0.6")],
-            lacks: &["/headers/x-forwarded-client-cert"],
-            ..usual()
-        },
-        Row {
-            name: "a pod calls its own service: out, and in again",
-            from: "echo-1",
-            tells: &[("/service", "echo-1"), ("/peer", "127.0.0.6")],
-            ..usual()
-        },
-        Row {
-            name: "a pod calls itself on loopback: not intercepted",
-            from: "echo-1",
-            to: (LOCALHOST, 8080),
-            tells: &[("/peer", "127.0.0.1")],
-            lacks: &["/headers/x-request-id", "/headers/x-forwarded-proto"],
-            ..usual()
-        },
-        Row {
-            name: "an unknown address passes",
-            to: (NODE, 8888),
-            request: get("/p").host("unknown.example.com"),
-            tells: &[("/service", "plain"), ("/peer", "10.1.0.11")],
-            lacks: &["/headers/x-envoy-peer-metadata-id", "/headers/x-request-id"],
-            ..usual()
-        },
-        Row {
-            name: "a ServiceEntry outside of the mesh is plaintext",
-            to: (PLAIN, 80),
-            request: get("/p").host("plain.example.com"),
-            tells: &[("/service", "plain"), ("/peer", "10.1.0.11")],
-            lacks: &["/headers/x-forwarded-client-cert"],
-            log: Some((
-                "caller-1",
-                &[("upstream_cluster", "outbound|80||plain.example.com")],
-            )),
-            ..usual()
-        },
-        Row {
-            name: "an unknown host on a port of the mesh passes",
-            to: (NODE, 80),
-            request: get("/p").host("unknown.example.com"),
-            tells: &[("/service", "plain"), ("/peer", "10.1.0.11")],
-            lacks: &["/headers/x-envoy-peer-metadata-id"],
-            log: Some((
-                "caller-1",
-                &[
-                    ("upstream_cluster", "PassthroughCluster"),
-                    ("route_name", "allow_any"),
-                    ("upstream_host", "10.1.0.1:80"),
-                ],
-            )),
-            ..usual()
-        },
-        Row {
-            name: "15021 is exempt from interception",
-            from: "node",
-            to: (ECHO_1, 15021),
-            request: get("/healthz/ready"),
-            ..usual()
-        },
-        Row {
-            name: "15090 is exempt from interception",
-            from: "node",
-            to: (ECHO_1, 15090),
-            request: get("/stats/prometheus"),
-            ..usual()
-        },
-        Row {
-            name: "15020 is exempt from interception: nobody listens there",
-            from: "node",
-            to: (ECHO_1, 15020),
-            status: Err(()),
-            ..usual()
-        },
+            ),
+        Row::new("the caller's own log", hello()).log(
+            "caller-1",
+            &[
+                ("response_code", "200"),
+                (
+                    "upstream_cluster",
+                    "outbound|80||echo.shop.svc.cluster.local",
+                ),
+                ("upstream_host", "10.1.0.21:8080"),
+                ("downstream_local_address", "10.96.0.20:80"),
+                ("requested_server_name", ""),
+            ],
+        ),
+        Row::new(
+            "PERMISSIVE takes plaintext of somebody without a sidecar",
+            hello(),
+        )
+        .from("node")
+        .to(ECHO_1, 8080)
+        .tells(&[("/service", "echo-1"), ("/peer", "127.0.0.6")])
+        .lacks(&["/headers/x-forwarded-client-cert"])
+        .log(
+            "echo-1",
+            &[("requested_server_name", ""), ("response_code", "200")],
+        ),
+        Row::new(
+            "PERMISSIVE takes plaintext to the address of a pod",
+            hello(),
+        )
+        .to(ECHO_1, 8080)
+        .tells(&[("/service", "echo-1"), ("/peer", "127.0.0.6")])
+        .lacks(&["/headers/x-forwarded-client-cert"]),
+        Row::new("a pod calls its own service: out, and in again", hello())
+            .from("echo-1")
+            .tells(&[("/service", "echo-1"), ("/peer", "127.0.0.6")]),
+        Row::new("a pod calls itself on loopback: not intercepted", hello())
+            .from("echo-1")
+            .to(LOCALHOST, 8080)
+            .tells(&[("/peer", "127.0.0.1")])
+            .lacks(&["/headers/x-request-id", "/headers/x-forwarded-proto"]),
+        Row::new(
+            "an unknown address passes",
+            get("/p").host("unknown.example.com"),
+        )
+        .to(NODE, 8888)
+        .tells(&[("/service", "plain"), ("/peer", "10.1.0.11")])
+        .lacks(&["/headers/x-envoy-peer-metadata-id", "/headers/x-request-id"]),
+        Row::new(
+            "a ServiceEntry outside of the mesh is plaintext",
+            get("/p").host("plain.example.com"),
+        )
+        .to(PLAIN, 80)
+        .tells(&[("/service", "plain"), ("/peer", "10.1.0.11")])
+        .lacks(&["/headers/x-forwarded-client-cert"])
+        .log(
+            "caller-1",
+            &[("upstream_cluster", "outbound|80||plain.example.com")],
+        ),
+        Row::new(
+            "an unknown host on a port of the mesh passes",
+            get("/p").host("unknown.example.com"),
+        )
+        .to(NODE, 80)
+        .tells(&[("/service", "plain"), ("/peer", "10.1.0.11")])
+        .lacks(&["/headers/x-envoy-peer-metadata-id"])
+        .log(
+            "caller-1",
+            &[
+                ("upstream_cluster", "PassthroughCluster"),
+                ("route_name", "allow_any"),
+                ("upstream_host", "10.1.0.1:80"),
+            ],
+        ),
+        Row::new("15021 is exempt from interception", get("/healthz/ready"))
+            .from("node")
+            .to(ECHO_1, 15021),
+        Row::new(
+            "15090 is exempt from interception",
+            get("/stats/prometheus"),
+        )
+        .from("node")
+        .to(ECHO_1, 15090),
+        Row::new(
+            "15020 is exempt from interception: nobody listens there",
+            hello(),
+        )
+        .from("node")
+        .to(ECHO_1, 15020)
+        .refused(),
     ];
     for row in &rows {
         cases.row(&world, row);

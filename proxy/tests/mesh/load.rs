@@ -19,13 +19,41 @@ pub struct Load {
 #[derive(Debug, Default)]
 struct Shared {
     over: AtomicBool,
+    /// How many may still be begun; none where it goes on until it is over.
+    left: Option<AtomicUsize>,
     done: AtomicUsize,
     failures: Mutex<Vec<String>>,
 }
 
 impl Load {
+    /// Goes on until [`Load::finish`].
     pub fn start(from: &Namespace, to: SocketAddr, request: &Request, clients: usize) -> Self {
-        let shared = Arc::new(Shared::default());
+        Self::run(from, to, request, clients, None)
+    }
+
+    /// Exactly so many requests, none of which may fail.
+    pub fn send(
+        from: &Namespace,
+        to: SocketAddr,
+        request: &Request,
+        clients: usize,
+        requests: usize,
+    ) {
+        let load = Self::run(from, to, request, clients, Some(requests));
+        assert_eq!(load.join(), requests);
+    }
+
+    fn run(
+        from: &Namespace,
+        to: SocketAddr,
+        request: &Request,
+        clients: usize,
+        requests: Option<usize>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            left: requests.map(AtomicUsize::new),
+            ..Shared::default()
+        });
         let clients = (0..clients).map(|_| {
             let (shared, bytes) = (Arc::clone(&shared), request.bytes());
             from.spawn(move || shared.run(to, &bytes))
@@ -48,6 +76,10 @@ impl Load {
     /// Ends it: how many requests were done, none of which may have failed.
     pub fn finish(self) -> usize {
         self.shared.over.store(true, Ordering::SeqCst);
+        self.join()
+    }
+
+    fn join(self) -> usize {
         for client in self.clients {
             client.join().unwrap();
         }
@@ -64,9 +96,20 @@ impl Load {
 }
 
 impl Shared {
+    fn goes_on(&self) -> bool {
+        match &self.left {
+            None => !self.over.load(Ordering::SeqCst),
+            Some(left) => left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok(),
+        }
+    }
+
     fn run(&self, to: SocketAddr, request: &[u8]) {
         let mut connection = None;
-        while !self.over.load(Ordering::SeqCst) {
+        while self.goes_on() {
             if let Err(reason) = once(&mut connection, to, request) {
                 connection = None;
                 let number = self.done.load(Ordering::SeqCst);

@@ -78,16 +78,26 @@ impl Plane {
         let _inside = self.handle.enter();
         let secrets = self.mesh.secrets(namespace, service_account).unwrap();
         let ads = self.mesh.serve_ads_unix(&pod.socket(XDS_SOCKET)).unwrap();
-        let mut servers = vec![ads];
-        if agent == Agent::Whole {
-            servers.push(secrets.serve_unix(&pod.socket(SDS_SOCKET)).unwrap());
-        }
         let served = Served {
             node: pod.identity.node_id(),
-            servers,
+            servers: vec![ads],
             secrets,
         };
         self.served.lock().unwrap().insert(name.clone(), served);
+        if agent == Agent::Whole {
+            self.serve_secrets(pod);
+        }
+        pod.own_sockets();
+    }
+
+    /// Opens the socket for secrets, where that was left out.
+    pub fn serve_secrets(&self, pod: &Pod) {
+        let _inside = self.handle.enter();
+        let mut all = self.served.lock().unwrap();
+        let served = all.get_mut(&pod.identity.name).unwrap();
+        let server = served.secrets.serve_unix(&pod.socket(SDS_SOCKET)).unwrap();
+        served.servers.push(server);
+        pod.own_sockets();
     }
 
     /// Writes a file of the folder and waits until every sidecar has accepted what that means.
@@ -137,6 +147,14 @@ impl Plane {
     /// Issues a pod's next certificate.
     pub fn rotate(&self, pod: &str) {
         self.served.lock().unwrap()[pod].secrets.rotate().unwrap();
+    }
+
+    /// Closes the sockets of one pod.
+    pub fn forget(&self, pod: &str) {
+        let served = self.served.lock().unwrap().remove(pod).unwrap();
+        for server in served.servers {
+            self.handle.block_on(server.stop());
+        }
     }
 
     /// Closes every socket: nobody hears of changes any more.

@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::Value;
 
+use crate::metrics::{self, Sample};
 use crate::plane::{Agent, Plane};
-use crate::support::http1::{End, Request, Response};
+use crate::support::http1::{End, Request, Response, get};
 use crate::support::interception::{self, Identity, Pod};
 use crate::support::network::{Namespace, Network};
 use crate::support::{PATIENCE, poll};
@@ -44,7 +45,7 @@ impl World {
     pub fn new(scene: Scene<'_>) -> Self {
         let mut endpoints = String::new();
         for name in scene.pods.iter().filter(|name| name.starts_with("echo")) {
-            endpoints += &workload_entry(&pod(name));
+            endpoints += &workload_entry(name);
         }
         let plane = Plane::new(&[
             ("base.yaml", include_str!("base.yaml")),
@@ -113,6 +114,28 @@ impl World {
         (response.status, told)
     }
 
+    /// What a pod tells Prometheus now.
+    pub fn samples(&self, pod: &str) -> Vec<Sample> {
+        let probe = get("/stats/prometheus").host("prometheus");
+        let address = (self.pod(pod).identity.address, 15090);
+        let response = self.exchange("node", address, &probe).unwrap();
+        metrics::samples(&String::from_utf8_lossy(&response.body))
+    }
+
+    /// The sum of a metric over every series with these labels.
+    pub fn metric(&self, pod: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let samples = self.samples(pod).into_iter();
+        samples
+            .filter(|sample| {
+                let has = |(name, value): &(&str, &str)| {
+                    sample.labels.get(*name).is_some_and(|found| found == value)
+                };
+                sample.name == name && labels.iter().all(has)
+            })
+            .map(|sample| sample.value)
+            .sum()
+    }
+
     /// The first line of a pod's access log that this finds, from the start of the log on.
     pub fn log_line(&self, pod: &str, find: impl Fn(&Value) -> bool) -> Value {
         let found = poll(PATIENCE, || {
@@ -150,7 +173,8 @@ fn pod(name: &str) -> Identity {
     }
 }
 
-fn workload_entry(pod: &Identity) -> String {
+/// The WorkloadEntry of a pod.
+pub fn workload_entry(name: &str) -> String {
     let Identity {
         name,
         namespace,
@@ -158,7 +182,7 @@ fn workload_entry(pod: &Identity) -> String {
         address,
         workload,
         version,
-    } = pod;
+    } = pod(name);
     format!(
         "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
          spec: {{address: {address}, serviceAccount: {service_account}, \
@@ -170,6 +194,10 @@ fn workload_entry(pod: &Identity) -> String {
 pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// The pod of version 1, where a client goes past its service.
 pub const ECHO_1: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 21);
+/// The pod of version 2.
+pub const ECHO_2: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 22);
+/// The pod of the caller.
+pub const CALLER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 11);
 /// The service `echo`.
 pub const ECHO: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 20);
 /// The service outside of the mesh.

@@ -85,14 +85,19 @@ impl Pod {
         self.folder().join(path)
     }
 
-    /// Starts the sidecar as pilot-agent starts Envoy.
-    pub fn start(&mut self) {
-        let folder = self.folder().to_owned();
+    /// Lets the sidecar's user connect to the sockets that are there.
+    pub fn own_sockets(&self) {
         for socket in [XDS_SOCKET, SDS_SOCKET] {
-            if folder.join(socket).exists() {
-                own(&folder.join(socket));
+            let path = self.socket(socket);
+            if path.exists() {
+                own(&path);
             }
         }
+    }
+
+    /// Starts the sidecar as pilot-agent starts Envoy.
+    pub fn start(&mut self) {
+        self.own_sockets();
         let program = Program::Carbyne
             .path()
             .unwrap_or_else(|sentence| panic!("{sentence}"));
@@ -180,6 +185,20 @@ impl Pod {
             .as_ref()
             .expect("it was started")
             .log_lines("stdout", offset)
+    }
+
+    /// Connections to a port of this pod that are open, one a line.
+    pub fn connections(&self, port: u16) -> Vec<String> {
+        let filter = format!("sport = :{port}");
+        let arguments = ["-Htn", "state", "established", &filter];
+        let output = self
+            .namespace
+            .inside(|| Command::new("ss").args(arguments).output())
+            .unwrap_or_else(|error| panic!("ss (Debian package iproute2): {error}"));
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     pub fn process_id(&self) -> u32 {

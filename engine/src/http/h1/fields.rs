@@ -12,6 +12,7 @@ use super::names::frequent;
 use super::scan::{HeadScan, Lines};
 use super::words::{equals, find_colon};
 use crate::http::Headers;
+use crate::http::headers::SPARE_FIELDS;
 
 /// What the fields said that are no longer in the list: they speak to this hop or about it.
 #[derive(Debug, Default)]
@@ -309,9 +310,6 @@ fn without_h2c(value: Bytes) -> Option<Bytes> {
     }
     (!rest.is_empty()).then(|| Bytes::from(rest))
 }
-
-/// Room for what filters add, so that the list seldom grows.
-const SPARE_FIELDS: usize = 4;
 
 /// Names that one message may nominate in `Connection`; Envoy stops at ten.
 const MAX_NOMINATED: usize = 10;

@@ -213,11 +213,16 @@ pub(super) fn header_map(headers: &Headers) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         if !is_connection_field(name) {
-            map.append(name.clone(), value.clone());
+            let mut value = value.clone();
+            // Never the same twice: as a literal it costs no entry of the compression table, and evicts none.
+            value.set_sensitive(value.is_sensitive() || *name == REQUEST_ID);
+            map.append(name.clone(), value);
         }
     }
     map
 }
+
+const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
 
 fn is_connection_field(name: &http::HeaderName) -> bool {
     *name == http::header::CONNECTION

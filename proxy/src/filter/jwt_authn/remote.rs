@@ -84,7 +84,10 @@ impl RemoteKeys {
         let back_off = retry.and_then(|retry| retry.retry_back_off.as_ref());
         let back_off = value::positive_duration(
             back_off.and_then(|back_off| back_off.base_interval.as_ref()),
-            &scope.field("retry_policy").field("retry_back_off").field("base_interval"),
+            &scope
+                .field("retry_policy")
+                .field("retry_back_off")
+                .field("base_interval"),
         );
         let ahead = message.async_fetch.as_ref().map(|ahead| {
             let scope = scope.field("async_fetch");
@@ -184,7 +187,11 @@ impl RemoteKeys {
         self.try_fetch(clusters, worker).await
     }
 
-    async fn try_fetch<L: ClusterLookup>(&self, clusters: &L, worker: &Worker) -> Result<(), Failure> {
+    async fn try_fetch<L: ClusterLookup>(
+        &self,
+        clusters: &L,
+        worker: &Worker,
+    ) -> Result<(), Failure> {
         let request = Request::get(self.authority.clone(), self.path.clone());
         let called = call(
             clusters,

@@ -13,6 +13,7 @@ use super::forward::{Forward, HostRewrite, WeightedCluster};
 use super::headers::{HeaderOperations, HeaderText};
 use super::redirect::Redirect;
 use crate::live::matcher::PathMatcher;
+use crate::plan::tracing::RouteTracing;
 
 /// A compiled route; requests hold it until they end, whatever becomes of its table.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct RouteEntry {
     pub most_specific_wins: bool,
     /// Name of the operation in spans.
     pub decorator: Option<Decorator>,
+    /// What of its requests is traced, where it differs from the connection manager's.
+    pub tracing: Option<Arc<RouteTracing>>,
     /// `filter_metadata` as JSON.
     pub metadata: Option<Arc<serde_json::Value>>,
     /// Configurations of filters for this route: those of the table, the virtual host and the route.

@@ -186,7 +186,7 @@ fn is_plain(text: &[u8]) -> bool {
     let odd = |word: u64| {
         let below_space = word.wrapping_sub(ONES * 32) & !word;
         let above_ascii = word;
-        (below_space | above_ascii) & HIGH
+        ((below_space | above_ascii) & HIGH)
             | has_zero(word ^ (ONES * u64::from(b'"')))
             | has_zero(word ^ (ONES * u64::from(b'\\')))
             | has_zero(word ^ (ONES * 127))

@@ -33,7 +33,8 @@ use self::duration::{Moment, Point, Unit, interval};
 use self::fact::Fact;
 use self::grpc::GrpcForm;
 use self::header::{FieldValue, Side};
-use self::metadata::{Metadata, Source, metadata};
+pub use self::metadata::MetadataSource;
+use self::metadata::{Metadata, metadata};
 use self::path::{Original, path, query_parameter};
 use self::peer::{PeerForm, filter_state};
 use self::tls::{About, Holder, certificate};
@@ -68,7 +69,7 @@ pub(super) enum Operator {
     Fact(Fact),
     GrpcStatus(GrpcForm),
     Metadata {
-        source: Source,
+        source: MetadataSource,
         namespace: Box<str>,
         path: Box<[Box<str>]>,
     },
@@ -167,16 +168,16 @@ impl Operator {
                 }),
                 false,
             ),
-            "DYNAMIC_METADATA" => (metadata(Source::Dynamic, text)?, true),
-            "CLUSTER_METADATA" => (metadata(Source::Cluster, text)?, true),
-            "UPSTREAM_METADATA" => (metadata(Source::Endpoint, text)?, true),
+            "DYNAMIC_METADATA" => (metadata(MetadataSource::Dynamic, text)?, true),
+            "CLUSTER_METADATA" => (metadata(MetadataSource::Cluster, text)?, true),
+            "UPSTREAM_METADATA" => (metadata(MetadataSource::Endpoint, text)?, true),
             "METADATA" => {
                 let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
                 let source = match kind {
-                    "DYNAMIC" => Source::Dynamic,
-                    "CLUSTER" => Source::Cluster,
-                    "ROUTE" => Source::Route,
-                    "UPSTREAM_HOST" => Source::Endpoint,
+                    "DYNAMIC" => MetadataSource::Dynamic,
+                    "CLUSTER" => MetadataSource::Cluster,
+                    "ROUTE" => MetadataSource::Route,
+                    "UPSTREAM_HOST" => MetadataSource::Endpoint,
                     // The listener's and the virtual host's are not kept.
                     "LISTENER" | "LISTENER_FILTER_CHAIN" | "VIRTUAL_HOST" => {
                         return Ok(Some((Self::Absent, true)));

@@ -58,10 +58,11 @@ pub fn settle(
     }
     let edge = options.use_remote_address && !internal;
     restrict(request, internal, edge);
-    if edge && let Some(client) = client {
-        if let Ok(value) = HeaderValue::from_bytes(IpText::of(client).as_bytes()) {
-            request.headers.insert(names::EXTERNAL_ADDRESS, value);
-        }
+    if edge
+        && let Some(client) = client
+        && let Ok(value) = HeaderValue::from_bytes(IpText::of(client).as_bytes())
+    {
+        request.headers.insert(names::EXTERNAL_ADDRESS, value);
     }
     client_cert(request, downstream, options);
     request_id(request, edge, fields);

@@ -8,7 +8,7 @@ use carbyne_engine::cluster::settings::{Discovery, Protocol as Wanted, Transport
 use carbyne_engine::cluster::{Host, PickContext};
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{
-    Answer, Downstream, Error, Event, Exchange, Handler, Mirror, Protocol, RetryPolicy, Route, Target, TlsTarget,
+    Answer, Downstream, Error, Event, Exchange, Handler, Mirror, Protocol, RetryPolicy, Route, Target, TlsTarget, TryEnd,
 };
 use carbyne_engine::http::Request;
 use carbyne_engine::net::connect::OriginalSource;
@@ -116,7 +116,17 @@ impl Handler for HttpHandler {
         }
         let timeout = exchange.context.try_timeout;
         let source = self.manager.original_source(exchange);
-        Ok(target(&live, host, exchange, timeout, source))
+        let target = target(&live, host, exchange, timeout, source);
+        if let Some(tracer) = &self.manager.telemetry.tracer {
+            tracer.attempt(exchange, &target, number);
+        }
+        Ok(target)
+    }
+
+    fn tried(&self, exchange: &mut Exchange<Context>, end: TryEnd<'_>) {
+        if let Some(tracer) = &self.manager.telemetry.tracer {
+            tracer.tried(exchange, end);
+        }
     }
 
     async fn response(&self, exchange: &mut Exchange<Context>) -> Result<(), Answer> {
@@ -191,12 +201,15 @@ impl HttpHandler {
             &plan.client,
             &plan.fields,
         );
-        manager.telemetry.arrived(exchange, &manager.plan);
+        manager.telemetry.arrived();
         if let Some(reason) = &manager.plan.refuse {
             let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
             return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
         }
         manager.choose(exchange);
+        if let Some(tracer) = &manager.telemetry.tracer {
+            tracer.begin(exchange);
+        }
         for index in 0..manager.filters.len() {
             manager
                 .filters
@@ -358,6 +371,11 @@ impl HttpManager {
 
     /// What the response gets on its way out, whoever made it.
     fn depart(&self, exchange: &mut Exchange<Context>, from_upstream: bool) {
+        if let Some(tracer) = &self.telemetry.tracer
+            && let Some(response) = &mut exchange.response
+        {
+            tracer.depart(&mut exchange.context, &mut response.headers);
+        }
         let options = &self.plan.fields;
         let route = exchange.context.route.clone();
         let Some(response) = &mut exchange.response else {
@@ -452,6 +470,9 @@ impl HttpManager {
             };
             let mut request = exchange.request.clone();
             request.authority = rule.host(&request.authority);
+            if let Some(tracer) = &self.telemetry.tracer {
+                tracer.copied(&exchange.context, &mut request, rule.sampled);
+            }
             mirrors.push(Mirror {
                 target: target(&live, host, exchange, None, self.original_source(exchange)),
                 request,

@@ -87,13 +87,15 @@ impl Fact {
                 return facts
                     .context
                     .and_then(|context| context.span.as_deref())
-                    .is_some_and(|span| span.write_trace_id(out));
+                    .map(|span| span.context().write_trace_id(out))
+                    .is_some();
             }
             Self::SpanId => {
                 return facts
                     .context
                     .and_then(|context| context.span.as_deref())
-                    .is_some_and(|span| span.write_span_id(out));
+                    .map(|span| span.context().write_span_id(out))
+                    .is_some();
             }
             Self::LogType => Some(if facts.is_stream {
                 "TcpConnectionEnd"

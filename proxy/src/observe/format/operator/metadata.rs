@@ -7,10 +7,14 @@ use crate::observe::facts::Facts;
 
 /// Where metadata is taken from.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) enum Source {
+pub enum MetadataSource {
+    /// What filters wrote.
     Dynamic,
+    /// The cluster's.
     Cluster,
+    /// The route's.
     Route,
+    /// The host's.
     Endpoint,
 }
 
@@ -22,7 +26,7 @@ pub(super) enum Metadata<'a> {
 }
 
 /// `NAMESPACE:KEY:KEY`.
-pub(super) fn metadata(source: Source, argument: &str) -> Result<Operator, String> {
+pub(super) fn metadata(source: MetadataSource, argument: &str) -> Result<Operator, String> {
     let mut keys = argument.split(':');
     let namespace = keys
         .next()
@@ -39,7 +43,7 @@ impl<'a> Metadata<'a> {
     /// Looks a value up.
     pub(super) fn of(
         facts: &Facts<'a>,
-        source: Source,
+        source: MetadataSource,
         namespace: &str,
         path: &[Box<str>],
     ) -> Self {
@@ -52,7 +56,7 @@ impl<'a> Metadata<'a> {
             (!found.is_null()).then_some(found)
         };
         let value = match source {
-            Source::Dynamic => {
+            MetadataSource::Dynamic => {
                 let Some(metadata) = facts.metadata else {
                     return Self::None;
                 };
@@ -65,18 +69,18 @@ impl<'a> Metadata<'a> {
                     .value(namespace, path.iter().map(|key| &**key))
                     .filter(|value| !value.is_null())
             }
-            Source::Cluster => below(
+            MetadataSource::Cluster => below(
                 facts
                     .cluster_plan
                     .and_then(|cluster| cluster.metadata.as_deref()),
             ),
-            Source::Route => below(
+            MetadataSource::Route => below(
                 facts
                     .context
                     .and_then(|context| context.route.as_ref())
                     .and_then(|route| route.metadata.as_deref()),
             ),
-            Source::Endpoint => below(
+            MetadataSource::Endpoint => below(
                 facts
                     .endpoint()
                     .and_then(|endpoint| endpoint.metadata.as_deref()),

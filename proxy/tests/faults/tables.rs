@@ -1,0 +1,14 @@
+//! What can break, one file each, and what the files share.
+
+mod contradictions;
+mod descriptors;
+mod disk;
+mod end;
+mod load;
+mod mesh;
+mod plane;
+mod relay;
+mod resets;
+mod slice;
+mod streams;
+mod updates;
