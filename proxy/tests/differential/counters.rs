@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::to;
 use crate::case::{Case, PORT, Side, Table, does};
-use crate::support::config::{any, cluster, http_filter, listener, manager, virtual_host};
+use crate::support::config::{cluster, http_filter, listener, manager, virtual_host};
 use crate::support::http1::{Connection, get};
 use crate::support::transcript::Transcript;
 use crate::support::upstream::dead_port;
@@ -59,14 +59,12 @@ fn counters() {
     let ports = table.ports(&[0]);
     let dead = dead_port();
     table.resources = Box::new(move |place| {
-        let mut limited = to("limited", json!({"path": "/limited"}), "one");
-        limited["typed_per_filter_config"] = json!({"limit": any("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", limit(1))});
         let routes = json!([
             {"name": "direct", "match": {"path": "/direct"}, "direct_response": {"status": 200}},
             {"name": "redirect", "match": {"path": "/redirect"}, "redirect": {"path_redirect": "/"}},
             to("dead", json!({"path": "/dead"}), "dead"),
             to("abort", json!({"path": "/abort"}), "one"),
-            limited,
+            to("limited", json!({"path": "/limited"}), "one"),
             to("one", json!({"path": "/"}), "one"),
         ]);
         let filters = vec![
@@ -77,11 +75,7 @@ fn counters() {
                 json!({"abort": {"http_status": 418, "percentage": {"numerator": 100}},
                 "headers": [{"name": ":path", "string_match": {"exact": "/abort"}}]}),
             ),
-            http_filter(
-                "limit",
-                "local_ratelimit.v3.LocalRateLimit",
-                json!({"stat_prefix": "limit"}),
-            ),
+            http_filter("limit", "local_ratelimit.v3.LocalRateLimit", limit(100)),
         ];
         let filter = manager(
             "counted",
@@ -152,18 +146,29 @@ fn labelled() -> Case {
                 "envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"2\",envoy_cluster_name=\"one\"}",
                 "envoy_http_downstream_rq_xx{envoy_response_code_class=\"4\",envoy_http_conn_manager_prefix=\"counted\"}",
                 "envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix=\"counted\"}",
-                "envoy_http_rbac_denied{envoy_http_conn_manager_prefix=\"counted\"}",
                 "envoy_http_local_rate_limit_ok{envoy_local_http_ratelimit_prefix=\"limit\"}",
                 "# TYPE envoy_http_downstream_rq_time histogram",
                 "# TYPE envoy_cluster_upstream_rq_time histogram",
                 "# TYPE envoy_cluster_upstream_cx_connect_ms histogram",
             ] {
-                let found = body.lines().find(|line| line.starts_with(wanted));
-                transcript.line(found.map_or_else(|| format!("no {wanted}"), str::to_owned));
+                let wanted = sorted(wanted);
+                let found = body.lines().map(sorted).find(|line| line.starts_with(&wanted));
+                transcript.line(found.unwrap_or_else(|| format!("no {wanted}")));
             }
         },
     )
     .logs(0)
+}
+
+/// A line with its labels in the order of their names.
+fn sorted(line: &str) -> String {
+    let Some((name, rest)) = line.split_once('{') else {
+        return line.to_owned();
+    };
+    let (labels, rest) = rest.rsplit_once('}').unwrap_or((rest, ""));
+    let mut labels: Vec<&str> = labels.split(',').collect();
+    labels.sort_unstable();
+    format!("{name}{{{}}}{rest}", labels.join(","))
 }
 
 fn reset() -> Case {
