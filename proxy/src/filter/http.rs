@@ -316,7 +316,7 @@ impl Maker {
                 },
                 made: ArcSwapOption::empty(),
             })),
-            // The router is the handler itself; compressors are made together, and one that is discovered decides alone.
+            // The router is the handler itself; compressors are made together, and one that is discovered compresses nothing.
             HttpFilterKind::Router(_) | HttpFilterKind::Compressor(_) => return None,
         })
     }
