@@ -129,6 +129,7 @@ impl ClusterManager {
         // Whoever needs them again asks for them again.
         let wanted = self.wanted_assignments();
         self.assignments
+            .0
             .borrow_mut()
             .retain(|name, _| wanted.contains(name));
         self.environment.clusters.apply([], left);

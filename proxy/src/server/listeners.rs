@@ -159,6 +159,7 @@ impl ListenerManager {
         self.sockets.borrow_mut().sweep();
         let wanted = self.wanted_routes();
         self.routes
+            .0
             .borrow_mut()
             .retain(|name, _| wanted.contains(name));
         self.route_findings

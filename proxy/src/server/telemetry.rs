@@ -259,16 +259,6 @@ impl Telling {
                 false,
                 over,
             );
-            let reasons = &stats.tracing;
-            for (reason, counter) in [
-                ("random_sampling", &reasons.random_sampling),
-                ("service_forced", &reasons.service_forced),
-                ("client_enabled", &reasons.client_enabled),
-                ("not_traceable", &reasons.not_traceable),
-            ] {
-                let name = format!("http.{prefix}.tracing.{reason}");
-                show(&name, false, counter.value());
-            }
         }
         let managers = self.managers.lock();
         for (prefix, stats) in managers.unwrap_or_else(PoisonError::into_inner).iter() {
@@ -303,6 +293,16 @@ impl Telling {
                 ("rq_total", &stats.routed),
             ] {
                 show(&format!("http.{prefix}.{name}"), false, value.value());
+            }
+            let reasons = &stats.tracing;
+            for (reason, counter) in [
+                ("random_sampling", &reasons.random_sampling),
+                ("service_forced", &reasons.service_forced),
+                ("client_enabled", &reasons.client_enabled),
+                ("not_traceable", &reasons.not_traceable),
+            ] {
+                let name = format!("http.{prefix}.tracing.{reason}");
+                show(&name, false, counter.value());
             }
             show(&format!("http.{prefix}.downstream_rq_active"), true, active);
             show(
