@@ -86,9 +86,10 @@ impl ControlPlane {
 
     /// Forgets everything, for the next proxy.
     pub fn clear(&self) {
-        *self.state.borrow_mut() = State {
+        let mut state = self.state.borrow_mut();
+        *state = State {
             // Versions only grow: streams of the proxy before are told nothing.
-            version: self.state.borrow().version,
+            version: state.version,
             ..State::default()
         };
     }

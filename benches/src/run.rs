@@ -330,10 +330,12 @@ impl Turn<'_> {
         requests: u64,
         report: &mut PeerReport,
     ) -> Result<(), BenchError> {
+        // Until the pool has a connection for every request that is ever under way: a handshake costs as much as some fifty requests.
+        let warmth = requests / 4 + 256;
         let mut totals = [0; 2];
         for (total, requests) in totals.iter_mut().zip([requests, 2 * requests]) {
             instructions::clear(&self.options.folder)?;
-            let (running, mut fleet) = self.warm(traffic, Under::Callgrind, 256).await?;
+            let (running, mut fleet) = self.warm(traffic, Under::Callgrind, warmth).await?;
             let tally = fleet.run(requests).await;
             self.check(&tally)?;
             drop(fleet);

@@ -191,12 +191,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "mesh-pair",
         title: "plain → mTLS → plain through both sides in one process, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::MeshPair, Message::Get, 64, 30_000, 1_000),
+        question: cost(Door::MeshPair, Message::Get, 64, 30_000, 4_000),
     },
     Scenario {
         name: "istio-pair",
         title: "the mesh pair with Istio's filters on both sides: peer metadata, RBAC, ALPN, gRPC, fault, CORS, Istio's metrics",
-        question: cost(Door::IstioPair, Message::Get, 64, 30_000, 1_000),
+        question: cost(Door::IstioPair, Message::Get, 64, 30_000, 4_000),
     },
     Scenario {
         name: "post-16k",

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use self::error::{Error, Fault};
+pub use self::error::{Error, Fault, Reset};
 pub use self::exchange::{Counts, Downstream, Event, Events, Exchange, Timing, Upstream};
 pub use self::retry::RetryPolicy;
 pub use crate::cluster::breaker::RoutingPriority as Priority;
@@ -81,6 +81,12 @@ pub trait Handler: 'static {
     /// Words the answer to an error, with everything that response filters would add. For errors that
     /// happen after the head was sent it is not called: the stream is reset.
     fn error(&self, exchange: &mut Exchange<Self::Context>, error: &Error) -> Answer;
+
+    /// An error that nobody can be told any more, because the head was sent or the client is gone: words
+    /// the details for the log.
+    fn broken(&self, exchange: &mut Exchange<Self::Context>, error: &Error) {
+        let _ = (exchange, error);
+    }
 
     /// An answer that came from [`Handler::request`] passes here on its way out, so that response filters
     /// may touch it.

@@ -472,8 +472,15 @@ pub(crate) fn http2_settings(settings: &super::Settings) -> h2::Settings {
 /// Envoy's words for a failed connect, as `%UPSTREAM_TRANSPORT_FAILURE_REASON%` has them.
 fn reason(error: &std::io::Error) -> std::borrow::Cow<'static, str> {
     match error.raw_os_error() {
-        Some(code) => format!("delayed_connect_error: {code}").into(),
-        None => "delayed_connect_error".into(),
+        // The system's words, without the number that the standard library adds to them.
+        Some(code) => {
+            let words = error.to_string();
+            let words = words
+                .strip_suffix(&format!(" (os error {code})"))
+                .unwrap_or(&words);
+            format!("delayed connect error: {words}").into()
+        }
+        None => "delayed connect error".into(),
     }
 }
 

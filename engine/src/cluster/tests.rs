@@ -4,6 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::health::HealthCheckSettings;
+use super::host::Flag;
 use super::outlier::OutlierSettings;
 use super::settings::{BalancerSettings, SlowStart};
 use super::*;

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Version};
+use http::{Method, StatusCode, Version, header};
 
-use super::error::Error;
+use super::error::{Error, Reset};
 use super::responder::Responder;
 use super::watch::Watch;
 use crate::cluster::pool::{Lease, Session};
@@ -236,7 +236,7 @@ impl Writer {
             }
             Self::H2(writer) => writer
                 .end(trailers)
-                .map_err(|error| UploadError::Host(from_h2(&error))),
+                .map_err(|error| UploadError::Host(Error::from_h2(&error))),
         }
     }
 }
@@ -261,7 +261,10 @@ impl Reader {
                     }
                 }
                 Self::H2(reader) => {
-                    let (response, body) = reader.head().await.map_err(|error| from_h2(&error))?;
+                    let (response, body) = reader
+                        .head()
+                        .await
+                        .map_err(|error| Error::from_h2(&error))?;
                     Reply {
                         response,
                         body,
@@ -315,7 +318,12 @@ pub(super) fn send_head_on(
                 Framing::None
             } else {
                 match body.exact_length() {
-                    Some(0) if !carries_body(&request.method) => Framing::None,
+                    Some(0)
+                        if !carries_body(&request.method)
+                            && !request.headers.contains(&header::CONTENT_LENGTH) =>
+                    {
+                        Framing::None
+                    }
                     Some(length) => Framing::Length(length),
                     None => Framing::Chunked,
                 }
@@ -347,7 +355,7 @@ pub(super) fn send_head_on(
                         h2::client::SendError::Target => {
                             Error::RequestEncoding("http2.request_target")
                         }
-                        h2::client::SendError::Connection(error) => from_h2(&error),
+                        h2::client::SendError::Connection(error) => Error::from_h2(&error),
                     })?;
             Ok((Writer::H2(writer), Reader::H2(reader)))
         }
@@ -408,9 +416,13 @@ where
     }
 }
 
-/// Whether an empty body of that method is announced as such (RFC 9110 §8.6).
+/// Whether an empty body of that method is announced as such (RFC 9110 §8.6): of every method whose body
+/// means something.
 fn carries_body(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+    !matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::DELETE | Method::TRACE | Method::CONNECT
+    )
 }
 
 /// Sends one frame; true if it was the last.
@@ -425,7 +437,7 @@ async fn send(writer: &mut Writer, frame: Frame) -> Result<bool, UploadError> {
                 Writer::H2(writer) => writer
                     .data(bytes)
                     .await
-                    .map_err(|error| UploadError::Host(from_h2(&error)))?,
+                    .map_err(|error| UploadError::Host(Error::from_h2(&error)))?,
             }
             Ok(false)
         }
@@ -438,7 +450,11 @@ async fn send(writer: &mut Writer, frame: Frame) -> Result<bool, UploadError> {
 
 fn from_h1(error: &h1::client::ResponseError) -> Error {
     match error {
-        h1::client::ResponseError::Closed { .. } => Error::UpstreamReset {
+        h1::client::ResponseError::Closed { partial: true } => {
+            Error::UpstreamProtocol("http1.incomplete_head")
+        }
+        h1::client::ResponseError::Closed { partial: false } => Error::UpstreamReset {
+            reset: Reset::Connection,
             reason: Cow::Borrowed("connection termination"),
             // A connection that idled may have been closed before it saw the request, but nothing
             // proves it.
@@ -446,18 +462,6 @@ fn from_h1(error: &h1::client::ResponseError) -> Error {
         },
         h1::client::ResponseError::Malformed(error) => Error::UpstreamProtocol(error.detail()),
         h1::client::ResponseError::Io(error) => Error::from_transport(error),
-    }
-}
-
-fn from_h2(error: &::h2::Error) -> Error {
-    let refused = error.reason() == Some(::h2::Reason::REFUSED_STREAM)
-        || error.is_go_away() && error.is_remote();
-    Error::UpstreamReset {
-        reason: match error.reason() {
-            Some(reason) => Cow::Owned(format!("remote reset: {reason}")),
-            None => Cow::Borrowed("connection termination"),
-        },
-        unprocessed: refused,
     }
 }
 

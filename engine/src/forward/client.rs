@@ -97,6 +97,7 @@ impl Duplex {
             connection
                 .send(request, secure, false)
                 .map_err(|_| Error::UpstreamReset {
+                    reset: super::Reset::Connection,
                     reason: "connection termination".into(),
                     unprocessed: true,
                 })?;

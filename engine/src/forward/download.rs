@@ -224,6 +224,10 @@ pub(super) async fn answer<H: Handler>(
         handler.answered(exchange);
     }
     finish_head(exchange);
+    if exchange.upgrade.is_some() {
+        // The client may be speaking another protocol already.
+        responder.close();
+    }
     responder.close_unless_read();
     let Some(response) = &exchange.response else {
         return false;

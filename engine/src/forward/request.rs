@@ -39,9 +39,14 @@ pub(super) async fn serve<H: Handler>(
         Err(Stop::Error(error)) => {
             exchange.note(&error);
             if responder.head_sent() || matches!(error, Error::ClientGone) {
+                handler.broken(exchange, &error);
                 responder.reset();
                 false
             } else {
+                if matches!(error, Error::Refused { .. }) {
+                    // Whoever sends such a head may have meant something else by what follows it.
+                    responder.close();
+                }
                 let answer = handler.error(exchange, &error);
                 download::answer(handler, exchange, responder, answer, false).await
             }
@@ -139,8 +144,7 @@ async fn tries<H: Handler>(
             let chosen = pin!(handler.attempt(exchange, number));
             watch.over(responder, chosen).await?
         };
-        // Envoy counts a try for which no host was found, too; not one without a cluster.
-        exchange.attempts += u32::from(!matches!(chosen, Err(Error::NoCluster)));
+        exchange.attempts += 1;
         let target = chosen?;
         let tried = once(handler, exchange, responder, watch, route, &target, replay).await;
         watch.attempt = None;
@@ -197,7 +201,10 @@ fn take_retry<C>(
     let permit = breakers.try_take(route.priority, Resource::Retries);
     match &permit {
         Some(_) => stats.upstream_rq_retry.add(1),
-        None => stats.upstream_rq_retry_overflow.add(1),
+        None => {
+            exchange.events.insert(Event::Overflow);
+            stats.upstream_rq_retry_overflow.add(1);
+        }
     }
     permit
 }
@@ -218,7 +225,10 @@ async fn once<H: Handler>(
     exchange.upstream.tls = None;
     exchange.upstream.local = None;
     exchange.upstream.status = None;
+    exchange.upstream.protocol = None;
     exchange.timing.upstream_start = None;
+    exchange.timing.response_start = None;
+    exchange.timing.response_end = None;
     let breakers = target.cluster.breakers();
     let Some(_permit) = breakers.try_take(route.priority, Resource::Requests) else {
         stats.upstream_rq_pending_overflow.add(1);
@@ -236,7 +246,10 @@ async fn once<H: Handler>(
     let mut lease = match acquired {
         Ok(lease) => lease,
         Err(error) => {
-            if !matches!(error, Error::Overflow { .. }) {
+            if matches!(error, Error::Overflow { .. }) {
+                // Nobody asked the host for anything.
+                exchange.upstream.host = None;
+            } else {
                 let cluster = &target.cluster;
                 cluster.on_local_failure(&target.host, LocalFailure::Connect);
             }
@@ -244,6 +257,7 @@ async fn once<H: Handler>(
         }
     };
     exchange.upstream.local.clone_from(&lease.facts.local);
+    exchange.upstream.protocol = Some(target.protocol);
     exchange.upstream.tls.clone_from(&lease.facts.tls);
     exchange.upstream.tried.push(target.host.id);
     let start = exchange.timing.start;
@@ -316,6 +330,9 @@ async fn once<H: Handler>(
                     && policy.wants_after_response(&reply.response)
                     && let Some(permit) = take_retry(exchange, policy, route, target)
                 {
+                    if reply.body.is_end() {
+                        exchange.timing.response_end = exchange.timing.response_start;
+                    }
                     drop(reply);
                     return Ok(Tried::Again(permit));
                 }

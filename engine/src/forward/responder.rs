@@ -197,16 +197,23 @@ impl Responder {
         }
     }
 
-    /// Makes this the last exchange of an HTTP/1 connection where a part of the request is still to come,
-    /// which nobody wants any more.
+    /// Makes this the last exchange of an HTTP/1 connection where nobody read the request to its end, as
+    /// Envoy does: what follows on the connection could be taken for the next request.
     pub(super) fn close_unless_read(&mut self) {
         if let Self::H1 {
             responder,
             connection,
             ..
         } = self
-            && !connection.is_body_buffered()
+            && !connection.is_body_read()
         {
+            responder.close_after();
+        }
+    }
+
+    /// Makes this the last exchange of an HTTP/1 connection.
+    pub(super) fn close(&mut self) {
+        if let Self::H1 { responder, .. } = self {
             responder.close_after();
         }
     }

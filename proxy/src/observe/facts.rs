@@ -60,6 +60,8 @@ pub struct Facts<'a> {
     pub upstream_peer: Option<&'a Arc<Peer>>,
     /// gRPC messages of the request and the response.
     pub grpc_messages: (u64, u64),
+    /// The body that a format is asked to word anew.
+    pub local_reply: &'a [u8],
     /// It is a TCP stream.
     pub is_stream: bool,
 }

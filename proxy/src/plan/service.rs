@@ -213,7 +213,8 @@ fn field(message: &core::HeaderValue, append: bool, scope: &Scope<'_>) -> Option
     let name = scope
         .field("key")
         .take(name.map_err(|error| malformed(&error)));
-    let value = Format::header(&message.value);
+    // What is missing is told as `-` here, other than in fields of forwarded requests (Envoy).
+    let value = Format::parse(&message.value, false);
     let value = scope
         .field("value")
         .take(value.map_err(|error| malformed(&error)));

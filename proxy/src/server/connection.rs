@@ -219,12 +219,10 @@ async fn filtered(
     for filter in &chain.filters {
         if let Verdict::Close(details) = filter.connect(&mut stream, &downstream, &mut facts).await
         {
-            // Envoy: the log of `tcp_proxy` tells about every connection of its chain, whichever filter ended it.
-            let log = match &chain.terminal {
-                Terminal::Tcp(proxy) => &proxy.log,
-                _ => &listener.log,
-            };
-            log.refused(&downstream, &details);
+            listener.log.refused(&downstream, &details);
+            if let Terminal::Tcp(proxy) = &chain.terminal {
+                tcp::refuse(stream, &downstream, proxy, &details).await;
+            }
             return;
         }
     }

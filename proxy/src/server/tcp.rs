@@ -30,7 +30,7 @@ use crate::live::clusters::LiveCluster;
 use crate::observe::facts::StreamRecord;
 use crate::observe::flags::Flags;
 use crate::observe::peer::Peer;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// What network filters found out about a stream.
 #[derive(Debug, Default)]
@@ -76,17 +76,15 @@ pub async fn proxy(
     let slot = proxy.plan.pick(fastrand::u64(..));
     let live = slot.and_then(|slot| (*slot.load()).clone());
     record.filter_chain.clone_from(&proxy.filter_chain);
-    record.cluster = slot.map(|slot| slot.name().clone());
     match &live {
         None => events.insert(Event::NoCluster),
         Some(live) => {
+            record.cluster = slot.map(|slot| slot.name().clone());
             record.cluster_plan = Some(live.plan.clone());
-            match connect(worker, live, downstream, proxy).await {
+            record.upstream.cluster = Some(live.cluster.clone());
+            match connect(worker, live, downstream, proxy, &mut record).await {
                 Err(error) => record.upstream.failure = note(&mut events, &error),
-                Ok((host, mut stream, upstream)) => {
-                    record.attempts = 1;
-                    record.upstream.cluster = Some(live.cluster.clone());
-                    record.upstream.host = Some(host);
+                Ok((mut stream, upstream)) => {
                     record.upstream.local.clone_from(&upstream.local);
                     record.upstream.tls.clone_from(&upstream.tls);
                     let tls = upstream.tls.as_deref();
@@ -115,6 +113,32 @@ pub async fn proxy(
     // read makes the kernel say so with a reset.
     record.flags = Flags::of(events);
     telling.ended(record);
+}
+
+/// Closes a connection that a filter refused, before any host was asked, and says so in the log of its
+/// streams. What the client has said so far is read, so that the end reaches it in order and not as a reset.
+pub async fn refuse(
+    mut client: Stream,
+    downstream: &Rc<Downstream>,
+    proxy: &TcpProxy,
+    details: &str,
+) {
+    let mut record = StreamRecord::new(downstream.clone());
+    record.filter_chain.clone_from(&proxy.filter_chain);
+    let slot = proxy.plan.pick(fastrand::u64(..));
+    record.cluster = slot.map(|slot| slot.name().clone());
+    record.cluster_plan =
+        slot.and_then(|slot| (*slot.load()).as_ref().map(|live| live.plan.clone()));
+    record.termination = details.to_owned().into();
+    proxy.log.stream().ended(record);
+    let farewell = async {
+        client.shutdown().await?;
+        let mut nothing = [0; 512];
+        while client.read(&mut nothing).await? > 0 {}
+        Ok::<(), std::io::Error>(())
+    };
+    // Nobody waits long for a client that does not take a no for an answer.
+    drop(tokio::time::timeout(FAREWELL, farewell).await);
 }
 
 async fn carry(
@@ -167,14 +191,16 @@ async fn carry(
     };
     note_progress(record, &progress, &peers);
     match end {
-        End::Closed => {}
-        End::Idle => events.insert(Event::StreamIdle),
-        End::MaxDuration => {
-            events.insert(Event::DurationExceeded);
-            record.termination = "max_downstream_connection_duration".into();
-        }
+        // Envoy has no flag for a stream that idled: `SI` is for requests.
+        End::Closed | End::Idle => {}
+        End::MaxDuration => events.insert(Event::DurationExceeded),
         End::Client(_) => reset(host.socket()),
-        End::Host(_) => reset(client.socket()),
+        End::Host(error) => {
+            if error.kind() == std::io::ErrorKind::ConnectionReset {
+                events.insert(Event::UpstreamReset);
+            }
+            reset(client.socket());
+        }
     }
 }
 
@@ -186,6 +212,8 @@ fn note_progress(record: &mut StreamRecord, progress: &Progress, peers: &[Option
     record.counts.sent = progress.sent.get();
     record.counts.wire_received = record.counts.received;
     record.counts.wire_sent = record.counts.sent;
+    record.counts.upstream_received = record.counts.sent;
+    record.counts.upstream_sent = record.counts.received;
 }
 
 async fn connect(
@@ -193,11 +221,14 @@ async fn connect(
     live: &LiveCluster,
     downstream: &Downstream,
     proxy: &TcpProxy,
-) -> Result<(Arc<Host>, Stream, Rc<ConnectionFacts>), Error> {
+    record: &mut StreamRecord,
+) -> Result<(Stream, Rc<ConnectionFacts>), Error> {
     let cluster = &live.cluster;
     let mut tried: Vec<u64> = Vec::new();
     loop {
         let host = host(worker, live, downstream, proxy, &tried).ok_or(Error::NoHealthyHost)?;
+        record.attempts += 1;
+        record.upstream.host = Some(host.clone());
         let source = proxy
             .original_source
             .and_then(|rule| rule.source(&downstream.remote));
@@ -205,7 +236,7 @@ async fn connect(
         match pool::open(&target, Priority::Default).await {
             Ok((stream, facts)) => {
                 cluster.on_connected(&host, true);
-                return Ok((host, stream, facts));
+                return Ok((stream, facts));
             }
             Err(error) => {
                 if !matches!(error, Error::Overflow { .. }) {
@@ -274,15 +305,21 @@ fn target(live: &LiveCluster, host: Arc<Host>, source: Option<OriginalSource>) -
     }
 }
 
+/// How long a refused client may take to close.
+const FAREWELL: std::time::Duration = std::time::Duration::from_millis(500);
+
 fn note(events: &mut Events, error: &Error) -> Option<Cow<'static, str>> {
     match error {
         Error::NoHealthyHost => events.insert(Event::NoHealthyHost),
         Error::Overflow { .. } => events.insert(Event::Overflow),
-        Error::Connect { reason } | Error::Tls { reason } => {
+        _ => {
             events.insert(Event::ConnectFailed);
-            return Some(reason.clone());
+            // The last of the allowed tries, be it the first.
+            events.insert(Event::RetryLimit);
         }
-        _ => events.insert(Event::ConnectFailed),
     }
-    None
+    match error {
+        Error::Connect { reason } | Error::Tls { reason } => Some(reason.clone()),
+        _ => None,
+    }
 }

@@ -186,15 +186,6 @@ impl Connection {
         matches!(self.body, BodyState::End)
     }
 
-    /// Whether the whole rest of a body of known length is here already.
-    pub(crate) fn is_body_buffered(&self) -> bool {
-        match self.body {
-            BodyState::End => true,
-            BodyState::Length(length) => self.pending.len() as u64 >= length,
-            _ => false,
-        }
-    }
-
     /// Forgets a `100 Continue` that was still owed: the final answer went first.
     pub(crate) const fn cancel_continue(&mut self) {
         self.expect_continue = false;

@@ -185,11 +185,6 @@ impl ServerConnection {
         Body::h1(Incoming::new(self.connection.clone()))
     }
 
-    /// Whether what is left of the request body is here already, so that reading it costs no waiting.
-    pub fn is_body_buffered(&self) -> bool {
-        self.connection.borrow().is_body_buffered()
-    }
-
     fn scan(&self, scan: &mut HeadScan) -> Result<Option<usize>, HeadError> {
         scan.find_end(self.connection.borrow().pending(), &self.limits)
     }

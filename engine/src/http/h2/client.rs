@@ -133,7 +133,12 @@ fn request_parts(request: &Request, secure: bool) -> Result<http::Request<()>, S
         Uri::builder().authority(&request.authority[..])
     } else {
         Uri::builder()
-            .scheme(if secure { "https" } else { "http" })
+            // The client's scheme goes on, as in Envoy; a request of our own has that of the connection.
+            .scheme(if request.secure.unwrap_or(secure) {
+                "https"
+            } else {
+                "http"
+            })
             .authority(&request.authority[..])
             .path_and_query(&request.path[..])
     };

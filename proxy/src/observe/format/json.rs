@@ -17,7 +17,7 @@ pub struct JsonFormat {
 
 #[derive(Clone, Debug)]
 enum Node {
-    /// Each with its key as it is printed: quoted, with the colon.
+    /// Each with its key as it is printed: behind a comma, quoted, with the colon.
     Object(Box<[(Box<[u8]>, Self)]>),
     List(Box<[Self]>),
     /// Printed as it stands.
@@ -60,10 +60,8 @@ impl JsonFormat {
                 let mut first = true;
                 for (key, value) in entries {
                     let start = out.len();
-                    if !first {
-                        out.push(b',');
-                    }
-                    out.extend_from_slice(key);
+                    // The first one goes without its comma.
+                    out.extend_from_slice(&key[usize::from(first)..]);
                     if self.node(value, facts, out) {
                         first = false;
                     } else {
@@ -191,20 +189,25 @@ fn is_plain(text: &[u8]) -> bool {
             | has_zero(word ^ (ONES * u64::from(b'\\')))
             | has_zero(word ^ (ONES * 127))
     };
-    let (words, rest) = text.as_chunks::<8>();
-    let mut last = [b' '; 8];
-    last[..rest.len()].copy_from_slice(rest);
+    let Some(last) = text.last_chunk::<8>() else {
+        let word = text
+            .iter()
+            .fold(ONES * 32, |word, byte| word << 8 | u64::from(*byte));
+        return odd(word) == 0;
+    };
+    // The last eight bytes overlap the words before them.
+    let (words, _) = text.as_chunks::<8>();
     let found = words
         .iter()
         .fold(0, |found, word| found | odd(u64::from_ne_bytes(*word)));
-    found | odd(u64::from_ne_bytes(last)) == 0
+    found | odd(u64::from_ne_bytes(*last)) == 0
 }
 
 fn object(fields: &Struct, path: &str, errors: &mut Vec<(String, FormatError)>) -> Node {
     let mut sorted: Vec<_> = fields.fields.iter().collect();
     sorted.sort_by_key(|(key, _)| *key);
     let entries = sorted.into_iter().map(|(key, value)| {
-        let mut printed = vec![b'"'];
+        let mut printed = b",\"".to_vec();
         write_escaped(key.as_bytes(), &mut printed);
         printed.extend_from_slice(b"\":");
         let below = if path.is_empty() {

@@ -49,6 +49,8 @@ pub(super) enum Operator {
     Constant(Box<[u8]>),
     /// A fact that this proxy does not keep; always none.
     Absent,
+    /// The body that is worded anew; always there, empty outside of answers.
+    LocalReply,
     Field(FieldValue),
     QueryParameter(Box<[u8]>),
     Path {
@@ -148,7 +150,13 @@ impl Operator {
             "START_TIME" => (Self::Time(Point::Start, time()?), false),
             "EMIT_TIME" => (Self::Time(Point::Now, time()?), false),
             "ENVIRONMENT" if !text.is_empty() => (
-                Self::Constant(std::env::var(text).unwrap_or_default().into_bytes().into()),
+                // Envoy settles it when it reads the format: what is not set is a dash everywhere.
+                Self::Constant(
+                    std::env::var(text)
+                        .unwrap_or_else(|_| "-".to_owned())
+                        .into_bytes()
+                        .into(),
+                ),
                 true,
             ),
             "ENVIRONMENT" => {
@@ -234,6 +242,10 @@ impl Operator {
         match self {
             Self::Constant(text) => put(out, text),
             Self::Absent => false,
+            Self::LocalReply => {
+                out.extend_from_slice(facts.local_reply);
+                true
+            }
             Self::Field(field) => field.write(facts, out),
             Self::QueryParameter(name) => {
                 query_parameter(facts, name).is_some_and(|value| put(out, value))
@@ -349,6 +361,8 @@ fn plain(name: &str) -> Option<Operator> {
         "STREAM_ID" => O::Fact(Fact::RequestId),
         "TRACE_ID" => O::Fact(Fact::TraceId),
         "SPAN_ID" => O::Fact(Fact::SpanId),
+        "UPSTREAM_PROTOCOL" => O::Fact(Fact::UpstreamProtocol),
+        "LOCAL_REPLY_BODY" => O::LocalReply,
         "ACCESS_LOG_TYPE" => O::Fact(Fact::LogType),
         "GRPC_STATUS_NUMBER" => O::GrpcStatus(GrpcForm::Number),
         "HOSTNAME" => O::Constant(host_name().into_bytes().into()),
@@ -362,7 +376,6 @@ fn plain(name: &str) -> Option<Operator> {
         | "UPSTREAM_HEADER_BYTES_RECEIVED"
         | "DOWNSTREAM_HEADER_BYTES_SENT"
         | "DOWNSTREAM_HEADER_BYTES_RECEIVED"
-        | "UPSTREAM_PROTOCOL"
         | "UPSTREAM_CONNECTION_POOL_READY_DURATION"
         | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
         | "VIRTUAL_CLUSTER_NAME"
@@ -377,8 +390,7 @@ fn plain(name: &str) -> Option<Operator> {
         | "DOWNSTREAM_DETECTED_CLOSE_TYPE"
         | "BYTES_RETRANSMITTED"
         | "PACKETS_RETRANSMITTED"
-        | "UNIQUE_ID"
-        | "LOCAL_REPLY_BODY" => O::Absent,
+        | "UNIQUE_ID" => O::Absent,
         _ => return None,
     })
 }

@@ -184,9 +184,18 @@ impl Tags {
         let mut flags = Flags::NONE;
         match end {
             TryEnd::Response => {}
-            TryEnd::Again => tags.put("canceled", Text::Static("true")),
+            TryEnd::Again => {
+                // A response that was whole is not given up.
+                let timing = facts.timing;
+                if timing.is_none_or(|timing| timing.response_end.is_none()) {
+                    tags.put("canceled", Text::Static("true"));
+                }
+            }
             TryEnd::Failed(error) => {
-                flags = Flags::of(error.event().into_iter().collect());
+                // The time of all tries is the request's affair.
+                if !matches!(error, Error::Timeout) {
+                    flags = Flags::of(error.event().into_iter().collect());
+                }
                 match reset_reason(error) {
                     Some(reason) => {
                         tags.put("error", Text::Static("true"));
@@ -332,7 +341,7 @@ const fn reset_reason(error: &Error) -> Option<&'static str> {
         Error::ConnectTimeout => Some("connection timeout"),
         Error::Overflow { .. } => Some("overflow"),
         Error::UpstreamProtocol(_) => Some("protocol error"),
-        Error::UpstreamReset { .. } | Error::UpstreamTruncated => Some("connection termination"),
+        Error::UpstreamReset { .. } | Error::UpstreamTruncated(_) => Some("connection termination"),
         _ => None,
     }
 }

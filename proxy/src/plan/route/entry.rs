@@ -126,11 +126,7 @@ fn route_action(
                 .field("filter_action")
                 .refuse("filter actions are not served"),
         )),
-        Some(Action::NonForwardingAction(_)) => Some(RouteAction::Refuse(
-            scope
-                .field("non_forwarding_action")
-                .refuse("a route that does not forward"),
-        )),
+        Some(Action::NonForwardingAction(_)) => Some(RouteAction::NonForwarding),
         None => {
             scope.field("route").missing();
             Some(RouteAction::Refuse(Arc::from(

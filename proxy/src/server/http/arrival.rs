@@ -48,6 +48,10 @@ pub fn settle(
     } else if !request.headers.contains(&names::FORWARDED_PROTO) {
         set_proto(request, secure);
     }
+    if request.secure.is_none() {
+        // HTTP/1 says no scheme: it is that of the way on which the request came.
+        request.secure = Some(request.headers.text(&names::FORWARDED_PROTO) == Some("https"));
+    }
     if options.append_forwarded_port
         && !request.headers.contains(&names::FORWARDED_PORT)
         && let Some(local) = downstream.local.socket()
@@ -168,7 +172,7 @@ fn append_address(request: &mut Request, name: &http::HeaderName, address: IpAdd
 }
 
 /// Appends to a list field, joining it into one.
-fn append(request: &mut Request, name: &http::HeaderName, value: &str) {
+pub(super) fn append(request: &mut Request, name: &http::HeaderName, value: &str) {
     let mut joined = String::new();
     for part in request
         .headers

@@ -1,23 +1,24 @@
 //! One HTTP connection manager: Envoy's order of things around the engine's exchange.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwapOption;
 use carbyne_engine::cluster::settings::{Discovery, Protocol as Wanted, Transport};
 use carbyne_engine::cluster::{Host, PickContext};
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{
-    Answer, Downstream, Error, Event, Exchange, Handler, Mirror, Protocol, RetryPolicy, Route, Target, TlsTarget, TryEnd,
+    Answer, Downstream, Error, Event, Exchange, Handler, Protocol, RetryPolicy, Route, Target, TlsTarget, TryEnd,
 };
 use carbyne_engine::http::Request;
 use carbyne_engine::net::connect::OriginalSource;
+use carbyne_engine::tls::AlpnList;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ServerHeaderTransformation;
 use http::{HeaderValue, StatusCode, Version, header};
 use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
-use super::{arrival, local_reply, names};
+use super::{answer, arrival, local_reply, mirror, names};
 use crate::context::Context;
 use crate::filter::http::HttpFilters;
 use crate::filter::reply;
@@ -108,7 +109,12 @@ impl Handler for HttpHandler {
         {
             let name = bytes::Bytes::copy_from_slice(host.hostname.as_bytes());
             let append = forward.append_forwarded_host;
-            crate::live::route::entry::replace_host(&mut exchange.request, name, append);
+            crate::live::route::entry::replace_host(
+                &mut exchange.request,
+                name,
+                append,
+                !self.manager.suppress_envoy_headers,
+            );
         }
         if route.is_some_and(|route| route.attempt_count_in_request) {
             let count = HeaderValue::from(number + 1);
@@ -158,7 +164,12 @@ impl Handler for HttpHandler {
             .as_ref()
             .and_then(|route| route.forward())
             .map_or(StatusCode::SERVICE_UNAVAILABLE, |forward| forward.not_found);
-        let mut answer = local_reply::error(error, not_found);
+        let circumstances = local_reply::Circumstances {
+            not_found,
+            retried: exchange.attempts > 1,
+            complete: exchange.timing.request_end.is_some(),
+        };
+        let mut answer = local_reply::error(error, circumstances);
         reply::for_grpc(&mut answer, &exchange.request);
         exchange.response = Some(answer.response);
         self.finish_local(exchange);
@@ -168,6 +179,10 @@ impl Handler for HttpHandler {
             answer.response = carbyne_engine::http::Response::new(not_found);
         }
         answer
+    }
+
+    fn broken(&self, exchange: &mut Exchange<Context>, error: &Error) {
+        exchange.details = local_reply::details(error, exchange.response.is_some());
     }
 
     fn answered(&self, exchange: &mut Exchange<Context>) {
@@ -287,26 +302,25 @@ impl HttpManager {
         let limits = &self.plan.limits;
         let Some(route) = exchange.context.route.clone() else {
             if exchange.context.tls_required {
-                return Err(redirect_to_tls(&exchange.request));
+                return Err(answer::redirect_to_tls(&exchange.request));
             }
             exchange.events.insert(Event::NoRoute);
             return Err(Answer::text(StatusCode::NOT_FOUND, "", "route_not_found"));
         };
         let forward = match &route.action {
             RouteAction::Forward(forward) => forward,
-            RouteAction::Direct(direct) => {
-                let body = direct.body.clone();
-                return Err(Answer::text(direct.status, body, "direct_response"));
-            }
+            RouteAction::Direct(direct) => return Err(answer::direct(exchange, direct)),
             RouteAction::Redirect(redirect) => {
-                let secure =
-                    exchange.request.headers.text(&names::FORWARDED_PROTO) == Some("https");
-                let mut answer = Answer::text(redirect.status, "", "direct_response");
-                let location = redirect.location(Some(&route.path), &exchange.request, secure);
-                if let Some(location) = location {
-                    answer.response.headers.append(header::LOCATION, location);
-                }
-                return Err(answer);
+                let tell = !self.suppress_envoy_headers;
+                return Err(answer::redirect(exchange, &route, redirect, tell));
+            }
+            RouteAction::NonForwarding => {
+                exchange.events.insert(Event::NoCluster);
+                return Err(Answer::text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "",
+                    "cluster_not_found",
+                ));
             }
             RouteAction::Refuse(reason) => {
                 let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
@@ -336,7 +350,7 @@ impl HttpManager {
         route.apply_request_headers(weighted, &mut request, |text, request, value| {
             super::text::word(text, &Facts::of_request(exchange, request), value);
         });
-        route.rewrite(weighted, &mut request);
+        route.rewrite(weighted, &mut request, !self.suppress_envoy_headers);
         exchange.request = request;
         let request = &exchange.request;
         let upgrade = exchange.upgrade.as_deref().or(request.protocol.as_deref());
@@ -364,7 +378,12 @@ impl HttpManager {
                 .buffer_limit
                 .and_then(|limit| usize::try_from(limit).ok())
                 .unwrap_or(self.buffer_limit),
-            mirrors: self.mirrors(exchange, forward),
+            mirrors: mirror::mirrors(
+                exchange,
+                forward,
+                &self.clusters,
+                self.telemetry.tracer.as_ref(),
+            ),
             upgrade,
         })
     }
@@ -448,38 +467,6 @@ impl HttpManager {
         self.original_source
             .and_then(|rule| rule.source(&exchange.downstream.remote))
     }
-
-    fn mirrors(&self, exchange: &Exchange<Context>, forward: &Forward) -> Vec<Mirror> {
-        let mut mirrors = Vec::new();
-        for rule in &forward.mirrors {
-            if !rule.fraction.holds(fastrand::u64(..)) {
-                continue;
-            }
-            let Some(slot) = rule.target.resolve(&self.clusters, &exchange.request) else {
-                continue;
-            };
-            let Some(live) = (*slot.load()).clone() else {
-                continue;
-            };
-            let context = PickContext {
-                hash: exchange.context.hash,
-                ..PickContext::first(exchange.timing.start)
-            };
-            let Some(host) = exchange.worker.pickers.pick(&live.cluster, &context) else {
-                continue;
-            };
-            let mut request = exchange.request.clone();
-            request.authority = rule.host(&request.authority);
-            if let Some(tracer) = &self.telemetry.tracer {
-                tracer.copied(&exchange.context, &mut request, rule.sampled);
-            }
-            mirrors.push(Mirror {
-                target: target(&live, host, exchange, None, self.original_source(exchange)),
-                request,
-            });
-        }
-        mirrors
-    }
 }
 
 /// The host of the next try.
@@ -510,7 +497,7 @@ fn pick(
 }
 
 /// How a host of a cluster is reached for this exchange.
-fn target(
+pub(super) fn target(
     live: &LiveCluster,
     host: Arc<Host>,
     exchange: &Exchange<Context>,
@@ -539,7 +526,14 @@ fn target(
                     .clone()
                     .filter(|_| live.plan.protocol.auto_san_validation),
                 server_name: own_name,
-                alpn: exchange.context.alpn.clone(),
+                alpn: exchange.context.alpn.clone().or_else(|| {
+                    // Where nothing is configured, the codec that will be spoken is named.
+                    let silent = client.plan().alpn.is_empty();
+                    silent.then(|| match protocol {
+                        Protocol::Http1 => HTTP1_ALPN.clone(),
+                        Protocol::Http2 => HTTP2_ALPN.clone(),
+                    })
+                }),
             })
         }
         _ => None,
@@ -600,12 +594,12 @@ fn retry_of(forward: &Forward, request: &Request) -> Option<Arc<RetryPolicy>> {
     forward.retry.clone().filter(|_| meant)
 }
 
-fn redirect_to_tls(request: &Request) -> Answer {
-    let mut answer = Answer::text(StatusCode::MOVED_PERMANENTLY, "", "direct_response");
-    if let Some(location) = crate::live::route::Redirect::https_location(request) {
-        answer.response.headers.append(header::LOCATION, location);
-    }
-    answer
+static HTTP1_ALPN: LazyLock<Arc<AlpnList>> = LazyLock::new(|| alpn("http/1.1"));
+static HTTP2_ALPN: LazyLock<Arc<AlpnList>> = LazyLock::new(|| alpn("h2"));
+
+fn alpn(name: &str) -> Arc<AlpnList> {
+    // Neither name is too long for the extension.
+    AlpnList::new([name]).unwrap_or_default()
 }
 
 fn text(bytes: &[u8]) -> Option<Arc<str>> {

@@ -316,9 +316,12 @@ pub(super) fn pipelines() -> Vec<Case> {
             |side, transcript| {
                 let mut connection: http1::Connection = side.connect();
                 connection.send(&get("/half").header("connection", "close").bytes());
+                crate::support::poll(PATIENCE, || (side.seen() > 0).then_some(()));
                 connection.finish();
                 transcript.response(&connection.response(false));
             },
-        ),
+        )
+        .script(0, vec![vec![Act::Hang]])
+        .reaches(1),
     ]
 }

@@ -31,7 +31,13 @@ impl Whose {
             Self::DownstreamRemote => Some(then(&facts.remote()?)),
             Self::DownstreamDirectRemote => Some(then(&facts.downstream?.direct_remote)),
             Self::UpstreamLocal => Some(then(facts.upstream?.local.as_ref()?)),
-            Self::UpstreamRemote => Some(then(&facts.upstream?.host.as_ref()?.address)),
+            Self::UpstreamRemote => {
+                let upstream = facts.upstream?;
+                let address = &upstream.host.as_ref()?.address;
+                // A host that was not reached is no peer; a Unix socket has no local address.
+                let reached = upstream.local.is_some() || matches!(address, Address::Unix(_));
+                reached.then(|| then(address))
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Texts that the exchange knows by name.
 
+use carbyne_engine::forward::Protocol;
+
 use super::put;
 use crate::observe::facts::Facts;
 
@@ -25,84 +27,93 @@ pub(in super::super) enum Fact {
     TraceId,
     SpanId,
     LogType,
+    UpstreamProtocol,
 }
 
 impl Fact {
     /// Appends the text; false where there is none.
     pub(super) fn write(self, facts: &Facts<'_>, out: &mut Vec<u8>) -> bool {
         let host = || facts.upstream?.host.as_deref();
-        let text: Option<&str> = match self {
-            Self::Protocol => facts.request.and_then(|request| protocol(request.version)),
-            Self::Flags => {
-                facts.flags.write_short(out);
-                return true;
-            }
-            Self::FlagsLong => {
-                facts.flags.write_long(out);
-                return true;
-            }
-            // Spaces would make columns of one.
-            Self::Details => return put_without_spaces(facts.details, out),
-            Self::Termination => return put_without_spaces(facts.termination, out),
-            Self::Failure => {
-                return facts
-                    .upstream
-                    .and_then(|upstream| upstream.failure.as_deref())
-                    .is_some_and(|reason| put_without_spaces(reason, out));
-            }
-            Self::Host => host().map(|host| &*host.address_text),
-            Self::HostName => host().map(|host| {
-                if host.hostname.is_empty() {
-                    &*host.address_text
-                } else {
-                    &*host.hostname
+        let text: Option<&str> =
+            match self {
+                Self::Protocol => facts.request.and_then(|request| protocol(request.version)),
+                Self::Flags => {
+                    facts.flags.write_short(out);
+                    return true;
                 }
-            }),
-            Self::HostNameWithoutPort => host().map(|host| {
-                let name = if host.hostname.is_empty() {
-                    &*host.address_text
+                Self::FlagsLong => {
+                    facts.flags.write_long(out);
+                    return true;
+                }
+                // Spaces would make columns of one.
+                Self::Details => return put_without_spaces(facts.details, out),
+                Self::Termination => return put_without_spaces(facts.termination, out),
+                Self::Failure => {
+                    return facts
+                        .upstream
+                        .and_then(|upstream| upstream.failure.as_deref())
+                        .is_some_and(|reason| put_without_spaces(reason, out));
+                }
+                Self::Host => host().map(|host| &*host.address_text),
+                Self::HostName => host().map(|host| {
+                    if host.hostname.is_empty() {
+                        &*host.address_text
+                    } else {
+                        &*host.hostname
+                    }
+                }),
+                Self::HostNameWithoutPort => host().map(|host| {
+                    let name = if host.hostname.is_empty() {
+                        &*host.address_text
+                    } else {
+                        &*host.hostname
+                    };
+                    name.rsplit_once(':').map_or(name, |(name, _)| name)
+                }),
+                Self::Cluster => facts
+                    .cluster_plan
+                    .map(|cluster| &*cluster.alt_stat_name)
+                    .filter(|name| !name.is_empty())
+                    .or(facts.cluster),
+                Self::ClusterRaw => facts.cluster,
+                Self::ServerName => facts
+                    .downstream
+                    .and_then(|downstream| downstream.server_name.as_deref()),
+                Self::FilterChain => Some(facts.filter_chain),
+                Self::Route => Some(facts.route),
+                Self::VirtualHost => facts
+                    .context
+                    .and_then(|context| context.virtual_host.as_deref()),
+                Self::RequestId => facts
+                    .request
+                    .and_then(|request| request.headers.text(&X_REQUEST_ID)),
+                Self::TraceId => {
+                    return facts
+                        .context
+                        .and_then(|context| context.span.as_deref())
+                        .map(|span| span.context().write_trace_id(out))
+                        .is_some();
+                }
+                Self::SpanId => {
+                    return facts
+                        .context
+                        .and_then(|context| context.span.as_deref())
+                        .map(|span| span.context().write_span_id(out))
+                        .is_some();
+                }
+                Self::UpstreamProtocol => facts
+                    .upstream
+                    .and_then(|upstream| upstream.protocol)
+                    .map(|spoken| match spoken {
+                        Protocol::Http1 => "HTTP/1.1",
+                        Protocol::Http2 => "HTTP/2",
+                    }),
+                Self::LogType => Some(if facts.is_stream {
+                    "TcpConnectionEnd"
                 } else {
-                    &*host.hostname
-                };
-                name.rsplit_once(':').map_or(name, |(name, _)| name)
-            }),
-            Self::Cluster => facts
-                .cluster_plan
-                .map(|cluster| &*cluster.alt_stat_name)
-                .filter(|name| !name.is_empty())
-                .or(facts.cluster),
-            Self::ClusterRaw => facts.cluster,
-            Self::ServerName => facts
-                .downstream
-                .and_then(|downstream| downstream.server_name.as_deref()),
-            Self::FilterChain => Some(facts.filter_chain),
-            Self::Route => Some(facts.route),
-            Self::VirtualHost => facts
-                .context
-                .and_then(|context| context.virtual_host.as_deref()),
-            Self::RequestId => facts
-                .request
-                .and_then(|request| request.headers.text(&X_REQUEST_ID)),
-            Self::TraceId => {
-                return facts
-                    .context
-                    .and_then(|context| context.span.as_deref())
-                    .map(|span| span.context().write_trace_id(out))
-                    .is_some();
-            }
-            Self::SpanId => {
-                return facts
-                    .context
-                    .and_then(|context| context.span.as_deref())
-                    .map(|span| span.context().write_span_id(out))
-                    .is_some();
-            }
-            Self::LogType => Some(if facts.is_stream {
-                "TcpConnectionEnd"
-            } else {
-                "DownstreamEnd"
-            }),
-        };
+                    "DownstreamEnd"
+                }),
+            };
         text.is_some_and(|text| put(out, text.as_bytes()))
     }
 }

@@ -1,0 +1,6 @@
+//! What is shown, one file a collector.
+
+mod export;
+mod opentelemetry;
+mod rotel;
+mod zipkin;
