@@ -99,18 +99,27 @@ impl Counted for RbacFilter {
         let stats = &*self.stats;
         let (enforced, shadow) = self.stat_prefixes();
         all(
-            &format!("rbac.{enforced}"),
+            &format!("rbac.{}", joined(enforced)),
             &[("allowed", &stats.allowed), ("denied", &stats.denied)],
             show,
         );
         all(
-            &format!("rbac.{shadow}"),
+            &format!("rbac.{}", joined(shadow)),
             &[
                 ("shadow_allowed", &stats.shadow_allowed),
                 ("shadow_denied", &stats.shadow_denied),
             ],
             show,
         );
+    }
+}
+
+/// A prefix of one's own with the dot that Envoy puts behind it: `istio_dry_run_allow_.shadow_denied`.
+fn joined(prefix: &str) -> String {
+    if prefix.is_empty() || prefix.ends_with('.') {
+        prefix.to_owned()
+    } else {
+        format!("{prefix}.")
     }
 }
 

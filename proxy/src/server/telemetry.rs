@@ -91,8 +91,6 @@ pub struct ManagerStats {
     pub no_cluster: Counter,
     /// `rq_direct_response`
     pub direct: Counter,
-    /// `rq_redirect`
-    pub redirects: Counter,
     /// `rq_total`: requests that went to a cluster.
     pub routed: Counter,
     /// `downstream_rq_time`
@@ -289,7 +287,6 @@ impl Telling {
                 ("no_route", &stats.no_route),
                 ("no_cluster", &stats.no_cluster),
                 ("rq_direct_response", &stats.direct),
-                ("rq_redirect", &stats.redirects),
                 ("rq_total", &stats.routed),
             ] {
                 show(&format!("http.{prefix}.{name}"), false, value.value());
@@ -355,7 +352,6 @@ impl ManagerStats {
             no_route: Counter::new(),
             no_cluster: Counter::new(),
             direct: Counter::new(),
-            redirects: Counter::new(),
             routed: Counter::new(),
             request_time: histogram("downstream_rq_time"),
             connection_length: histogram("downstream_cx_length_ms"),
@@ -448,15 +444,9 @@ impl Telemetry {
         if exchange.details == "overload" {
             stats.overloaded.increment();
         }
+        // Redirects among them, as in Envoy.
         if exchange.details == "direct_response" {
-            let redirect = exchange.response.as_ref();
-            let redirect = redirect.is_some_and(|response| response.status.is_redirection());
-            let counter = if redirect {
-                &stats.redirects
-            } else {
-                &stats.direct
-            };
-            counter.increment();
+            stats.direct.increment();
         }
     }
 

@@ -268,7 +268,7 @@ const DEFAULT_TAGS: [(&str, &str); 11] = [
         r"^cluster\.((.+?)\.)(?:(?:assignment|circuit_breakers|external|health_check|internal|lb_|manager_warming|membership|outlier_detection|ssl|upstream|version|update|warming|canary|zone|retry|bind|default|init|config|original_dst|max_host).*)",
     ),
     ("envoy.response_code", r"_rq(_(\d{3}))$"),
-    ("envoy.response_code_class", r"_rq(_(\dxx))$"),
+    ("envoy.response_code_class", r"_rq_((\d))xx$"),
     (
         "envoy.http_conn_manager_listener_prefix",
         r"^listener\..*?\.http\.((.*?)\.)\w+?$",
