@@ -227,7 +227,7 @@ async fn exchange(
         keep_alive: reply.keep_alive,
     };
     while let Some(frame) = reply.body.frame().await {
-        match frame.map_err(|_| Error::UpstreamTruncated)? {
+        match frame.map_err(|error| Error::from_response_body(&error))? {
             // Only the health message is read; a page that is longer passes by.
             Frame::Data(bytes) if answer.body.len() < MOST_RECEIVED => {
                 answer.body.extend_from_slice(&bytes);
