@@ -16,6 +16,7 @@
 //! | [`measure`] | CPU time, memory, instructions and system calls of a process tree |
 //! | [`run`] | rounds and scenarios |
 //! | [`report`] | figures to a table, JSON and Markdown |
+//! | [`summary`] | the goals, and the table of the README |
 //!
 //! Everything listens on fixed ports of two loopback addresses, so the configuration files of the
 //! peers are committed as they are used, without placeholders.
@@ -31,3 +32,4 @@ pub mod platform;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod summary;

@@ -16,7 +16,7 @@ use carbyne_benches::peer::{Installation, Peer};
 use carbyne_benches::report::{Machine, ScenarioReport};
 use carbyne_benches::run::{Options, scenario};
 use carbyne_benches::scenario::{SCENARIOS, Scenario};
-use carbyne_benches::{backend, certificates};
+use carbyne_benches::{backend, certificates, summary};
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -136,7 +136,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
             let report = ScenarioReport {
                 scenario: chosen.name.to_owned(),
                 title: chosen.title.to_owned(),
-                rounds: options.rounds,
+                rounds: chosen.question.rounds(options.rounds),
                 quick: options.quick,
                 command: command_line(chosen, arguments),
                 machine: machine.clone(),
@@ -150,6 +150,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
             all_right &= report.peers.values().all(|peer| peer.failure.is_none());
             if !options.quick && arguments.proxy.is_none() {
                 report.store(&arguments.results)?;
+                summary::publish(&arguments.results)?;
             }
         }
         Ok::<_, BenchError>(all_right)

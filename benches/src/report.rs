@@ -62,7 +62,9 @@ pub enum Figure {
 }
 
 impl Figure {
-    fn label(self) -> &'static str {
+    /// What it is called in tables, with its unit.
+    #[must_use]
+    pub fn label(self) -> &'static str {
         match self {
             Self::Cpu => "CPU per request, µs",
             Self::CpuOverEnvoy => "CPU ÷ Envoy",
@@ -275,6 +277,20 @@ impl ScenarioReport {
         text
     }
 
+    /// The stored report of a scenario, if there is one.
+    ///
+    /// # Errors
+    /// When the file is not a report.
+    pub fn read(folder: &Path, scenario: &str) -> Result<Option<Self>, BenchError> {
+        let path = folder.join(format!("{scenario}.json"));
+        let Ok(text) = fs::read_to_string(&path) else {
+            return Ok(None);
+        };
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| BenchError::file(path)(error.into()))
+    }
+
     /// Writes `SCENARIO.json` and the page of all scenarios that have one.
     ///
     /// # Errors
@@ -291,13 +307,9 @@ impl ScenarioReport {
              most of the rounds in brackets.\ndocs/performance.md says how they are taken.\n\n",
         );
         for scenario in SCENARIOS {
-            let path = folder.join(format!("{}.json", scenario.name));
-            let Ok(text) = fs::read_to_string(&path) else {
-                continue;
-            };
-            let report: Self = serde_json::from_str(&text)
-                .map_err(|error| BenchError::file(path)(error.into()))?;
-            page.push_str(&report.table());
+            if let Some(report) = Self::read(folder, scenario.name)? {
+                page.push_str(&report.table());
+            }
         }
         let path = folder.join("side-by-side.md");
         let page = page.trim_end().to_owned() + "\n";
@@ -306,7 +318,7 @@ impl ScenarioReport {
 }
 
 /// The middle value; of an even number the lower one, so that it is a value that happened.
-fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len().checked_sub(1)? / 2).copied()
@@ -325,7 +337,7 @@ fn cell(values: &[f64]) -> String {
 }
 
 /// Three significant digits, and never less than whole units.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),

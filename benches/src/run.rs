@@ -50,7 +50,7 @@ pub async fn scenario(scenario: &Scenario, options: &Options) -> BTreeMap<Peer, 
         .filter(|peer| peer.can(scenario))
         .map(|peer| (*peer, PeerReport::default()))
         .collect();
-    for round in 0..options.rounds {
+    for round in 0..scenario.question.rounds(options.rounds) {
         let start = round % options.peers.len().max(1);
         let (first, last) = options.peers.split_at(start);
         for peer in last.iter().chain(first) {

@@ -146,6 +146,16 @@ pub enum Setup {
 }
 
 impl Question {
+    /// How often it is asked: time moves with the neighbours and takes every round, memory does not.
+    #[must_use]
+    pub fn rounds(self, wanted: usize) -> usize {
+        match self {
+            Self::Cost { .. } | Self::Start => wanted,
+            Self::Idle | Self::Routes { .. } | Self::Latency { .. } => wanted.min(3),
+            Self::Connections { .. } | Self::Churn { .. } | Self::Platform { .. } => 1,
+        }
+    }
+
     /// What it needs.
     #[must_use]
     pub const fn setup(self) -> Setup {
@@ -181,27 +191,27 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "h1-keepalive",
         title: "HTTP/1.1 keepalive, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::Plain, Message::Get, 64, 60_000, 2_000),
+        question: cost(Door::Plain, Message::Get, 64, 20_000, 2_000),
     },
     Scenario {
         name: "mtls-in",
         title: "mTLS in, plain out, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::Mtls, Message::Get, 64, 50_000, 2_000),
+        question: cost(Door::Mtls, Message::Get, 64, 20_000, 2_000),
     },
     Scenario {
         name: "mesh-pair",
         title: "plain → mTLS → plain through both sides in one process, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::MeshPair, Message::Get, 64, 30_000, 4_000),
+        question: cost(Door::MeshPair, Message::Get, 64, 12_000, 4_000),
     },
     Scenario {
         name: "istio-pair",
         title: "the mesh pair with Istio's filters on both sides: peer metadata, RBAC, ALPN, gRPC, fault, CORS, Istio's metrics",
-        question: cost(Door::IstioPair, Message::Get, 64, 30_000, 4_000),
+        question: cost(Door::IstioPair, Message::Get, 64, 12_000, 4_000),
     },
     Scenario {
         name: "post-16k",
         title: "HTTP/1.1 keepalive, POST 16 KiB echoed, 64 connections",
-        question: cost(Door::Plain, Message::Echo, 64, 40_000, 2_000),
+        question: cost(Door::Plain, Message::Echo, 64, 15_000, 2_000),
     },
     Scenario {
         name: "h2-unary",
@@ -214,7 +224,7 @@ pub const SCENARIOS: &[Scenario] = &[
                 streams: 8,
                 fresh: false,
             },
-            requests: 60_000,
+            requests: 20_000,
             instrumented: 2_000,
         },
     },
@@ -223,7 +233,7 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "a new HTTP/1.1 connection per request, GET, 1 KiB answer, 64 at a time",
         question: Question::Cost {
             traffic: fresh(Door::Plain, 64),
-            requests: 20_000,
+            requests: 10_000,
             instrumented: 1_000,
         },
     },
@@ -232,14 +242,14 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "a new mTLS connection per request, full handshake, 16 at a time",
         question: Question::Cost {
             traffic: fresh(Door::Mtls, 16),
-            requests: 2_000,
+            requests: 1_000,
             instrumented: 100,
         },
     },
     Scenario {
         name: "l4",
         title: "TCP passthrough, per MB (10^6 bytes) from the upstream, 4 connections",
-        question: cost(Door::Tcp, Message::Megabyte, 4, 4_000, 50),
+        question: cost(Door::Tcp, Message::Megabyte, 4, 1_500, 50),
     },
     Scenario {
         name: "idle",

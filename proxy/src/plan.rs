@@ -31,7 +31,7 @@ use crate::live::clusters::Clusters;
 use crate::live::extensions::Extensions;
 use crate::live::secrets::Secrets;
 use crate::live::warming::Need;
-use crate::observe::access_log::LogFiles;
+use crate::observe::access_log::LogSinks;
 use crate::observe::peer::LocalNode;
 
 pub mod chain;
@@ -76,8 +76,8 @@ pub struct Environment {
     pub extensions: Arc<Extensions>,
     /// Who we are.
     pub node: Arc<LocalNode>,
-    /// Log files; none where nothing is to be opened, as with `--mode validate`.
-    pub files: Option<Arc<LogFiles>>,
+    /// Where access logs go; nothing where nothing is to be opened, as with `--mode validate`.
+    pub logs: Option<Arc<LogSinks>>,
 }
 
 /// An accepted resource.

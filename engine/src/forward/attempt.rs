@@ -1,7 +1,7 @@
 //! One try at one host: the request on its way up, the response's head on its way back.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -146,9 +146,14 @@ impl<'a> Replay<'a> {
         &mut self,
         writer: &mut Writer,
         tunnel: bool,
+        announced: bool,
     ) -> Result<(), UploadError> {
         if tunnel {
             return writer.flush().await;
+        }
+        if announced {
+            // The client waits for the host to say that it wants the body.
+            writer.flush().await?;
         }
         for index in 0..self.kept.len() {
             let frame = self.kept[index].clone();
@@ -246,7 +251,7 @@ impl Reader {
     pub(super) async fn head(
         &mut self,
         method: &Method,
-        interims: &mut VecDeque<Response>,
+        interims: &RefCell<VecDeque<Response>>,
     ) -> Result<Reply, Error> {
         loop {
             let reply = match self {
@@ -275,7 +280,7 @@ impl Reader {
             };
             let status = reply.response.status;
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-                interims.push_back(reply.response);
+                interims.borrow_mut().push_back(reply.response);
                 continue;
             }
             return Ok(reply);
@@ -375,34 +380,43 @@ pub(super) async fn wait_for_head<U>(
 where
     U: Future<Output = Result<(), UploadError>>,
 {
-    let mut interims = VecDeque::new();
+    let interims = RefCell::new(VecDeque::new());
     let mut host_failed = None;
-    let reply = {
-        let mut head = std::pin::pin!(reader.head(method, &mut interims));
-        poll_fn(|cx| {
-            if *uploading && let Poll::Ready(result) = upload.as_mut().poll(cx) {
-                *uploading = false;
-                match result {
-                    Ok(()) => uploaded(watch),
-                    Err(UploadError::Client(error)) => return Poll::Ready(Err(error)),
-                    // The host may have answered before it stopped reading: its answer counts.
-                    Err(UploadError::Host(error)) => host_failed = Some(error),
-                }
+    let mut flushing = false;
+    let mut head = std::pin::pin!(reader.head(method, &interims));
+    poll_fn(|cx| {
+        if *uploading && let Poll::Ready(result) = upload.as_mut().poll(cx) {
+            *uploading = false;
+            match result {
+                Ok(()) => uploaded(watch),
+                Err(UploadError::Client(error)) => return Poll::Ready(Err(error)),
+                // The host may have answered before it stopped reading: its answer counts.
+                Err(UploadError::Host(error)) => host_failed = Some(error),
             }
-            if let Poll::Ready(reply) = head.as_mut().poll(cx) {
-                return Poll::Ready(match (reply, host_failed.take()) {
-                    (Err(_), Some(error)) => Err(error),
-                    (reply, _) => reply,
-                });
+        }
+        let polled = head.as_mut().poll(cx);
+        for interim in interims.borrow_mut().drain(..) {
+            if responder.interim(&interim).is_err() {
+                return Poll::Ready(Err(Error::ClientGone));
             }
-            watch.poll_limits(responder, cx).map(Err)
-        })
-        .await?
-    };
-    for interim in interims {
-        responder.interim(&interim).map_err(|_| Error::ClientGone)?;
-    }
-    Ok(reply)
+            flushing = true;
+        }
+        if let Poll::Ready(reply) = polled {
+            return Poll::Ready(match (reply, host_failed.take()) {
+                (Err(_), Some(error)) => Err(error),
+                (reply, _) => reply,
+            });
+        }
+        if flushing {
+            // At once: the client may be waiting for a 100 before it sends its body.
+            match responder.poll_flush(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Error::ClientGone)),
+                flushed => flushing = flushed.is_pending(),
+            }
+        }
+        watch.poll_limits(responder, cx).map(Err)
+    })
+    .await
 }
 
 /// Polls an upload that goes on while the response is sent.

@@ -217,6 +217,13 @@ impl<C> Exchange<C> {
         }
     }
 
+    /// Whether the request asks for another protocol: an upgrade or CONNECT.
+    pub fn asks_for_tunnel(&self) -> bool {
+        self.upgrade.is_some()
+            || self.request.protocol.is_some()
+            || self.request.method == http::Method::CONNECT
+    }
+
     /// Time since the head was complete.
     pub fn elapsed(&self) -> Duration {
         self.timing.start.elapsed()
@@ -234,7 +241,7 @@ impl<C> Exchange<C> {
 
 impl Timing {
     /// `complete` says that the head was the whole request.
-    pub(super) fn now(complete: bool) -> Self {
+    pub fn now(complete: bool) -> Self {
         Self {
             start: Instant::now(),
             start_time: SystemTime::now(),

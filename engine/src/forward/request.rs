@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::pin::pin;
 
-use http::Method;
+use http::{Method, header};
 
 use super::attempt::{Progress, Replay, send_head, translate_upgrade, wait_for_head};
 use super::download::{self, Download};
@@ -15,7 +15,7 @@ use super::{Answer, Handler, Mirror, RetryPolicy, Route, Target, TryEnd};
 use crate::cluster::breaker::{Permit, Resource};
 use crate::cluster::outlier::LocalFailure;
 use crate::cluster::pool::{Lease, Session};
-use crate::http::{Body, h1};
+use crate::http::Body;
 use crate::runtime::Timer;
 
 /// Serves one exchange to its end, or refuses it at the `entrance`; true if an HTTP/1 connection may carry another one.
@@ -271,13 +271,14 @@ async fn once<H: Handler>(
         &exchange.request,
         upgrade.as_ref(),
         replay,
-        h1::Limits::default(),
+        target.cluster.settings().h1_limits(),
     );
     let (mut writer, mut reader) = match halves {
         Ok(halves) => halves,
         Err(error @ Error::RequestEncoding(_)) => return Err(Stop::Error(error)),
         Err(error) => return Ok(Tried::Failed(error)),
     };
+    let announced = !replay.is_empty() && exchange.request.headers.contains(&header::EXPECT);
     let method = exchange.request.method.clone();
     let request_end = Cell::new(exchange.timing.request_end);
     let sent = Cell::new(None);
@@ -285,7 +286,7 @@ async fn once<H: Handler>(
     let (outcome, uploaded) = {
         // RFC 9110 §7.8: what follows an Upgrade is not part of the request; it waits for the answer
         // (CVE-2026-2833, CVE-2025-64763).
-        let mut upload = pin!(replay.upload(&mut writer, tunnel));
+        let mut upload = pin!(replay.upload(&mut writer, tunnel, announced));
         let mut uploading = true;
         let reply = wait_for_head(
             upload.as_mut(),

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, StatusCode, Version, header};
@@ -14,13 +14,13 @@ use tokio::io::AsyncReadExt;
 use super::exchange::{Counts, Downstream, Events, Exchange, Timing, Upstream};
 use super::responder::Responder;
 use super::{Answer, Handler, request};
-use crate::http::canonical::{self, Policy, Verdict};
+use crate::http::canonical::{self, Policy, Rejection, Verdict};
 use crate::http::h1::server::{Next, ReadTimeouts, ServerConnection};
 use crate::http::h1::{HeadError, Limits};
 use crate::http::h2_guard::Budgets;
 use crate::http::{Body, Request, h2};
 use crate::net::Stream;
-use crate::runtime::{DrainSignal, Timer, Worker};
+use crate::runtime::{DrainSignal, Timer, Worker, clock};
 
 /// How a listener's HTTP connections are served.
 #[derive(Clone, Debug)]
@@ -39,6 +39,11 @@ pub struct ServeSettings {
     pub idle_timeout: Option<Duration>,
     /// From the first byte of a head to its last; `None` is no limit.
     pub head_timeout: Option<Duration>,
+    /// The host of HTTP/1.0 requests that name none.
+    pub default_host: Option<Bytes>,
+    /// Whether `Expect: 100-continue` and informational responses are between client and host. Otherwise the one is
+    /// answered here and the others are dropped. [`Limits::forward_expect`] says the same to HTTP/1.
+    pub forward_interim: bool,
 }
 
 /// Which codec a connection is served with.
@@ -60,6 +65,8 @@ pub enum Refusal {
     Head(HeadError),
     /// Its head did not become complete in time.
     HeadTimeout,
+    /// It holds what the codec must not let through, whatever the policy.
+    Request(Rejection),
 }
 
 /// What serving one connection needs.
@@ -88,6 +95,8 @@ impl Default for ServeSettings {
             policy: Policy::default(),
             idle_timeout: Some(Duration::from_secs(3600)),
             head_timeout: Some(Duration::from_secs(10)),
+            default_host: None,
+            forward_interim: false,
         }
     }
 }
@@ -212,18 +221,33 @@ impl<H: Handler> Serve<H> {
         body: Body,
         timer: &mut Timer,
     ) -> Option<Instant> {
-        let keep_alive = head.keep_alive && !self.drain.is_started();
-        let request = head.request;
+        let mut request = head.request;
+        if request.authority.is_empty()
+            && request.version == Version::HTTP_10
+            && let Some(host) = &self.settings.default_host
+        {
+            request.authority = host.clone();
+        }
+        let verdict = canonical::apply(&mut request, &self.settings.policy);
+        if let Err(rejection) = verdict
+            && rejection.is_malformed()
+        {
+            Box::pin(self.refuse(connection, Refusal::Request(rejection))).await;
+            return None;
+        }
+        // Whatever follows a request for another protocol is no request, also where the answer is no.
+        let keep_alive = head.keep_alive && head.upgrade.is_none() && !self.drain.is_started();
         let responder = connection.responder(request.method.clone(), request.version, keep_alive);
         let mut responder = Responder::H1 {
             responder,
             connection: connection.clone(),
             drain: self.drain.clone(),
+            forward_interim: self.settings.forward_interim,
             head_sent: false,
             upgraded: false,
         };
         let ended = self
-            .exchange(request, body, head.upgrade, &mut responder, timer)
+            .exchange(request, verdict, body, head.upgrade, &mut responder, timer)
             .await;
         ended.filter(|_| responder.keeps_alive())
     }
@@ -270,7 +294,7 @@ impl<H: Handler> Serve<H> {
                     continue;
                 }
             };
-            let Some((request, body, responder)) = next else {
+            let Some((mut request, body, responder)) = next else {
                 return;
             };
             let this = this.clone();
@@ -279,12 +303,19 @@ impl<H: Handler> Serve<H> {
             let timers = timers.clone();
             // Boxed: spawning moves a task around several times.
             tokio::task::spawn_local(Box::pin(async move {
+                let forward_interim = this.settings.forward_interim;
                 let mut responder = Responder::H2 {
                     responder,
+                    forward_interim,
                     head_sent: false,
                 };
+                if !forward_interim && expects_continue(&request) {
+                    request.headers.remove(&header::EXPECT);
+                    responder.go_on();
+                }
                 let mut timer = timers.borrow_mut().pop().unwrap_or_default();
-                this.exchange(request, body, None, &mut responder, &mut timer)
+                let verdict = canonical::apply(&mut request, &this.settings.policy);
+                this.exchange(request, verdict, body, None, &mut responder, &mut timer)
                     .await;
                 open.set(open.get() - 1);
                 let mut timers = timers.borrow_mut();
@@ -299,6 +330,7 @@ impl<H: Handler> Serve<H> {
     async fn exchange(
         &self,
         request: Request,
+        verdict: Result<Verdict, Rejection>,
         body: Body,
         upgrade: Option<Bytes>,
         responder: &mut Responder,
@@ -322,7 +354,7 @@ impl<H: Handler> Serve<H> {
             details: "".into(),
             counts: Counts::default(),
         };
-        let entrance = match canonical::apply(&mut exchange.request, &self.settings.policy) {
+        let entrance = match verdict {
             Ok(Verdict::Continue) => Ok(()),
             Ok(Verdict::Redirect) => Err(request::Stop::from(redirect(&exchange.request))),
             Err(rejection) => Err(request::Stop::from(super::Error::Refused {
@@ -344,6 +376,8 @@ impl<H: Handler> Serve<H> {
         response
             .headers
             .insert(header::CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
+        let date = clock::date(SystemTime::now());
+        response.headers.append(header::DATE, date);
         let length = answer.body.len() as u64;
         if responder.head(&response, Some(length), None).is_ok() {
             responder.data(answer.body);
@@ -353,12 +387,19 @@ impl<H: Handler> Serve<H> {
     }
 }
 
+fn expects_continue(request: &Request) -> bool {
+    request
+        .headers
+        .get(&header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// Sends the client to the path in its canonical form (Envoy: `UNESCAPE_AND_REDIRECT`).
 fn redirect(request: &Request) -> Answer {
     let mut answer = Answer::text(
         StatusCode::TEMPORARY_REDIRECT,
         "",
-        "path_normalization_redirect",
+        "path_normalization_failed",
     );
     if let Ok(location) = HeaderValue::from_maybe_shared(request.path.clone()) {
         answer.response.headers.append(header::LOCATION, location);

@@ -155,7 +155,10 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
             Some(HttpFilterKind::Router(Arc::default()))
         }
         None => {
-            scope.field("typed_config").missing();
+            // An arm that was not decoded is there, only not understood.
+            if scope.doubt().is_none() {
+                scope.field("typed_config").missing();
+            }
             left_out("", optional, scope, "its message was not decoded")
         }
     }
@@ -272,7 +275,9 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
                 .map(NetworkFilterKind::Discovered)
         }
         None => {
-            scope.field("typed_config").missing();
+            if scope.doubt().is_none() {
+                scope.field("typed_config").missing();
+            }
             Some(NetworkFilterKind::Refuse(
                 scope.refuse("its message was not decoded"),
             ))

@@ -109,6 +109,8 @@ pub struct Http1 {
     pub proper_case: bool,
     /// Trailers go through.
     pub trailers: bool,
+    /// Methods outside of the registries are taken.
+    pub custom_methods: bool,
     /// Upgrades that are passed over, with what else of the head asks for them.
     pub ignored_upgrades: Box<[StringMatcher]>,
 }

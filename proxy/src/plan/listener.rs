@@ -279,6 +279,11 @@ fn listener_filters(
     let mut refuse = None;
     for (index, filter) in wanted.iter().enumerate() {
         let scope = scope.item("listener_filters", index);
+        // What it looks at decides which chain takes a connection, and who the client is taken for.
+        if let Some(doubt) = scope.doubt() {
+            refuse = refuse.or(Some(doubt));
+            continue;
+        }
         let disabled = filter
             .filter_disabled
             .as_ref()
@@ -327,12 +332,14 @@ fn listener_filter(
         "envoy.extensions.filters.listener.original_src.v3.OriginalSrc" => {
             let message = decode::<filters::original_src::v3::OriginalSrc>(&unwrapped, &scope)
                 .ok_or_else(unreadable)?;
+            scope.note("not served: connections are reset");
             ListenerFilterKind::OriginalSrc {
                 mark: message.mark,
                 bind_port: message.bind_port,
             }
         }
         "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol" => {
+            scope.note("not served: connections are reset");
             ListenerFilterKind::ProxyProtocol(decode(&unwrapped, &scope).ok_or_else(unreadable)?)
         }
         "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" => {

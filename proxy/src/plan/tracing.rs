@@ -18,7 +18,7 @@ use crate::observe::trace::tag::Tag;
 
 mod provider;
 
-pub use self::provider::{Propagation, Provider, Told, provider};
+pub use self::provider::{Propagation, Provider, Told, detected, provider};
 
 /// Tracing of a connection manager.
 #[derive(Debug)]

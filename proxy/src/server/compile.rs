@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use carbyne_engine::forward::serve::{Codec, ServeSettings};
 use carbyne_engine::forward::tcp::Limits;
 use carbyne_engine::http::h1;
@@ -223,6 +224,7 @@ impl Compiler {
         let manager = HttpManager {
             filters: HttpFilters::compile(&plan.filters, &self.telling, &plan.stat_prefix, inbound),
             routes: table,
+            local_address: self.telling.local_address,
             clusters: self.environment.clusters.clone(),
             telemetry: Telemetry::new(&self.telling, plan, listener.direction),
             suppress_envoy_headers: suppress,
@@ -274,7 +276,13 @@ fn serve_settings(plan: &HttpPlan) -> ServeSettings {
         limits: h1::Limits {
             head_bytes: plan.limits.head_bytes as usize,
             fields: plan.limits.head_fields as usize,
-            ..h1::Limits::default()
+            // Envoy limits the head as a whole.
+            request_line_bytes: usize::MAX,
+            non_ascii_target: false,
+            registered_methods: !plan.http1.custom_methods,
+            refuse_http_10: !plan.http1.accept_http_10,
+            forward_expect: plan.fields.proxy_100_continue,
+            trailers: plan.http1.trailers,
         },
         http2: h2::Settings {
             max_concurrent_streams: http2
@@ -290,6 +298,12 @@ fn serve_settings(plan: &HttpPlan) -> ServeSettings {
         idle_timeout: plan.limits.idle,
         // Istio sets none in the sidecar; there the listener's own settings rule.
         head_timeout: plan.limits.request_headers,
+        default_host: plan
+            .http1
+            .default_host_for_http_10
+            .as_ref()
+            .map(|host| Bytes::copy_from_slice(host.as_bytes())),
+        forward_interim: plan.fields.proxy_100_continue,
         ..ServeSettings::default()
     }
 }

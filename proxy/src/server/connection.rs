@@ -185,6 +185,12 @@ async fn connection(
         return;
     };
     let chain = chain.clone();
+    if let Terminal::Refuse(reason) = &chain.terminal {
+        // Before anything of it runs: no handshake and no filter makes it better.
+        listener.log.refused(&Rc::new(downstream), reason);
+        reset(&socket);
+        return;
+    }
     let stream = match &chain.tls {
         None => Stream::from(socket),
         Some(tls) => match tls.accept(socket, chain.handshake_timeout).await {
@@ -241,10 +247,8 @@ async fn filtered(
             serve.run(stream).await;
         }
         Terminal::Tcp(proxy) => tcp::proxy(&worker, stream, &downstream, proxy, facts).await,
-        Terminal::Refuse(reason) => {
-            listener.log.refused(&downstream, reason);
-            reset(stream.socket());
-        }
+        // Looked at when the chain was chosen.
+        Terminal::Refuse(_) => reset(stream.socket()),
     }
 }
 

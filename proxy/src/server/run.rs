@@ -28,7 +28,8 @@ use super::state::Running;
 use super::telemetry::Telling;
 use crate::admin::loggers::{LogError, Loggers};
 use crate::cli::{Mode, Options};
-use crate::observe::access_log::LogFiles;
+use crate::observe::access_log::{Collectors, LogFiles, LogSinks};
+use crate::observe::export::Batcher;
 use crate::observe::peer::LocalNode;
 use crate::plan::Environment;
 use crate::plan::error::Rejection;
@@ -146,19 +147,21 @@ async fn serve(
     loggers: Loggers,
 ) -> Result<(), RunError> {
     let worker = Worker::new(None);
+    let own = message.node.clone().unwrap_or_default();
+    let batcher = Arc::new(Batcher::new());
     let environment = Environment {
-        node: Arc::new(LocalNode::new(
-            &message.node.clone().unwrap_or_default(),
-            &[],
-        )),
-        files: Some(Arc::new(LogFiles::new(LogSettings {
-            flush_interval: options.file_flush_interval(),
-            flush_size: options.file_flush_min_size_kb as usize * 1024,
-            ..LogSettings::default()
-        }))),
+        node: Arc::new(LocalNode::new(&own, &[])),
+        logs: Some(Arc::new(LogSinks {
+            files: LogFiles::new(LogSettings {
+                flush_interval: options.file_flush_interval(),
+                flush_size: options.file_flush_min_size_kb as usize * 1024,
+                ..LogSettings::default()
+            }),
+            collectors: Collectors::new(batcher.clone(), own),
+        })),
         ..Environment::default()
     };
-    let telling = Telling::new(&message, &environment)
+    let telling = Telling::new(&options, &message, &environment, batcher)
         .map_err(|error| RunError::Resources(vec![format!("stats_config.{error}")]))?;
     let overload = Overload::new(overload_plan(&message, &environment)?);
     let compiler = Compiler {

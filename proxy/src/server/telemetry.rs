@@ -1,23 +1,26 @@
 //! What is told about requests, streams and refused connections: logs and counters.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use carbyne_engine::forward::serve::Refusal;
-use carbyne_engine::forward::{Downstream, Event, Events, Exchange};
+use carbyne_engine::forward::{Answer, Counts, Downstream, Event, Events, Exchange, Timing};
 use carbyne_engine::observe::metrics::{Counter, Gauge, Histogram};
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
 use carbyne_protos::envoy::config::core::v3::TrafficDirection;
+use http::StatusCode;
 
 use super::listener::ListenerStats;
+use crate::cli::{IpVersion, Options};
 use crate::context::Context;
 use crate::observe::access_log::AccessLogs;
-use crate::observe::access_log::LogFiles;
+use crate::observe::access_log::LogSinks;
 use crate::observe::export::Batcher;
 use crate::observe::facts::{Facts, StreamRecord};
-use crate::observe::flags::Flags;
+use crate::observe::flags::{Flag, Flags};
 use crate::observe::istio::{IstioStats, StatsPlan, TcpSeries};
 use crate::observe::peer::LocalNode;
 use crate::observe::stats::{Reading, Registry, Source, StatsRules};
@@ -36,9 +39,11 @@ use crate::plan::tracing::{Provider, provider};
 /// What all of it is made with.
 #[derive(Debug)]
 pub struct Telling {
-    files: Arc<LogFiles>,
+    logs: Arc<LogSinks>,
     /// Who we are.
     pub node: Arc<LocalNode>,
+    /// The first address of this machine that others may reach.
+    pub local_address: IpAddr,
     /// Every statistic that the bootstrap lets show.
     pub registry: Arc<Registry>,
     listeners: Mutex<BTreeMap<Arc<str>, Arc<ListenerStats>>>,
@@ -121,7 +126,12 @@ pub struct StreamTelling<'a> {
 
 impl Telling {
     /// As the bootstrap says.
-    pub fn new(bootstrap: &Bootstrap, environment: &Environment) -> Result<Arc<Self>, Rejection> {
+    pub fn new(
+        options: &Options,
+        bootstrap: &Bootstrap,
+        environment: &Environment,
+        batcher: Arc<Batcher>,
+    ) -> Result<Arc<Self>, Rejection> {
         let room = Room::new(environment, Vec::new());
         let rules = StatsRules::plan(bootstrap.stats_config.as_ref(), &room.scope());
         let rules = room.finish(rules)?.plan;
@@ -133,7 +143,6 @@ impl Telling {
         });
         let provider = room.finish(Some(provider))?.plan;
         let node = environment.node.clone();
-        let batcher = Arc::new(Batcher::new());
         let pace = trace::exporter::Settings::of(bootstrap.layered_runtime.as_ref());
         let cluster = bootstrap.node.as_ref().map_or("", |node| &node.cluster);
         Ok(Arc::new(Self {
@@ -146,7 +155,8 @@ impl Telling {
             provider,
             registry: Registry::new(rules, &node.istio_version),
             node,
-            files: environment.files.clone().unwrap_or_default(),
+            local_address: local_address(options.local_address_ip_version),
+            logs: environment.logs.clone().unwrap_or_default(),
             listeners: Mutex::default(),
             managers: Mutex::default(),
         }))
@@ -154,12 +164,12 @@ impl Telling {
 
     /// Opens log files anew.
     pub fn reopen_logs(&self) {
-        self.files.reopen();
+        self.logs.files.reopen();
     }
 
     /// Writes out what is buffered.
     pub fn close(&self) {
-        self.files.close();
+        self.logs.files.close();
     }
 
     /// The tracer of a connection manager.
@@ -218,7 +228,10 @@ impl Telling {
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
         self.exporters
             .visit(&mut |name, value| show(name, false, value));
-        let (taken, dropped, failed) = self.files.counts();
+        self.logs
+            .collectors
+            .visit(&mut |name, value| show(name, false, value));
+        let (taken, dropped, failed) = self.logs.files.counts();
         show("filesystem.write_buffered", false, taken);
         show("filesystem.write_failed", false, failed);
         // Lines that a full or slow disk cost; Envoy does not count them.
@@ -413,12 +426,8 @@ impl Telemetry {
         if let Some(tracer) = &self.tracer {
             tracer.end(exchange);
         }
-        if let Some(response) = &exchange.response
-            && let Some(counter) = stats
-                .by_class
-                .get(usize::from(response.status.as_u16() / 100).wrapping_sub(1))
-        {
-            counter.increment();
+        if let Some(response) = &exchange.response {
+            self.count(response.status);
         }
         if exchange.request.version == http::Version::HTTP_2 {
             stats.http2_requests.increment();
@@ -451,8 +460,41 @@ impl Telemetry {
     }
 
     /// Bytes came that are no request.
-    pub fn refused(&self, _downstream: &Downstream, _refusal: &Refusal) {
-        self.stats.protocol_errors.increment();
+    pub fn refused(&self, downstream: &Downstream, refusal: &Refusal, answer: &Answer) {
+        self.stats.requests.increment();
+        let flags = match refusal {
+            Refusal::Head(_) | Refusal::Request(_) => {
+                self.stats.protocol_errors.increment();
+                Flags::only(Flag::DownstreamProtocolError)
+            }
+            Refusal::HeadTimeout => Flags::NONE,
+        };
+        let timing = Timing {
+            end: Some(Duration::ZERO),
+            ..Timing::now(true)
+        };
+        let facts = Facts {
+            downstream: Some(downstream),
+            protocol: Some(http::Version::HTTP_11),
+            response: Some(&answer.response),
+            timing: Some(&timing),
+            counts: Counts {
+                sent: answer.body.len() as u64,
+                ..Counts::default()
+            },
+            flags,
+            details: &answer.details,
+            ..Facts::default()
+        };
+        self.logs.log(&facts);
+        self.count(answer.response.status);
+    }
+
+    fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).wrapping_sub(1);
+        if let Some(counter) = self.stats.by_class.get(class) {
+            counter.increment();
+        }
     }
 }
 
@@ -542,4 +584,17 @@ impl StreamTelling<'_> {
         }
         self.log.logs.log(&Facts::of_stream(&record));
     }
+}
+
+/// The first address of an interface that is not the loopback, in the kernel's order, as Envoy finds its own.
+fn local_address(version: IpVersion) -> IpAddr {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut addresses = interfaces.iter().map(if_addrs::Interface::ip);
+    let wanted = |address: &IpAddr| {
+        !address.is_loopback() && address.is_ipv4() == (version == IpVersion::V4)
+    };
+    addresses.find(wanted).unwrap_or_else(|| match version {
+        IpVersion::V4 => Ipv4Addr::LOCALHOST.into(),
+        IpVersion::V6 => Ipv6Addr::LOCALHOST.into(),
+    })
 }

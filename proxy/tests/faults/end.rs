@@ -72,6 +72,7 @@ impl Setting {
             )
         });
         proxy.wait_for_port(HTTP);
+        proxy.wait_for_port(TCP);
         Self {
             proxy,
             upstream,

@@ -6,7 +6,7 @@ use crate::cases::{Cases, Row, ensure};
 use crate::load::Load;
 use crate::support::http1::{End, Request, get};
 use crate::support::poll;
-use crate::support::service::{Service, websocket_accept};
+use crate::support::service::{self, Service, websocket_accept};
 use crate::support::{PATIENCE, interception::Pod};
 use crate::world::{ECHO, ECHO_1, ECHO_HOST, LOCALHOST, NODE, PLAIN, Scene, World};
 
@@ -202,6 +202,16 @@ fn strict_while_requests_run() {
     let request = get("/").host(ECHO_HOST);
     let plain = || world.exchange("node", (ECHO_1, 8080), &request);
     let mut cases = Cases::new("mesh STRICT");
+    service::lines(&world.pod("echo-1").namespace, "echo-1", 9000, None);
+    let mut stream = world.pod("caller-1").connect((ECHO, 9000).into()).unwrap();
+    let mut goes_on = |cases: &mut Cases, name| {
+        cases.check(name, || {
+            stream.send(b"hello\n");
+            let answer = stream.read_exactly("echo-1 127.0.0.6: hello\n".len());
+            ensure(answer.is_ok(), || format!("{answer:?}"))
+        });
+    };
+    goes_on(&mut cases, "a stream before");
     let load = load(&world, &request);
     load.wait_for(200);
     cases.check("plaintext is taken before", || {
@@ -222,6 +232,7 @@ fn strict_while_requests_run() {
         Err(End::Closed | End::Reset) => Ok(()),
         other => Err(format!("{other:?}")),
     });
+    goes_on(&mut cases, "a stream goes on");
     cases.check("back to PERMISSIVE", || {
         world.plane.apply("scene.yaml", "");
         let taken = poll(PATIENCE, || plain().ok());

@@ -57,6 +57,17 @@ impl Identity {
 impl Pod {
     /// The host with its rules, and the folder of its sidecar; the sidecar itself does not run yet.
     pub fn new(network: &Network, gateway: Ipv4Addr, identity: Identity) -> Self {
+        let bootstrap = bootstrap(&identity);
+        Self::with_bootstrap(network, gateway, identity, &bootstrap)
+    }
+
+    /// The same with a bootstrap of one's own.
+    pub fn with_bootstrap(
+        network: &Network,
+        gateway: Ipv4Addr,
+        identity: Identity,
+        bootstrap: &Value,
+    ) -> Self {
         let namespace = network.host(&identity.name, identity.address, gateway);
         namespace.run("iptables-restore", &["--noflush"], RULES);
         let place = Place::new();
@@ -70,7 +81,7 @@ impl Pod {
             File::create(folder.join(file)).unwrap();
             own(&folder.join(file));
         }
-        let bootstrap = serde_json::to_string_pretty(&bootstrap(&identity)).unwrap();
+        let bootstrap = serde_json::to_string_pretty(bootstrap).unwrap();
         std::fs::write(folder.join(BOOTSTRAP), bootstrap).unwrap();
         Self {
             identity,
@@ -78,6 +89,14 @@ impl Pod {
             place: Some(place),
             sidecar: None,
         }
+    }
+
+    /// A gateway has no rules, and its ports may be those of services (`net.ipv4.ip_unprivileged_port_start`, as Kubernetes sets it).
+    pub fn becomes_a_gateway(&self) {
+        self.namespace.run("iptables", &["-t", "nat", "-F"], "");
+        let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+        let command = format!("echo 0 > {path}");
+        self.namespace.run("sh", &["-c", &command], "");
     }
 
     /// Where the sidecar looks for a socket of its agent.
@@ -97,8 +116,13 @@ impl Pod {
 
     /// Starts the sidecar as pilot-agent starts Envoy.
     pub fn start(&mut self) {
+        self.start_as(Program::Carbyne);
+    }
+
+    /// The same with this program in its place.
+    pub fn start_as(&mut self, program: Program) {
         self.own_sockets();
-        let program = Program::Carbyne
+        let program = program
             .path()
             .unwrap_or_else(|sentence| panic!("{sentence}"));
         // Opened by root and run as the sidecar's user, who may not look into a build folder in root's home.
@@ -233,7 +257,7 @@ fn own(path: &Path) {
 }
 
 /// The bootstrap in the form that pilot-agent gives it. There is no agent on 15020: readiness is the proxy's own `/ready`.
-fn bootstrap(identity: &Identity) -> Value {
+pub fn bootstrap(identity: &Identity) -> Value {
     let ads = json!({"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"});
     let admin = json!({"socket_address": {"address": "127.0.0.1", "port_value": 15000}});
     let cluster = |name: &str, address: &Value| {

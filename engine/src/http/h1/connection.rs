@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     out: WriteBuffer,
     /// To be written before the request body is first waited for: `100 Continue`.
     expect_continue: bool,
+    /// Whether trailers pass, in and out.
+    trailers: bool,
     bytes_read: u64,
     bytes_written: u64,
 }
@@ -73,6 +75,7 @@ impl Connection {
             body: BodyState::End,
             out: WriteBuffer::default(),
             expect_continue: false,
+            trailers: true,
             bytes_read: 0,
             bytes_written: 0,
         }
@@ -181,6 +184,16 @@ impl Connection {
         };
     }
 
+    /// Says whether trailers pass, in and out; else they are dropped.
+    pub(crate) const fn pass_trailers(&mut self, pass: bool) {
+        self.trailers = pass;
+    }
+
+    /// Whether trailers pass.
+    pub(crate) const fn passes_trailers(&self) -> bool {
+        self.trailers
+    }
+
     /// Whether the body of the current message was read to its end.
     pub(crate) const fn is_body_read(&self) -> bool {
         matches!(self.body, BodyState::End)
@@ -269,7 +282,7 @@ impl Connection {
                         if self.pending.is_empty() {
                             self.pending = BytesMut::new();
                         }
-                        Ok(if trailers.is_empty() {
+                        Ok(if trailers.is_empty() || !self.trailers {
                             Step::End
                         } else {
                             Step::Frame(Frame::Trailers(trailers))

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::{Connection, ResponseFuture, SendRequest};
-use http::{Method, StatusCode, Uri, Version};
+use http::{Method, Uri, Version};
 
 use super::Settings;
 use super::server::header_map;
@@ -101,17 +101,15 @@ impl ClientConnection {
 }
 
 impl ResponseReader {
-    /// Waits for the head: an informational one other than 100, or the final one with its body.
+    /// Waits for the head: an informational one, or the final one with its body.
     pub async fn head(&mut self) -> Result<(Response, Body), h2::Error> {
         poll_fn(|cx| self.poll_head(cx)).await
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Response, Body), h2::Error>> {
-        while let Poll::Ready(Some(interim)) = self.future.poll_informational(cx) {
+        if let Poll::Ready(Some(interim)) = self.future.poll_informational(cx) {
             let (parts, ()) = interim?.into_parts();
-            if parts.status != StatusCode::CONTINUE {
-                return Poll::Ready(Ok((response_head(parts), Body::empty())));
-            }
+            return Poll::Ready(Ok((response_head(parts), Body::empty())));
         }
         let (parts, stream) = ready!(Pin::new(&mut self.future).poll(cx))?.into_parts();
         let response = response_head(parts);

@@ -64,9 +64,9 @@ impl ServerConnection {
         cx: &mut Context<'_>,
     ) -> Poll<Option<(Request, Body, Responder)>> {
         let accepted = self.connection.poll_accept(cx);
-        if self.alarm.violation().is_some() {
+        if let Some(violation) = self.alarm.violation() {
             // The GOAWAY has to get out before the connection is dropped.
-            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            self.connection.abrupt_shutdown(violation.reason());
             return self.connection.poll_closed(cx).map(|_| None);
         }
         match accepted {
@@ -105,7 +105,8 @@ impl ServerConnection {
 impl Responder {
     /// Sends the head; `end` where no body follows.
     pub fn head(&mut self, response: &Response, end: bool) -> Result<(), h2::Error> {
-        let end = end || response.is_bodyless(&self.method);
+        // What a 2xx to CONNECT opens is a tunnel: it ends when either side says so.
+        let end = end || self.method != Method::CONNECT && response.is_bodyless(&self.method);
         let stream = self.send.send_response(response_parts(response), end)?;
         self.stream = Some(Outgoing::new(stream, end));
         Ok(())

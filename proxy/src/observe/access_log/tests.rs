@@ -16,12 +16,12 @@ use crate::plan::Environment;
 use crate::plan::error::Rejection;
 
 /// Plans the loggers of a message that has `access_log`; the findings as text.
-fn plan(loggers: &Value, files: &Arc<LogFiles>) -> Result<(AccessLogs, Vec<String>), Rejection> {
+fn plan(loggers: &Value, sinks: &Arc<LogSinks>) -> Result<(AccessLogs, Vec<String>), Rejection> {
     let message: TcpProxy =
         carbyne_protos::json::from_json(&json!({"stat_prefix": "x", "access_log": loggers}))
             .unwrap();
     let environment = Environment {
-        files: Some(files.clone()),
+        logs: Some(sinks.clone()),
         ..Environment::default()
     };
     let planned = environment.plan_message(&message, |message, scope| {
@@ -46,7 +46,7 @@ fn file_logger(path: &str, rest: Value) -> Value {
 fn lines_reach_their_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let files = Arc::new(LogFiles::new(LogSettings::default()));
+    let files = Arc::<LogSinks>::default();
     let path_text = path.to_str().unwrap();
     let mut only_errors = file_logger(
         path_text,
@@ -61,7 +61,7 @@ fn lines_reach_their_files() {
     ]);
     let (logs, findings) = plan(&loggers, &files).unwrap();
     assert_eq!(
-        (logs.loggers.len(), files.len()),
+        (logs.loggers.len(), files.files.len()),
         (2, 1),
         "one file for both; nothing for /dev/null and what is not served"
     );
@@ -80,7 +80,7 @@ fn lines_reach_their_files() {
             ..Facts::default()
         });
     }
-    files.close();
+    files.files.close();
     assert_eq!(
         std::fs::read_to_string(&path).unwrap(),
         "/p 200\n/p 503\n{\"code\":503}\n"
@@ -222,6 +222,6 @@ fn filters() {
         assert_eq!(planned.unwrap().plan.holds(&facts), *expected, "{config}");
     }
     // Shared by path.
-    let files = Arc::<LogFiles>::default();
-    assert!(files.is_empty());
+    let files = Arc::<LogSinks>::default();
+    assert!(files.files.is_empty());
 }

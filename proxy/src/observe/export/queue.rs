@@ -1,5 +1,6 @@
 //! What waits to be sent. A worker locks its own shard, which nobody else touches but the batcher now and then.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -26,10 +27,9 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Adds an item of a worker (`None` is the control runtime); false where there is no room, and it is dropped.
-    pub fn push(&self, worker: Option<usize>, item: T) -> bool {
-        let shard = worker.map_or(0, |index| index + 1) % SHARDS;
-        let mut waiting = lock(&self.shards[shard]);
+    /// Adds an item of this thread; false where there is no room, and it is dropped.
+    pub fn push(&self, item: T) -> bool {
+        let mut waiting = lock(&self.shards[SHARD.with(|shard| *shard)]);
         if waiting.len() >= self.limit {
             return false;
         }
@@ -68,49 +68,62 @@ fn lock<T>(shard: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// More workers than that share.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// The shard of this thread.
+    static SHARD: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
+}
+
+/// More threads than that share.
 const SHARDS: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
     fn nothing_is_lost_but_what_has_no_room() {
-        let queue = Queue::new(3, 2);
-        let workers = [None, Some(0), Some(1), Some(SHARDS)];
-        let mut dropped = 0;
-        for number in 0..20 {
-            if !queue.push(workers[number % 4], number) {
-                dropped += 1;
-            }
+        let queue = Arc::new(Queue::new(3, 2));
+        // Threads of their own have shards of their own, as long as there are some.
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let queue = queue.clone();
+                std::thread::spawn(move || {
+                    let kept = (0..5).filter(|item| queue.push(thread * 5 + item));
+                    kept.collect::<Vec<i32>>()
+                })
+            })
+            .collect();
+        for (thread, kept) in threads.into_iter().enumerate() {
+            let first = i32::try_from(thread).unwrap() * 5;
+            let kept: Vec<_> = kept
+                .join()
+                .unwrap()
+                .iter()
+                .map(|item| first + item)
+                .collect();
+            assert_eq!(kept, [first, first + 1, first + 2]);
         }
-        // The last worker shares the shard of the second.
-        assert_eq!(dropped, 20 - 9);
         let mut taken = queue.take(4);
         assert_eq!(taken.len(), 4);
         taken.extend(queue.take(100));
-        taken.sort_unstable();
-        assert_eq!(
-            taken,
-            [0, 1, 2, 3, 4, 6, 8, 10, 5]
-                .into_iter()
-                .collect::<std::collections::BTreeSet<_>>()
-                .into_iter()
-                .collect::<Vec<_>>()
-        );
+        let taken: BTreeSet<_> = taken.into_iter().collect();
+        assert_eq!(taken, [0, 1, 2, 5, 6, 7, 10, 11, 12, 15, 16, 17].into());
         assert!(queue.take(1).is_empty());
-        assert!(queue.push(None, 1));
+        assert!(queue.push(1));
     }
 
     #[tokio::test]
     async fn enough_wakes() {
         let queue = Queue::new(10, 2);
-        queue.push(Some(0), 1);
-        queue.push(Some(1), 1);
+        queue.push(1);
         let waits = tokio::time::timeout(std::time::Duration::ZERO, queue.wake().notified());
         assert!(waits.await.is_err());
-        queue.push(Some(0), 1);
+        queue.push(1);
         queue.wake().notified().await;
     }
 }

@@ -211,8 +211,8 @@ impl Exporters {
 
 impl Exporter {
     /// Takes a span that ended on a worker.
-    pub fn push(&self, worker: Option<usize>, record: Record) {
-        if !self.queue.push(worker, record) {
+    pub fn push(&self, record: Record) {
+        if !self.queue.push(record) {
             self.statistics.spans_dropped.increment();
         }
     }

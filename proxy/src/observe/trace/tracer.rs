@@ -201,7 +201,7 @@ impl Tracer {
             },
             context: attempt.context,
         };
-        exporter.push(exchange.worker.index, record);
+        exporter.push(record);
     }
 
     /// The response is on its way out: the proxies' own protocol about the operation's name.
@@ -261,7 +261,7 @@ impl Tracer {
                 Vec::new()
             },
         };
-        exporter.push(exchange.worker.index, record);
+        exporter.push(record);
     }
 
     fn context(&self, headers: &Headers, chosen: bool) -> Option<SpanContext> {

@@ -146,7 +146,14 @@ fn resource(config: &OpenTelemetryConfig, scope: &Scope<'_>) -> BTreeMap<String,
         };
         set("service.name", name);
     }
-    for (index, detector) in config.resource_detectors.iter().enumerate() {
+    resource.extend(detected(&config.resource_detectors, scope));
+    resource
+}
+
+/// What the detectors of the list that is the field `resource_detectors` of what `scope` stands for know of this process.
+pub fn detected(detectors: &[TypedExtensionConfig], scope: &Scope<'_>) -> BTreeMap<String, String> {
+    let mut resource = BTreeMap::new();
+    for (index, detector) in detectors.iter().enumerate() {
         let scope = scope.item("resource_detectors", index);
         let Some(config) = typed(detector, &scope) else {
             continue;

@@ -1,6 +1,7 @@
 //! One HTTP connection manager: Envoy's order of things around the engine's exchange.
 
 use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwapOption;
@@ -10,7 +11,7 @@ use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{
     Answer, Downstream, Error, Event, Exchange, Handler, Protocol, RetryPolicy, Route, Target, TlsTarget, TryEnd,
 };
-use carbyne_engine::http::Request;
+use carbyne_engine::http::{Request, Response};
 use carbyne_engine::net::connect::OriginalSource;
 use carbyne_engine::tls::AlpnList;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ServerHeaderTransformation;
@@ -26,7 +27,7 @@ use crate::live::clusters::{Clusters, LiveCluster};
 use crate::live::route::hash::{HashFacts, HashRule};
 use crate::live::route::table::TlsRequirement;
 use crate::live::route::{
-    Choice, ClusterTarget, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable,
+    Choice, ClusterTarget, Forward, HostRewrite, RouteAction, RouteEntry, RouteFacts, RouteTable,
     WeightedCluster,
 };
 use crate::observe::facts::Facts;
@@ -53,6 +54,8 @@ pub struct HttpManager {
     pub routes: Arc<ArcSwapOption<RouteTable>>,
     /// The filters, in order.
     pub filters: HttpFilters,
+    /// What a client on this machine is told to be (Envoy: local info).
+    pub local_address: IpAddr,
     /// Clusters by name.
     pub clusters: Arc<Clusters>,
     /// What is told about requests that ended.
@@ -137,8 +140,14 @@ impl Handler for HttpHandler {
 
     async fn response(&self, exchange: &mut Exchange<Context>) -> Result<(), Answer> {
         let manager = &*self.manager;
+        if let Some(answer) = unsuccessful_handshake(exchange) {
+            return Err(answer);
+        }
         exchange.details = "via_upstream".into();
+        // Envoy tells it only where the request was complete; one that asks for a tunnel never is.
         if !manager.suppress_envoy_headers
+            && !exchange.asks_for_tunnel()
+            && exchange.timing.request_end.is_some()
             && let Some(sent) = exchange
                 .timing
                 .upstream_end
@@ -176,7 +185,7 @@ impl Handler for HttpHandler {
         if let Some(response) = exchange.response.take() {
             answer.response = response;
         } else {
-            answer.response = carbyne_engine::http::Response::new(not_found);
+            answer.response = Response::new(not_found);
         }
         answer
     }
@@ -196,11 +205,8 @@ impl Handler for HttpHandler {
 
     fn refused(&self, downstream: &Downstream, refusal: &Refusal) -> Answer {
         let mut answer = local_reply::refused(refusal);
-        self.manager.telemetry.refused(downstream, refusal);
-        answer
-            .response
-            .headers
-            .insert(header::SERVER, self.manager.plan.fields.server_name.clone());
+        self.manager.set_server(&mut answer.response);
+        self.manager.telemetry.refused(downstream, refusal, &answer);
         answer
     }
 }
@@ -215,8 +221,14 @@ impl HttpHandler {
             &exchange.downstream,
             &plan.client,
             &plan.fields,
+            manager.local_address,
         );
         manager.telemetry.arrived();
+        if exchange.request.path.first() == Some(&b'*') {
+            // `OPTIONS *` asks the proxy itself.
+            let details = "absolute_path_rejected";
+            return Err(Answer::text(StatusCode::NOT_FOUND, "", details));
+        }
         if let Some(reason) = &manager.plan.refuse {
             let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
             return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
@@ -397,34 +409,44 @@ impl HttpManager {
         }
         let options = &self.plan.fields;
         let route = exchange.context.route.clone();
+        if let Some(route) = route {
+            Self::depart_route(exchange, &route, from_upstream);
+        }
+        // Last, so that no route takes them off.
         let Some(response) = &mut exchange.response else {
             return;
         };
-        let server = options.server_name.clone();
-        match options.server {
-            ServerHeaderTransformation::Overwrite => {
-                response.headers.insert(header::SERVER, server)
-            }
-            ServerHeaderTransformation::AppendIfAbsent => {
-                if !response.headers.contains(&header::SERVER) {
-                    response.headers.append(header::SERVER, server);
-                }
-            }
-            ServerHeaderTransformation::PassThrough => {
-                if !from_upstream {
-                    response.headers.insert(header::SERVER, server);
-                }
-            }
-        }
+        self.set_server(response);
         if let Some(via) = &options.via {
-            response.headers.append(header::VIA, via.clone());
+            arrival::append_via(&mut response.headers, via);
         }
         if options.request_id_in_response
             && let Some(id) = exchange.request.headers.get(&names::REQUEST_ID)
         {
             response.headers.insert(names::REQUEST_ID, id.clone());
         }
-        let Some(route) = route else { return };
+    }
+
+    fn set_server(&self, response: &mut Response) {
+        let options = &self.plan.fields;
+        let wanted = match options.server {
+            ServerHeaderTransformation::Overwrite => true,
+            ServerHeaderTransformation::AppendIfAbsent => {
+                !response.headers.contains(&header::SERVER)
+            }
+            ServerHeaderTransformation::PassThrough => false,
+        };
+        if wanted {
+            let server = options.server_name.clone();
+            response.headers.insert(header::SERVER, server);
+        }
+    }
+
+    /// What the route adds and takes off.
+    fn depart_route(exchange: &mut Exchange<Context>, route: &RouteEntry, from_upstream: bool) {
+        let Some(response) = &mut exchange.response else {
+            return;
+        };
         if route.attempt_count_in_response {
             let count = HeaderValue::from(exchange.attempts);
             response.headers.insert(names::ATTEMPT_COUNT, count);
@@ -438,13 +460,14 @@ impl HttpManager {
             .and_then(|number| route.forward().and_then(|forward| share(forward, number)));
         let mut headers = std::mem::take(&mut response.headers);
         route.apply_response_headers(weighted, &mut headers, |text, headers, value| {
-            let mut response = carbyne_engine::http::Response::new(StatusCode::OK);
+            let mut response = Response::new(StatusCode::OK);
             if let Some(sent) = &exchange.response {
                 response.status = sent.status;
             }
             response.headers.clone_from(headers);
             let facts = Facts {
                 response: Some(&response),
+                unsettled: !from_upstream,
                 ..Facts::of(exchange)
             };
             super::text::word(text, &facts, value);
@@ -467,6 +490,15 @@ impl HttpManager {
         self.original_source
             .and_then(|rule| rule.source(&exchange.downstream.remote))
     }
+}
+
+/// A WebSocket handshake that the host answered with success, but not with the protocol: the client gets the status
+/// and no body, for its next bytes may be frames (Envoy: `websocket_handshake_unsuccessful`).
+fn unsuccessful_handshake(exchange: &Exchange<Context>) -> Option<Answer> {
+    let upgrade = exchange.upgrade.as_deref()?;
+    let status = exchange.response.as_ref()?.status;
+    (upgrade.eq_ignore_ascii_case(b"websocket") && status.is_success())
+        .then(|| Answer::text(status, "", "websocket_handshake_unsuccessful"))
 }
 
 /// The host of the next try.
@@ -563,7 +595,7 @@ fn evaluate_hash(
     forward: &Forward,
     request: &Request,
     downstream: &Downstream,
-    client: Option<std::net::IpAddr>,
+    client: Option<IpAddr>,
 ) -> crate::live::route::hash::HashOutcome {
     if forward.hash.is_empty() {
         return crate::live::route::hash::HashOutcome {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{Answer, Error, Reset};
+use carbyne_engine::http::h1::HeadError;
 use http::{HeaderValue, StatusCode};
 
 use super::names;
@@ -134,15 +135,24 @@ const fn reset_reason(error: &Error) -> Option<&'static str> {
 /// The answer to bytes that are no request.
 pub fn refused(refusal: &Refusal) -> Answer {
     match refusal {
-        Refusal::Head(error) => {
-            let status = error.status();
-            let body = status.canonical_reason().unwrap_or_default();
-            Answer::text(status, body, error.detail())
+        // Envoy asks for a newer version whatever the version is.
+        Refusal::Head(HeadError::VersionNotSupported) => {
+            malformed(StatusCode::UPGRADE_REQUIRED, "low_version")
         }
+        Refusal::Head(error) => malformed(error.status(), error.detail()),
+        Refusal::Request(rejection) => malformed(rejection.status(), rejection.detail()),
         Refusal::HeadTimeout => {
             Answer::text(StatusCode::REQUEST_TIMEOUT, "", "request_header_timeout")
         }
     }
+}
+
+fn malformed(status: StatusCode, details: &'static str) -> Answer {
+    Answer::text(
+        status,
+        status.canonical_reason().unwrap_or_default(),
+        details,
+    )
 }
 
 #[cfg(test)]

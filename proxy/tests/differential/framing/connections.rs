@@ -90,7 +90,7 @@ pub(super) fn versions() -> Vec<Case> {
             "GET ftp://abs.test/x HTTP/1.1\r\nhost: a.test\r\n\r\n",
             &["status "],
         ),
-        bytes("nonsense", "nonsense\r\n\r\n", &["status 400"]).logs(0),
+        bytes("nonsense", "nonsense\r\n\r\n", &["status 400"]),
         bytes(
             "empty lines before the request",
             "\r\n\r\nGET /x HTTP/1.1\r\nhost: a.test\r\n\r\n",

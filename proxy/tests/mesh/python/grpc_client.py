@@ -5,6 +5,7 @@
 
 import json
 import sys
+import threading
 import time
 
 import grpc
@@ -72,9 +73,16 @@ def ping_pong():
 
 
 def cancelled():
-    call = echo(iter([b"x"]), timeout=10)
+    over = threading.Event()
+
+    def requests():
+        yield b"x"
+        over.wait(10)
+
+    call = echo(requests(), timeout=10)
     first = next(call)
     call.cancel()
+    over.set()
     return {"first": first.decode(), "code": call.code().name}
 
 

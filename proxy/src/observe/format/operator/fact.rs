@@ -36,7 +36,10 @@ impl Fact {
         let host = || facts.upstream?.host.as_deref();
         let text: Option<&str> =
             match self {
-                Self::Protocol => facts.request.and_then(|request| protocol(request.version)),
+                Self::Protocol => facts
+                    .protocol
+                    .or_else(|| facts.request.map(|request| request.version))
+                    .and_then(protocol),
                 Self::Flags => {
                     facts.flags.write_short(out);
                     return true;
