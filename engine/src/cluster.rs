@@ -6,7 +6,7 @@
 //! | [`endpoint`], [`host`] | endpoints as assigned; hosts with what is learnt about them |
 //! | [`set`], [`balance`] | hosts compiled for picking; how one is picked |
 //! | [`breaker`], [`stats`] | limits on what is under way; counters |
-//! | [`outlier`], [`health`] | who is ejected; who passes active checks |
+//! | [`outlier`], [`health`], [`checks`] | who is ejected; who passes active checks; how they are made |
 //! | [`dns`] | hosts from names |
 //! | [`original`] | hosts from original destinations |
 //! | [`pool`], [`pickers`] | a worker's connections and balancer state |
@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 
 pub mod balance;
 pub mod breaker;
+pub mod checks;
 pub mod dns;
 pub mod endpoint;
 pub mod health;
@@ -46,7 +47,7 @@ use self::outlier::{Cause, Detector, LocalFailure, Outcome};
 use self::registry::Registry;
 use self::set::Members;
 use self::settings::Discovery;
-use self::stats::{HealthCheckStats, OutlierStats, Stats};
+use self::stats::{HealthCheckStats, OutlierStats, Responses, Stats, Times};
 
 /// A cluster that outlives its updates: routes hold it by `Arc`. Everything that requests touch is atomic or swapped; the lock is the control side's.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct Cluster {
     set: ArcSwap<EndpointSet>,
     breakers: Breakers,
     stats: Arc<Stats>,
+    responses: Responses,
+    times: Times,
     outlier_stats: Arc<OutlierStats>,
     health_check_stats: HealthCheckStats,
     control: Mutex<Control>,
@@ -98,6 +101,8 @@ impl Cluster {
             breakers: Breakers::new(&settings.thresholds),
             settings: ArcSwap::from_pointee(settings),
             stats,
+            responses: Responses::default(),
+            times: Times::default(),
             outlier_stats,
             health_check_stats: HealthCheckStats::default(),
             control: Mutex::new(Control {
@@ -157,6 +162,18 @@ impl Cluster {
         &self.stats
     }
 
+    /// Its responses by status.
+    #[must_use]
+    pub fn responses(&self) -> &Responses {
+        &self.responses
+    }
+
+    /// How long its requests and connections took.
+    #[must_use]
+    pub fn times(&self) -> &Times {
+        &self.times
+    }
+
     /// Its statistics of outlier detection.
     #[must_use]
     pub fn outlier_stats(&self) -> &Arc<OutlierStats> {
@@ -185,6 +202,12 @@ impl Cluster {
     #[must_use]
     pub fn is_initialized(&self) -> bool {
         *self.initialized.borrow()
+    }
+
+    /// Whether it was given endpoints, be it none.
+    #[must_use]
+    pub fn is_assigned(&self) -> bool {
+        self.lock().assignment.is_some()
     }
 
     /// Lets it serve.

@@ -8,6 +8,7 @@
 //! | [`attempt`] | one try at one host |
 //! | [`download`] | the response on its way to the client |
 //! | [`client`] | requests that the programs send themselves |
+//! | [`probe`] | active health checks, over connections of their own |
 //! | [`retry`] | when to try again, and how long to wait |
 //! | [`responder`] | the response on its way to either HTTP version |
 //! | [`watch`] | deadlines, idleness and the client's departure, watched while waiting |
@@ -19,6 +20,7 @@ pub mod client;
 mod download;
 pub mod error;
 pub mod exchange;
+pub mod probe;
 mod request;
 mod responder;
 pub mod retry;
@@ -38,6 +40,7 @@ pub use self::retry::RetryPolicy;
 pub use crate::cluster::breaker::RoutingPriority as Priority;
 use crate::cluster::{Cluster, Host};
 use crate::http::Response;
+use crate::net::connect::OriginalSource;
 use crate::tls::{AlpnList, ClientTls};
 
 /// What the engine's users write: the proxy in Envoy's place, the gateway in Kong's.
@@ -162,8 +165,10 @@ pub struct Target {
     pub protocol: Protocol,
     /// From the end of the request to the response's head of this try.
     pub timeout: Option<Duration>,
+    /// The address to connect from, where the host shall see the client's; part of the variant.
+    pub source: Option<OriginalSource>,
     /// Tells connections apart that must not be shared although they lead to one host: other TLS settings,
-    /// server name, ALPN or protocol.
+    /// server name, ALPN, protocol or source.
     pub variant: u64,
 }
 

@@ -57,6 +57,8 @@ pub struct Context {
     pub response_additions: Vec<Addition>,
     /// ALPN list that `istio.alpn` chose for the upstream connection.
     pub alpn: Option<Arc<carbyne_engine::tls::AlpnList>>,
+    /// What the client accepts, as it came, where the chain compresses.
+    pub accept_encoding: Option<HeaderValue>,
     /// gRPC messages of the request and of the response, counted by grpc_stats while they pass.
     pub grpc: Option<Rc<Messages>>,
     /// The span of the request, where it is traced.

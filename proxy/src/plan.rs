@@ -7,11 +7,12 @@
 //! | [`undecoded`] | finds what was not decoded or is not served |
 //! | [`compatibility`] | the verdict on every field, from `compatibility.tsv` |
 //! | [`listener`], [`chain`] | listeners and their filter chains |
-//! | [`filter`] | filters by type, and what happens to those that are not served |
+//! | [`filter`], [`discovered`] | filters by type, and what happens to those that are not served; filters by discovery |
 //! | [`http`], [`tcp`] | HTTP connection manager, TCP proxy |
 //! | [`route`] | route configurations |
 //! | [`cluster`], [`endpoint`], [`health`] | clusters, their endpoints and health checks |
 //! | [`tls`], [`secret`] | TLS contexts and the secrets they name |
+//! | [`overload`] | what is refused when a resource runs short |
 //! | [`tracing`](mod@tracing) | what is told of requests as spans, and to whom |
 //! | [`matcher`], [`value`], [`service`] | messages that many resources share |
 //!
@@ -27,11 +28,16 @@ use self::error::{Fault, Rejection};
 use self::scope::Room;
 use self::undecoded::survey;
 use crate::live::clusters::Clusters;
+use crate::live::extensions::Extensions;
 use crate::live::secrets::Secrets;
+use crate::live::warming::Need;
+use crate::observe::access_log::LogSinks;
+use crate::observe::peer::LocalNode;
 
 pub mod chain;
 pub mod cluster;
 pub mod compatibility;
+pub mod discovered;
 pub mod endpoint;
 pub mod error;
 pub mod filter;
@@ -39,6 +45,7 @@ pub mod health;
 pub mod http;
 pub mod listener;
 pub mod matcher;
+pub mod overload;
 pub mod route;
 pub mod scope;
 pub mod secret;
@@ -65,6 +72,12 @@ pub struct Environment {
     pub clusters: Arc<Clusters>,
     /// Secrets by name and source.
     pub secrets: Arc<Secrets>,
+    /// Filters by discovery.
+    pub extensions: Arc<Extensions>,
+    /// Who we are.
+    pub node: Arc<LocalNode>,
+    /// Where access logs go; nothing where nothing is to be opened, as with `--mode validate`.
+    pub logs: Option<Arc<LogSinks>>,
 }
 
 /// An accepted resource.
@@ -74,6 +87,8 @@ pub struct Planned<P> {
     pub plan: P,
     /// What of it is not decoded or not served: listed on the admin port, counted.
     pub findings: Vec<Finding>,
+    /// What it waits for before it serves.
+    pub needs: Vec<Need>,
 }
 
 impl Environment {

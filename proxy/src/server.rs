@@ -10,13 +10,15 @@
 //! | [`sockets`] | listening sockets, by address |
 //! | [`compile`] | plans of listeners made live |
 //! | [`discovery`] | ADS and SDS over the proxy's own clusters |
+//! | [`overload`] | what is refused when a resource runs short |
 //! | [`call`] | gRPC calls of the proxy itself |
 //! | [`telemetry`] | what is told about requests and streams |
-//! | [`admin`], [`state`] | the admin port, and what its pages read |
+//! | [`admin`], [`state`], [`certificates`] | the admin port, and what its pages read |
 //! | [`run`] | from the command line to the end of the process |
 
 pub mod admin;
 pub mod call;
+pub mod certificates;
 pub mod clusters;
 pub mod compile;
 pub mod connection;
@@ -24,6 +26,7 @@ pub mod discovery;
 pub mod http;
 pub mod listener;
 pub mod listeners;
+pub mod overload;
 pub mod run;
 pub mod sockets;
 pub mod state;

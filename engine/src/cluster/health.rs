@@ -58,7 +58,7 @@ pub enum Probe {
     Grpc {
         /// The service asked for; empty for the server.
         service: Arc<str>,
-        /// The `:authority`; empty for the host's name or the cluster's.
+        /// The `:authority`; empty for the cluster's name.
         authority: Arc<str>,
     },
 }
@@ -68,7 +68,7 @@ pub enum Probe {
 pub struct HttpProbe {
     /// The method.
     pub method: http::Method,
-    /// `Host`; empty for the host's name or the cluster's.
+    /// `Host`; empty for the cluster's name.
     pub host: Arc<str>,
     /// Path and query.
     pub path: Arc<str>,
@@ -266,6 +266,84 @@ impl HttpProbe {
         }
     }
 }
+
+/// The framed message of `grpc.health.v1.Health/Check` for a service.
+#[must_use]
+pub fn grpc_request(service: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        // Field 1, length-delimited.
+        message.push(0x0a);
+        let mut length = service.len();
+        while length >= 0x80 {
+            message.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
+            length >>= 7;
+        }
+        message.push(u8::try_from(length).unwrap_or(0));
+        message.extend_from_slice(service.as_bytes());
+    }
+    let mut framed = vec![0];
+    framed.extend_from_slice(
+        &u32::try_from(message.len())
+            .unwrap_or(u32::MAX)
+            .to_be_bytes(),
+    );
+    framed.append(&mut message);
+    framed
+}
+
+/// Whether a framed `HealthCheckResponse` says SERVING. It has one field, an enumeration; what else may come in time is passed over.
+#[must_use]
+pub fn grpc_serves(framed: &[u8]) -> bool {
+    let Some((&[0, a, b, c, d], message)) = framed.split_first_chunk::<5>() else {
+        return false;
+    };
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    let Some(mut rest) = message.get(..length) else {
+        return false;
+    };
+    let mut status = 0;
+    while let Some(tag) = varint(&mut rest) {
+        let skipped = match tag & 7 {
+            0 => match varint(&mut rest) {
+                Some(value) => {
+                    if tag >> 3 == 1 {
+                        status = value;
+                    }
+                    0
+                }
+                None => return false,
+            },
+            1 => 8,
+            2 => match varint(&mut rest).and_then(|length| usize::try_from(length).ok()) {
+                Some(length) => length,
+                None => return false,
+            },
+            5 => 4,
+            _ => return false,
+        };
+        match rest.get(skipped..) {
+            Some(left) => rest = left,
+            None => return false,
+        }
+    }
+    status == SERVING
+}
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, left) = rest.split_first()?;
+        *rest = left;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+const SERVING: u64 = 1;
 
 /// Whether `received` holds the `expected` pieces in order, anything between them.
 #[must_use]
@@ -466,6 +544,27 @@ mod tests {
                 expected,
                 "{status} {degraded}"
             );
+        }
+    }
+
+    #[test]
+    fn grpc_messages_are_those_of_the_health_service() {
+        assert_eq!(grpc_request(""), [0, 0, 0, 0, 0]);
+        assert_eq!(grpc_request("ab"), *b"\0\0\0\0\x04\x0a\x02ab");
+        assert_eq!(grpc_request(&"x".repeat(200))[5..8], [0x0a, 0xc8, 0x01]);
+        let cases: [(&[u8], bool); 8] = [
+            (b"\0\0\0\0\x02\x08\x01", true),
+            (b"\0\0\0\0\x02\x08\x02", false),
+            (b"\0\0\0\0\0", false),
+            (b"", false),
+            (b"\x01\0\0\0\x02\x08\x01", false),
+            (b"\0\0\0\0\x03\x08\x01", false),
+            // A field of tomorrow before it, and one behind.
+            (b"\0\0\0\0\x08\x12\x01x\x08\x01\x1d\0\0", false),
+            (b"\0\0\0\0\x0a\x12\x01x\x08\x01\x1d\0\0\0\0", true),
+        ];
+        for (framed, serves) in cases {
+            assert_eq!(grpc_serves(framed), serves, "{framed:?}");
         }
     }
 

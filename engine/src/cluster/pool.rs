@@ -17,11 +17,11 @@ use super::breaker::{Permit, Resource, RoutingPriority};
 use super::host::Flag;
 use super::settings::Protocol as Wanted;
 use super::{Cluster, Host};
-use crate::forward::{Error, Protocol, Target};
+use crate::forward::{Error, Protocol, Target, TlsTarget};
 use crate::http::h2_guard::Budgets;
 use crate::http::{h1, h2};
 use crate::net::Address;
-use crate::net::connect::{ConnectOptions, Keepalive, connect};
+use crate::net::connect::{ConnectOptions, Keepalive, OriginalSource, connect};
 use crate::net::stream::Stream;
 use crate::tls::Negotiated;
 
@@ -332,6 +332,8 @@ impl ConnectionFacts {
             || settings
                 .max_connection_duration
                 .is_some_and(|most| self.opened.elapsed() >= most)
+            || settings.close_connections_on_health_failure
+                && self.host.has(Flag::FailedActiveCheck)
     }
 }
 
@@ -339,6 +341,7 @@ impl Drop for ConnectionFacts {
     fn drop(&mut self) {
         self.cluster.stats().upstream_cx_active.subtract(1);
         self.cluster.stats().upstream_cx_destroy.add(1);
+        self.cluster.times().connection(self.opened.elapsed());
         self.host.stats.cx_active.subtract(1);
     }
 }
@@ -357,9 +360,16 @@ pub async fn open(
         });
     };
     let settings = cluster.settings();
+    let started = Instant::now();
     stats.upstream_cx_total.add(1);
     target.host.stats.cx_total.add(1);
-    let opened = tokio::time::timeout(settings.connect_timeout, secure(target, &settings)).await;
+    let dialled = dial(
+        &target.host.address,
+        target.tls.as_ref(),
+        target.source,
+        &settings,
+    );
+    let opened = tokio::time::timeout(settings.connect_timeout, dialled).await;
     let (stream, local, tls) = match opened {
         Ok(Ok(opened)) => opened,
         failed => {
@@ -374,6 +384,11 @@ pub async fn open(
             });
         }
     };
+    cluster.times().connect(started.elapsed());
+    match target.protocol {
+        Protocol::Http1 => stats.upstream_cx_http1_total.add(1),
+        Protocol::Http2 => stats.upstream_cx_http2_total.add(1),
+    }
     stats.upstream_cx_active.add(1);
     target.host.stats.cx_active.add(1);
     let facts = ConnectionFacts {
@@ -389,19 +404,23 @@ pub async fn open(
     Ok((stream, Rc::new(facts)))
 }
 
-async fn secure(
-    target: &Target,
+/// Connects and secures. The caller bounds the time and counts.
+pub(crate) async fn dial(
+    address: &Address,
+    tls: Option<&TlsTarget>,
+    original: Option<OriginalSource>,
     settings: &super::Settings,
 ) -> Result<(Stream, Option<Address>, Option<Arc<Negotiated>>), Error> {
     let options = ConnectOptions {
         source: settings.source_address,
+        original,
         keepalive: settings.tcp_keepalive.map(|keepalive| Keepalive {
             time: keepalive.time,
             interval: keepalive.interval,
             probes: keepalive.probes,
         }),
     };
-    let socket = connect(&target.host.address, &options)
+    let socket = connect(address, &options)
         .await
         .map_err(|error| Error::Connect {
             reason: reason(&error),
@@ -410,7 +429,7 @@ async fn secure(
         .tcp()
         .and_then(|stream| stream.local_addr().ok())
         .map(Address::Tcp);
-    let Some(tls) = &target.tls else {
+    let Some(tls) = tls else {
         return Ok((socket.into(), local, None));
     };
     let overrides = crate::tls::Overrides {
@@ -430,7 +449,7 @@ async fn secure(
 }
 
 /// The codec's settings from the cluster's.
-fn http2_settings(settings: &super::Settings) -> h2::Settings {
+pub(crate) fn http2_settings(settings: &super::Settings) -> h2::Settings {
     let (Wanted::Http2(wanted) | Wanted::AsDownstream(wanted)) = &settings.protocol else {
         return h2::Settings::default();
     };

@@ -2,6 +2,10 @@
 //! (docs: "Cluster statistics", <https://www.envoyproxy.io/docs/envoy/latest/configuration/upstream/cluster_manager/cluster_stats>).
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::observe::metrics::{Histogram, HistogramSnapshot};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -165,18 +169,6 @@ statistics! {
             upstream_internal_redirect_failed_total,
             /// Internal redirects that succeeded.
             upstream_internal_redirect_succeeded_total,
-            /// Completed requests (a response came in).
-            upstream_rq_completed,
-            /// Responses 1xx.
-            upstream_rq_1xx,
-            /// Responses 2xx.
-            upstream_rq_2xx,
-            /// Responses 3xx.
-            upstream_rq_3xx,
-            /// Responses 4xx.
-            upstream_rq_4xx,
-            /// Responses 5xx.
-            upstream_rq_5xx,
             /// Flow control paused reading from the other side.
             upstream_flow_control_paused_reading_total,
             /// Flow control resumed reading from the other side.
@@ -211,8 +203,6 @@ statistics! {
             upstream_cx_rx_bytes_buffered,
             /// Bytes buffered to the other side.
             upstream_cx_tx_bytes_buffered,
-            /// Requests under way.
-            upstream_rq_active,
             /// Requests that wait for a connection.
             upstream_rq_pending_active,
             /// Hosts.
@@ -293,7 +283,7 @@ statistics! {
             success,
             /// Checks that failed, for whatever reason.
             failure,
-            /// Failures by what the host itself answered.
+            /// Failures that traffic noticed (`x-envoy-immediate-health-check-fail`).
             passive_failure,
             /// Failures of the connection, including timeouts.
             network_failure,
@@ -309,21 +299,122 @@ statistics! {
     }
 }
 
-impl Stats {
-    /// Counts one final response by class (`upstream_rq_completed` and `upstream_rq_<n>xx`).
-    pub fn count_response(&self, status: u16) {
-        self.upstream_rq_completed.add(1);
-        let class = match status / 100 {
-            1 => &self.upstream_rq_1xx,
-            2 => &self.upstream_rq_2xx,
-            3 => &self.upstream_rq_3xx,
-            4 => &self.upstream_rq_4xx,
-            5 => &self.upstream_rq_5xx,
-            _ => return,
+/// Responses by status: one addition a response, from which `upstream_rq_completed`, `upstream_rq_<n>xx` and `upstream_rq_<nnn>` are read.
+/// The cells are made for the first response, as most clusters of a mesh never see one.
+#[derive(Debug, Default)]
+pub struct Responses(OnceLock<Box<[Counter]>>);
+
+/// How long things took, in milliseconds; made when first needed.
+#[derive(Debug, Default)]
+pub struct Times {
+    request: OnceLock<Histogram>,
+    connect: OnceLock<Histogram>,
+    connection: OnceLock<Histogram>,
+}
+
+impl Responses {
+    /// Counts one final response.
+    #[inline]
+    pub fn count(&self, status: u16) {
+        let cells = self
+            .0
+            .get_or_init(|| (0..STATUSES).map(|_| Counter::default()).collect());
+        // Beyond 599 there is nothing; the last cell is for what no status should be.
+        let index = usize::from(status).wrapping_sub(FIRST_STATUS);
+        if let Some(cell) = cells.get(index.min(STATUSES - 1)) {
+            cell.add(1);
+        }
+    }
+
+    /// Shows those of which there was any, with their sums.
+    pub fn visit(&self, mut each: impl FnMut(&str, u64)) {
+        let Some(cells) = self.0.get() else {
+            return;
         };
-        class.add(1);
+        let mut completed = 0;
+        let mut classes = [0; 5];
+        for (index, cell) in cells.iter().enumerate() {
+            let count = cell.value();
+            if count == 0 {
+                continue;
+            }
+            completed += count;
+            if let Some(class) = classes.get_mut(index / 100) {
+                *class += count;
+                each(&format!("upstream_rq_{}", index + FIRST_STATUS), count);
+            }
+        }
+        each("upstream_rq_completed", completed);
+        for (class, count) in classes.iter().enumerate() {
+            if *count > 0 {
+                each(&format!("upstream_rq_{}xx", class + 1), *count);
+            }
+        }
     }
 }
+
+impl Times {
+    /// From the first byte of a request to the last of its response.
+    #[inline]
+    pub fn request(&self, took: Duration) {
+        observe(&self.request, took);
+    }
+
+    /// From the first packet to the end of the handshakes.
+    pub fn connect(&self, took: Duration) {
+        observe(&self.connect, took);
+    }
+
+    /// From the connection's beginning to its end.
+    pub fn connection(&self, took: Duration) {
+        observe(&self.connection, took);
+    }
+
+    /// Shows those that were ever observed.
+    pub fn visit(&self, mut each: impl FnMut(&'static str, &HistogramSnapshot)) {
+        for (name, histogram) in [
+            ("upstream_rq_time", &self.request),
+            ("upstream_cx_connect_ms", &self.connect),
+            ("upstream_cx_length_ms", &self.connection),
+        ] {
+            if let Some(histogram) = histogram.get() {
+                each(name, &histogram.snapshot());
+            }
+        }
+    }
+}
+
+fn observe(histogram: &OnceLock<Histogram>, took: Duration) {
+    let histogram = histogram.get_or_init(|| Histogram::new(Arc::from(MILLISECONDS)));
+    // Envoy records whole milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    histogram.observe(took.as_millis() as f64);
+}
+
+const FIRST_STATUS: usize = 100;
+const STATUSES: usize = 501;
+/// Envoy's default bounds.
+const MILLISECONDS: [f64; 19] = [
+    0.5,
+    1.0,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1000.0,
+    2500.0,
+    5000.0,
+    10_000.0,
+    30_000.0,
+    60_000.0,
+    300_000.0,
+    600_000.0,
+    1_800_000.0,
+    3_600_000.0,
+];
 
 #[cfg(test)]
 mod tests {
@@ -331,19 +422,31 @@ mod tests {
 
     #[test]
     fn responses_are_counted_by_class() {
-        let stats = Stats::default();
-        for status in [100, 200, 204, 302, 404, 503, 599, 600, 0] {
-            stats.count_response(status);
+        let responses = Responses::default();
+        responses.visit(|name, _| panic!("{name} although nobody answered"));
+        for status in [100, 200, 200, 204, 302, 404, 503, 599, 600, 0] {
+            responses.count(status);
         }
-        let classes = [
-            &stats.upstream_rq_1xx,
-            &stats.upstream_rq_2xx,
-            &stats.upstream_rq_3xx,
-            &stats.upstream_rq_4xx,
-            &stats.upstream_rq_5xx,
+        let mut shown = Vec::new();
+        responses.visit(|name, value| {
+            shown.push(format!("{}: {value}", name.replace("upstream_rq_", "")));
+        });
+        let expected = [
+            "100: 1",
+            "200: 2",
+            "204: 1",
+            "302: 1",
+            "404: 1",
+            "503: 1",
+            "599: 1",
+            "completed: 10",
+            "1xx: 1",
+            "2xx: 3",
+            "3xx: 1",
+            "4xx: 1",
+            "5xx: 2",
         ];
-        assert_eq!(classes.map(Counter::value), [1, 2, 1, 1, 2]);
-        assert_eq!(stats.upstream_rq_completed.value(), 9);
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -297,7 +297,19 @@ pub(super) fn send_head(
     limits: Limits,
 ) -> Result<(Writer, Reader), Error> {
     let secure = lease.facts.tls.is_some();
-    match &mut lease.session {
+    send_head_on(&mut lease.session, secure, request, upgrade, body, limits)
+}
+
+/// The same on a connection that no pool holds.
+pub(super) fn send_head_on(
+    session: &mut Session,
+    secure: bool,
+    request: &Request,
+    upgrade: Option<&Bytes>,
+    body: &Replay<'_>,
+    limits: Limits,
+) -> Result<(Writer, Reader), Error> {
+    match session {
         Session::H1(connection) => {
             // RFC 8441 §5: an extended CONNECT is HTTP/1's Upgrade.
             let translated = request.protocol.as_ref().map(|_| {

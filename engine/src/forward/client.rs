@@ -46,7 +46,7 @@ pub async fn send(
     let reply = reader.head(&request.method, &RefCell::default()).await?;
     let status = reply.response.status.as_u16();
     target.cluster.on_response(&target.host, status);
-    target.cluster.stats().count_response(status);
+    target.cluster.responses().count(status);
     Ok(Reply {
         response: reply.response,
         body: reply.body,

@@ -172,6 +172,8 @@ pub enum Event {
     UpstreamClosed,
     /// Served from a cache, or by the proxy itself while it is overloaded.
     Overload,
+    /// The configuration of a filter has not come.
+    NoFilterConfig,
 }
 
 /// A set of [`Event`]s, in the order in which they happened: five bits an event, its number and one, the

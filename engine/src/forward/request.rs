@@ -324,7 +324,7 @@ async fn once<H: Handler>(
                 exchange.upstream.status = Some(reply.response.status);
                 let status = reply.response.status.as_u16();
                 target.cluster.on_response(&target.host, status);
-                stats.count_response(status);
+                target.cluster.responses().count(status);
                 if let Some(policy) = &route.retry
                     && !tunnel
                     && progress.repeatable.get()
@@ -370,8 +370,10 @@ async fn once<H: Handler>(
         Outcome::Sent(sent) => {
             count(exchange, &lease);
             let keep_alive = sent?;
-            let over = start + exchange.timing.response_end.unwrap_or_default();
-            stats.upstream_rq_completed.add(1);
+            let end = exchange.timing.response_end.unwrap_or_default();
+            let sent = exchange.timing.upstream_start.unwrap_or_default();
+            target.cluster.times().request(end.saturating_sub(sent));
+            let over = start + end;
             drop((writer, reader));
             if keep_alive && uploaded {
                 worker.pools.release_at(target, lease, over);

@@ -16,8 +16,19 @@ pub struct ConnectOptions {
     /// Local address to bind to; Istio's inbound clusters use 127.0.0.6 so that iptables lets the
     /// proxy's own connections pass.
     pub source: Option<IpAddr>,
+    /// The client's own address, taken over instead; needs `CAP_NET_ADMIN`.
+    pub original: Option<OriginalSource>,
     /// TCP keepalive probes.
     pub keepalive: Option<Keepalive>,
+}
+
+/// An address that is not this host's, to connect from (`IP_TRANSPARENT`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OriginalSource {
+    /// The address; port 0 lets the kernel choose.
+    pub address: SocketAddr,
+    /// `SO_MARK` by which answers are routed back here; 0 sets none.
+    pub mark: u32,
 }
 
 /// TCP keepalive; `None` leaves the kernel's value.
@@ -45,7 +56,9 @@ async fn connect_tcp(address: SocketAddr, options: &ConnectOptions) -> io::Resul
     } else {
         TcpSocket::new_v6()?
     };
-    if let Some(source) = options.source
+    if let Some(original) = &options.original {
+        take_over(&socket, original, address)?;
+    } else if let Some(source) = options.source
         && source.is_ipv4() == address.is_ipv4()
     {
         // Port 0 with SO_REUSEADDR: the kernel may give one local port to several destinations, else a
@@ -69,4 +82,22 @@ async fn connect_tcp(address: SocketAddr, options: &ConnectOptions) -> io::Resul
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream.into())
+}
+
+/// Binds to an address of somebody else.
+fn take_over(socket: &TcpSocket, original: &OriginalSource, target: SocketAddr) -> io::Result<()> {
+    let unsupported = |words| Err(io::Error::new(io::ErrorKind::Unsupported, words));
+    if original.address.is_ipv4() != target.is_ipv4() {
+        return unsupported("client and host are of different address families");
+    }
+    if original.address.is_ipv6() {
+        return unsupported("transparent IPv6 sockets are not served");
+    }
+    let raw = SockRef::from(socket);
+    raw.set_ip_transparent_v4(true)?;
+    if original.mark != 0 {
+        raw.set_mark(original.mark)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(original.address)
 }

@@ -55,6 +55,11 @@ pub trait Accept: fmt::Debug + Send + Sync + 'static {
 
     /// A connection was closed as it came: too many are open ([`budget`]).
     fn overflowed(&self) {}
+
+    /// What to wait for before another connection is accepted; nothing while all is well.
+    fn paused(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        None
+    }
 }
 
 /// An address that is taken and does not take connections yet.
@@ -292,6 +297,12 @@ fn spawn_tcp(
         let _open = open;
         let mut trouble = Trouble::default();
         loop {
+            if let Some(paused) = accept.paused() {
+                tokio::select! {
+                    () = paused => {}
+                    _ = stop.wait_for(|stop| *stop) => break,
+                }
+            }
             let accepted = tokio::select! {
                 biased;
                 accepted = listener.accept() => accepted,

@@ -18,6 +18,7 @@ use super::slot::{Secret, SecretSlot};
 pub struct Identity {
     key: Arc<CertifiedKey>,
     facts: Arc<CertificateFacts>,
+    source: Box<str>,
 }
 
 /// Where an identity arrives and rotates.
@@ -46,6 +47,7 @@ impl Identity {
         Ok(Self {
             key: Arc::new(key),
             facts: Arc::new(facts),
+            source: INLINE.into(),
         })
     }
 
@@ -58,7 +60,20 @@ impl Identity {
         Self {
             key: Arc::new(key),
             facts: Arc::clone(facts),
+            source: INLINE.into(),
         }
+    }
+
+    /// The same, read from this file.
+    #[must_use]
+    pub fn from_file(mut self, path: &str) -> Self {
+        self.source = path.into();
+        self
+    }
+
+    /// The file that it was read from, or `<inline>`.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// What is in the leaf.
@@ -136,5 +151,7 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, SecretError> {
     })
 }
 
+/// How certificates are shown that came in no file.
+pub(super) const INLINE: &str = "<inline>";
 const CHAIN: &str = "the certificate chain";
 const KEY: &str = "the private key";

@@ -19,6 +19,9 @@ pub struct Trust {
     subjects: Vec<DistinguishedName>,
     /// The trusted certificates themselves: one of them may stand for itself as a leaf.
     certificates: FxHashSet<CertificateDer<'static>>,
+    /// The first usable root, which is shown for the whole bundle.
+    first: CertificateDer<'static>,
+    source: Box<str>,
     revocation: Vec<CertRevocationList<'static>>,
     revocation_der: Vec<CertificateRevocationListDer<'static>>,
     ignored: usize,
@@ -35,6 +38,8 @@ impl Trust {
             anchors: Vec::new(),
             subjects: Vec::new(),
             certificates: FxHashSet::default(),
+            first: CertificateDer::from(Vec::new()),
+            source: identity::INLINE.into(),
             revocation: Vec::new(),
             revocation_der: Vec::new(),
             ignored: 0,
@@ -56,6 +61,9 @@ impl Trust {
                     first_error.get_or_insert(SecretError::Root { index, source });
                     continue;
                 }
+            }
+            if trust.first.is_empty() {
+                trust.first = certificate.clone();
             }
             trust.certificates.insert(certificate);
         }
@@ -82,6 +90,23 @@ impl Trust {
             });
         }
         Ok(trust)
+    }
+
+    /// The same, read from this file.
+    #[must_use]
+    pub fn from_file(mut self, path: &str) -> Self {
+        self.source = path.into();
+        self
+    }
+
+    /// The file that it was read from, or `<inline>`.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The first usable root.
+    pub fn first(&self) -> &CertificateDer<'static> {
+        &self.first
     }
 
     /// Number of usable roots.

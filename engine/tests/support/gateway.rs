@@ -69,6 +69,7 @@ impl Handler for Gateway {
             tls: None,
             protocol: self.protocol,
             timeout: None,
+            source: None,
             variant: 0,
         })
     }

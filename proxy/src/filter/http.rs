@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use carbyne_engine::forward::{Answer, Exchange, Protocol, Target};
+use arc_swap::ArcSwapOption;
+use carbyne_engine::forward::{Answer, Event, Exchange, Protocol, Target};
 use carbyne_engine::runtime::Worker;
 use carbyne_protos::any::Unwrapped;
 use carbyne_protos::prost_types::Any;
+use http::StatusCode;
 
 use super::alpn::AlpnFilter;
+use super::compressor::{Compressor, CompressorFilter};
 use super::grpc_stats::GrpcStats;
 use super::metadata_exchange::MetadataExchangeFilter;
 use super::refuse::Refuse;
@@ -16,11 +19,11 @@ use super::upstream::ClusterLookup;
 use super::{HttpFilter, PerRoute};
 use crate::context::Context;
 use crate::live::clusters::Clusters;
+use crate::live::extensions::Extension;
 use crate::live::route::FilterConfig;
-use crate::plan::Environment;
-use crate::plan::error::Rejection;
+use crate::plan::discovered::Discovered;
 use crate::plan::filter::{HttpFilterKind, HttpFilterPlan};
-use crate::plan::scope::{Room, Scope};
+use crate::plan::scope::Scope;
 use crate::server::http::handler::share;
 use crate::server::telemetry::Telling;
 
@@ -42,6 +45,10 @@ enum Filter {
     Traffic(Arc<HttpFilter>),
     /// Offers Istio's ALPN names to hosts.
     Alpn(AlpnFilter),
+    /// Compresses responses.
+    Compressor(CompressorFilter),
+    /// Whatever came by discovery.
+    Discovered(Box<DiscoveredFilter>),
     /// Counts gRPC messages.
     GrpcStats(GrpcStats),
     /// Exchanges workload metadata over headers.
@@ -60,13 +67,34 @@ impl HttpFilters {
     /// Compiles the filters that the plan kept.
     pub fn compile(
         plans: &[HttpFilterPlan],
-        environment: &Environment,
-        telling: &Telling,
+        telling: &Arc<Telling>,
+        stat_prefix: &str,
         inbound: bool,
-    ) -> Result<Self, Rejection> {
+    ) -> Self {
         let mut entries = Vec::with_capacity(plans.len());
+        // They decide together which of them compresses.
+        let compressors = plans.iter().filter_map(|plan| match &plan.kind {
+            HttpFilterKind::Compressor(compressor) => Some((**compressor).clone()),
+            _ => None,
+        });
+        let compressors: Arc<[Compressor]> = compressors.collect();
+        let mut number = 0;
         for plan in plans {
-            if let Some(filter) = compile(plan, environment, telling, inbound)? {
+            if let HttpFilterKind::Compressor(_) = &plan.kind {
+                entries.push(Entry {
+                    name: plan.name.clone(),
+                    filter: Filter::Compressor(CompressorFilter::new(compressors.clone(), number)),
+                    disabled: plan.disabled,
+                });
+                number += 1;
+            }
+            let maker = Maker {
+                name: plan.name.clone(),
+                telling: telling.clone(),
+                stat_prefix: stat_prefix.into(),
+                inbound,
+            };
+            if let Some(filter) = maker.compile(&plan.kind) {
                 entries.push(Entry {
                     name: plan.name.clone(),
                     filter,
@@ -74,7 +102,7 @@ impl HttpFilters {
                 });
             }
         }
-        Ok(Self(entries))
+        Self(entries)
     }
 
     /// Number of filters.
@@ -99,24 +127,31 @@ impl HttpFilters {
             Configured::Off => return Ok(()),
             Configured::On(route) => route,
         };
-        match &entry.filter {
-            Filter::Traffic(filter) => {
+        let resolved = entry.filter.resolve();
+        match resolved.get() {
+            None => Ok(()),
+            Some(Filter::Discovered(_)) => Err(missing(exchange)),
+            Some(Filter::Traffic(filter)) => {
                 let route = route.as_ref().and_then(|route| route.downcast_ref());
                 filter.request(exchange, route, clusters).await
             }
-            Filter::Alpn(filter) => {
+            Some(Filter::Alpn(filter)) => {
                 filter.request(exchange);
                 Ok(())
             }
-            Filter::GrpcStats(filter) => {
+            Some(Filter::GrpcStats(filter)) => {
                 filter.request(exchange);
                 Ok(())
             }
-            Filter::PeerMetadata(filter) => {
+            Some(Filter::PeerMetadata(filter)) => {
                 filter.request(exchange);
                 Ok(())
             }
-            Filter::Stats(_) => Ok(()),
+            Some(Filter::Compressor(filter)) => {
+                filter.request(exchange);
+                Ok(())
+            }
+            Some(Filter::Stats(_)) => Ok(()),
         }
     }
 
@@ -126,14 +161,16 @@ impl HttpFilters {
             let Ok(Configured::On(route)) = entry.route(exchange) else {
                 continue;
             };
-            match &entry.filter {
-                Filter::Traffic(filter) => {
+            let resolved = entry.filter.resolve();
+            match resolved.get() {
+                Some(Filter::Traffic(filter)) => {
                     let route = route.as_ref().and_then(|route| route.downcast_ref());
                     filter.response(exchange, route);
                 }
-                Filter::GrpcStats(filter) => filter.response(exchange),
-                Filter::PeerMetadata(filter) => filter.response(exchange),
-                Filter::Alpn(_) | Filter::Stats(_) => {}
+                Some(Filter::Compressor(filter)) => filter.response(exchange),
+                Some(Filter::GrpcStats(filter)) => filter.response(exchange),
+                Some(Filter::PeerMetadata(filter)) => filter.response(exchange),
+                None | Some(Filter::Alpn(_) | Filter::Discovered(_) | Filter::Stats(_)) => {}
             }
         }
     }
@@ -141,7 +178,7 @@ impl HttpFilters {
     /// A request is over.
     pub fn log(&self, exchange: &Exchange<Context>) {
         for entry in &self.0 {
-            if let Filter::Stats(filter) = &entry.filter {
+            if let Some(Filter::Stats(filter)) = entry.filter.resolve().get() {
                 filter.log(exchange);
             }
         }
@@ -182,36 +219,113 @@ impl ClusterLookup for Clusters {
     }
 }
 
-fn compile(
-    plan: &HttpFilterPlan,
-    environment: &Environment,
-    telling: &Telling,
+/// A filter whose configuration came by discovery, compiled when it is first used.
+#[derive(Debug)]
+struct DiscoveredFilter {
+    source: Discovered<HttpFilterKind>,
+    maker: Maker,
+    made: ArcSwapOption<Made>,
+}
+
+/// A version of a configuration, compiled.
+#[derive(Debug)]
+struct Made {
+    of: Arc<Extension<HttpFilterKind>>,
+    /// Nothing where the filter may be left out.
+    filter: Option<Filter>,
+}
+
+/// What filters are made with.
+#[derive(Debug)]
+struct Maker {
+    name: Arc<str>,
+    telling: Arc<Telling>,
+    stat_prefix: Box<str>,
     inbound: bool,
-) -> Result<Option<Filter>, Rejection> {
-    let room = Room::new(environment, Vec::new());
-    let filter = match &plan.kind {
-        HttpFilterKind::Traffic(filter) => Filter::Traffic(filter.clone()),
-        HttpFilterKind::Refuse(reason) => Filter::Traffic(Arc::new(HttpFilter::Refuse(
-            Refuse::because(&plan.name, reason.clone()),
-        ))),
-        HttpFilterKind::GrpcStats(message) => Filter::GrpcStats(GrpcStats::plan(message).0),
-        HttpFilterKind::Alpn(message) => {
-            let planned = AlpnFilter::plan(message, &room.scope());
-            Filter::Alpn(room.finish(planned)?.plan)
+}
+
+/// The filter that runs for an entry.
+enum Resolved<'a> {
+    Own(&'a Filter),
+    Made(Arc<Made>),
+}
+
+impl Resolved<'_> {
+    /// Nothing where it may be left out; the entry itself where its configuration has not come.
+    fn get(&self) -> Option<&Filter> {
+        match self {
+            Self::Own(filter) => Some(filter),
+            Self::Made(made) => made.filter.as_ref(),
         }
-        HttpFilterKind::PeerMetadata(message) => {
-            let planned = MetadataExchangeFilter::plan(message, &telling.node, &room.scope());
-            Filter::PeerMetadata(planned)
+    }
+}
+
+impl Filter {
+    fn resolve(&self) -> Resolved<'_> {
+        match self {
+            Self::Discovered(discovered) => discovered
+                .current()
+                .map_or(Resolved::Own(self), Resolved::Made),
+            filter => Resolved::Own(filter),
         }
-        HttpFilterKind::Stats(message) => {
-            let store = telling.registry.istio();
-            let planned = StatsFilter::plan(message, inbound, &telling.node, store, &room.scope());
-            Filter::Stats(planned)
+    }
+}
+
+impl DiscoveredFilter {
+    fn current(&self) -> Option<Arc<Made>> {
+        let of = self.source.current()?;
+        if let Some(made) = self.made.load_full()
+            && Arc::ptr_eq(&made.of, &of)
+        {
+            return Some(made);
         }
-        // The router is the handler itself; compression is an offer that may be left out.
-        HttpFilterKind::Router(_) | HttpFilterKind::Compressor(_) => return Ok(None),
-    };
-    Ok(Some(filter))
+        let filter = of.kind.as_ref().and_then(|kind| self.maker.compile(kind));
+        let made = Arc::new(Made { of, filter });
+        self.made.store(Some(made.clone()));
+        Some(made)
+    }
+}
+
+impl Maker {
+    fn compile(&self, kind: &HttpFilterKind) -> Option<Filter> {
+        let telling = &*self.telling;
+        Some(match kind {
+            HttpFilterKind::Traffic(filter) => {
+                let prefix = format!("http.{}.", self.stat_prefix);
+                telling.registry.publish(&prefix, filter.clone());
+                Filter::Traffic(filter.clone())
+            }
+            HttpFilterKind::Refuse(reason) => {
+                let refuse = Refuse::because(&self.name, reason.clone());
+                Filter::Traffic(Arc::new(HttpFilter::Refuse(refuse)))
+            }
+            HttpFilterKind::GrpcStats(message) => Filter::GrpcStats(GrpcStats::plan(message).0),
+            HttpFilterKind::Alpn(filter) => Filter::Alpn(filter.clone()),
+            HttpFilterKind::PeerMetadata(filter) => Filter::PeerMetadata(filter.clone()),
+            HttpFilterKind::Stats(plan) => {
+                let store = telling.registry.istio();
+                Filter::Stats(StatsFilter::new(plan, self.inbound, &telling.node, store))
+            }
+            HttpFilterKind::Discovered(source) => Filter::Discovered(Box::new(DiscoveredFilter {
+                source: (**source).clone(),
+                maker: Self {
+                    name: self.name.clone(),
+                    telling: self.telling.clone(),
+                    stat_prefix: self.stat_prefix.clone(),
+                    inbound: self.inbound,
+                },
+                made: ArcSwapOption::empty(),
+            })),
+            // The router is the handler itself; compressors are made together, and one that is discovered compresses nothing.
+            HttpFilterKind::Router(_) | HttpFilterKind::Compressor(_) => return None,
+        })
+    }
+}
+
+/// Nothing passes a filter of which nobody knows what it is.
+fn missing(exchange: &mut Exchange<Context>) -> Answer {
+    exchange.events.insert(Event::NoFilterConfig);
+    Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "", "")
 }
 
 /// Compiles a filter's configuration for a route; nothing where no filter here has such a message.

@@ -1,15 +1,15 @@
 //! The network filters of a chain: what every connection passes before its last filter.
 
+use std::sync::Arc;
+
 use carbyne_engine::forward::Downstream;
 use carbyne_engine::net::Stream;
 use tokio::io::AsyncWriteExt;
 
 use super::metadata_exchange::tcp::TcpExchange;
-use super::planned::Planned;
 use super::rbac::{Decision, Facts, RbacFilter};
 use crate::context::Metadata;
-use crate::plan::Environment;
-use crate::plan::error::Rejection;
+use crate::plan::discovered::Discovered;
 use crate::plan::filter::{NetworkFilterKind, NetworkFilterPlan};
 use crate::server::tcp::StreamFacts;
 use crate::server::telemetry::Telling;
@@ -20,7 +20,9 @@ pub enum NetworkFilter {
     /// Exchanges workload metadata in a frame of its own.
     MetadataExchange(TcpExchange),
     /// Access rules.
-    Rbac(Box<RbacFilter>),
+    Rbac(Arc<RbacFilter>),
+    /// Whatever came by discovery.
+    Discovered(Box<Discovered<NetworkFilterKind>>, Arc<str>, Arc<Telling>),
     /// Nothing passes.
     Refuse(super::refuse::Refuse),
 }
@@ -36,21 +38,23 @@ pub enum Verdict {
 
 impl NetworkFilter {
     /// Compiles a filter; nothing where it has no part of its own here.
-    pub fn compile(
-        plan: &NetworkFilterPlan,
-        environment: &Environment,
-        telling: &Telling,
-    ) -> Result<Option<Self>, Rejection> {
-        Ok(match &plan.kind {
-            NetworkFilterKind::Rbac(message) => {
-                let planned = environment.plan_message(&**message, RbacFilter::plan_network)?;
-                Some(match planned.plan {
-                    Planned::Serves(filter) => Self::Rbac(Box::new(filter)),
-                    Planned::Refuses(refuse) => Self::Refuse(refuse),
-                })
+    pub fn compile(plan: &NetworkFilterPlan, telling: &Arc<Telling>) -> Option<Self> {
+        Self::of(&plan.kind, &plan.name, telling)
+    }
+
+    fn of(kind: &NetworkFilterKind, name: &Arc<str>, telling: &Arc<Telling>) -> Option<Self> {
+        match kind {
+            NetworkFilterKind::Discovered(source) => Some(Self::Discovered(
+                source.clone(),
+                name.clone(),
+                telling.clone(),
+            )),
+            NetworkFilterKind::Rbac(filter, prefix) => {
+                telling.registry.publish(prefix, filter.clone());
+                Some(Self::Rbac(filter.clone()))
             }
             NetworkFilterKind::Refuse(reason) => Some(Self::Refuse(
-                super::refuse::Refuse::because(&plan.name, reason.clone()),
+                super::refuse::Refuse::because(name, reason.clone()),
             )),
             NetworkFilterKind::MetadataExchange(message) => Some(Self::MetadataExchange(
                 TcpExchange::plan(message, &telling.node),
@@ -58,7 +62,7 @@ impl NetworkFilter {
             NetworkFilterKind::Http(_)
             | NetworkFilterKind::Stats(_)
             | NetworkFilterKind::Tcp(_) => None,
-        })
+        }
     }
 
     /// Passes a new connection.
@@ -69,6 +73,23 @@ impl NetworkFilter {
         facts: &mut StreamFacts,
     ) -> Verdict {
         match self {
+            Self::Discovered(source, name, telling) => {
+                let Some(extension) = source.current() else {
+                    return Verdict::Close("the filter's configuration has not come".to_owned());
+                };
+                // Connections are few beside requests: it is compiled for each.
+                let filter = match extension.kind.as_ref() {
+                    Some(NetworkFilterKind::Http(_) | NetworkFilterKind::Tcp(_)) => {
+                        return Verdict::Close("a last filter cannot be discovered".to_owned());
+                    }
+                    Some(kind) => Self::of(kind, name, telling),
+                    None => None,
+                };
+                match filter {
+                    Some(filter) => Box::pin(filter.connect(stream, downstream, facts)).await,
+                    None => Verdict::Pass,
+                }
+            }
             Self::MetadataExchange(exchange) => {
                 if exchange.applies(downstream.tls.as_deref()) {
                     // Ours goes out at once; the client's may come with its first byte, or only after the

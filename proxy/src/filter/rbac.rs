@@ -114,6 +114,13 @@ impl RbacFilter {
         })
     }
 
+    /// What stands in the names of its counters before those of enforced and of shadow rules.
+    pub fn stat_prefixes(&self) -> (&str, &str) {
+        let enforced = self.enforced_keys.0.strip_suffix(ENFORCED_POLICY);
+        let shadow = self.shadow_policy_key.strip_suffix(SHADOW_POLICY);
+        (enforced.unwrap_or_default(), shadow.unwrap_or_default())
+    }
+
     /// Judges a request.
     pub fn request(
         &self,
@@ -280,6 +287,9 @@ pub const HTTP: &str = "envoy.filters.http.rbac";
 /// Name of the network filter, and the namespace of what it writes.
 pub const NETWORK: &str = "envoy.filters.network.rbac";
 const COMMON: &str = "envoy.common";
+/// Keys of dynamic metadata, behind the prefixes of the statistics.
+pub(super) const SHADOW_POLICY: &str = "shadow_effective_policy_id";
+pub(super) const ENFORCED_POLICY: &str = "enforced_effective_policy_id";
 const HINT: &str = "access_log_hint";
 const DENIED: &str = "RBAC: access denied";
 const NONE: &str = "none";

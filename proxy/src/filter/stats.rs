@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use carbyne_engine::forward::Exchange;
-use carbyne_protos::stats::PluginConfig;
 
 use crate::context::Context;
 use crate::observe::facts::Facts;
-use crate::observe::istio::{IstioStats, Store};
+use crate::observe::istio::{IstioStats, StatsPlan, Store};
 use crate::observe::peer::LocalNode;
-use crate::plan::scope::Scope;
 
 /// The compiled filter.
 #[derive(Clone, Debug)]
@@ -19,16 +17,10 @@ pub struct StatsFilter {
 }
 
 impl StatsFilter {
-    /// Reads the message. `inbound` is the direction of the listener.
-    pub fn plan(
-        message: &PluginConfig,
-        inbound: bool,
-        node: &Arc<LocalNode>,
-        store: &Arc<Store>,
-        scope: &Scope<'_>,
-    ) -> Self {
+    /// For a listener; `inbound` is its direction.
+    pub fn new(plan: &StatsPlan, inbound: bool, node: &Arc<LocalNode>, store: &Arc<Store>) -> Self {
         Self {
-            stats: Arc::new(IstioStats::plan(message, inbound, node, store, scope)),
+            stats: Arc::new(IstioStats::new(plan, inbound, node, store)),
         }
     }
 

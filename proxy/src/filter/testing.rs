@@ -143,6 +143,16 @@ where
     room.finish(planned).map(|accepted| accepted.plan)
 }
 
+/// The same of a message whose plan is not a guard's, and which is served.
+pub(super) fn plan_json<M, F>(message: Value, read: impl FnOnce(&M, &Scope<'_>) -> Option<F>) -> F
+where
+    M: Message + Name + Default,
+{
+    served(message, |message, scope| {
+        read(message, scope).map(Planned::Serves)
+    })
+}
+
 /// Plans a message that is served.
 pub(super) fn served<M, F>(
     message: Value,
@@ -228,6 +238,7 @@ impl ClusterLookup for OneHost {
             tls: None,
             protocol: self.protocol,
             timeout: None,
+            source: None,
             variant: 0,
         })
     }

@@ -44,6 +44,7 @@ pub enum SecretKind {
 pub struct Secrets {
     held: Mutex<Held>,
     changed: watch::Sender<u64>,
+    arrived: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -72,13 +73,13 @@ impl Secrets {
             .identities
             .get(reference)
             .and_then(Weak::upgrade);
-        slot.is_some_and(|slot| slot.set(identity))
+        self.note(slot.is_some_and(|slot| slot.set(identity)))
     }
 
     /// Fills a slot, if anybody still holds it; whether something changed.
     pub fn deliver_trust(&self, reference: &SecretReference, trust: Trust) -> bool {
         let slot = self.lock().trusts.get(reference).and_then(Weak::upgrade);
-        slot.is_some_and(|slot| slot.set(trust))
+        self.note(slot.is_some_and(|slot| slot.set(trust)))
     }
 
     /// The secrets that somebody holds, sorted, with whether each has come.
@@ -106,6 +107,18 @@ impl Secrets {
     /// Moves whenever somebody asks for a secret that nobody held before.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Moves whenever a secret comes or rotates.
+    pub fn arrived(&self) -> watch::Receiver<u64> {
+        self.arrived.subscribe()
+    }
+
+    fn note(&self, changed: bool) -> bool {
+        if changed {
+            self.arrived.send_modify(|count| *count += 1);
+        }
+        changed
     }
 
     fn slot<T: carbyne_engine::tls::Secret>(
@@ -142,6 +155,7 @@ impl Default for Secrets {
         Self {
             held: Mutex::default(),
             changed: watch::Sender::new(0),
+            arrived: watch::Sender::new(0),
         }
     }
 }

@@ -67,17 +67,22 @@ enum Sink {
     Collector(CollectorLog),
 }
 
+/// Where access logs go.
+#[derive(Debug, Default)]
+pub struct LogSinks {
+    /// Files, by path.
+    pub files: LogFiles,
+    /// Collectors of OpenTelemetry.
+    pub collectors: Collectors,
+}
+
 impl AccessLogs {
     /// Plans the loggers of the list that is the field `access_log` of what `scope` stands for. What is malformed is rejected; loggers that
     /// are not served are noted and left out: they guard nothing.
-    pub fn plan(
-        loggers: &[AccessLog],
-        scope: &Scope<'_>,
-        files: &LogFiles,
-        collectors: &Collectors,
-    ) -> Self {
+    pub fn plan(loggers: &[AccessLog], scope: &Scope<'_>) -> Self {
+        let sinks = scope.environment().logs.as_deref();
         let planned = loggers.iter().enumerate().filter_map(|(index, logger)| {
-            plan_logger(logger, &scope.item("access_log", index), files, collectors)
+            plan_logger(logger, &scope.item("access_log", index), sinks)
         });
         Self {
             loggers: planned.collect(),
@@ -182,12 +187,7 @@ fn json(
     }
 }
 
-fn plan_logger(
-    logger: &AccessLog,
-    scope: &Scope<'_>,
-    files: &LogFiles,
-    collectors: &Collectors,
-) -> Option<Logger> {
+fn plan_logger(logger: &AccessLog, scope: &Scope<'_>, sinks: Option<&LogSinks>) -> Option<Logger> {
     let filter = match &logger.filter {
         None => Ok(None),
         Some(filter) => LogFilter::plan(filter, &scope.field("filter")).map(Some),
@@ -208,7 +208,12 @@ fn plan_logger(
     };
     if unwrapped.is::<OpenTelemetryAccessLogConfig>() {
         let message = place.take(unwrapped.decode().map_err(malformed))?;
-        let log = collectors.plan(&message, config.value.as_slice().into(), &place)?;
+        let bytes = config.value.as_slice().into();
+        let log = match sinks {
+            Some(sinks) => sinks.collectors.plan(&message, bytes, &place)?,
+            // Looked at all the same; nobody will be told.
+            None => Collectors::default().plan(&message, bytes, &place)?,
+        };
         // Without its filter it would tell what it shall not.
         let filter = filter.ok()?;
         return Some(Logger {
@@ -269,10 +274,13 @@ fn plan_logger(
     if path == "/dev/null" {
         return None;
     }
-    let file = files.open(Path::new(&path)).map_err(|error| Fault::File {
-        path: path.clone(),
-        reason: error.to_string(),
-    });
+    let file = sinks?
+        .files
+        .open(Path::new(&path))
+        .map_err(|error| Fault::File {
+            path: path.clone(),
+            reason: error.to_string(),
+        });
     let file = place.field("path").take(file)?;
     Some(Logger {
         filter,

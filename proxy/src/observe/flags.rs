@@ -213,7 +213,7 @@ const FLAG_BITS: u32 = 5;
 const FLAG_MASK: u64 = (1 << FLAG_BITS) - 1;
 
 /// What the log calls an event.
-const FLAGS: [(Event, Flag); 20] = [
+const FLAGS: [(Event, Flag); 21] = [
     (Event::ClientGone, Flag::DownstreamConnectionTermination),
     (Event::ClientProtocol, Flag::DownstreamProtocolError),
     (Event::ConnectFailed, Flag::UpstreamConnectionFailure),
@@ -234,6 +234,7 @@ const FLAGS: [(Event, Flag); 20] = [
     (Event::UpstreamReset, Flag::UpstreamRemoteReset),
     (Event::UpstreamClosed, Flag::UpstreamConnectionTermination),
     (Event::Overload, Flag::OverloadManager),
+    (Event::NoFilterConfig, Flag::NoFilterConfigFound),
 ];
 
 const NAMES: [(&str, &str); 30] = [

@@ -50,7 +50,7 @@ pub struct IstioStats {
     store: Arc<Store>,
     reporter: Reporter,
     host_fallback: bool,
-    overrides: Overrides,
+    overrides: Arc<Overrides>,
     /// Time between reports of the bytes of a stream that goes on.
     pub tcp_reporting: Duration,
 }
@@ -138,34 +138,49 @@ impl Reporter {
     }
 }
 
-impl IstioStats {
-    /// Reads the filter's message. `inbound` is the direction of the listener.
-    pub fn plan(
-        message: &PluginConfig,
-        inbound: bool,
-        node: &Arc<LocalNode>,
-        store: &Arc<Store>,
-        scope: &Scope<'_>,
-    ) -> Self {
-        let reporter = match (WireReporter::try_from(message.reporter), inbound) {
-            (Ok(WireReporter::ServerGateway), _) => Reporter::Waypoint,
-            (_, true) => Reporter::Destination,
-            (_, false) => Reporter::Source,
-        };
+/// What the filter's message says, whatever listener it is for.
+#[derive(Clone, Debug)]
+pub struct StatsPlan {
+    waypoint: bool,
+    host_fallback: bool,
+    overrides: Arc<Overrides>,
+    tcp_reporting: Duration,
+}
+
+impl StatsPlan {
+    /// Reads the filter's message.
+    pub fn read(message: &PluginConfig, node: &Arc<LocalNode>, scope: &Scope<'_>) -> Self {
+        let reporter = WireReporter::try_from(message.reporter);
         let reporting = value::duration(
             message.tcp_reporting_duration.as_ref(),
             &scope.field("tcp_reporting_duration"),
         );
         Self {
-            id: FILTERS.fetch_add(1, Ordering::Relaxed),
-            node: Arc::clone(node),
-            store: Arc::clone(store),
-            reporter,
+            waypoint: reporter == Ok(WireReporter::ServerGateway),
             host_fallback: !message.disable_host_header_fallback,
-            overrides: Overrides::plan(message, node, scope),
+            overrides: Arc::new(Overrides::plan(message, node, scope)),
             tcp_reporting: reporting
                 .filter(|time| !time.is_zero())
                 .unwrap_or(Duration::from_secs(5)),
+        }
+    }
+}
+
+impl IstioStats {
+    /// The metrics of one listener's traffic; `inbound` is its direction.
+    pub fn new(plan: &StatsPlan, inbound: bool, node: &Arc<LocalNode>, store: &Arc<Store>) -> Self {
+        Self {
+            id: FILTERS.fetch_add(1, Ordering::Relaxed),
+            node: Arc::clone(node),
+            store: Arc::clone(store),
+            reporter: match (plan.waypoint, inbound) {
+                (true, _) => Reporter::Waypoint,
+                (false, true) => Reporter::Destination,
+                (false, false) => Reporter::Source,
+            },
+            host_fallback: plan.host_fallback,
+            overrides: Arc::clone(&plan.overrides),
+            tcp_reporting: plan.tcp_reporting,
         }
     }
 

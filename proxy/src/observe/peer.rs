@@ -413,6 +413,13 @@ impl Peer {
     }
 }
 
+impl Default for LocalNode {
+    /// Nobody in particular.
+    fn default() -> Self {
+        Self::new(&Node::default(), &[])
+    }
+}
+
 impl LocalNode {
     /// Reads the bootstrap's node.
     pub fn new(node: &Node, additional_labels: &[Box<str>]) -> Self {

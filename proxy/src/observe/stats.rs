@@ -9,8 +9,9 @@ mod config;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use carbyne_engine::observe::metrics::HistogramSnapshot;
 use rustc_hash::FxHashMap;
@@ -26,6 +27,17 @@ use crate::admin::state::{Statistic, StatisticValue};
 pub trait Source: Send + Sync {
     /// Shows each by its whole name, such as `cluster.NAME.upstream_rq_total`.
     fn visit(&self, show: &mut dyn FnMut(&str, Reading<'_>));
+}
+
+/// Something with counters of its own that many parts have: a filter of a listener, which comes and goes with it.
+pub trait Counted: Send + Sync {
+    /// Shows each by its name below the prefix under which it was published.
+    fn visit(&self, show: &mut dyn FnMut(&str, Reading<'_>));
+
+    /// Shows those whose whole names are its own affair.
+    fn outside(&self, show: &mut dyn FnMut(&str, Reading<'_>)) {
+        let _nothing = show;
+    }
 }
 
 /// What a statistic says now.
@@ -48,6 +60,9 @@ pub struct Registry {
     istio: Arc<Store>,
     istio_version: Box<str>,
     sources: Mutex<Vec<Weak<dyn Source>>>,
+    published: Mutex<Published>,
+    /// What counters said when they were last set to zero.
+    zeroes: Mutex<FxHashMap<Box<str>, u64>>,
     /// What the rules say about a name; names are few and stay.
     judged: Mutex<FxHashMap<Box<str>, Option<Arc<Tagged>>>>,
 }
@@ -63,6 +78,8 @@ impl Registry {
             rules,
             istio_version: istio_version.into(),
             sources: Mutex::default(),
+            published: Mutex::default(),
+            zeroes: Mutex::default(),
             judged: Mutex::default(),
         })
     }
@@ -87,8 +104,39 @@ impl Registry {
         sources.push(Arc::downgrade(&source));
     }
 
+    /// Adds counters below a prefix. Those of one name count together, and go on when one of them is gone.
+    pub fn publish(&self, prefix: &str, counted: Arc<impl Counted + 'static>) {
+        let counted: Arc<dyn Counted> = counted;
+        let mut published = self.published();
+        if published.present.len() == published.present.capacity() {
+            published.retire();
+        }
+        published.present.push((prefix.into(), counted));
+    }
+
+    /// From now on counters count from zero (Envoy: `/reset_counters`). They themselves go on: nobody has to be told who is about to add.
+    pub fn reset(&self, each: impl FnOnce(&mut dyn FnMut(&str, u64))) {
+        let mut zeroes = FxHashMap::default();
+        let mut note = |name: &str, value: u64| {
+            zeroes.insert(Box::from(name), value);
+        };
+        each(&mut note);
+        self.counters(&mut |name, reading| {
+            if let Reading::Counter(value) = reading {
+                note(name, value);
+            }
+        });
+        *self.zeroes.lock().unwrap_or_else(PoisonError::into_inner) = zeroes;
+    }
+
     /// Shows every statistic that the rules admit.
     pub fn visit(&self, show: &mut dyn FnMut(Statistic<'_>)) {
+        self.counters(&mut |name, reading| self.show(name, reading, show));
+        self.show_istio(show);
+    }
+
+    /// What sources have, and what was published.
+    fn counters(&self, show: &mut dyn FnMut(&str, Reading<'_>)) {
         let sources: Vec<_> = self
             .sources
             .lock()
@@ -97,9 +145,22 @@ impl Registry {
             .filter_map(Weak::upgrade)
             .collect();
         for source in sources {
-            source.visit(&mut |name, reading| self.show(name, reading, show));
+            source.visit(show);
         }
-        self.show_istio(show);
+        for (name, value) in self.published().sums() {
+            show(&name, Reading::Counter(value));
+        }
+    }
+
+    fn published(&self) -> MutexGuard<'_, Published> {
+        self.published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since_reset(&self, name: &str, value: u64) -> u64 {
+        let zeroes = self.zeroes.lock().unwrap_or_else(PoisonError::into_inner);
+        value.saturating_sub(zeroes.get(name).copied().unwrap_or(0))
     }
 
     /// Shows one statistic, if the rules admit its name: for statistics that no source has.
@@ -114,7 +175,10 @@ impl Registry {
             .collect();
         let distribution;
         let (value, used) = match reading {
-            Reading::Counter(value) => (StatisticValue::Counter(value), value > 0),
+            Reading::Counter(value) => {
+                let value = self.since_reset(name, value);
+                (StatisticValue::Counter(value), value > 0)
+            }
             Reading::Gauge(value) => (StatisticValue::Gauge(value), value > 0),
             Reading::Text(text) => (StatisticValue::Text(text), !text.is_empty()),
             Reading::Histogram(snapshot) => {
@@ -193,6 +257,47 @@ impl Registry {
         judged.insert(name.into(), verdict.clone());
         verdict
     }
+}
+
+/// Counters of parts that come and go.
+#[derive(Default)]
+struct Published {
+    present: Vec<(Box<str>, Arc<dyn Counted>)>,
+    /// The sums of those that are gone.
+    past: BTreeMap<String, u64>,
+}
+
+impl Published {
+    /// Folds those that nobody else holds any more into the past.
+    fn retire(&mut self) {
+        let past = &mut self.past;
+        self.present.retain(|(prefix, counted)| {
+            let alive = Arc::strong_count(counted) > 1;
+            if !alive {
+                add(prefix, &**counted, past);
+            }
+            alive
+        });
+    }
+
+    fn sums(&mut self) -> BTreeMap<String, u64> {
+        self.retire();
+        let mut sums = self.past.clone();
+        for (prefix, counted) in &self.present {
+            add(prefix, &**counted, &mut sums);
+        }
+        sums
+    }
+}
+
+fn add(prefix: &str, counted: &dyn Counted, sums: &mut BTreeMap<String, u64>) {
+    let mut note = |name: String, reading: Reading<'_>| {
+        if let Reading::Counter(value) = reading {
+            *sums.entry(name).or_default() += value;
+        }
+    };
+    counted.visit(&mut |name, reading| note(format!("{prefix}{name}"), reading));
+    counted.outside(&mut |name, reading| note(name.to_owned(), reading));
 }
 
 impl fmt::Debug for Registry {

@@ -148,7 +148,7 @@ fn nothing_recorded_is_refused() {
                         *counts.entry("guards").or_default() += guards.count();
                     }
                     NetworkFilterKind::Tcp(_) => *counts.entry("tcp").or_default() += 1,
-                    NetworkFilterKind::Rbac(_) => *counts.entry("guards").or_default() += 1,
+                    NetworkFilterKind::Rbac(..) => *counts.entry("guards").or_default() += 1,
                     _ => {}
                 }
             }

@@ -33,6 +33,7 @@ use super::health;
 use super::scope::Scope;
 use super::tls::Upstream;
 use super::value::{self, ResourceSource};
+use crate::live::warming::Thing;
 
 pub mod balancer;
 pub mod protocol;
@@ -236,13 +237,14 @@ fn discovery(
             } else {
                 &eds.service_name
             };
-            if let Some(source) =
-                value::config_source(eds.eds_config.as_ref(), &scope.field("eds_config"))
-            {
-                plan.discovery = Some(EndpointSource {
-                    name: Arc::from(name.as_str()),
-                    source,
-                });
+            let scope = scope.field("eds_config");
+            if let Some(source) = value::config_source(eds.eds_config.as_ref(), &scope) {
+                let name: Arc<str> = Arc::from(name.as_str());
+                scope.need(
+                    Thing::Endpoints(name.clone()),
+                    value::initial_fetch_timeout(eds.eds_config.as_ref(), &scope),
+                );
+                plan.discovery = Some(EndpointSource { name, source });
             }
         }
         DiscoveryType::OriginalDst => {

@@ -18,16 +18,21 @@ use carbyne_protos::prost_types::Any;
 use carbyne_protos::stats;
 use prost::{Message, Name};
 
+use super::discovered::{self, Discovered};
 use super::error::Fault;
 use super::http::HttpPlan;
 use super::scope::Scope;
 use super::tcp::TcpPlan;
 use super::undecoded::is_known;
+use crate::filter::alpn::AlpnFilter;
+use crate::filter::compressor::Compressor;
 use crate::filter::http::compile_route;
+use crate::filter::metadata_exchange::MetadataExchangeFilter;
 use crate::filter::planned::Planned;
 use crate::filter::rbac::RbacFilter;
 use crate::filter::{HttpFilter, UnknownFilter};
 use crate::live::route::FilterConfig;
+use crate::observe::istio::StatsPlan;
 
 /// A filter of an HTTP connection manager.
 #[derive(Clone, Debug)]
@@ -44,19 +49,21 @@ pub struct HttpFilterPlan {
 #[derive(Clone, Debug)]
 pub enum HttpFilterKind {
     /// `istio.alpn`.
-    Alpn(Arc<alpn::FilterConfig>),
+    Alpn(AlpnFilter),
     /// Compression of responses.
-    Compressor(Arc<wire::compressor::v3::Compressor>),
+    Compressor(Arc<Compressor>),
+    /// Whatever comes by discovery.
+    Discovered(Box<Discovered<Self>>),
     /// Counts gRPC messages.
     GrpcStats(Arc<wire::grpc_stats::v3::FilterConfig>),
     /// Metadata exchange over headers.
-    PeerMetadata(Arc<peer_metadata::Config>),
+    PeerMetadata(MetadataExchangeFilter),
     /// It guards or may guard, and is not served or not understood: 503, with the reason in the log.
     Refuse(Arc<str>),
     /// Forwards; the last one.
     Router(Arc<wire::router::v3::Router>),
     /// Istio's standard metrics.
-    Stats(Arc<stats::PluginConfig>),
+    Stats(Arc<StatsPlan>),
     /// Judges, changes, delays or refuses requests: access rules, tokens, limits, faults, …
     Traffic(Arc<HttpFilter>),
 }
@@ -73,16 +80,18 @@ pub struct NetworkFilterPlan {
 /// Network filters that are served.
 #[derive(Clone, Debug)]
 pub enum NetworkFilterKind {
+    /// Whatever comes by discovery.
+    Discovered(Box<Discovered<Self>>),
     /// HTTP.
     Http(Arc<HttpPlan>),
     /// Metadata exchange in a frame of its own.
     MetadataExchange(Arc<MetadataExchange>),
-    /// Access rules.
-    Rbac(Arc<network_rbac::Rbac>),
+    /// Access rules, and the prefix of their statistics.
+    Rbac(Arc<RbacFilter>, Arc<str>),
     /// It guards or may guard, and is not served or not understood: the connection is reset, with the reason in the log.
     Refuse(Arc<str>),
     /// Istio's standard metrics.
-    Stats(Arc<stats::PluginConfig>),
+    Stats(Arc<StatsPlan>),
     /// Forwards a stream.
     Tcp(Arc<TcpPlan>),
 }
@@ -131,35 +140,47 @@ fn is_terminal(filter: &manager::HttpFilter) -> bool {
 }
 
 fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFilterKind> {
-    let config = match &filter.config_type {
-        Some(manager::http_filter::ConfigType::TypedConfig(config)) => config,
-        Some(manager::http_filter::ConfigType::ConfigDiscovery(_)) => {
-            return left_out(
-                filter,
-                &scope.field("config_discovery"),
-                "filters by discovery are not served",
-            );
+    let optional = filter.is_optional || filter.disabled;
+    match &filter.config_type {
+        Some(manager::http_filter::ConfigType::TypedConfig(config)) => {
+            http_message(config, optional, &scope.field("typed_config"))
+        }
+        Some(manager::http_filter::ConfigType::ConfigDiscovery(source)) => {
+            let scope = scope.field("config_discovery");
+            discovered::http(&filter.name, source, &scope)
+                .map(Box::new)
+                .map(HttpFilterKind::Discovered)
         }
         None if filter.name == "envoy.filters.http.router" => {
-            return Some(HttpFilterKind::Router(Arc::default()));
+            Some(HttpFilterKind::Router(Arc::default()))
         }
         None => {
             // An arm that was not decoded is there, only not understood.
             if scope.doubt().is_none() {
                 scope.field("typed_config").missing();
             }
-            return left_out(filter, scope, "its message was not decoded");
+            left_out("", optional, scope, "its message was not decoded")
         }
-    };
-    let scope = scope.field("typed_config");
+    }
+}
+
+/// Plans an HTTP filter's message that came by discovery.
+pub(super) fn typed_http(config: &Any, scope: &Scope<'_>) -> Option<HttpFilterKind> {
+    http_message(config, false, scope)
+}
+
+/// Plans an HTTP filter's message; `optional` where its author can do without the filter.
+fn http_message(config: &Any, optional: bool, scope: &Scope<'_>) -> Option<HttpFilterKind> {
+    let kind = type_name(&config.type_url);
+    let left_out = |scope: &Scope<'_>, words: &str| left_out(kind, optional, scope, words);
     let Ok(unwrapped) = Unwrapped::of(config) else {
-        return left_out(filter, &scope, "its message cannot be read");
+        return left_out(scope, "its message cannot be read");
     };
     let name = unwrapped.type_name.as_str();
     macro_rules! dispatch {
         ($($message:ty => $variant:ident),* $(,)?) => {
             $(if unwrapped.is::<$message>() {
-                return decode::<$message>(&unwrapped, &scope).map(HttpFilterKind::$variant).or_else(|| left_out(filter, &scope, "its message cannot be read"));
+                return decode::<$message>(&unwrapped, scope).map(HttpFilterKind::$variant).or_else(|| left_out(scope, "its message cannot be read"));
             })*
         };
     }
@@ -168,36 +189,42 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
     {
         return Some(HttpFilterKind::Refuse(doubt));
     }
-    match HttpFilter::plan(&unwrapped, &scope) {
+    match HttpFilter::plan(&unwrapped, scope) {
         Ok(Some(HttpFilter::Refuse(refuse))) => return Some(HttpFilterKind::Refuse(refuse.reason)),
         Ok(planned) => return planned.map(Arc::new).map(HttpFilterKind::Traffic),
         Err(UnknownFilter) => {}
     }
+    if unwrapped.is::<wire::compressor::v3::Compressor>() {
+        // Without a library that is served nothing is compressed: the plan says so.
+        let message = decode::<wire::compressor::v3::Compressor>(&unwrapped, scope)?;
+        return Compressor::plan(&message, scope)
+            .map(Arc::new)
+            .map(HttpFilterKind::Compressor);
+    }
+    if unwrapped.is::<alpn::FilterConfig>() {
+        let message = decode::<alpn::FilterConfig>(&unwrapped, scope)?;
+        return AlpnFilter::plan(&message, scope).map(HttpFilterKind::Alpn);
+    }
+    if unwrapped.is::<peer_metadata::Config>() {
+        let message = decode::<peer_metadata::Config>(&unwrapped, scope)?;
+        let node = &scope.environment().node;
+        let planned = MetadataExchangeFilter::plan(&message, node, scope);
+        return Some(HttpFilterKind::PeerMetadata(planned));
+    }
+    if unwrapped.is::<stats::PluginConfig>() {
+        return stats_plan(&unwrapped, scope).map(HttpFilterKind::Stats);
+    }
     dispatch!(
-        alpn::FilterConfig => Alpn,
-        wire::compressor::v3::Compressor => Compressor,
         wire::grpc_stats::v3::FilterConfig => GrpcStats,
-        peer_metadata::Config => PeerMetadata,
         wire::router::v3::Router => Router,
-        stats::PluginConfig => Stats,
     );
-    left_out(filter, &scope, &format!("{name} is not served"))
+    left_out(scope, &format!("{name} is not served"))
 }
 
 /// A filter that is not served: nothing where it guards nothing, else the mark to refuse.
-fn left_out(
-    filter: &manager::HttpFilter,
-    scope: &Scope<'_>,
-    words: &str,
-) -> Option<HttpFilterKind> {
-    let harmless = match &filter.config_type {
-        Some(manager::http_filter::ConfigType::TypedConfig(config)) => {
-            HARMLESS.contains(&type_name(&config.type_url))
-        }
-        _ => false,
-    };
+fn left_out(kind: &str, optional: bool, scope: &Scope<'_>, words: &str) -> Option<HttpFilterKind> {
     // Optional filters are ones that their author can do without; disabled ones run only where a route says so, which is looked at there.
-    if harmless || filter.is_optional || filter.disabled {
+    if HARMLESS.contains(&kind) || optional {
         scope.note(words);
         return None;
     }
@@ -237,27 +264,31 @@ fn is_terminal_network(filter: &listener::Filter) -> bool {
 }
 
 fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<NetworkFilterKind> {
-    use carbyne_protos::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
-    use manager::HttpConnectionManager;
-    let config = match &filter.config_type {
-        Some(listener::filter::ConfigType::TypedConfig(config)) => config,
-        Some(listener::filter::ConfigType::ConfigDiscovery(_)) => {
-            return Some(NetworkFilterKind::Refuse(
-                scope
-                    .field("config_discovery")
-                    .refuse("filters by discovery are not served"),
-            ));
+    match &filter.config_type {
+        Some(listener::filter::ConfigType::TypedConfig(config)) => {
+            typed_network(config, &scope.field("typed_config"))
+        }
+        Some(listener::filter::ConfigType::ConfigDiscovery(source)) => {
+            let scope = scope.field("config_discovery");
+            discovered::network(&filter.name, source, &scope)
+                .map(Box::new)
+                .map(NetworkFilterKind::Discovered)
         }
         None => {
             if scope.doubt().is_none() {
                 scope.field("typed_config").missing();
             }
-            return Some(NetworkFilterKind::Refuse(
+            Some(NetworkFilterKind::Refuse(
                 scope.refuse("its message was not decoded"),
-            ));
+            ))
         }
-    };
-    let scope = scope.field("typed_config");
+    }
+}
+
+/// Plans a network filter's message.
+pub(super) fn typed_network(config: &Any, scope: &Scope<'_>) -> Option<NetworkFilterKind> {
+    use carbyne_protos::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
+    use manager::HttpConnectionManager;
     let refuse = |words: &str| Some(NetworkFilterKind::Refuse(scope.refuse(words)));
     let Ok(unwrapped) = Unwrapped::of(config) else {
         return refuse("its message cannot be read");
@@ -269,35 +300,36 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
         return Some(NetworkFilterKind::Refuse(doubt));
     }
     if unwrapped.is::<HttpConnectionManager>() {
-        let message = decode::<HttpConnectionManager>(&unwrapped, &scope)?;
-        return super::http::plan(&message, &scope)
+        let message = decode::<HttpConnectionManager>(&unwrapped, scope)?;
+        return super::http::plan(&message, scope)
             .map(Arc::new)
             .map(NetworkFilterKind::Http);
     }
     if unwrapped.is::<TcpProxy>() {
-        let message = decode::<TcpProxy>(&unwrapped, &scope)?;
-        return super::tcp::plan(&message, &scope)
+        let message = decode::<TcpProxy>(&unwrapped, scope)?;
+        return super::tcp::plan(&message, scope)
             .map(Arc::new)
             .map(NetworkFilterKind::Tcp);
     }
     if unwrapped.is::<MetadataExchange>() {
-        return decode(&unwrapped, &scope)
+        return decode(&unwrapped, scope)
             .map(NetworkFilterKind::MetadataExchange)
             .or_else(|| refuse("its message cannot be read"));
     }
     if unwrapped.is::<network_rbac::Rbac>() {
-        let Some(message) = decode::<network_rbac::Rbac>(&unwrapped, &scope) else {
+        let Some(message) = decode::<network_rbac::Rbac>(&unwrapped, scope) else {
             return refuse("its message cannot be read");
         };
-        return match RbacFilter::plan_network(&message, &scope)? {
-            Planned::Serves(_) => Some(NetworkFilterKind::Rbac(message)),
+        return match RbacFilter::plan_network(&message, scope)? {
+            Planned::Serves(filter) => {
+                let prefix = Arc::from(message.stat_prefix.as_str());
+                Some(NetworkFilterKind::Rbac(Arc::new(filter), prefix))
+            }
             Planned::Refuses(refuse) => Some(NetworkFilterKind::Refuse(refuse.reason)),
         };
     }
     if unwrapped.is::<stats::PluginConfig>() {
-        return decode(&unwrapped, &scope)
-            .map(NetworkFilterKind::Stats)
-            .or_else(|| refuse("its message cannot be read"));
+        return stats_plan(&unwrapped, scope).map(NetworkFilterKind::Stats);
     }
     let words = format!("{name} is not served");
     if HARMLESS.contains(&name) {
@@ -307,12 +339,20 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
     refuse(&words)
 }
 
+/// Istio's metrics guard nothing: a message that does not fit its type is left out, with a finding.
+fn stats_plan(unwrapped: &Unwrapped<'_>, scope: &Scope<'_>) -> Option<Arc<StatsPlan>> {
+    let message = decode::<stats::PluginConfig>(unwrapped, scope)?;
+    let node = &scope.environment().node;
+    Some(Arc::new(StatsPlan::read(&message, node, scope)))
+}
+
 /// A filter's configuration for a route, a virtual host, a table or a weighted cluster.
 pub fn per_route(config: &Any, disabled: bool, scope: &Scope<'_>) -> FilterConfig {
     let unwrapped = Unwrapped::of(config);
     let name = unwrapped
         .as_ref()
         .map_or("", |unwrapped| unwrapped.type_name.as_str());
+    let disabled = disabled || turns_compression_off(&unwrapped);
     let known = is_guard(name) || HARMLESS_ON_ROUTES.contains(&name);
     let (compiled, refuse) = match (disabled, known) {
         // What a filter is told that does not run does not matter.
@@ -333,6 +373,19 @@ pub fn per_route(config: &Any, disabled: bool, scope: &Scope<'_>) -> FilterConfi
         compiled,
         refuse,
     }
+}
+
+/// Whether a route turns its compressor off.
+fn turns_compression_off<E>(unwrapped: &Result<Unwrapped<'_>, E>) -> bool {
+    use wire::compressor::v3::CompressorPerRoute;
+    use wire::compressor::v3::compressor_per_route::Override;
+    let Ok(unwrapped) = unwrapped else {
+        return false;
+    };
+    unwrapped.is::<CompressorPerRoute>()
+        && unwrapped
+            .decode::<CompressorPerRoute>()
+            .is_ok_and(|own| own.r#override == Some(Override::Disabled(true)))
 }
 
 /// Decodes a message. One that its type's own bytes do not fit is refused; a `TypedStruct` that does not fit is nothing, and has a finding.

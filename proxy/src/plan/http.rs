@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carbyne_engine::http::canonical::{EscapedSlashes, Policy, StripPort, Underscores};
-use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
 use carbyne_protos::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3 as wire;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
@@ -25,6 +24,8 @@ use super::tracing::{self, TracingPlan};
 use super::value::{self, ResourceSource};
 use crate::live::matcher::{Cidr, StringMatcher};
 use crate::live::route::RouteTable;
+use crate::live::warming::Thing;
+use crate::observe::access_log::AccessLogs;
 
 pub mod codec;
 mod parts;
@@ -58,7 +59,7 @@ pub struct HttpPlan {
     /// Spans.
     pub tracing: Option<Arc<TracingPlan>>,
     /// What is logged.
-    pub access_log: Arc<[AccessLog]>,
+    pub access_log: Arc<AccessLogs>,
     /// How what is logged is flushed.
     pub access_log_options: Option<manager::HcmAccessLogOptions>,
     /// Upgrades that go through: lower-case name, whether enabled.
@@ -285,7 +286,7 @@ pub fn plan(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> Option<
             .tracing
             .as_ref()
             .map(|message| Arc::new(tracing::plan(message, &scope.field("tracing")))),
-        access_log: message.access_log.as_slice().into(),
+        access_log: Arc::new(AccessLogs::plan(&message.access_log, scope)),
         access_log_options: message.access_log_options,
         upgrades: upgrades
             .map(|upgrade| {
@@ -314,7 +315,14 @@ fn routes(
             }
             let source =
                 value::config_source(rds.config_source.as_ref(), &scope.field("config_source"))?;
-            let name = Arc::from(rds.route_config_name.as_str());
+            let name: Arc<str> = Arc::from(rds.route_config_name.as_str());
+            scope.need(
+                Thing::Routes(name.clone()),
+                value::initial_fetch_timeout(
+                    rds.config_source.as_ref(),
+                    &scope.field("config_source"),
+                ),
+            );
             Some((RouteSource::Discovery { name, source }, None))
         }
         Some(RouteSpecifier::RouteConfig(configuration)) => {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use carbyne_engine::net::Address;
 use carbyne_protos::any::Unwrapped;
-use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
 use carbyne_protos::envoy::config::core::v3::TrafficDirection;
 use carbyne_protos::envoy::config::listener::v3 as wire;
 use carbyne_protos::envoy::config::listener::v3::listener::connection_balance_config::BalanceType;
@@ -20,6 +19,7 @@ use super::filter::decode;
 use super::scope::Scope;
 use super::value;
 use crate::live::chain::ChainTable;
+use crate::observe::access_log::AccessLogs;
 
 /// A planned listener.
 #[derive(Debug)]
@@ -51,11 +51,15 @@ pub struct ListenerPlan {
     /// The chains, by the table's numbers.
     pub chains: Vec<ChainPlan>,
     /// What is logged of connections.
-    pub access_log: Arc<[AccessLog]>,
+    pub access_log: Arc<AccessLogs>,
     /// Bytes buffered for a connection (1 MiB).
     pub buffer_limit: u32,
     /// Give connections to workers in turn.
     pub exact_balance: bool,
+    /// Its connections do not count against the limit of all.
+    pub ignores_connection_limit: bool,
+    /// It serves although a resource is short.
+    pub bypasses_overload: bool,
     /// `IP_TRANSPARENT`.
     pub transparent: bool,
     /// `IP_FREEBIND`.
@@ -210,9 +214,11 @@ pub fn plan(message: &wire::Listener, scope: &Scope<'_>) -> Option<ListenerPlan>
         continue_on_timeout: message.continue_on_listener_filters_timeout,
         table: table?,
         chains,
-        access_log: message.access_log.as_slice().into(),
+        access_log: Arc::new(AccessLogs::plan(&message.access_log, scope)),
         buffer_limit: message.per_connection_buffer_limit_bytes.unwrap_or(1 << 20),
         exact_balance: matches!(balance, Some(BalanceType::ExactBalance(_))),
+        ignores_connection_limit: message.ignore_global_conn_limit,
+        bypasses_overload: message.bypass_overload_manager,
         transparent: message.transparent.unwrap_or(false),
         freebind: message.freebind.unwrap_or(false),
         reuse_port: message.enable_reuse_port.unwrap_or(true),

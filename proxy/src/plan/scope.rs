@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::{Fault, Finding, PlanError, Rejection, What};
 use super::{Environment, Planned};
+use crate::live::warming::{Need, Thing};
 
 /// What is collected while one resource is planned.
 #[derive(Debug)]
@@ -16,6 +18,7 @@ pub struct Room<'a> {
     /// What plans found.
     added: RefCell<Vec<Finding>>,
     errors: RefCell<Vec<PlanError>>,
+    needs: RefCell<Vec<Need>>,
 }
 
 /// A place in a resource. Cheap to make: the path is written only when something is said.
@@ -48,6 +51,7 @@ impl<'a> Room<'a> {
             surveyed,
             added: RefCell::default(),
             errors: RefCell::default(),
+            needs: RefCell::default(),
         }
     }
 
@@ -69,7 +73,11 @@ impl<'a> Room<'a> {
             Some(plan) if errors.is_empty() => {
                 let mut findings = self.surveyed;
                 findings.append(&mut self.added.into_inner());
-                Ok(Planned { plan, findings })
+                Ok(Planned {
+                    plan,
+                    findings,
+                    needs: self.needs.into_inner(),
+                })
             }
             _ => {
                 if errors.is_empty() {
@@ -172,6 +180,11 @@ impl<'a> Scope<'a> {
         let reason = format!("{}: {words}", self.path);
         self.note(words);
         Arc::from(reason)
+    }
+
+    /// The resource serves only when this has come.
+    pub fn need(&self, thing: Thing, patience: Option<Duration>) {
+        self.room.needs.borrow_mut().push(Need { thing, patience });
     }
 
     /// The result, or its error as a fault of this place.

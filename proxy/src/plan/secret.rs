@@ -1,6 +1,8 @@
 //! Secrets: certificates with their keys, and roots.
 
 use carbyne_engine::tls::{Identity, Trust};
+use carbyne_protos::envoy::config::core::v3::DataSource;
+use carbyne_protos::envoy::config::core::v3::data_source::Specifier;
 use carbyne_protos::envoy::extensions::transport_sockets::tls::v3 as wire;
 use carbyne_protos::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 
@@ -105,7 +107,19 @@ pub fn identity(certificate: &wire::TlsCertificate, scope: &Scope<'_>) -> Option
     if certificate.private_key.is_none() {
         scope.field("private_key").missing();
     }
-    scope.take(Identity::from_pem(&chain?, &key?))
+    let identity = scope.take(Identity::from_pem(&chain?, &key?))?;
+    Some(match file(certificate.certificate_chain.as_ref()) {
+        Some(path) => identity.from_file(path),
+        None => identity,
+    })
+}
+
+/// The file that holds the data, if one does.
+fn file(source: Option<&DataSource>) -> Option<&str> {
+    match source?.specifier.as_ref()? {
+        Specifier::Filename(path) => Some(path),
+        _ => None,
+    }
 }
 
 /// The roots of a validation context; nothing where it has none. `None` outside says that they are broken.
@@ -141,10 +155,13 @@ pub fn trust(
         Some(crl) => Some(value::data(Some(crl), &scope.field("crl"))?),
         None => None,
     };
-    scope
+    let trust = scope
         .field("trusted_ca")
-        .take(Trust::from_pem(&roots, crl.as_deref()))
-        .map(Some)
+        .take(Trust::from_pem(&roots, crl.as_deref()))?;
+    Some(Some(match file(context.trusted_ca.as_ref()) {
+        Some(path) => trust.from_file(path),
+        None => trust,
+    }))
 }
 
 /// Where distributions keep the system's roots.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
 use carbyne_protos::envoy::extensions::filters::network::tcp_proxy::v3 as wire;
 use carbyne_protos::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy::ClusterSpecifier;
 use carbyne_protos::envoy::r#type::v3::hash_policy::PolicySpecifier;
@@ -11,6 +10,7 @@ use carbyne_protos::envoy::r#type::v3::hash_policy::PolicySpecifier;
 use super::scope::Scope;
 use super::value;
 use crate::live::clusters::ClusterSlot;
+use crate::observe::access_log::AccessLogs;
 
 /// A planned TCP proxy.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct TcpPlan {
     /// Hash the client's address for consistent balancers.
     pub hash_source_address: bool,
     /// What is logged.
-    pub access_log: Arc<[AccessLog]>,
+    pub access_log: Arc<AccessLogs>,
     /// A part of the messages was not understood where it matters: reset.
     pub refuse: Option<Arc<str>>,
 }
@@ -122,7 +122,7 @@ pub fn plan(message: &wire::TcpProxy, scope: &Scope<'_>) -> Option<TcpPlan> {
         ),
         connect_attempts,
         hash_source_address: message.hash_policy.iter().any(source_ip),
-        access_log: message.access_log.as_slice().into(),
+        access_log: Arc::new(AccessLogs::plan(&message.access_log, scope)),
         refuse,
     })
 }

@@ -3,6 +3,7 @@
 //! Everything in a TLS context may be a condition on who gets in: whatever of it is not understood, or not served, refuses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use carbyne_engine::tls::{
     AlpnList, ClientCertificate, ClientTls, ClientTlsPlan, IdentitySlot, PeerRules, Resumption,
@@ -25,6 +26,7 @@ use super::scope::Scope;
 use super::value::ResourceSource;
 use super::{secret, value};
 use crate::live::secrets::SecretSource;
+use crate::live::warming::Thing;
 
 /// How a filter chain's bytes arrive.
 #[derive(Clone, Debug)]
@@ -385,14 +387,23 @@ fn identities(
     for (index, sds) in common.tls_certificate_sds_secret_configs.iter().enumerate() {
         let scope = scope.item("tls_certificate_sds_secret_configs", index);
         let source = secret_source(sds, &scope)?;
-        slots.push(scope.environment().secrets.identity(&sds.name, source));
+        let slot = scope.environment().secrets.identity(&sds.name, source);
+        scope.need(Thing::Identity(slot.clone()), patience(sds, &scope));
+        slots.push(slot);
     }
     Some(slots)
 }
 
 fn trust_reference(sds: &wire::SdsSecretConfig, scope: &Scope<'_>) -> Option<Arc<TrustSlot>> {
     let source = secret_source(sds, scope)?;
-    Some(scope.environment().secrets.trust(&sds.name, source))
+    let slot = scope.environment().secrets.trust(&sds.name, source);
+    scope.need(Thing::Trust(slot.clone()), patience(sds, scope));
+    Some(slot)
+}
+
+/// How long a secret is waited for.
+fn patience(sds: &wire::SdsSecretConfig, scope: &Scope<'_>) -> Option<Duration> {
+    value::initial_fetch_timeout(sds.sds_config.as_ref(), &scope.field("sds_config"))
 }
 
 /// Where a secret comes from; without a source it is one of the bootstrap's.

@@ -297,3 +297,18 @@ pub fn config_source(
         }
     }
 }
+
+/// How long the first resource from this source is waited for: 15 s where unset, for ever (`None`) where 0.
+pub fn initial_fetch_timeout(
+    source: Option<&core::ConfigSource>,
+    scope: &Scope<'_>,
+) -> Option<Duration> {
+    let set = source.and_then(|source| source.initial_fetch_timeout.as_ref());
+    match duration(set, &scope.field("initial_fetch_timeout")) {
+        Some(Duration::ZERO) => None,
+        Some(patience) => Some(patience),
+        None => Some(INITIAL_FETCH_TIMEOUT),
+    }
+}
+
+const INITIAL_FETCH_TIMEOUT: Duration = Duration::from_secs(15);

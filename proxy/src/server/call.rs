@@ -102,6 +102,7 @@ pub fn target(worker: &Worker, live: &LiveCluster, protocol: Protocol) -> Option
         protocol,
         timeout: None,
         // Apart from forwarded traffic: a discovery stream must not share its connection.
+        source: None,
         variant: u64::MAX - protocol as u64,
     })
 }

@@ -12,10 +12,14 @@ use carbyne_engine::http::h1;
 use carbyne_engine::http::h2;
 use carbyne_engine::runtime::Drain;
 use carbyne_protos::envoy::config::core::v3::TrafficDirection;
+use carbyne_protos::envoy::config::core::v3::proxy_protocol_config::Version;
 
 use super::http::handler::HttpManager;
-use super::listener::{Inspector, LiveChain, LiveListener, TcpProxy, Terminal};
+use super::listener::{
+    Inspector, LiveChain, LiveListener, OriginalSourceRule, ProxyProtocol, TcpProxy, Terminal,
+};
 use super::listeners::RouteSlot;
+use super::overload::Overload;
 use super::telemetry::{ConnectionLog, Telemetry, Telling};
 use crate::filter::http::HttpFilters;
 use crate::filter::network::NetworkFilter;
@@ -34,6 +38,8 @@ pub struct Compiler {
     pub environment: Environment,
     /// Logs, statistics, the node.
     pub telling: Arc<Telling>,
+    /// What is refused while a resource is short.
+    pub overload: Arc<Overload>,
 }
 
 /// A listener that may still wait for its routes.
@@ -43,6 +49,14 @@ pub struct Compiled {
     pub listener: LiveListener,
     /// Names of the route configurations that it needs.
     pub routes: BTreeSet<Arc<str>>,
+}
+
+/// What a chain has of its listener.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    listener: &'a ListenerPlan,
+    inbound: bool,
+    original_source: Option<OriginalSourceRule>,
 }
 
 impl Compiler {
@@ -56,10 +70,12 @@ impl Compiler {
     ) -> Result<Compiled, Rejection> {
         let inbound = plan.direction == TrafficDirection::Inbound;
         let mut routes = BTreeSet::new();
-        let log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
+        let log = ConnectionLog::new(&plan.access_log);
         let mut inspectors = Vec::new();
         let mut original_destination = plan.use_original_dst;
-        let mut refused = plan.refuse.clone();
+        let refused = plan.refuse.clone();
+        let mut proxy_protocol = None;
+        let mut original_source = None;
         for filter in &plan.filters {
             match &filter.kind {
                 ListenerFilterKind::OriginalDst => original_destination = true,
@@ -69,9 +85,20 @@ impl Compiler {
                 ListenerFilterKind::HttpInspector => {
                     inspectors.push((Inspector::Http, filter.disabled.clone()))
                 }
-                // Both change who the client is taken for: until they are served, nothing passes.
-                ListenerFilterKind::ProxyProtocol(_) | ListenerFilterKind::OriginalSrc { .. } => {
-                    refused = Some(filter.name.clone());
+                ListenerFilterKind::ProxyProtocol(message) => {
+                    proxy_protocol = Some(ProxyProtocol {
+                        optional: message.allow_requests_without_proxy_protocol,
+                        versions: [Version::V1, Version::V2].map(|version| {
+                            !message.disallowed_versions.contains(&(version as i32))
+                        }),
+                        disabled: filter.disabled.clone(),
+                    });
+                }
+                ListenerFilterKind::OriginalSrc { mark, bind_port } => {
+                    original_source = Some(OriginalSourceRule {
+                        mark: *mark,
+                        bind_port: *bind_port,
+                    });
                 }
             }
         }
@@ -88,7 +115,12 @@ impl Compiler {
                 Some(chain) => chain,
                 None => {
                     let refuse = refused.clone().or_else(|| chain.refuse.clone());
-                    Arc::new(self.chain(chain, refuse, &plan, inbound, &slot)?)
+                    let around = Around {
+                        listener: &plan,
+                        inbound,
+                        original_source,
+                    };
+                    Arc::new(self.chain(chain, refuse, &around, &slot)?)
                 }
             };
             routes.extend(chain.routes.iter().cloned());
@@ -106,6 +138,10 @@ impl Compiler {
             stat_name,
             original_destination,
             hands_off: plan.use_original_dst,
+            proxy_protocol,
+            ignores_connection_limit: plan.ignores_connection_limit,
+            overload: self.overload.clone(),
+            bypasses_overload: plan.bypasses_overload,
             inspectors,
             inspection_timeout: plan.filters_timeout,
             continue_on_timeout: plan.continue_on_timeout,
@@ -123,8 +159,7 @@ impl Compiler {
         &self,
         chain: &ChainPlan,
         refuse: Option<Arc<str>>,
-        listener: &ListenerPlan,
-        inbound: bool,
+        around: &Around<'_>,
         slot: &impl Fn(&Arc<str>) -> RouteSlot,
     ) -> Result<LiveChain, Rejection> {
         let mut routes = BTreeSet::new();
@@ -134,17 +169,13 @@ impl Compiler {
             match &filter.kind {
                 NetworkFilterKind::Http(plan) => {
                     let (manager, settings) =
-                        self.http(plan, &chain.name, listener, inbound, &mut routes, slot)?;
+                        self.http(plan, &chain.name, around, &mut routes, slot)?;
                     terminal = Terminal::Http(Arc::new(manager), Arc::new(settings));
                 }
                 NetworkFilterKind::Tcp(plan) => {
-                    terminal = Terminal::Tcp(Arc::new(self.tcp(plan, chain, inbound)?));
+                    terminal = Terminal::Tcp(Arc::new(self.tcp(plan, chain, around)?));
                 }
-                _ => filters.extend(NetworkFilter::compile(
-                    filter,
-                    &self.environment,
-                    &self.telling,
-                )?),
+                _ => filters.extend(NetworkFilter::compile(filter, &self.telling)),
             }
         }
         // HTTP words its own refusals with 503; what the chain itself did not understand (TLS, its match,
@@ -169,11 +200,13 @@ impl Compiler {
         &self,
         plan: &Arc<HttpPlan>,
         chain: &Arc<str>,
-        listener: &ListenerPlan,
-        inbound: bool,
+        around: &Around<'_>,
         routes: &mut BTreeSet<Arc<str>>,
         slot: &impl Fn(&Arc<str>) -> RouteSlot,
     ) -> Result<(HttpManager, ServeSettings), Rejection> {
+        let Around {
+            listener, inbound, ..
+        } = *around;
         let table = match &plan.routes {
             RouteSource::Inline(table) => Arc::new(ArcSwapOption::from(Some(table.clone()))),
             RouteSource::Discovery { name, .. } => {
@@ -189,18 +222,15 @@ impl Compiler {
             _ => false,
         });
         let manager = HttpManager {
-            filters: HttpFilters::compile(
-                &plan.filters,
-                &self.environment,
-                &self.telling,
-                inbound,
-            )?,
+            filters: HttpFilters::compile(&plan.filters, &self.telling, &plan.stat_prefix, inbound),
             routes: table,
             local_address: self.telling.local_address,
             clusters: self.environment.clusters.clone(),
-            telemetry: Telemetry::new(&self.telling, plan, listener.direction)?,
+            telemetry: Telemetry::new(&self.telling, plan, listener.direction),
             suppress_envoy_headers: suppress,
             buffer_limit: listener.buffer_limit as usize,
+            original_source: around.original_source,
+            overload: (!listener.bypasses_overload).then(|| self.overload.clone()),
             plan: plan.clone(),
             filter_chain: chain.clone(),
         };
@@ -211,12 +241,13 @@ impl Compiler {
         &self,
         plan: &Arc<TcpPlan>,
         chain: &ChainPlan,
-        inbound: bool,
+        around: &Around<'_>,
     ) -> Result<TcpProxy, Rejection> {
-        let mut log = ConnectionLog::new(&self.telling, &plan.access_log, inbound)?;
+        let inbound = around.inbound;
+        let mut log = ConnectionLog::new(&plan.access_log);
         for filter in &chain.filters {
-            if let NetworkFilterKind::Stats(message) = &filter.kind {
-                log.count(&self.telling, message, inbound);
+            if let NetworkFilterKind::Stats(stats) = &filter.kind {
+                log.count(&self.telling, stats, inbound);
             }
         }
         Ok(TcpProxy {
@@ -226,6 +257,7 @@ impl Compiler {
                 idle: plan.idle_timeout,
                 max_duration: plan.max_duration,
             },
+            original_source: around.original_source,
             log,
             plan: plan.clone(),
         })

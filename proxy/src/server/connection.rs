@@ -14,13 +14,16 @@ use carbyne_engine::forward::Downstream;
 use carbyne_engine::forward::serve::Serve;
 use carbyne_engine::net::Address;
 use carbyne_engine::net::listen::original_destination;
+use carbyne_engine::net::proxy_protocol::{self, Parsed};
 use carbyne_engine::net::stream::{Socket, Stream};
 use carbyne_engine::runtime::{Accept, Accepted, DrainSignal, Worker};
 use carbyne_engine::tls::{hello, sniff};
 use tokio::io::AsyncReadExt;
 
 use super::http::handler::HttpHandler;
-use super::listener::{Inspector, ListenerStats, LiveChain, LiveListener, Terminal, Unbound};
+use super::listener::{
+    Inspector, ListenerStats, LiveChain, LiveListener, ProxyProtocol, Terminal, Unbound,
+};
 use super::tcp;
 use crate::filter::network::Verdict;
 use crate::live::chain::ConnectionFacts;
@@ -32,6 +35,15 @@ pub struct Entrance {
     pub live: Arc<ArcSwapOption<LiveListener>>,
     /// Where intercepted connections are handed to.
     pub unbound: Arc<Unbound>,
+}
+
+/// Between whom the connection is, as far as is known.
+#[derive(Debug)]
+struct Origin {
+    /// What the client dialled.
+    local: Address,
+    /// The client.
+    remote: Address,
 }
 
 /// Counts as active until it is dropped, however the connection ends.
@@ -60,9 +72,29 @@ impl Accept for Entrance {
         Box::pin(async move {
             // A socket takes connections only once there is a listener, which is never taken away.
             if let Some(listener) = self.live.load_full() {
-                self.pass(worker, accepted, listener).await;
+                let admitted = listener.overload.admit(
+                    listener.ignores_connection_limit,
+                    listener.bypasses_overload,
+                );
+                if let Some(_admitted) = admitted {
+                    self.pass(worker, accepted, listener).await;
+                } else {
+                    listener.stats.overflows.increment();
+                }
             }
         })
+    }
+
+    fn paused(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        let listener = self.live.load_full()?;
+        let mut paused = listener.overload.paused();
+        if listener.bypasses_overload || !*paused.borrow() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            // Its sender lives as long as the process.
+            drop(paused.wait_for(|paused| !paused).await);
+        }))
     }
 
     fn overflowed(&self) {
@@ -104,14 +136,17 @@ async fn connection(
     let started = Instant::now();
     let Accepted {
         mut socket,
-        remote,
+        remote: direct_remote,
         arrival,
         ..
     } = accepted;
     // Its listener counts it by now.
     drop(arrival);
-    let port = local.socket().map(|address| address.port());
-    let inspection = inspect(&mut socket, &listener, port);
+    let mut origin = Origin {
+        local,
+        remote: direct_remote.clone(),
+    };
+    let inspection = inspect(&mut socket, &listener, &mut origin);
     let limit = listener.inspection_timeout.unwrap_or(Duration::MAX);
     let mut drain = listener.drain.signal();
     let inspected = tokio::select! {
@@ -124,17 +159,18 @@ async fn connection(
         () = first_bytes_are_due(&mut drain) => None,
     };
     let Some(inspected) = inspected else { return };
+    let Origin { local, remote } = origin;
     let facts = ConnectionFacts {
         local: &local,
         remote: &remote,
-        direct_remote: &remote,
+        direct_remote: &direct_remote,
         server_name: inspected.server_name.as_deref().unwrap_or(""),
         transport_protocol: if inspected.tls { "tls" } else { "raw_buffer" },
         application_protocols: &inspected.application_protocols,
     };
     let mut downstream = Downstream {
         id: NEXT.fetch_add(1, Ordering::Relaxed),
-        direct_remote: remote.clone(),
+        direct_remote: direct_remote.clone(),
         server_name: inspected.server_name.clone(),
         tls: None,
         accepted: started,
@@ -162,7 +198,7 @@ async fn connection(
         None => Stream::from(socket),
         Some(tls) => match tls.accept(socket, chain.handshake_timeout).await {
             Ok(stream) => {
-                listener.stats.handshakes.increment();
+                listener.stats.handshaken(stream.negotiated());
                 downstream.tls = Some(stream.negotiated().clone());
                 if downstream.server_name.is_none() {
                     downstream.server_name = stream.negotiated().sni.as_deref().map(Arc::from);
@@ -170,7 +206,7 @@ async fn connection(
                 stream.into()
             }
             Err(error) => {
-                listener.stats.handshake_failures.increment();
+                listener.stats.refused(&error);
                 listener
                     .log
                     .handshake_failed(&Rc::new(downstream), error.reason());
@@ -201,6 +237,7 @@ async fn filtered(
     }
     match &chain.terminal {
         Terminal::Http(manager, settings) => {
+            let _connected = manager.telemetry.connected(&downstream);
             let serve = Serve {
                 worker,
                 handler: Rc::new(HttpHandler {
@@ -222,8 +259,19 @@ async fn filtered(
 async fn inspect(
     socket: &mut Socket,
     listener: &LiveListener,
-    port: Option<u16>,
+    origin: &mut Origin,
 ) -> Option<Inspected> {
+    let mut read = BytesMut::new();
+    if let Some(rule) = &listener.proxy_protocol
+        && rule.applies(&origin.local)
+        && !introduce(socket, rule, origin, &mut read).await
+    {
+        listener.stats.inspection_errors.increment();
+        // What it sent is as good as unread: the kernel says so with a reset.
+        reset(socket);
+        return None;
+    }
+    let port = origin.local.socket().map(|address| address.port());
     let wants = |wanted: Inspector| {
         listener.inspectors.iter().any(|(inspector, disabled)| {
             let disabled = disabled.as_ref().zip(port);
@@ -232,7 +280,6 @@ async fn inspect(
     };
     let (mut tls, mut http) = (wants(Inspector::Tls), wants(Inspector::Http));
     let mut inspected = Inspected::default();
-    let mut read = BytesMut::new();
     while tls || http {
         if !read.is_empty() {
             if tls {
@@ -271,6 +318,48 @@ async fn inspect(
     }
     socket.rewind(read.freeze());
     Some(inspected)
+}
+
+/// Takes the header of the PROXY protocol off; false where there must be one and is none, or it is broken. What was read behind it stays in
+/// `read`.
+async fn introduce(
+    socket: &mut Socket,
+    rule: &ProxyProtocol,
+    origin: &mut Origin,
+    read: &mut BytesMut,
+) -> bool {
+    loop {
+        match proxy_protocol::parse(read) {
+            Parsed::NeedMore => {}
+            Parsed::Absent => return rule.optional,
+            Parsed::Malformed(_) => return false,
+            Parsed::Header(header) => {
+                if !rule.versions[header.version as usize] {
+                    // A version that is not taken is no header: its bytes are the client's, where that may be.
+                    return rule.optional;
+                }
+                let _header = read.split_to(header.length);
+                if let Some(addresses) = header.addresses {
+                    origin.local = Address::Tcp(addresses.destination);
+                    origin.remote = Address::Tcp(addresses.source);
+                }
+                return true;
+            }
+        }
+        read.reserve(256);
+        match socket.read_buf(read).await {
+            Ok(1..) => {}
+            _ => return false,
+        }
+    }
+}
+
+impl ProxyProtocol {
+    fn applies(&self, local: &Address) -> bool {
+        let port = local.socket().map(|address| address.port());
+        let disabled = self.disabled.as_ref().zip(port);
+        !disabled.is_some_and(|(disabled, port)| disabled.holds(port))
+    }
 }
 
 /// Waits until a connection that has sent nothing is to close: a while after its listener is gone, for what is on its

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carbyne_engine::runtime::Worker;
-use carbyne_protos::envoy::config::core::v3::Node;
+use carbyne_protos::envoy::config::core::v3::{Node, TypedExtensionConfig};
 use carbyne_protos::envoy::extensions::transport_sockets::tls::v3::Secret;
 use carbyne_protos::prost_types::Any;
+use tokio::sync::Notify;
 
 use super::call::ClusterCalls;
 use super::clusters::ClusterManager;
 use super::listeners::ListenerManager;
 use crate::live::secrets::{SecretReference, SecretSource};
 use crate::plan::Environment;
+use crate::plan::discovered;
 use crate::plan::error::Rejection;
 use crate::plan::secret::{self, SecretContent};
 use crate::wire::bootstrap::AdsSource;
@@ -39,6 +41,10 @@ pub struct Discovery {
     pub secrets: Rc<RefCell<BTreeMap<SecretReference, Rc<RefCell<Ads>>>>>,
     /// Who asks.
     pub node: Node,
+    /// The secrets of the bootstrap.
+    pub statics: Rc<[Secret]>,
+    /// Told when something new waits.
+    pub changed: Rc<Notify>,
 }
 
 /// Applies what comes over ADS.
@@ -84,10 +90,51 @@ impl Discovery {
                 None => BackOff::new(seed),
             };
             let (client, interests) = Client::new(machine, path, calls, applier, back_off);
-            *slot.borrow_mut() = Some(interests);
+            *slot.borrow_mut() = Some(interests.clone());
             tokio::task::spawn_local(client.run());
+            tokio::task::spawn_local(self.clone().warm(Some(interests)));
+        } else {
+            tokio::task::spawn_local(self.clone().warm(None));
         }
         tokio::task::spawn_local(self.clone().follow_secrets(worker.clone()));
+    }
+
+    /// Lets clusters and listeners serve when what they wait for has come, or was waited for long enough.
+    async fn warm(self, interests: Option<Interests>) {
+        let mut arrived = self.environment.secrets.arrived();
+        loop {
+            self.clusters.warm();
+            if let Err(rejection) = self.listeners.warm() {
+                tracing::error!(%rejection, "a listener that was warm cannot serve");
+            }
+            self.hold_listeners();
+            if let Some(interests) = &interests {
+                interests.look_again();
+            }
+            let ends = self.clusters.next_end().into_iter();
+            let end = ends.chain(self.listeners.next_end()).min();
+            let waited = async {
+                match end {
+                    Some(end) => tokio::time::sleep_until(end.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // The sender lives as long as the environment, which this holds.
+                _ = arrived.changed() => {}
+                () = self.clusters.checked() => {}
+                () = self.changed.notified() => {}
+                () = waited => {}
+            }
+        }
+    }
+
+    /// Listeners are asked for when the first clusters are warm.
+    fn hold_listeners(&self) {
+        if let Some(machine) = &*self.ads.borrow() {
+            let waiting = !self.clusters.waiting().is_empty();
+            machine.borrow_mut().hold_listeners(waiting);
+        }
     }
 
     /// Opens a stream for every secret that somebody needs, and ends those that nobody does.
@@ -101,8 +148,13 @@ impl Discovery {
                 .borrow_mut()
                 .retain(|held, _| streams.contains_key(held));
             for (reference, _) in wanted {
-                let SecretSource::Cluster(cluster) = &reference.source else {
-                    continue;
+                let cluster = match &reference.source {
+                    SecretSource::Cluster(cluster) => cluster,
+                    SecretSource::Static => {
+                        self.deliver_static(&reference);
+                        continue;
+                    }
+                    SecretSource::Ads | SecretSource::File(_) => continue,
                 };
                 if streams.contains_key(&reference) {
                     continue;
@@ -133,6 +185,23 @@ impl Discovery {
             if changed.changed().await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+impl Discovery {
+    /// A secret of the bootstrap goes to whoever names it.
+    fn deliver_static(&self, reference: &SecretReference) {
+        let named = self
+            .statics
+            .iter()
+            .find(|secret| secret.name == *reference.name);
+        match named.map(|secret| deliver(&self.environment, reference, secret)) {
+            Some(Ok(())) => {}
+            Some(Err(rejection)) => {
+                tracing::error!(name = %reference.name, %rejection, "static secret cannot be used");
+            }
+            None => tracing::error!(name = %reference.name, "no such static secret"),
         }
     }
 }
@@ -185,11 +254,9 @@ impl Apply for Applier {
         match resource_type {
             ResourceType::Cluster => self.discovery.clusters.remove(removed),
             ResourceType::Listener => self.discovery.listeners.settle(),
+            ResourceType::Extension => self.forget_extensions(removed),
             // What nobody asks for any more is kept until its user is gone.
-            ResourceType::Endpoint
-            | ResourceType::Extension
-            | ResourceType::Route
-            | ResourceType::Secret => {}
+            ResourceType::Endpoint | ResourceType::Route | ResourceType::Secret => {}
         }
         match resource_type {
             ResourceType::Cluster => {
@@ -199,10 +266,14 @@ impl Apply for Applier {
             ResourceType::Listener => {
                 let wanted = self.discovery.listeners.wanted_routes();
                 self.want(ResourceType::Route, wanted);
+                let extensions = self.discovery.environment.extensions.wanted();
+                self.want(ResourceType::Extension, extensions.into_iter().collect());
             }
             _ => {}
         }
         self.want_secrets();
+        self.discovery.hold_listeners();
+        self.discovery.changed.notify_one();
         rejected
     }
 }
@@ -221,8 +292,37 @@ impl Applier {
             ResourceType::Listener => discovery.listeners.update(any),
             ResourceType::Route => discovery.listeners.update_routes(any),
             ResourceType::Secret => self.take_secret(any, resource),
-            // Filters by discovery are refused where they stand; nothing asks for them.
-            ResourceType::Extension => Ok(()),
+            ResourceType::Extension => self.take_extension(any, resource),
+        }
+    }
+
+    /// Fills the slots of a name; one that has another type than its users allow is no configuration of theirs, which they say.
+    fn take_extension(&self, any: &Any, resource: &Resource) -> Result<(), Rejection> {
+        let environment = &self.discovery.environment;
+        let held = environment.extensions.held(&resource.name);
+        if let Some(slot) = held.http {
+            let planned =
+                environment.plan::<TypedExtensionConfig, _>(any, discovered::http_extension)?;
+            slot.store(Some(planned.plan));
+        }
+        if let Some(slot) = held.network {
+            let planned =
+                environment.plan::<TypedExtensionConfig, _>(any, discovered::network_extension)?;
+            slot.store(Some(planned.plan));
+        }
+        Ok(())
+    }
+
+    /// Their users have their defaults again, or nothing.
+    fn forget_extensions(&self, names: &[Arc<str>]) {
+        for name in names {
+            let held = self.discovery.environment.extensions.held(name);
+            if let Some(slot) = held.http {
+                slot.store(None);
+            }
+            if let Some(slot) = held.network {
+                slot.store(None);
+            }
         }
     }
 

@@ -8,12 +8,15 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use carbyne_engine::forward::serve::ServeSettings;
 use carbyne_engine::forward::tcp::Limits;
+use carbyne_engine::net::Address;
+use carbyne_engine::net::connect::OriginalSource;
 use carbyne_engine::observe::metrics::{Counter, Gauge};
 use carbyne_engine::runtime::Drain;
-use carbyne_engine::tls::ServerTls;
+use carbyne_engine::tls::{Negotiated, PeerRejection, ServerTls, TlsError};
 use rustc_hash::FxHashMap;
 
 use super::http::handler::HttpManager;
+use super::overload::Overload;
 use super::telemetry::ConnectionLog;
 use crate::filter::network::NetworkFilter;
 use crate::live::chain::ChainTable;
@@ -34,6 +37,8 @@ pub struct LiveListener {
     pub original_destination: bool,
     /// Hand connections to the listener of their original destination, if there is one.
     pub hands_off: bool,
+    /// A load balancer tells who the client is, before its first byte.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// What is looked for in the first bytes, except where the predicate holds.
     pub inspectors: Vec<(Inspector, Option<Predicate>)>,
     /// How long inspection may take; `None` for ever.
@@ -48,6 +53,12 @@ pub struct LiveListener {
     pub routes: BTreeSet<Arc<str>>,
     /// Whether it is for traffic that arrives at this workload.
     pub inbound: bool,
+    /// Its connections do not count against the limit of all.
+    pub ignores_connection_limit: bool,
+    /// What is refused while a resource is short.
+    pub overload: Arc<Overload>,
+    /// It serves although a resource is short.
+    pub bypasses_overload: bool,
     /// What is told about connections that no chain took.
     pub log: ConnectionLog,
     /// What it counts.
@@ -71,6 +82,40 @@ impl LiveListener {
     pub fn drains(&self) -> impl Iterator<Item = &Drain> {
         let chains = self.chains.iter().map(|chain| &*chain.drain);
         chains.chain(std::iter::once(&*self.drain))
+    }
+}
+
+/// PROXY protocol at the head of connections.
+#[derive(Debug)]
+pub struct ProxyProtocol {
+    /// Connections without a header are served, too.
+    pub optional: bool,
+    /// Whether headers of version 1 and 2 are taken.
+    pub versions: [bool; 2],
+    /// Connections that it leaves alone.
+    pub disabled: Option<Predicate>,
+}
+
+/// Hosts see the client's address (`original_src`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginalSourceRule {
+    /// `SO_MARK` of connections to hosts.
+    pub mark: u32,
+    /// They see the client's port, too.
+    pub bind_port: bool,
+}
+
+impl OriginalSourceRule {
+    /// Where connections for this client come from; nothing where it has no IP address.
+    pub fn source(&self, client: &Address) -> Option<OriginalSource> {
+        let mut address = client.socket()?;
+        if !self.bind_port {
+            address.set_port(0);
+        }
+        Some(OriginalSource {
+            address,
+            mark: self.mark,
+        })
     }
 }
 
@@ -124,6 +169,8 @@ pub struct TcpProxy {
     pub filter_chain: Arc<str>,
     /// Its limits.
     pub limits: Limits,
+    /// Hosts see the client's address.
+    pub original_source: Option<OriginalSourceRule>,
     /// What is told about its streams.
     pub log: ConnectionLog,
     /// Who we are, for hosts that exchange metadata.
@@ -143,10 +190,48 @@ pub struct ListenerStats {
     pub no_chain: Counter,
     /// `downstream_pre_cx_timeout`
     pub inspection_timeouts: Counter,
+    /// `downstream_listener_filter_error`
+    pub inspection_errors: Counter,
     /// `ssl.connection_error`
     pub handshake_failures: Counter,
     /// `ssl.handshake`
     pub handshakes: Counter,
+    /// `ssl.session_reused`
+    pub resumptions: Counter,
+    /// `ssl.no_certificate`
+    pub no_certificate: Counter,
+    /// `ssl.fail_verify_error`
+    pub unverified: Counter,
+    /// `ssl.fail_verify_san`
+    pub wrong_names: Counter,
+    /// `server_ssl_socket_factory.downstream_context_secrets_not_ready`
+    pub secrets_missing: Counter,
+}
+
+impl ListenerStats {
+    /// A handshake succeeded.
+    pub fn handshaken(&self, negotiated: &Negotiated) {
+        self.handshakes.increment();
+        if negotiated.resumed {
+            self.resumptions.increment();
+        }
+        if negotiated.peer.is_none() {
+            self.no_certificate.increment();
+        }
+    }
+
+    /// A handshake failed.
+    pub fn refused(&self, error: &TlsError) {
+        match error {
+            TlsError::NotReady { .. } => self.secrets_missing.increment(),
+            TlsError::Refused {
+                source: PeerRejection::NameMismatch,
+                ..
+            } => self.wrong_names.increment(),
+            TlsError::Refused { .. } => self.unverified.increment(),
+            _ => self.handshake_failures.increment(),
+        }
+    }
 }
 
 /// Listeners that are not bound, found by original destination.

@@ -1,4 +1,4 @@
-//! Listeners and routes as they arrive: planned, warmed until their routes are known, bound, replaced.
+//! Listeners and routes as they arrive: planned, warmed until their routes and secrets are known, bound, replaced.
 //!
 //! Sockets belong to addresses and outlive configuration ([`Sockets`]): a listener that changes keeps its sockets, and the
 //! connections of chains that did not change. Those of other chains finish on what they began with.
@@ -6,13 +6,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use carbyne_engine::net::Address;
 use carbyne_engine::net::listen::ListenOptions;
-use carbyne_engine::runtime::{Drain, Workers};
+use carbyne_engine::runtime::{Drain, Worker, Workers};
 use carbyne_protos::envoy::config::core::v3::TrafficDirection;
 use carbyne_protos::envoy::config::listener::v3 as wire;
 use carbyne_protos::envoy::config::route::v3::RouteConfiguration;
@@ -20,11 +21,16 @@ use carbyne_protos::prost_types::Any;
 use rustc_hash::FxHashMap;
 
 use super::compile::{Compiled, Compiler};
-use super::listener::{LiveListener, Unbound};
+use super::listener::{LiveListener, Terminal, Unbound};
 use super::sockets::{ClaimError, Sockets};
+use crate::filter::HttpFilter;
+use crate::filter::jwt_authn::remote::RemoteKeys;
+use crate::live::extensions::Extensions;
 use crate::live::route::RouteTable;
+use crate::live::warming::{Known, Thing, Warming};
 use crate::plan::error::{Fault, Finding, PlanError, Rejection};
-use crate::plan::{Environment, listener, route};
+use crate::plan::filter::HttpFilterKind;
+use crate::plan::{Environment, Planned, listener, route};
 
 /// A route configuration's place, filled when it arrives and swapped when it changes.
 pub type RouteSlot = Arc<ArcSwapOption<RouteTable>>;
@@ -33,12 +39,14 @@ pub type RouteSlot = Arc<ArcSwapOption<RouteTable>>;
 #[derive(Debug)]
 pub struct ListenerManager {
     environment: Environment,
+    /// For requests of its own.
+    worker: Rc<Worker>,
     compiler: Compiler,
     /// How long connections may take to finish before those that idle are closed.
     drain_time: Duration,
     sockets: RefCell<Sockets>,
     records: RefCell<BTreeMap<Arc<str>, Record>>,
-    routes: RefCell<BTreeMap<Arc<str>, RouteSlot>>,
+    routes: Routes,
     route_findings: RefCell<BTreeMap<Arc<str>, Vec<Finding>>>,
     unbound: Arc<Unbound>,
     /// What connections still finish on, of listeners and chains that were replaced or removed.
@@ -47,12 +55,18 @@ pub struct ListenerManager {
     ending: Cell<bool>,
 }
 
+/// What listeners wait for beside secrets: the places of route configurations, by name, and filters by discovery.
+#[derive(Debug)]
+struct Routes(RefCell<BTreeMap<Arc<str>, RouteSlot>>, Arc<Extensions>);
+
 #[derive(Debug)]
 struct Record {
     /// What serves.
     active: Option<Arc<LiveListener>>,
-    /// What waits for its routes.
-    warming: Option<Compiled>,
+    /// What may have been missing when it began to serve: a first version waits for secrets only where it has no plaintext chain.
+    unmet: Option<Warming>,
+    /// What waits for its routes and secrets.
+    next: Option<(Compiled, Warming)>,
     addresses: Vec<Address>,
     bound: bool,
     fixed: bool,
@@ -77,18 +91,21 @@ impl ListenerManager {
     /// No listeners.
     pub fn new(
         environment: Environment,
+        worker: Rc<Worker>,
         workers: Arc<Workers>,
         compiler: Compiler,
         drain_time: Duration,
     ) -> Self {
         let unbound = Arc::<Unbound>::default();
+        let extensions = environment.extensions.clone();
         Self {
             environment,
+            worker,
             compiler,
             drain_time,
             sockets: RefCell::new(Sockets::new(workers, unbound.clone())),
             records: RefCell::default(),
-            routes: RefCell::default(),
+            routes: Routes(RefCell::default(), extensions),
             route_findings: RefCell::default(),
             unbound,
             draining: RefCell::default(),
@@ -99,7 +116,7 @@ impl ListenerManager {
     /// Adds a listener of the bootstrap; its errors stop the program.
     pub fn add_static(&self, message: &wire::Listener) -> Result<(), Rejection> {
         let planned = self.environment.plan_message(message, listener::plan)?;
-        self.install(planned.plan, planned.findings, true)
+        self.install(planned, true)
     }
 
     /// Checks a listener of the bootstrap without binding anything (`--mode validate`).
@@ -114,7 +131,7 @@ impl ListenerManager {
         let planned = self
             .environment
             .plan::<wire::Listener, _>(resource, listener::plan)?;
-        self.install(planned.plan, planned.findings, false)
+        self.install(planned, false)
     }
 
     /// Removes listeners that the control plane no longer has; their connections are told to finish. Their sockets
@@ -142,6 +159,7 @@ impl ListenerManager {
         self.sockets.borrow_mut().sweep();
         let wanted = self.wanted_routes();
         self.routes
+            .0
             .borrow_mut()
             .retain(|name, _| wanted.contains(name));
         self.route_findings
@@ -168,9 +186,9 @@ impl ListenerManager {
         let records = self.records.borrow();
         let mut wanted = BTreeSet::new();
         for record in records.values() {
-            let warming = record.warming.as_ref().map(|warming| &warming.routes);
+            let next = record.next.as_ref().map(|(next, _)| &next.routes);
             let active = record.active.as_ref().map(|active| &active.routes);
-            for names in warming.into_iter().chain(active) {
+            for names in next.into_iter().chain(active) {
                 wanted.extend(names.iter().cloned());
             }
         }
@@ -179,7 +197,7 @@ impl ListenerManager {
 
     /// The place of a route configuration.
     pub fn route_slot(&self, name: &Arc<str>) -> RouteSlot {
-        let mut routes = self.routes.borrow_mut();
+        let mut routes = self.routes.0.borrow_mut();
         routes.entry(name.clone()).or_default().clone()
     }
 
@@ -198,14 +216,37 @@ impl ListenerManager {
         shown.collect()
     }
 
-    /// Names of listeners that wait, and of the route configurations that they wait for.
-    pub fn waiting(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+    /// Names of listeners that wait, or that serve only in part, and what has not come.
+    pub fn waiting(&self) -> Vec<(Arc<str>, Vec<String>)> {
+        let now = Instant::now();
         let records = self.records.borrow();
         let waiting = records.iter().filter_map(|(name, record)| {
-            let warming = record.warming.as_ref()?;
-            Some((name.clone(), self.missing(&warming.routes)))
+            let next = record.next.as_ref().map(|(_, warming)| warming);
+            let warming = next.or(record.unmet.as_ref())?;
+            let missing = warming.missing(&self.routes, now).map(Thing::describe);
+            Some((name.clone(), missing.collect()))
         });
-        waiting.collect()
+        waiting
+            .filter(|(_, missing): &(_, Vec<_>)| !missing.is_empty())
+            .collect()
+    }
+
+    /// Names of listeners of which a version waits.
+    pub fn warming(&self) -> Vec<Arc<str>> {
+        let records = self.records.borrow();
+        let warming = records.iter().filter(|(_, record)| record.next.is_some());
+        warming.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// When the next wait of a listener ends in vain.
+    pub fn next_end(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let records = self.records.borrow();
+        let ends = records.values().filter_map(|record| {
+            let (_, warming) = record.next.as_ref()?;
+            warming.next_end(&self.routes, now)
+        });
+        ends.min()
     }
 
     /// What of the accepted listeners is not served, with their names.
@@ -267,10 +308,14 @@ impl ListenerManager {
 
     fn install(
         &self,
-        plan: listener::ListenerPlan,
-        findings: Vec<Finding>,
+        planned: Planned<listener::ListenerPlan>,
         fixed: bool,
     ) -> Result<(), Rejection> {
+        let Planned {
+            plan,
+            findings,
+            needs,
+        } = planned;
         let name = plan.name.clone();
         let addresses: Vec<_> = std::iter::once(plan.address.clone())
             .chain(plan.additional_addresses.iter().cloned())
@@ -301,9 +346,11 @@ impl ListenerManager {
             let claimed = sockets.claim(&name, &addresses, options);
             claimed.map_err(|error| not_had(&error))?;
         }
+        self.fetch_keys(&compiled);
         let record = records.entry(name).or_insert_with(|| Record {
             active: None,
-            warming: None,
+            unmet: None,
+            next: None,
             addresses: Vec::new(),
             bound,
             fixed,
@@ -314,26 +361,26 @@ impl ListenerManager {
         record.bound = bound;
         record.direction = direction;
         record.findings = findings;
-        record.warming = Some(compiled);
+        record.next = Some((compiled, Warming::new(needs, Instant::now())));
         drop(records);
         self.warm()
     }
 
-    /// Lets listeners serve whose routes are known.
-    fn warm(&self) -> Result<(), Rejection> {
+    /// Lets versions serve for which everything has come, or was waited for long enough.
+    pub fn warm(&self) -> Result<(), Rejection> {
+        let now = Instant::now();
         let mut failed = None;
         for (name, record) in self.records.borrow_mut().iter_mut() {
-            let ready = record
-                .warming
-                .as_ref()
-                .is_some_and(|warming| self.missing(&warming.routes).is_empty());
-            if !ready {
-                continue;
-            }
-            let Some(warming) = record.warming.take() else {
+            let first = record.active.is_none();
+            let ready = |(compiled, warming): &mut (Compiled, Warming)| {
+                warming.missing(&self.routes, now).next().is_none()
+                    || first && self.serves_in_part(compiled, warming, now)
+            };
+            let Some((compiled, warming)) = record.next.take_if(ready) else {
                 continue;
             };
-            let live = Arc::new(warming.listener);
+            record.unmet = Some(warming);
+            let live = Arc::new(compiled.listener);
             if self.ending.get() {
                 live.start_drain();
             } else {
@@ -387,13 +434,36 @@ impl ListenerManager {
         });
     }
 
-    fn missing(&self, names: &BTreeSet<Arc<str>>) -> Vec<Arc<str>> {
-        let routes = self.routes.borrow();
-        names
-            .iter()
-            .filter(|name| routes.get(*name).is_none_or(|slot| slot.load().is_none()))
-            .cloned()
-            .collect()
+    /// Keys of token issuers that are to be there before a token asks for them.
+    fn fetch_keys(&self, compiled: &Compiled) {
+        let managers = compiled.listener.chains.iter();
+        let managers = managers.filter_map(|chain| match &chain.terminal {
+            Terminal::Http(manager, _) => Some(manager),
+            Terminal::Tcp(_) | Terminal::Refuse(_) => None,
+        });
+        for filter in managers.flat_map(|manager| &manager.plan.filters) {
+            let HttpFilterKind::Traffic(filter) = &filter.kind else {
+                continue;
+            };
+            let HttpFilter::JwtAuthn(filter) = &**filter else {
+                continue;
+            };
+            for keys in filter.remote_keys().filter(|keys| keys.wants_refresh()) {
+                let keys = Arc::downgrade(keys);
+                let (clusters, worker) = (self.environment.clusters.clone(), self.worker.clone());
+                tokio::task::spawn_local(async move {
+                    RemoteKeys::keep_fresh(keys, &*clusters, &worker).await;
+                });
+            }
+        }
+    }
+
+    /// Whether only secrets are missing and a chain needs none: as the first of its name it serves that chain, where Envoy would not listen
+    /// at all; connections to the others are closed until the secrets come.
+    fn serves_in_part(&self, compiled: &Compiled, warming: &Warming, now: Instant) -> bool {
+        let chains = &compiled.listener.chains;
+        chains.iter().any(|chain| chain.tls.is_none())
+            && warming.missing(&self.routes, now).all(Thing::is_secret)
     }
 
     fn publish_unbound(&self) {
@@ -412,6 +482,19 @@ impl ListenerManager {
             }
         }
         self.unbound.replace(map);
+    }
+}
+
+impl Known for Routes {
+    fn has(&self, thing: &Thing) -> bool {
+        match thing {
+            Thing::Routes(name) => {
+                let routes = self.0.borrow();
+                routes.get(name).is_some_and(|slot| slot.load().is_some())
+            }
+            Thing::Extension(name) => self.1.has(name),
+            _ => false,
+        }
     }
 }
 

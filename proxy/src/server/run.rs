@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use carbyne_engine::observe::log::LogSettings;
 use carbyne_engine::runtime::{Worker, Workers, budget};
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
 use carbyne_protos::envoy::config::core::v3::address::Address;
@@ -22,12 +23,17 @@ use super::clusters::ClusterManager;
 use super::compile::Compiler;
 use super::discovery::Discovery;
 use super::listeners::ListenerManager;
+use super::overload::Overload;
 use super::state::Running;
 use super::telemetry::Telling;
 use crate::admin::loggers::{LogError, Loggers};
 use crate::cli::{Mode, Options};
+use crate::observe::access_log::{Collectors, LogFiles, LogSinks};
+use crate::observe::export::Batcher;
+use crate::observe::peer::LocalNode;
 use crate::plan::Environment;
 use crate::plan::error::Rejection;
+use crate::plan::overload::{self, OverloadPlan};
 use crate::wire::bootstrap;
 
 /// Why the proxy did not start, or ended.
@@ -94,11 +100,38 @@ pub(crate) fn check(message: &Bootstrap) -> Result<(), RunError> {
         let planned = environment.plan_message(listener, crate::plan::listener::plan);
         collect(&mut errors, "listeners", index, planned.err());
     }
+    for (index, secret) in statics.secrets.iter().enumerate() {
+        let planned = environment.plan_message(secret, crate::plan::secret::plan);
+        collect(&mut errors, "secrets", index, planned.err());
+    }
+    if let Err(RunError::Resources(found)) = overload_plan(message, &environment) {
+        errors.extend(found);
+    }
     if errors.is_empty() {
         Ok(())
     } else {
         Err(RunError::Resources(errors))
     }
+}
+
+/// What the bootstrap says about resources that run short.
+fn overload_plan(message: &Bootstrap, environment: &Environment) -> Result<OverloadPlan, RunError> {
+    let Some(manager) = &message.overload_manager else {
+        return Ok(OverloadPlan::default());
+    };
+    let planned = environment.plan_message(manager, overload::plan);
+    let planned = planned.map_err(|rejection| {
+        let errors = rejection.errors.iter();
+        RunError::Resources(
+            errors
+                .map(|error| format!("overload_manager.{error}"))
+                .collect(),
+        )
+    })?;
+    for finding in planned.findings {
+        tracing::warn!(%finding, "overload_manager");
+    }
+    Ok(planned.plan)
 }
 
 fn collect(errors: &mut Vec<String>, field: &str, index: usize, rejection: Option<Rejection>) {
@@ -114,22 +147,40 @@ async fn serve(
     loggers: Loggers,
 ) -> Result<(), RunError> {
     let worker = Worker::new(None);
-    let environment = Environment::default();
-    let telling = Telling::new(&options, &message, environment.clone())
+    let own = message.node.clone().unwrap_or_default();
+    let batcher = Arc::new(Batcher::new());
+    let environment = Environment {
+        node: Arc::new(LocalNode::new(&own, &[])),
+        logs: Some(Arc::new(LogSinks {
+            files: LogFiles::new(LogSettings {
+                flush_interval: options.file_flush_interval(),
+                flush_size: options.file_flush_min_size_kb as usize * 1024,
+                ..LogSettings::default()
+            }),
+            collectors: Collectors::new(batcher.clone(), own),
+        })),
+        ..Environment::default()
+    };
+    let telling = Telling::new(&options, &message, &environment, batcher)
         .map_err(|error| RunError::Resources(vec![format!("stats_config.{error}")]))?;
+    let overload = Overload::new(overload_plan(&message, &environment)?);
     let compiler = Compiler {
         environment: environment.clone(),
         telling: telling.clone(),
+        overload: overload.clone(),
     };
+    telling.registry.register(&telling);
     let collectors = environment.clusters.clone();
     let clusters = Rc::new(ClusterManager::new(environment.clone()));
     let listeners = ListenerManager::new(
         environment.clone(),
+        worker.clone(),
         workers.clone(),
         compiler,
         options.drain_time(),
     );
     let node = bootstrap::node(&message);
+    let statics = message.static_resources.clone().unwrap_or_default();
     // As Envoy dumps it, with the version that istioctl prints.
     message.node = Some(node.clone());
     let discovery = Discovery {
@@ -139,9 +190,10 @@ async fn serve(
         ads: Rc::default(),
         secrets: Rc::default(),
         node: node.clone(),
+        statics: Rc::from(statics.secrets.clone()),
+        changed: Rc::default(),
     };
     let mut errors = Vec::new();
-    let statics = message.static_resources.clone().unwrap_or_default();
     for (index, cluster) in statics.clusters.iter().enumerate() {
         let added = discovery.clusters.add_static(cluster);
         collect(&mut errors, "clusters", index, added.err());
@@ -162,10 +214,12 @@ async fn serve(
         node,
         discovery: discovery.clone(),
         telling,
+        overload: overload.clone(),
         started: Instant::now(),
         started_time: SystemTime::now(),
         failing: Cell::new(false),
         draining: Cell::new(false),
+        initialized: Cell::new(false),
         quit: quit.clone(),
         loggers,
         options,
@@ -182,6 +236,7 @@ async fn serve(
         tokio::task::spawn_local(admin::serve(listener, worker.clone(), running.clone()));
     }
     budget::limit_connections(connection_limit());
+    tokio::task::spawn_local(overload.clone().watch());
     let batcher = running.telling.batcher.clone();
     let (teller, told) = (batcher.clone(), collectors.clone());
     let sender = worker.clone();

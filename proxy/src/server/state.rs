@@ -16,7 +16,9 @@ use carbyne_protos::prost_types::Any;
 use prost::{Message, Name};
 use tokio::sync::Notify;
 
+use super::certificates::InUse;
 use super::discovery::Discovery;
+use super::overload::Overload;
 use super::telemetry::Telling;
 use crate::admin::State;
 use crate::admin::loggers::Loggers;
@@ -41,6 +43,8 @@ pub struct Running {
     pub discovery: Discovery,
     /// Counters.
     pub telling: Arc<Telling>,
+    /// What is refused while a resource is short.
+    pub overload: Arc<Overload>,
     /// When it started.
     pub started: Instant,
     /// The same on the wall clock.
@@ -49,6 +53,8 @@ pub struct Running {
     pub failing: Cell<bool>,
     /// It drains.
     pub draining: Cell<bool>,
+    /// Whether everything that it began with was warm once.
+    pub initialized: Cell<bool>,
     /// Told to exit.
     pub quit: Rc<Notify>,
     /// Loggers and their levels.
@@ -56,23 +62,29 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where it stands: ready once clusters and listeners were answered, or nobody is asked for them.
+    /// Where it stands: live once clusters and listeners were answered, or nobody is asked for them, and the first of them are warm.
     pub fn server_state(&self) -> wire::server_info::State {
         if self.failing.get() || self.draining.get() {
             return wire::server_info::State::Draining;
         }
-        let ads = self.discovery.ads.borrow();
-        let answered = ads.as_ref().is_none_or(|ads| {
-            let ads = ads.borrow();
-            [ResourceType::Cluster, ResourceType::Listener]
-                .iter()
-                .all(|kind| ads.statistics(*kind).update_success > 0)
-        });
-        if answered {
+        if self.initialized.get() || self.is_initialized() {
+            // What comes later warms without that anybody notices.
+            self.initialized.set(true);
             wire::server_info::State::Live
         } else {
             wire::server_info::State::Initializing
         }
+    }
+
+    fn is_initialized(&self) -> bool {
+        let answered = self.with_ads(|ads| {
+            [ResourceType::Cluster, ResourceType::Listener]
+                .iter()
+                .all(|kind| ads.statistics(*kind).update_success > 0)
+        });
+        answered.unwrap_or(true)
+            && self.discovery.clusters.waiting().is_empty()
+            && self.discovery.listeners.waiting().is_empty()
     }
 
     fn with_ads<T>(&self, read: impl FnOnce(&Ads) -> T) -> Option<T> {
@@ -81,6 +93,25 @@ impl Running {
             .borrow()
             .as_ref()
             .map(|ads| read(&ads.borrow()))
+    }
+
+    /// The TLS contexts of listeners and clusters.
+    fn certificates_in_use(&self) -> InUse {
+        let listeners = self.discovery.listeners.shown().into_iter();
+        let clusters = self.discovery.clusters.shown().into_iter();
+        let mut in_use = InUse::default();
+        for shown in listeners {
+            let chains = shown.live.chains.iter();
+            for tls in chains.filter_map(|chain| chain.tls.as_deref()) {
+                in_use.server(tls);
+            }
+        }
+        for shown in clusters {
+            for tls in shown.live.plan.tls() {
+                in_use.client(tls);
+            }
+        }
+        in_use
     }
 
     /// What was accepted of a type without being understood, by the resource's name.
@@ -144,16 +175,16 @@ impl Running {
         show(
             "listener_manager.total_listeners_warming",
             true,
-            self.discovery.listeners.waiting().len() as u64,
+            self.discovery.listeners.warming().len() as u64,
         );
         let clusters = self.discovery.clusters.shown();
         let active = clusters.iter().filter(|shown| shown.served).count();
         show("cluster_manager.active_clusters", true, active as u64);
-        show(
-            "cluster_manager.warming_clusters",
-            true,
-            (clusters.len() - active) as u64,
-        );
+        let warming = clusters.iter().filter(|shown| shown.warming).count();
+        show("cluster_manager.warming_clusters", true, warming as u64);
+        if let Some(days) = self.certificates_in_use().days_left() {
+            show("server.days_until_first_cert_expiring", true, days);
+        }
         for (name, kind) in [
             ("cluster_manager.cds.not_served", ResourceType::Cluster),
             ("listener_manager.lds.not_served", ResourceType::Listener),
@@ -188,9 +219,56 @@ impl Running {
                 let gauge = matches!(kind, Kind::Gauge);
                 show(&format!("cluster.{name}.{counter}"), gauge, value);
             };
-            shown.live.cluster.stats().visit(&mut visit);
-            shown.live.cluster.outlier_stats().visit(&mut visit);
+            let cluster = &shown.live.cluster;
+            cluster.stats().visit(&mut visit);
+            let set = cluster.endpoints();
+            let originals = cluster.originals().all();
+            let hosts = set.hosts().chain(originals.iter());
+            let active: u64 = hosts.map(|host| u64::from(host.stats.rq_active())).sum();
+            visit("upstream_rq_active", Kind::Gauge, active);
+            cluster.responses().visit(|counter, value| {
+                show(&format!("cluster.{name}.{counter}"), false, value);
+            });
+            shown
+                .live
+                .cluster
+                .outlier_stats()
+                .visit(&mut |counter, kind, value| {
+                    let gauge = matches!(kind, Kind::Gauge);
+                    show(
+                        &format!("cluster.{name}.outlier_detection.{counter}"),
+                        gauge,
+                        value,
+                    );
+                });
+            if !shown.live.plan.settings.health_checks.is_empty() {
+                shown
+                    .live
+                    .cluster
+                    .health_check_stats()
+                    .visit(|counter, kind, value| {
+                        let gauge = matches!(kind, Kind::Gauge);
+                        show(
+                            &format!("cluster.{name}.health_check.{counter}"),
+                            gauge,
+                            value,
+                        );
+                    });
+            }
         }
+        for (reference, machine) in self.discovery.secrets.borrow().iter() {
+            let machine = machine.borrow();
+            let statistics = machine.statistics(ResourceType::Secret);
+            for (name, value) in [
+                ("update_attempt", statistics.update_attempt),
+                ("update_success", statistics.update_success),
+                ("update_rejected", statistics.update_rejected),
+                ("update_failure", statistics.update_failure),
+            ] {
+                show(&format!("sds.{}.{name}", reference.name), false, value);
+            }
+        }
+        self.overload.visit(show);
         self.telling.visit(show);
     }
 }
@@ -216,6 +294,13 @@ impl State for Running {
 
     fn statistics(&self, show: &mut dyn FnMut(Statistic<'_>)) {
         let registry = &self.telling.registry;
+        for shown in self.discovery.clusters.shown() {
+            let name = stat_name(&shown.live);
+            shown.live.cluster.times().visit(|histogram, snapshot| {
+                let name = format!("cluster.{name}.{histogram}");
+                registry.show(&name, Reading::Histogram(snapshot), show);
+            });
+        }
         self.counters(&mut |name, gauge, value| {
             let reading = if gauge {
                 Reading::Gauge(value)
@@ -272,15 +357,14 @@ impl State for Running {
     }
 
     fn certificates(&self) -> Vec<wire::Certificate> {
-        Vec::new()
+        self.certificates_in_use().describe()
     }
 
     fn configuration(&self, include_eds: bool) -> Configuration {
-        let waiting = self.discovery.listeners.waiting();
-        let warming_listeners: Vec<_> = waiting.into_iter().map(|(name, _)| name).collect();
+        let warming_listeners = self.discovery.listeners.warming();
         let clusters = self.discovery.clusters.shown().into_iter();
         let warming_clusters: Vec<_> = clusters
-            .filter(|shown| !shown.served)
+            .filter(|shown| shown.warming)
             .map(|shown| shown.live.cluster.name().clone())
             .collect();
         let statics = self.bootstrap.static_resources.clone().unwrap_or_default();
@@ -338,7 +422,7 @@ impl State for Running {
             } else {
                 Vec::new()
             },
-            extensions: Vec::new(),
+            extensions: self.entries(ResourceType::Extension, &[]),
             listeners,
             routes: self.entries(ResourceType::Route, &[]),
             secrets,
@@ -346,12 +430,15 @@ impl State for Running {
     }
 
     fn unready(&self) -> Vec<Unready> {
-        let waiting = self.discovery.listeners.waiting().into_iter();
-        waiting
-            .map(|(name, routes)| Unready {
-                name: format!("listener {name}"),
-                targets: routes.iter().map(|route| format!("rds {route}")).collect(),
-            })
+        let unready = |kind: &str, (name, targets): (Arc<str>, Vec<String>)| Unready {
+            name: format!("{kind} {name}"),
+            targets,
+        };
+        let clusters = self.discovery.clusters.waiting().into_iter();
+        let listeners = self.discovery.listeners.waiting().into_iter();
+        clusters
+            .map(|waiting| unready("cluster", waiting))
+            .chain(listeners.map(|waiting| unready("listener", waiting)))
             .collect()
     }
 
@@ -384,7 +471,15 @@ impl State for Running {
         self.failing.set(fail);
     }
 
-    fn reset_counters(&self) {}
+    fn reset_counters(&self) {
+        self.telling.registry.reset(|note| {
+            self.counters(&mut |name, gauge, value| {
+                if !gauge {
+                    note(name, value);
+                }
+            });
+        });
+    }
 
     fn reopen_logs(&self) {
         self.telling.reopen_logs();
@@ -463,6 +558,8 @@ fn host_status(host: &Arc<carbyne_engine::cluster::Host>) -> wire::HostStatus {
             failed_active_degraded_check: host.has(Flag::DegradedActiveCheck),
             pending_dynamic_removal: host.has(Flag::PendingRemoval),
             pending_active_hc: host.has(Flag::PendingFirstCheck),
+            active_hc_timeout: host.has(Flag::ActiveCheckTimeout),
+            excluded_via_immediate_hc_fail: host.has(Flag::Excluded),
             // What the control plane says, not what came of it here.
             eds_health_status: match host.assigned_health {
                 EndpointHealth::Healthy => core::HealthStatus::Healthy,

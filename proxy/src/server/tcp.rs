@@ -17,6 +17,7 @@ use carbyne_engine::forward::{
     Downstream, Error, Event, Events, Priority, Protocol, Target, TlsTarget,
 };
 use carbyne_engine::net::Stream;
+use carbyne_engine::net::connect::OriginalSource;
 use carbyne_engine::runtime::Worker;
 use rustc_hash::FxHasher;
 use xxhash_rust::xxh64::xxh64;
@@ -228,7 +229,10 @@ async fn connect(
         let host = host(worker, live, downstream, proxy, &tried).ok_or(Error::NoHealthyHost)?;
         record.attempts += 1;
         record.upstream.host = Some(host.clone());
-        let target = target(live, host.clone());
+        let source = proxy
+            .original_source
+            .and_then(|rule| rule.source(&downstream.remote));
+        let target = target(live, host.clone(), source);
         match pool::open(&target, Priority::Default).await {
             Ok((stream, facts)) => {
                 cluster.on_connected(&host, true);
@@ -274,7 +278,7 @@ fn host(
     worker.pickers.pick(cluster, &context)
 }
 
-fn target(live: &LiveCluster, host: Arc<Host>) -> Target {
+fn target(live: &LiveCluster, host: Arc<Host>, source: Option<OriginalSource>) -> Target {
     let settings = live.cluster.settings();
     let transport = settings.transports.get(usize::from(host.transport));
     let tls = match transport.map(|transport| &**transport) {
@@ -296,6 +300,7 @@ fn target(live: &LiveCluster, host: Arc<Host>) -> Target {
         tls,
         protocol: Protocol::Http1,
         timeout: None,
+        source,
         variant: hasher.finish(),
     }
 }

@@ -8,25 +8,22 @@ use std::time::{Duration, Instant};
 
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{Answer, Counts, Downstream, Event, Events, Exchange, Timing};
-use carbyne_engine::observe::log::LogSettings;
-use carbyne_engine::observe::metrics::{Counter, Gauge};
-use carbyne_protos::envoy::config::accesslog::v3::AccessLog;
+use carbyne_engine::observe::metrics::{Counter, Gauge, Histogram};
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
 use carbyne_protos::envoy::config::core::v3::TrafficDirection;
-use carbyne_protos::stats::PluginConfig;
 use http::StatusCode;
 
 use super::listener::ListenerStats;
 use crate::cli::{IpVersion, Options};
 use crate::context::Context;
 use crate::observe::access_log::AccessLogs;
-use crate::observe::access_log::{Collectors, LogFiles};
+use crate::observe::access_log::LogSinks;
 use crate::observe::export::Batcher;
 use crate::observe::facts::{Facts, StreamRecord};
 use crate::observe::flags::{Flag, Flags};
-use crate::observe::istio::{IstioStats, TcpSeries};
+use crate::observe::istio::{IstioStats, StatsPlan, TcpSeries};
 use crate::observe::peer::LocalNode;
-use crate::observe::stats::{Registry, StatsRules};
+use crate::observe::stats::{Reading, Registry, Source, StatsRules};
 use crate::observe::trace::decision::{IdRules, Reasons};
 use crate::observe::trace::exporter::Exporters;
 use crate::observe::trace::record::Teller;
@@ -42,8 +39,7 @@ use crate::plan::tracing::{Provider, provider};
 /// What all of it is made with.
 #[derive(Debug)]
 pub struct Telling {
-    environment: Environment,
-    files: LogFiles,
+    logs: Arc<LogSinks>,
     /// Who we are.
     pub node: Arc<LocalNode>,
     /// The first address of this machine that others may reach.
@@ -55,7 +51,6 @@ pub struct Telling {
     /// Collectors, and what waits for them.
     pub batcher: Arc<Batcher>,
     exporters: Exporters,
-    collectors: Collectors,
     teller: Arc<Teller>,
     /// Whom the bootstrap tells of spans where a connection manager names nobody.
     provider: Option<Provider>,
@@ -65,22 +60,48 @@ pub struct Telling {
 #[derive(Debug)]
 pub struct Telemetry {
     stats: Arc<ManagerStats>,
-    logs: AccessLogs,
+    logs: Arc<AccessLogs>,
     /// What is told of requests as spans, where anything is.
     pub tracer: Option<Tracer>,
 }
 
 /// What a connection manager counts, by Envoy's names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ManagerStats {
+    /// `downstream_cx_total`
+    pub connections: Counter,
+    /// `downstream_cx_active`
+    pub connected: Gauge,
+    /// `downstream_cx_ssl_total`
+    pub secure_connections: Counter,
     /// `downstream_rq_total`
     pub requests: Counter,
+    /// `downstream_rq_http2_total`
+    pub http2_requests: Counter,
     /// `downstream_rq_active`
     pub active: Gauge,
     /// `downstream_rq_1xx` to `downstream_rq_5xx`
     pub by_class: [Counter; 5],
     /// `downstream_cx_protocol_error`
     pub protocol_errors: Counter,
+    /// `downstream_rq_overload_close`
+    pub overloaded: Counter,
+    /// `downstream_rq_rx_reset`
+    pub resets: Counter,
+    /// `downstream_rq_idle_timeout`
+    pub idle: Counter,
+    /// `no_route`
+    pub no_route: Counter,
+    /// `no_cluster`
+    pub no_cluster: Counter,
+    /// `rq_direct_response`
+    pub direct: Counter,
+    /// `rq_total`: requests that went to a cluster.
+    pub routed: Counter,
+    /// `downstream_rq_time`
+    pub request_time: Histogram,
+    /// `downstream_cx_length_ms`
+    pub connection_length: Histogram,
     /// `tracing.*`
     pub tracing: Arc<Reasons>,
 }
@@ -88,7 +109,7 @@ pub struct ManagerStats {
 /// What is told about connections and streams.
 #[derive(Debug)]
 pub struct ConnectionLog {
-    logs: AccessLogs,
+    logs: Arc<AccessLogs>,
     /// Istio's metrics of streams, where the chain has them.
     stats: Option<IstioStats>,
 }
@@ -104,46 +125,38 @@ pub struct StreamTelling<'a> {
 }
 
 impl Telling {
-    /// As the command line and the bootstrap say.
+    /// As the bootstrap says.
     pub fn new(
         options: &Options,
         bootstrap: &Bootstrap,
-        environment: Environment,
+        environment: &Environment,
+        batcher: Arc<Batcher>,
     ) -> Result<Arc<Self>, Rejection> {
-        let room = Room::new(&environment, Vec::new());
+        let room = Room::new(environment, Vec::new());
         let rules = StatsRules::plan(bootstrap.stats_config.as_ref(), &room.scope());
         let rules = room.finish(rules)?.plan;
-        let room = Room::new(&environment, Vec::new());
+        let room = Room::new(environment, Vec::new());
         let provider = bootstrap.tracing.as_ref().and_then(|tracing| {
             let scope = room.scope();
             let scope = scope.field("tracing");
             provider(tracing.http.as_ref()?, &scope.field("http"))
         });
         let provider = room.finish(Some(provider))?.plan;
-        let message = bootstrap.node.clone().unwrap_or_default();
-        let node = LocalNode::new(&message, &[]);
-        let batcher = Arc::new(Batcher::new());
+        let node = environment.node.clone();
         let pace = trace::exporter::Settings::of(bootstrap.layered_runtime.as_ref());
-        let registry = Registry::new(rules, &node.istio_version);
-        let settings = LogSettings {
-            flush_interval: options.file_flush_interval(),
-            flush_size: options.file_flush_min_size_kb as usize * 1024,
-            ..LogSettings::default()
-        };
+        let cluster = bootstrap.node.as_ref().map_or("", |node| &node.cluster);
         Ok(Arc::new(Self {
-            exporters: Exporters::new(batcher.clone(), pace, &message.cluster),
-            collectors: Collectors::new(batcher.clone(), message),
+            exporters: Exporters::new(batcher.clone(), pace, cluster),
             batcher,
             teller: Arc::new(Teller {
                 node: Arc::from(&*node.id),
                 zone: Arc::from(&*node.peer.zone),
             }),
             provider,
-            node: Arc::new(node),
+            registry: Registry::new(rules, &node.istio_version),
+            node,
             local_address: local_address(options.local_address_ip_version),
-            registry,
-            environment,
-            files: LogFiles::new(settings),
+            logs: environment.logs.clone().unwrap_or_default(),
             listeners: Mutex::default(),
             managers: Mutex::default(),
         }))
@@ -151,18 +164,12 @@ impl Telling {
 
     /// Opens log files anew.
     pub fn reopen_logs(&self) {
-        self.files.reopen();
+        self.logs.files.reopen();
     }
 
     /// Writes out what is buffered.
     pub fn close(&self) {
-        self.files.close();
-    }
-
-    fn access_logs(&self, loggers: &[AccessLog]) -> Result<AccessLogs, Rejection> {
-        let room = Room::new(&self.environment, Vec::new());
-        let logs = AccessLogs::plan(loggers, &room.scope(), &self.files, &self.collectors);
-        Ok(room.finish(Some(logs))?.plan)
+        self.logs.files.close();
     }
 
     /// The tracer of a connection manager.
@@ -213,61 +220,90 @@ impl Telling {
     /// The counters of connection managers with one prefix.
     pub fn manager_stats(&self, prefix: &Arc<str>) -> Arc<ManagerStats> {
         let mut held = self.managers.lock().unwrap_or_else(PoisonError::into_inner);
-        held.entry(prefix.clone()).or_default().clone()
+        let new = || Arc::new(ManagerStats::new(prefix, &self.registry));
+        held.entry(prefix.clone()).or_insert_with(new).clone()
     }
 
     /// Shows every counter and gauge by its name.
     pub fn visit(&self, show: &mut dyn FnMut(&str, bool, u64)) {
         self.exporters
             .visit(&mut |name, value| show(name, false, value));
-        self.collectors
+        self.logs
+            .collectors
             .visit(&mut |name, value| show(name, false, value));
-        let (taken, dropped, failed) = self.files.counts();
+        let (taken, dropped, failed) = self.logs.files.counts();
         show("filesystem.write_buffered", false, taken);
         show("filesystem.write_failed", false, failed);
         // Lines that a full or slow disk cost; Envoy does not count them.
         show("filesystem.write_dropped", false, dropped);
-        for (name, stats) in self
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
-            let counters = [
-                ("downstream_cx_total", &stats.connections),
-                ("downstream_global_cx_overflow", &stats.overflows),
-                ("no_filter_chain_match", &stats.no_chain),
-                ("downstream_pre_cx_timeout", &stats.inspection_timeouts),
-                ("ssl.connection_error", &stats.handshake_failures),
-                ("ssl.handshake", &stats.handshakes),
-            ];
-            for (counter, value) in counters {
+        let count = |value: i64| u64::try_from(value).unwrap_or(0);
+        let listeners = self.listeners.lock();
+        for (name, stats) in listeners.unwrap_or_else(PoisonError::into_inner).iter() {
+            let mut counter = |counter: &str, value: &Counter| {
                 show(&format!("listener.{name}.{counter}"), false, value.value());
-            }
-            let active = u64::try_from(stats.active.value()).unwrap_or(0);
+            };
+            let connections = stats.connections.value();
+            counter("downstream_cx_total", &stats.connections);
+            counter("downstream_global_cx_overflow", &stats.overflows);
+            counter("downstream_listener_filter_error", &stats.inspection_errors);
+            counter("no_filter_chain_match", &stats.no_chain);
+            counter("downstream_pre_cx_timeout", &stats.inspection_timeouts);
+            counter("ssl.connection_error", &stats.handshake_failures);
+            counter("ssl.handshake", &stats.handshakes);
+            counter("ssl.session_reused", &stats.resumptions);
+            counter("ssl.no_certificate", &stats.no_certificate);
+            counter("ssl.fail_verify_error", &stats.unverified);
+            counter("ssl.fail_verify_san", &stats.wrong_names);
+            counter(
+                "server_ssl_socket_factory.downstream_context_secrets_not_ready",
+                &stats.secrets_missing,
+            );
+            let active = count(stats.active.value());
             show(
                 &format!("listener.{name}.downstream_cx_active"),
                 true,
                 active,
             );
-        }
-        for (prefix, stats) in self
-            .managers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
+            let over = connections.saturating_sub(active);
             show(
-                &format!("http.{prefix}.downstream_rq_total"),
+                &format!("listener.{name}.downstream_cx_destroy"),
                 false,
-                stats.requests.value(),
+                over,
             );
-            for (class, counter) in stats.by_class.iter().enumerate() {
-                let name = format!("http.{prefix}.downstream_rq_{}xx", class + 1);
-                show(&name, false, counter.value());
+        }
+        let managers = self.managers.lock();
+        for (prefix, stats) in managers.unwrap_or_else(PoisonError::into_inner).iter() {
+            let mut counter = |counter: &str, value: u64| {
+                show(&format!("http.{prefix}.downstream_{counter}"), false, value);
+            };
+            let (connections, requests) = (stats.connections.value(), stats.requests.value());
+            let active = count(stats.active.value());
+            let connected = count(stats.connected.value());
+            counter("cx_total", connections);
+            counter("cx_destroy", connections.saturating_sub(connected));
+            counter("cx_ssl_total", stats.secure_connections.value());
+            counter("cx_protocol_error", stats.protocol_errors.value());
+            counter("rq_total", requests);
+            counter("rq_completed", requests.saturating_sub(active));
+            counter(
+                "rq_http1_total",
+                requests.saturating_sub(stats.http2_requests.value()),
+            );
+            counter("rq_http2_total", stats.http2_requests.value());
+            counter("rq_overload_close", stats.overloaded.value());
+            counter("rq_rx_reset", stats.resets.value());
+            counter("rq_idle_timeout", stats.idle.value());
+            for (class, value) in stats.by_class.iter().enumerate() {
+                counter(&format!("rq_{}xx", class + 1), value.value());
             }
-            let active = u64::try_from(stats.active.value()).unwrap_or(0);
-            show(&format!("http.{prefix}.downstream_rq_active"), true, active);
+            for (name, value) in [
+                ("no_route", &stats.no_route),
+                ("no_cluster", &stats.no_cluster),
+                ("rq_direct_response", &stats.direct),
+                ("rq_total", &stats.routed),
+            ] {
+                show(&format!("http.{prefix}.{name}"), false, value.value());
+            }
             let reasons = &stats.tracing;
             for (reason, counter) in [
                 ("random_sampling", &reasons.random_sampling),
@@ -278,23 +314,102 @@ impl Telling {
                 let name = format!("http.{prefix}.tracing.{reason}");
                 show(&name, false, counter.value());
             }
+            show(&format!("http.{prefix}.downstream_rq_active"), true, active);
+            show(
+                &format!("http.{prefix}.downstream_cx_active"),
+                true,
+                connected,
+            );
         }
+    }
+}
+
+impl Source for Telling {
+    /// Distributions; everything else is shown by [`Telling::visit`].
+    fn visit(&self, show: &mut dyn FnMut(&str, Reading<'_>)) {
+        let managers = self.managers.lock();
+        for (prefix, stats) in managers.unwrap_or_else(PoisonError::into_inner).iter() {
+            for (name, histogram) in [
+                ("downstream_rq_time", &stats.request_time),
+                ("downstream_cx_length_ms", &stats.connection_length),
+            ] {
+                let snapshot = histogram.snapshot();
+                show(
+                    &format!("http.{prefix}.{name}"),
+                    Reading::Histogram(&snapshot),
+                );
+            }
+        }
+    }
+}
+
+impl ManagerStats {
+    fn new(prefix: &str, registry: &Registry) -> Self {
+        let histogram = |name: &str| {
+            let bounds = registry.rules().bounds(&format!("http.{prefix}.{name}"));
+            Histogram::new(bounds)
+        };
+        Self {
+            connections: Counter::new(),
+            connected: Gauge::default(),
+            secure_connections: Counter::new(),
+            requests: Counter::new(),
+            http2_requests: Counter::new(),
+            active: Gauge::default(),
+            by_class: Default::default(),
+            protocol_errors: Counter::new(),
+            overloaded: Counter::new(),
+            resets: Counter::new(),
+            idle: Counter::new(),
+            tracing: Arc::default(),
+            no_route: Counter::new(),
+            no_cluster: Counter::new(),
+            direct: Counter::new(),
+            routed: Counter::new(),
+            request_time: histogram("downstream_rq_time"),
+            connection_length: histogram("downstream_cx_length_ms"),
+        }
+    }
+}
+
+/// A connection of a manager; counted until it is dropped.
+#[derive(Debug)]
+pub struct Connected<'a> {
+    stats: &'a ManagerStats,
+    since: Instant,
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.stats.connected.decrement();
+        // Envoy records whole milliseconds.
+        let length = self.since.elapsed().as_millis();
+        self.stats.connection_length.observe(length as f64);
     }
 }
 
 impl Telemetry {
     /// For one connection manager.
-    pub fn new(
-        telling: &Arc<Telling>,
-        plan: &HttpPlan,
-        direction: TrafficDirection,
-    ) -> Result<Self, Rejection> {
+    pub fn new(telling: &Telling, plan: &HttpPlan, direction: TrafficDirection) -> Self {
         let stats = telling.manager_stats(&plan.stat_prefix);
-        Ok(Self {
+        Self {
             tracer: telling.tracer(plan, direction, &stats.tracing),
             stats,
-            logs: telling.access_logs(&plan.access_log)?,
-        })
+            logs: plan.access_log.clone(),
+        }
+    }
+
+    /// A connection arrived.
+    pub fn connected(&self, downstream: &Downstream) -> Connected<'_> {
+        self.stats.connections.increment();
+        self.stats.connected.increment();
+        if downstream.tls.is_some() {
+            self.stats.secure_connections.increment();
+        }
+        Connected {
+            stats: &self.stats,
+            since: downstream.accepted,
+        }
     }
 
     /// A request arrived.
@@ -305,13 +420,42 @@ impl Telemetry {
 
     /// A request ended.
     pub fn ended(&self, exchange: &Exchange<Context>) {
-        self.stats.active.decrement();
+        let stats = &*self.stats;
+        stats.active.decrement();
         self.logs.log(&Facts::of(exchange));
         if let Some(tracer) = &self.tracer {
             tracer.end(exchange);
         }
         if let Some(response) = &exchange.response {
             self.count(response.status);
+        }
+        if exchange.request.version == http::Version::HTTP_2 {
+            stats.http2_requests.increment();
+        }
+        if let Some(took) = exchange.timing.end {
+            stats.request_time.observe(took.as_millis() as f64);
+        }
+        if exchange.upstream.cluster.is_some() {
+            stats.routed.increment();
+        }
+        // Most requests are none of these.
+        let events = exchange.events;
+        for (event, counter) in [
+            (Event::NoRoute, &stats.no_route),
+            (Event::NoCluster, &stats.no_cluster),
+            (Event::StreamIdle, &stats.idle),
+            (Event::ClientGone, &stats.resets),
+        ] {
+            if events.contains(event) {
+                counter.increment();
+            }
+        }
+        if exchange.details == "overload" {
+            stats.overloaded.increment();
+        }
+        // Redirects among them, as in Envoy.
+        if exchange.details == "direct_response" {
+            stats.direct.increment();
         }
     }
 
@@ -356,23 +500,17 @@ impl Telemetry {
 
 impl ConnectionLog {
     /// With these access logs.
-    pub fn new(
-        telling: &Arc<Telling>,
-        logs: &[AccessLog],
-        _inbound: bool,
-    ) -> Result<Self, Rejection> {
-        Ok(Self {
-            logs: telling.access_logs(logs)?,
+    pub fn new(logs: &Arc<AccessLogs>) -> Self {
+        Self {
+            logs: logs.clone(),
             stats: None,
-        })
+        }
     }
 
     /// Counts streams in Istio's metrics.
-    pub fn count(&mut self, telling: &Telling, message: &PluginConfig, inbound: bool) {
-        let room = Room::new(&telling.environment, Vec::new());
+    pub fn count(&mut self, telling: &Telling, plan: &StatsPlan, inbound: bool) {
         let store = telling.registry.istio();
-        let stats = IstioStats::plan(message, inbound, &telling.node, store, &room.scope());
-        self.stats = Some(stats);
+        self.stats = Some(IstioStats::new(plan, inbound, &telling.node, store));
     }
 
     /// No chain wanted the connection.

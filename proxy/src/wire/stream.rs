@@ -57,8 +57,10 @@ pub enum StreamError {
 /// Tells the client that another set of resources is wanted. Clones go to whoever decides that.
 #[derive(Clone, Debug)]
 pub struct Interests {
-    sender: mpsc::UnboundedSender<(ResourceType, Interest)>,
+    sender: mpsc::UnboundedSender<Option<Wanted>>,
 }
+
+type Wanted = (ResourceType, Interest);
 
 /// A discovery client on one stream at a time.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ pub struct Client<C, A> {
     path: &'static str,
     connect: C,
     apply: A,
-    interests: mpsc::UnboundedReceiver<(ResourceType, Interest)>,
+    interests: mpsc::UnboundedReceiver<Option<Wanted>>,
     back_off: BackOff,
     message_limit: usize,
     /// Origin of the times that the machine is told.
@@ -79,7 +81,12 @@ impl Interests {
     /// request goes out after that update's acknowledgement.
     pub fn want(&self, resource_type: ResourceType, interest: Interest) {
         // A client that has ended wants nothing more.
-        drop(self.sender.send((resource_type, interest)));
+        drop(self.sender.send(Some((resource_type, interest))));
+    }
+
+    /// The machine may have something to say: it was told of something else than interests.
+    pub fn look_again(&self) {
+        drop(self.sender.send(None));
     }
 }
 
@@ -185,7 +192,10 @@ impl<C: Connect, A: Apply> Client<C, A> {
         self.machine.borrow_mut().next_request(self.start.elapsed())
     }
 
-    async fn want(&mut self, (resource_type, interest): (ResourceType, Interest)) {
+    async fn want(&mut self, wanted: Option<Wanted>) {
+        let Some((resource_type, interest)) = wanted else {
+            return;
+        };
         let held = self.machine.borrow_mut().want(resource_type, interest);
         if let Some(update) = held {
             self.apply(update).await;

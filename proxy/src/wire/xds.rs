@@ -198,6 +198,14 @@ impl Ads {
         }
     }
 
+    /// Whether the first request for listeners waits for clusters that are not warm.
+    pub fn hold_listeners(&mut self, held: bool) {
+        match self {
+            Self::Sotw(machine) => machine.hold_listeners(held),
+            Self::Delta(machine) => machine.hold_listeners(held),
+        }
+    }
+
     /// The next message to send, encoded; `None` when all is said for now.
     pub fn next_request(&mut self, now: Duration) -> Option<Vec<u8>> {
         match self {

@@ -57,6 +57,8 @@ pub struct Case {
     reaches: usize,
     scripts: Vec<(usize, Vec<Vec<Act>>)>,
     scripts2: Vec<(usize, Vec<Vec<Act2>>)>,
+    /// Beginnings of lines that no two proxies need to share, such as how small they pack.
+    ignored: Vec<&'static str>,
     /// Where ours does something else on purpose: why, and what.
     differs: Option<(&'static str, Vec<String>)>,
 }
@@ -109,6 +111,7 @@ pub fn does(
         reaches: 0,
         scripts: Vec::new(),
         scripts2: Vec::new(),
+        ignored: Vec::new(),
         differs: None,
     }
 }
@@ -144,6 +147,12 @@ impl Case {
     pub fn never(mut self, lines: &[&str]) -> Self {
         self.never
             .extend(lines.iter().map(|line| (*line).to_owned()));
+        self
+    }
+
+    /// Lines that begin so are left out.
+    pub fn without(mut self, beginnings: &[&'static str]) -> Self {
+        self.ignored.extend(beginnings);
         self
     }
 
@@ -327,6 +336,10 @@ impl Table {
             transcript.log(line);
         }
         transcript.line(format!("{} log lines", lines.len()));
+        transcript.lines.retain(|line| {
+            let ignored = case.ignored.iter();
+            !ignored.clone().any(|beginning| line.starts_with(beginning))
+        });
         self.named(transcript.replaced(&process.place.address.to_string(), "PROXY"))
     }
 

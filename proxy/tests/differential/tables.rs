@@ -1,16 +1,22 @@
 //! The tables, one a subject.
 
+mod compression;
+mod counters;
 mod edge;
 mod framing;
 mod guards;
 mod hashing;
 mod headers;
+mod health;
 mod http2;
 mod identity;
+mod introduced;
 mod logging;
+mod overload;
 mod resilience;
 mod rewriting;
 mod routing;
+mod secrets;
 mod secure;
 mod tcp;
 

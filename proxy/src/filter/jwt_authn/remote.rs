@@ -1,6 +1,7 @@
 //! Keys that are fetched from the issuer, through a cluster of the proxy.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -30,6 +31,11 @@ pub struct RemoteKeys {
     lifetime: Duration,
     /// Fetched ahead of time, after a failure again after this long; `None` only when a token asks.
     ahead: Option<Duration>,
+    /// Further tries of one fetch, and the longest wait before the first of them.
+    retries: u32,
+    back_off: Duration,
+    /// Somebody keeps them fresh.
+    kept: AtomicBool,
     held: ArcSwapOption<Held>,
     /// One fetch at a time; in it, when the last one failed.
     failed: Mutex<Option<Instant>>,
@@ -74,11 +80,15 @@ impl RemoteKeys {
             return None;
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        if message.retry_policy.is_some() {
-            scope
+        let retry = message.retry_policy.as_ref();
+        let back_off = retry.and_then(|retry| retry.retry_back_off.as_ref());
+        let back_off = value::positive_duration(
+            back_off.and_then(|back_off| back_off.base_interval.as_ref()),
+            &scope
                 .field("retry_policy")
-                .note("a fetch is tried again for the next token, or in the background");
-        }
+                .field("retry_back_off")
+                .field("base_interval"),
+        );
         let ahead = message.async_fetch.as_ref().map(|ahead| {
             let scope = scope.field("async_fetch");
             value::duration(
@@ -104,6 +114,10 @@ impl RemoteKeys {
             )
             .unwrap_or(LIFETIME),
             ahead,
+            // Envoy: a policy without a number tries once more.
+            retries: retry.map_or(0, |retry| retry.num_retries.unwrap_or(1)),
+            back_off: back_off.unwrap_or(BACK_OFF),
+            kept: AtomicBool::new(false),
             held: ArcSwapOption::empty(),
             failed: Mutex::new(None),
             fetched: Counter::new(),
@@ -111,9 +125,9 @@ impl RemoteKeys {
         })
     }
 
-    /// Whether [`Self::keep_fresh`] shall run for these.
-    pub const fn wants_refresh(&self) -> bool {
-        self.ahead.is_some()
+    /// Whether [`Self::keep_fresh`] shall run for these; true once.
+    pub fn wants_refresh(&self) -> bool {
+        self.ahead.is_some() && !self.kept.swap(true, Ordering::Relaxed)
     }
 
     /// Work with the keys, if there are any that did not expire.
@@ -148,18 +162,36 @@ impl RemoteKeys {
         result
     }
 
-    /// Fetches the keys again and again, before they expire; runs until it is dropped.
-    pub async fn keep_fresh<L: ClusterLookup>(&self, clusters: &L, worker: &Worker) {
-        loop {
-            let wait = match self.fetch(clusters, worker).await {
-                Ok(()) => self.lifetime.saturating_sub(AHEAD).max(self.lifetime / 2),
-                Err(_) => self.ahead.unwrap_or(REFETCH),
+    /// Fetches the keys again and again, before they expire, until nobody has them any more.
+    pub async fn keep_fresh<L: ClusterLookup>(this: Weak<Self>, clusters: &L, worker: &Worker) {
+        while let Some(keys) = this.upgrade() {
+            let wait = match keys.fetch(clusters, worker).await {
+                Ok(()) => keys.lifetime.saturating_sub(AHEAD).max(keys.lifetime / 2),
+                Err(_) => keys.ahead.unwrap_or(REFETCH),
             };
+            drop(keys);
             tokio::time::sleep(wait.max(REFETCH / 10)).await;
         }
     }
 
+    /// One fetch, with its further tries: each waits up to twice as long as the one before.
     async fn fetch<L: ClusterLookup>(&self, clusters: &L, worker: &Worker) -> Result<(), Failure> {
+        let mut back_off = self.back_off;
+        for _ in 0..self.retries {
+            if self.try_fetch(clusters, worker).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(back_off.mul_f64(fastrand::f64())).await;
+            back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+        }
+        self.try_fetch(clusters, worker).await
+    }
+
+    async fn try_fetch<L: ClusterLookup>(
+        &self,
+        clusters: &L,
+        worker: &Worker,
+    ) -> Result<(), Failure> {
         let request = Request::get(self.authority.clone(), self.path.clone());
         let called = call(
             clusters,
@@ -204,3 +236,5 @@ const REFETCH: Duration = Duration::from_secs(1);
 const AHEAD: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const LARGEST: usize = 1 << 20;
+const BACK_OFF: Duration = Duration::from_secs(1);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(10);

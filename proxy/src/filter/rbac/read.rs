@@ -15,6 +15,7 @@ use carbyne_protos::envoy::r#type::matcher::v3::{FilterStateMatcher, PathMatcher
 
 use super::rule::{Rule, Sense};
 use super::{Action, Policy, RbacFilter, RbacStats, Rules};
+use super::{ENFORCED_POLICY, SHADOW_POLICY};
 use crate::filter::planned::Doubts;
 use crate::live::matcher::{StringMatcher, Template};
 use crate::plan::error::Fault;
@@ -106,10 +107,10 @@ fn filter(
     RbacFilter {
         enforced,
         shadow,
-        shadow_policy_key: format!("{shadow_prefix}shadow_effective_policy_id").into(),
+        shadow_policy_key: format!("{shadow_prefix}{SHADOW_POLICY}").into(),
         shadow_result_key: format!("{shadow_prefix}shadow_engine_result").into(),
         enforced_keys: (
-            format!("{prefix}enforced_effective_policy_id").into(),
+            format!("{prefix}{ENFORCED_POLICY}").into(),
             format!("{prefix}enforced_engine_result").into(),
         ),
         tells_enforced: !prefix.is_empty(),

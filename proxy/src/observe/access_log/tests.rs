@@ -3,7 +3,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use carbyne_engine::forward::Timing;
 use carbyne_engine::http::{Request, Response};
-use carbyne_engine::observe::log::LogSettings;
 use carbyne_protos::envoy::config::accesslog::v3::AccessLogFilter;
 use carbyne_protos::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -16,17 +15,16 @@ use crate::plan::Environment;
 use crate::plan::error::Rejection;
 
 /// Plans the loggers of a message that has `access_log`; the findings as text.
-fn plan(loggers: &Value, files: &LogFiles) -> Result<(AccessLogs, Vec<String>), Rejection> {
+fn plan(loggers: &Value, sinks: &Arc<LogSinks>) -> Result<(AccessLogs, Vec<String>), Rejection> {
     let message: TcpProxy =
         carbyne_protos::json::from_json(&json!({"stat_prefix": "x", "access_log": loggers}))
             .unwrap();
-    let planned = Environment::default().plan_message(&message, |message, scope| {
-        Some(AccessLogs::plan(
-            &message.access_log,
-            scope,
-            files,
-            &Collectors::default(),
-        ))
+    let environment = Environment {
+        logs: Some(sinks.clone()),
+        ..Environment::default()
+    };
+    let planned = environment.plan_message(&message, |message, scope| {
+        Some(AccessLogs::plan(&message.access_log, scope))
     })?;
     Ok((
         planned.plan,
@@ -47,7 +45,7 @@ fn file_logger(path: &str, rest: Value) -> Value {
 fn lines_reach_their_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let files = LogFiles::new(LogSettings::default());
+    let files = Arc::<LogSinks>::default();
     let path_text = path.to_str().unwrap();
     let mut only_errors = file_logger(
         path_text,
@@ -62,7 +60,7 @@ fn lines_reach_their_files() {
     ]);
     let (logs, findings) = plan(&loggers, &files).unwrap();
     assert_eq!(
-        (logs.loggers.len(), files.len()),
+        (logs.loggers.len(), files.files.len()),
         (2, 1),
         "one file for both; nothing for /dev/null and what is not served"
     );
@@ -81,7 +79,7 @@ fn lines_reach_their_files() {
             ..Facts::default()
         });
     }
-    files.close();
+    files.files.close();
     assert_eq!(
         std::fs::read_to_string(&path).unwrap(),
         "/p 200\n/p 503\n{\"code\":503}\n"
@@ -90,7 +88,7 @@ fn lines_reach_their_files() {
 
 #[test]
 fn what_is_malformed_is_rejected_by_path() {
-    let files = LogFiles::default();
+    let files = Arc::default();
     let loggers = json!([
         file_logger("/dev/null", json!({"log_format": {"text_format": "%WHAT%"}})),
         file_logger("", json!({})),
@@ -223,6 +221,6 @@ fn filters() {
         assert_eq!(planned.unwrap().plan.holds(&facts), *expected, "{config}");
     }
     // Shared by path.
-    let files = Arc::new(LogFiles::default());
-    assert!(files.is_empty());
+    let files = Arc::<LogSinks>::default();
+    assert!(files.files.is_empty());
 }

@@ -40,12 +40,13 @@ fn peer() -> Arc<Peer> {
 fn planned(config: &Value, inbound: bool) -> (IstioStats, Arc<Store>) {
     let store = Arc::new(Store::new(|_| Arc::from(DEFAULT_BOUNDS)));
     let message: PluginConfig = carbyne_protos::json::from_json(config).unwrap();
-    let stats = Environment::default()
+    let plan = Environment::default()
         .plan_message(&message, |message, scope| {
-            Some(IstioStats::plan(message, inbound, &node(), &store, scope))
+            Some(StatsPlan::read(message, &node(), scope))
         })
         .unwrap()
         .plan;
+    let stats = IstioStats::new(&plan, inbound, &node(), &store);
     (stats, store)
 }
 

@@ -262,13 +262,13 @@ pub const DEFAULT_BOUNDS: [f64; 19] = [
 ];
 
 /// Envoy's tags for the statistics that there are here (docs: "Statistics", well-known tags).
-const DEFAULT_TAGS: [(&str, &str); 10] = [
+const DEFAULT_TAGS: [(&str, &str); 11] = [
     (
         "envoy.cluster_name",
         r"^cluster\.((.+?)\.)(?:(?:assignment|circuit_breakers|external|health_check|internal|lb_|manager_warming|membership|outlier_detection|ssl|upstream|version|update|warming|canary|zone|retry|bind|default|init|config|original_dst|max_host).*)",
     ),
     ("envoy.response_code", r"_rq(_(\d{3}))$"),
-    ("envoy.response_code_class", r"_rq(_(\dxx))$"),
+    ("envoy.response_code_class", r"_rq_((\d))xx$"),
     (
         "envoy.http_conn_manager_listener_prefix",
         r"^listener\..*?\.http\.((.*?)\.)\w+?$",
@@ -290,5 +290,9 @@ const DEFAULT_TAGS: [(&str, &str); 10] = [
         "envoy.worker_id",
         r"(?:server|listener\..*)\.(worker_(\d+)\.)",
     ),
-    ("envoy.rbac_prefix", r"^((.*?)\.)rbac\."),
+    ("envoy.rbac_prefix", r"^(([^.]+)\.)rbac\."),
+    (
+        "envoy.local_http_ratelimit_prefix",
+        r"^((.*?)\.)http_local_rate_limit\.",
+    ),
 ];

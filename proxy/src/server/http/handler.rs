@@ -12,6 +12,7 @@ use carbyne_engine::forward::{
     Answer, Downstream, Error, Event, Exchange, Handler, Protocol, RetryPolicy, Route, Target, TlsTarget, TryEnd,
 };
 use carbyne_engine::http::{Request, Response};
+use carbyne_engine::net::connect::OriginalSource;
 use carbyne_engine::tls::AlpnList;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ServerHeaderTransformation;
 use http::{HeaderValue, StatusCode, Version, header};
@@ -31,6 +32,8 @@ use crate::live::route::{
 };
 use crate::observe::facts::Facts;
 use crate::plan::http::HttpPlan;
+use crate::server::listener::OriginalSourceRule;
+use crate::server::overload::Overload;
 
 /// A compiled connection manager, shared by all workers.
 #[derive(Debug)]
@@ -43,6 +46,10 @@ pub struct HttpManager {
     pub suppress_envoy_headers: bool,
     /// Bytes of a request kept for further tries (`per_connection_buffer_limit_bytes`).
     pub buffer_limit: usize,
+    /// What is refused while a resource is short; nothing where the listener is exempt.
+    pub overload: Option<Arc<Overload>>,
+    /// Hosts see the client's address.
+    pub original_source: Option<OriginalSourceRule>,
     /// Where requests go; empty until the route configuration came.
     pub routes: Arc<ArcSwapOption<RouteTable>>,
     /// The filters, in order.
@@ -74,6 +81,12 @@ impl Handler for HttpHandler {
     }
 
     async fn request(&self, exchange: &mut Exchange<Context>) -> Result<Route, Answer> {
+        if let Some(overload) = &self.manager.overload
+            && overload.refuses_request()
+        {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return Err(Answer::text(status, "envoy overloaded", "overload"));
+        }
         let filtered = self.filter(exchange).await;
         filtered.map_err(|mut answer| {
             reply::for_grpc(&mut answer, &exchange.request);
@@ -111,7 +124,8 @@ impl Handler for HttpHandler {
             exchange.request.headers.insert(names::ATTEMPT_COUNT, count);
         }
         let timeout = exchange.context.try_timeout;
-        let target = target(&live, host, exchange, timeout);
+        let source = self.manager.original_source(exchange);
+        let target = target(&live, host, exchange, timeout, source);
         if let Some(tracer) = &self.manager.telemetry.tracer {
             tracer.attempt(exchange, &target, number);
         }
@@ -470,6 +484,12 @@ impl HttpManager {
             .iter()
             .any(|(name, enabled)| *enabled && name.as_bytes().eq_ignore_ascii_case(protocol))
     }
+
+    /// Where connections to hosts come from, if not from here.
+    fn original_source(&self, exchange: &Exchange<Context>) -> Option<OriginalSource> {
+        self.original_source
+            .and_then(|rule| rule.source(&exchange.downstream.remote))
+    }
 }
 
 /// A WebSocket handshake that the host answered with success, but not with the protocol: the client gets the status
@@ -514,6 +534,7 @@ pub(super) fn target(
     host: Arc<Host>,
     exchange: &Exchange<Context>,
     timeout: Option<std::time::Duration>,
+    source: Option<OriginalSource>,
 ) -> Target {
     let settings = live.cluster.settings();
     let protocol = match &settings.protocol {
@@ -556,12 +577,16 @@ pub(super) fn target(
         tls.server_name.hash(&mut hasher);
         tls.alpn.as_ref().map(Arc::as_ptr).hash(&mut hasher);
     }
+    if let Some(source) = &source {
+        source.hash(&mut hasher);
+    }
     Target {
         cluster: live.cluster.clone(),
         host,
         tls,
         protocol,
         timeout,
+        source,
         variant: hasher.finish(),
     }
 }

@@ -47,7 +47,7 @@ pub fn mirrors(
             tracer.copied(&exchange.context, &mut request, rule.sampled);
         }
         mirrors.push(Mirror {
-            target: target(&live, host, exchange, None),
+            target: target(&live, host, exchange, None, None),
             request,
         });
     }

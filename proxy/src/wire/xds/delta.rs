@@ -148,6 +148,11 @@ impl DeltaMachine {
         self.tables[resource_type.index()].want(interest)
     }
 
+    /// Whether the first request for listeners waits for clusters that are not warm.
+    pub fn hold_listeners(&mut self, held: bool) {
+        self.gate.hold(held);
+    }
+
     /// The next message to send; `None` when all is said for now.
     pub fn next_request(&mut self, now: Duration) -> Option<DeltaDiscoveryRequest> {
         let open = self.open.as_mut()?;

@@ -12,6 +12,8 @@ use super::table::{Interest, Table};
 pub(super) struct Gate {
     wait: Duration,
     opens_at: Option<Duration>,
+    /// Clusters wait for more than their endpoints: secrets, first health checks.
+    held: bool,
     open: bool,
 }
 
@@ -20,6 +22,7 @@ impl Gate {
         Self {
             wait,
             opens_at: None,
+            held: false,
             open: false,
         }
     }
@@ -29,6 +32,11 @@ impl Gate {
         if !self.open && self.opens_at.is_none() {
             self.opens_at = Some(now.saturating_add(self.wait));
         }
+    }
+
+    /// Whether whoever applies clusters still waits.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Opens where there is nothing left to wait for.
@@ -42,7 +50,7 @@ impl Gate {
             idle || table.is_answered()
         };
         self.open = self.opens_at.is_some_and(|at| now >= at)
-            || (settled(ResourceType::Cluster) && settled(ResourceType::Endpoint));
+            || (!self.held && settled(ResourceType::Cluster) && settled(ResourceType::Endpoint));
     }
 
     pub(super) fn admits(&self, resource_type: ResourceType) -> bool {

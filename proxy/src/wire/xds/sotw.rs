@@ -169,6 +169,11 @@ impl SotwMachine {
         self.tables[resource_type.index()].want(interest)
     }
 
+    /// Whether the first request for listeners waits for clusters that are not warm.
+    pub fn hold_listeners(&mut self, held: bool) {
+        self.gate.hold(held);
+    }
+
     /// The next message to send; `None` when all is said for now.
     pub fn next_request(&mut self, now: Duration) -> Option<DiscoveryRequest> {
         let open = self.open.as_mut()?;
