@@ -4,14 +4,16 @@
 //! see the same clock. It answers 400 to a request that lost its host or its marker on the way, which
 //! the load generator counts as wrong.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 
 use crate::certificates::HOST;
 use crate::error::BenchError;
@@ -28,6 +30,83 @@ pub async fn start() -> Result<(), BenchError> {
     serve(Door::Http2.direct(), http2).await?;
     serve(Door::Tcp.direct(), stream).await
 }
+
+/// Answers health checks and notes when they came.
+#[derive(Debug)]
+pub struct Checks {
+    seen: Rc<RefCell<Seen>>,
+    task: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Seen {
+    last: Instant,
+    longest: Duration,
+}
+
+impl Drop for Checks {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Checks {
+    /// Listens until it is dropped.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn listen(address: SocketAddr) -> Result<Self, BenchError> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| BenchError::Listen { address, source })?;
+        let seen = Rc::new(RefCell::new(Seen {
+            last: Instant::now(),
+            longest: Duration::ZERO,
+        }));
+        let noting = Rc::clone(&seen);
+        let task = spawn_local(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                spawn_local(checked(socket, Rc::clone(&noting)));
+            }
+        });
+        Ok(Self {
+            seen,
+            task: task.abort_handle(),
+        })
+    }
+
+    /// Forgets what came before.
+    pub fn restart(&self) {
+        self.seen.borrow_mut().longest = Duration::ZERO;
+    }
+
+    /// The longest time between two checks, the one that is awaited included.
+    #[must_use]
+    pub fn longest_gap(&self) -> Duration {
+        let seen = self.seen.borrow();
+        seen.longest.max(seen.last.elapsed())
+    }
+}
+
+async fn checked(mut socket: TcpStream, seen: Rc<RefCell<Seen>>) {
+    let mut buffer = Vec::new();
+    while let Ok(1..) = socket.read_buf(&mut buffer).await {
+        if !buffer.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        buffer.clear();
+        {
+            let mut seen = seen.borrow_mut();
+            seen.longest = seen.longest.max(seen.last.elapsed());
+            seen.last = Instant::now();
+        }
+        if socket.write_all(HEALTHY).await.is_err() {
+            return;
+        }
+    }
+}
+
+const HEALTHY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 async fn serve<F, Fut>(address: SocketAddr, connection: F) -> Result<(), BenchError>
 where

@@ -10,20 +10,26 @@
 //! | [`certificates`] | a CA and two identities for the length of one run |
 //! | [`backend`] | the upstream behind every peer: HTTP/1.1, HTTP/2, TCP |
 //! | [`load`] | the load generator: closed loop by count, open loop by intended send time |
+//! | [`control_plane`] | ADS and SDS of what is published |
+//! | [`platform`] | the recorded answers of an istiod |
 //! | [`peer`] | how each peer is found, configured, started, and ended |
 //! | [`measure`] | CPU time, memory, instructions and system calls of a process tree |
 //! | [`run`] | rounds and scenarios |
 //! | [`report`] | figures to a table, JSON and Markdown |
+//! | [`summary`] | the goals, and the table of the README |
 //!
 //! Everything listens on fixed ports of two loopback addresses, so the configuration files of the
 //! peers are committed as they are used, without placeholders.
 
 pub mod backend;
 pub mod certificates;
+pub mod control_plane;
 pub mod error;
 pub mod load;
 pub mod measure;
 pub mod peer;
+pub mod platform;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod summary;

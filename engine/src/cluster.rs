@@ -332,6 +332,11 @@ impl Cluster {
         self.work.notify_one();
     }
 
+    /// It left the configuration: connections to its hosts close when they are idle. Requests under way may still pick from it.
+    pub fn retire(&self) {
+        self.lock().registry = Registry::default();
+    }
+
     /// Does what is due on the control side: judges noted failures and, at each interval, who returns. Returns when it is due next.
     pub fn process(&self, now: Instant) -> Option<Instant> {
         let detections = std::mem::take(

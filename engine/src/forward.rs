@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use self::error::{Error, Fault};
+pub use self::error::{Error, Fault, Reset};
 pub use self::exchange::{Counts, Downstream, Event, Events, Exchange, Timing, Upstream};
 pub use self::retry::RetryPolicy;
 pub use crate::cluster::breaker::RoutingPriority as Priority;
@@ -65,6 +65,9 @@ pub trait Handler: 'static {
         number: u32,
     ) -> impl Future<Output = Result<Target, Error>>;
 
+    /// Try `exchange.attempts` is over, as told; what follows is not decided by it. Nothing unless somebody wants to know.
+    fn tried(&self, _exchange: &mut Exchange<Self::Context>, _end: TryEnd<'_>) {}
+
     /// Runs the response filters over `exchange.response` and `exchange.response_body`; an answer replaces
     /// the response.
     fn response(
@@ -76,6 +79,12 @@ pub trait Handler: 'static {
     /// happen after the head was sent it is not called: the stream is reset.
     fn error(&self, exchange: &mut Exchange<Self::Context>, error: &Error) -> Answer;
 
+    /// An error that nobody can be told any more, because the head was sent or the client is gone: words
+    /// the details for the log.
+    fn broken(&self, exchange: &mut Exchange<Self::Context>, error: &Error) {
+        let _ = (exchange, error);
+    }
+
     /// An answer that came from [`Handler::request`] passes here on its way out, so that response filters
     /// may touch it.
     fn answered(&self, exchange: &mut Exchange<Self::Context>);
@@ -86,6 +95,17 @@ pub trait Handler: 'static {
     /// A request that never became an exchange (its head was refused or did not complete): words the
     /// answer and logs it.
     fn refused(&self, downstream: &Downstream, refusal: &serve::Refusal) -> Answer;
+}
+
+/// How a try ended.
+#[derive(Clone, Copy, Debug)]
+pub enum TryEnd<'a> {
+    /// Its response was passed on, or a filter answered in its place.
+    Response,
+    /// Its response asked for another try.
+    Again,
+    /// It failed.
+    Failed(&'a Error),
 }
 
 /// A response that does not come from upstream.

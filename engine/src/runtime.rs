@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`worker`] | one worker: its pools, its place among the others |
 //! | [`workers`] | starting workers, giving them listening sockets and work |
+//! | [`budget`] | how many connections may be open |
 //! | [`drain`] | telling connections to finish |
 //! | [`timer`] | all deadlines of one task on one timer |
 //! | [`clock`] | the `date` field, formatted once a second |
 
+pub mod budget;
 pub mod clock;
 pub mod drain;
 pub mod timer;
@@ -17,4 +19,4 @@ pub mod workers;
 pub use self::drain::{Drain, DrainSignal};
 pub use self::timer::Timer;
 pub use self::worker::Worker;
-pub use self::workers::{Accept, Accepted, Listening, Workers};
+pub use self::workers::{Accept, Accepted, Bound, Listening, Workers};

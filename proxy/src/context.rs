@@ -61,6 +61,8 @@ pub struct Context {
     pub grpc: Option<Rc<Messages>>,
     /// The span of the request, where it is traced.
     pub span: Option<Box<Span>>,
+    /// The operation that the client's proxy shall name its span after.
+    pub decoration: Option<Arc<str>>,
     /// Policy and rule that denied the request, for the access log.
     pub denied_by: Option<Arc<str>>,
 }

@@ -14,6 +14,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     reason = "the terminal is where this is asked"
 )]
 fn main() -> ExitCode {
+    // A heap of three megabytes on huge pages is sixteen. Where the kernel cannot be asked, memory is all that it costs.
+    rustix::thread::disable_transparent_huge_pages(true).unwrap_or_default();
     match cli::parse(std::env::args_os()) {
         Ok(Command::Print(text)) => {
             print!("{text}");

@@ -10,10 +10,12 @@
 //! | [`cel`] | expressions of log filters and metric dimensions |
 //! | [`stats`] | all statistics by Envoy's names |
 //! | [`trace`], [`request_id`] | spans and how they are told on; `x-request-id` |
+//! | [`export`] | from the workers to collectors |
 //! | [`peer`] | workloads as metadata exchange describes them |
 
 pub mod access_log;
 pub mod cel;
+pub mod export;
 pub mod facts;
 pub mod flags;
 pub mod format;

@@ -12,7 +12,8 @@
 //! | [`route`] | route configurations |
 //! | [`cluster`], [`endpoint`], [`health`] | clusters, their endpoints and health checks |
 //! | [`tls`], [`secret`] | TLS contexts and the secrets they name |
-//! | [`matcher`], [`value`] | messages that many resources share |
+//! | [`tracing`](mod@tracing) | what is told of requests as spans, and to whom |
+//! | [`matcher`], [`value`], [`service`] | messages that many resources share |
 //!
 //! Three outcomes, one table (design.md, "Safe by default"): what is malformed or out of range is refused by name (NACK), its siblings are applied;
 //! what is not decoded or not served is accepted and listed; where it is or may be a guard, what it guards refuses traffic.
@@ -41,8 +42,10 @@ pub mod matcher;
 pub mod route;
 pub mod scope;
 pub mod secret;
+pub mod service;
 pub mod tcp;
 pub mod tls;
+pub mod tracing;
 pub mod undecoded;
 pub mod value;
 

@@ -7,6 +7,7 @@
 //! | [`http`] | HTTP connection managers |
 //! | [`tcp`] | one TCP stream through |
 //! | [`clusters`], [`listeners`] | resources as they arrive: planned, warmed, served, updated |
+//! | [`sockets`] | listening sockets, by address |
 //! | [`compile`] | plans of listeners made live |
 //! | [`discovery`] | ADS and SDS over the proxy's own clusters |
 //! | [`call`] | gRPC calls of the proxy itself |
@@ -24,6 +25,7 @@ pub mod http;
 pub mod listener;
 pub mod listeners;
 pub mod run;
+pub mod sockets;
 pub mod state;
 pub mod tcp;
 pub mod telemetry;

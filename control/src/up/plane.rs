@@ -107,17 +107,19 @@ impl Plane {
     /// Waits until every connected sidecar has answered what it was sent, `limit` at most.
     pub async fn settled(&self, limit: Duration) {
         let end = Instant::now() + limit;
+        let version = self.0.version();
         loop {
-            // The streams see the new configuration while this sleeps.
-            tokio::time::sleep(PAUSE).await;
-            let connections = self.0.status();
-            let waiting = connections
-                .iter()
-                .flat_map(|connection| connection.types.values())
-                .any(|(sync, _)| *sync == SyncState::Stale);
+            let waiting = self.0.status().iter().any(|connection| {
+                connection.version != version
+                    || connection
+                        .types
+                        .values()
+                        .any(|(sync, _)| *sync == SyncState::Stale)
+            });
             if !waiting || Instant::now() >= end {
                 return;
             }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

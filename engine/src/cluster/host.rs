@@ -103,6 +103,8 @@ pub enum Flag {
     ActiveCheckTimeout = 32,
     /// An answer asked to be excluded at once (`excluded_via_immediate_hc_fail`).
     Excluded = 64,
+    /// It left the cluster: nobody picks it any more, and connections to it close when they are idle.
+    Gone = 128,
 }
 
 /// A request under way on a host; counted until dropped.

@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::breaker::{Permit, Resource, RoutingPriority};
+use super::host::Flag;
 use super::settings::Protocol as Wanted;
 use super::{Cluster, Host};
 use crate::forward::{Error, Protocol, Target};
@@ -61,6 +62,8 @@ pub struct ConnectionFacts {
     host: Arc<Host>,
     opened: Instant,
     requests: std::cell::Cell<u64>,
+    /// Since when an HTTP/2 connection was seen without streams.
+    idle: std::cell::Cell<Option<Instant>>,
     _permit: Permit,
 }
 
@@ -157,7 +160,7 @@ impl Pools {
             }
             HostPool::H2(pool) => {
                 pool.connections
-                    .retain(|(connection, _)| !connection.is_closed());
+                    .retain(|(connection, facts)| !connection.is_closed() && !facts.is_over(now));
                 left += pool.connections.len();
                 pool.connecting || !pool.connections.is_empty()
             }
@@ -305,10 +308,27 @@ impl Idle {
 }
 
 impl ConnectionFacts {
+    /// Whether the pool has no use for an HTTP/2 connection any more. Streams that are open hold it on their own.
+    fn is_over(self: &Rc<Self>, now: Instant) -> bool {
+        let settings = self.cluster.settings();
+        if self.is_spent(&settings) {
+            return true;
+        }
+        if Rc::strong_count(self) > 1 {
+            self.idle.set(None);
+            return false;
+        }
+        let since = self.idle.get().unwrap_or(now);
+        self.idle.set(Some(since));
+        now.duration_since(since) >= settings.idle_timeout.unwrap_or(FOR_EVER)
+    }
+
+    /// Whether it carries no further request, so that there is no use in keeping it.
     fn is_spent(&self, settings: &super::Settings) -> bool {
-        settings
-            .max_requests_per_connection
-            .is_some_and(|most| self.requests.get() >= most)
+        self.host.has(Flag::Gone)
+            || settings
+                .max_requests_per_connection
+                .is_some_and(|most| self.requests.get() >= most)
             || settings
                 .max_connection_duration
                 .is_some_and(|most| self.opened.elapsed() >= most)
@@ -363,6 +383,7 @@ pub async fn open(
         host: target.host.clone(),
         opened: Instant::now(),
         requests: std::cell::Cell::new(1),
+        idle: std::cell::Cell::default(),
         _permit: permit,
     };
     Ok((stream, Rc::new(facts)))
@@ -432,8 +453,15 @@ fn http2_settings(settings: &super::Settings) -> h2::Settings {
 /// Envoy's words for a failed connect, as `%UPSTREAM_TRANSPORT_FAILURE_REASON%` has them.
 fn reason(error: &std::io::Error) -> std::borrow::Cow<'static, str> {
     match error.raw_os_error() {
-        Some(code) => format!("delayed_connect_error: {code}").into(),
-        None => "delayed_connect_error".into(),
+        // The system's words, without the number that the standard library adds to them.
+        Some(code) => {
+            let words = error.to_string();
+            let words = words
+                .strip_suffix(&format!(" (os error {code})"))
+                .unwrap_or(&words);
+            format!("delayed connect error: {words}").into()
+        }
+        None => "delayed connect error".into(),
     }
 }
 

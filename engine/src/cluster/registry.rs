@@ -178,6 +178,12 @@ impl Known {
     }
 }
 
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.vitals.put(Flag::Gone, true);
+    }
+}
+
 /// An identity that is never used twice in this process.
 pub(super) fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);

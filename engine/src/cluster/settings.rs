@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::health::HealthCheckSettings;
 use super::outlier::OutlierSettings;
+use crate::http::h1;
 use crate::tls::ClientTls;
 
 /// Everything about a cluster except its endpoints. Defaults are those of Envoy's documentation.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// What is spoken to the hosts.
     pub protocol: Protocol,
+    /// Whether HTTP/1 trailers pass, both ways.
+    pub http1_trailers: bool,
     /// Close a connection that had no request this long; `None` never. Envoy's default is 1 h.
     pub idle_timeout: Option<Duration>,
     /// Close a connection after this many requests; `None` never.
@@ -286,6 +289,7 @@ impl Settings {
             close_connections_on_health_failure: false,
             connect_timeout: Duration::from_secs(5),
             protocol: Protocol::Http1,
+            http1_trailers: false,
             idle_timeout: Some(Duration::from_secs(3600)),
             max_requests_per_connection: None,
             max_connection_duration: None,
@@ -296,6 +300,17 @@ impl Settings {
             health_checks: Vec::new(),
             source_address: None,
             tcp_keepalive: None,
+        }
+    }
+}
+
+impl Settings {
+    /// What responses of the hosts may cost and hold.
+    #[must_use]
+    pub fn h1_limits(&self) -> h1::Limits {
+        h1::Limits {
+            trailers: self.http1_trailers,
+            ..h1::Limits::default()
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::health::HealthCheckSettings;
+use super::host::Flag;
 use super::outlier::OutlierSettings;
 use super::settings::{BalancerSettings, SlowStart};
 use super::*;
@@ -301,6 +302,20 @@ fn an_address_counts_once_in_a_priority() {
         set.levels[0].hosts[0].vitals(),
         set.levels[1].hosts[0].vitals()
     ));
+}
+
+#[test]
+fn hosts_that_left_are_known_to_be_gone() {
+    let now = Instant::now();
+    let cluster = Cluster::new(ejecting(), now);
+    cluster.update_endpoints(assignment(&[1, 2]), now);
+    let [one, two] = [1, 2].map(|port| host_at(&cluster, port).unwrap());
+    cluster.update_endpoints(assignment(&[2, 3]), now);
+    assert!(one.has(Flag::Gone) && !two.has(Flag::Gone));
+    cluster.update_endpoints(assignment(&[1, 2, 3]), now);
+    assert!(!host_at(&cluster, 1).unwrap().has(Flag::Gone));
+    cluster.retire();
+    assert!(two.has(Flag::Gone));
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
 //! One try at one host: the request on its way up, the response's head on its way back.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Version};
+use http::{Method, StatusCode, Version, header};
 
-use super::error::Error;
+use super::error::{Error, Reset};
 use super::responder::Responder;
 use super::watch::Watch;
 use crate::cluster::pool::{Lease, Session};
@@ -146,9 +146,14 @@ impl<'a> Replay<'a> {
         &mut self,
         writer: &mut Writer,
         tunnel: bool,
+        announced: bool,
     ) -> Result<(), UploadError> {
         if tunnel {
             return writer.flush().await;
+        }
+        if announced {
+            // The client waits for the host to say that it wants the body.
+            writer.flush().await?;
         }
         for index in 0..self.kept.len() {
             let frame = self.kept[index].clone();
@@ -236,7 +241,7 @@ impl Writer {
             }
             Self::H2(writer) => writer
                 .end(trailers)
-                .map_err(|error| UploadError::Host(from_h2(&error))),
+                .map_err(|error| UploadError::Host(Error::from_h2(&error))),
         }
     }
 }
@@ -246,7 +251,7 @@ impl Reader {
     pub(super) async fn head(
         &mut self,
         method: &Method,
-        interims: &mut VecDeque<Response>,
+        interims: &RefCell<VecDeque<Response>>,
     ) -> Result<Reply, Error> {
         loop {
             let reply = match self {
@@ -261,7 +266,10 @@ impl Reader {
                     }
                 }
                 Self::H2(reader) => {
-                    let (response, body) = reader.head().await.map_err(|error| from_h2(&error))?;
+                    let (response, body) = reader
+                        .head()
+                        .await
+                        .map_err(|error| Error::from_h2(&error))?;
                     Reply {
                         response,
                         body,
@@ -272,7 +280,7 @@ impl Reader {
             };
             let status = reply.response.status;
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-                interims.push_back(reply.response);
+                interims.borrow_mut().push_back(reply.response);
                 continue;
             }
             return Ok(reply);
@@ -303,7 +311,12 @@ pub(super) fn send_head(
                 Framing::None
             } else {
                 match body.exact_length() {
-                    Some(0) if !carries_body(&request.method) => Framing::None,
+                    Some(0)
+                        if !carries_body(&request.method)
+                            && !request.headers.contains(&header::CONTENT_LENGTH) =>
+                    {
+                        Framing::None
+                    }
                     Some(length) => Framing::Length(length),
                     None => Framing::Chunked,
                 }
@@ -335,7 +348,7 @@ pub(super) fn send_head(
                         h2::client::SendError::Target => {
                             Error::RequestEncoding("http2.request_target")
                         }
-                        h2::client::SendError::Connection(error) => from_h2(&error),
+                        h2::client::SendError::Connection(error) => Error::from_h2(&error),
                     })?;
             Ok((Writer::H2(writer), Reader::H2(reader)))
         }
@@ -355,34 +368,43 @@ pub(super) async fn wait_for_head<U>(
 where
     U: Future<Output = Result<(), UploadError>>,
 {
-    let mut interims = VecDeque::new();
+    let interims = RefCell::new(VecDeque::new());
     let mut host_failed = None;
-    let reply = {
-        let mut head = std::pin::pin!(reader.head(method, &mut interims));
-        poll_fn(|cx| {
-            if *uploading && let Poll::Ready(result) = upload.as_mut().poll(cx) {
-                *uploading = false;
-                match result {
-                    Ok(()) => uploaded(watch),
-                    Err(UploadError::Client(error)) => return Poll::Ready(Err(error)),
-                    // The host may have answered before it stopped reading: its answer counts.
-                    Err(UploadError::Host(error)) => host_failed = Some(error),
-                }
+    let mut flushing = false;
+    let mut head = std::pin::pin!(reader.head(method, &interims));
+    poll_fn(|cx| {
+        if *uploading && let Poll::Ready(result) = upload.as_mut().poll(cx) {
+            *uploading = false;
+            match result {
+                Ok(()) => uploaded(watch),
+                Err(UploadError::Client(error)) => return Poll::Ready(Err(error)),
+                // The host may have answered before it stopped reading: its answer counts.
+                Err(UploadError::Host(error)) => host_failed = Some(error),
             }
-            if let Poll::Ready(reply) = head.as_mut().poll(cx) {
-                return Poll::Ready(match (reply, host_failed.take()) {
-                    (Err(_), Some(error)) => Err(error),
-                    (reply, _) => reply,
-                });
+        }
+        let polled = head.as_mut().poll(cx);
+        for interim in interims.borrow_mut().drain(..) {
+            if responder.interim(&interim).is_err() {
+                return Poll::Ready(Err(Error::ClientGone));
             }
-            watch.poll_limits(responder, cx).map(Err)
-        })
-        .await?
-    };
-    for interim in interims {
-        responder.interim(&interim).map_err(|_| Error::ClientGone)?;
-    }
-    Ok(reply)
+            flushing = true;
+        }
+        if let Poll::Ready(reply) = polled {
+            return Poll::Ready(match (reply, host_failed.take()) {
+                (Err(_), Some(error)) => Err(error),
+                (reply, _) => reply,
+            });
+        }
+        if flushing {
+            // At once: the client may be waiting for a 100 before it sends its body.
+            match responder.poll_flush(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Error::ClientGone)),
+                flushed => flushing = flushed.is_pending(),
+            }
+        }
+        watch.poll_limits(responder, cx).map(Err)
+    })
+    .await
 }
 
 /// Polls an upload that goes on while the response is sent.
@@ -396,9 +418,13 @@ where
     }
 }
 
-/// Whether an empty body of that method is announced as such (RFC 9110 §8.6).
+/// Whether an empty body of that method is announced as such (RFC 9110 §8.6): of every method whose body
+/// means something.
 fn carries_body(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+    !matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::DELETE | Method::TRACE | Method::CONNECT
+    )
 }
 
 /// Sends one frame; true if it was the last.
@@ -413,7 +439,7 @@ async fn send(writer: &mut Writer, frame: Frame) -> Result<bool, UploadError> {
                 Writer::H2(writer) => writer
                     .data(bytes)
                     .await
-                    .map_err(|error| UploadError::Host(from_h2(&error)))?,
+                    .map_err(|error| UploadError::Host(Error::from_h2(&error)))?,
             }
             Ok(false)
         }
@@ -426,7 +452,11 @@ async fn send(writer: &mut Writer, frame: Frame) -> Result<bool, UploadError> {
 
 fn from_h1(error: &h1::client::ResponseError) -> Error {
     match error {
-        h1::client::ResponseError::Closed { .. } => Error::UpstreamReset {
+        h1::client::ResponseError::Closed { partial: true } => {
+            Error::UpstreamProtocol("http1.incomplete_head")
+        }
+        h1::client::ResponseError::Closed { partial: false } => Error::UpstreamReset {
+            reset: Reset::Connection,
             reason: Cow::Borrowed("connection termination"),
             // A connection that idled may have been closed before it saw the request, but nothing
             // proves it.
@@ -434,18 +464,6 @@ fn from_h1(error: &h1::client::ResponseError) -> Error {
         },
         h1::client::ResponseError::Malformed(error) => Error::UpstreamProtocol(error.detail()),
         h1::client::ResponseError::Io(error) => Error::from_transport(error),
-    }
-}
-
-fn from_h2(error: &::h2::Error) -> Error {
-    let refused = error.reason() == Some(::h2::Reason::REFUSED_STREAM)
-        || error.is_go_away() && error.is_remote();
-    Error::UpstreamReset {
-        reason: match error.reason() {
-            Some(reason) => Cow::Owned(format!("remote reset: {reason}")),
-            None => Cow::Borrowed("connection termination"),
-        },
-        unprocessed: refused,
     }
 }
 

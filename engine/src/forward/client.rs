@@ -1,13 +1,13 @@
 //! Requests that the programs send themselves: ext_authz, JWKS, health checks, exporters, mirrors. They go
 //! through the same clusters, limits and pools as forwarded ones.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
 
 use super::attempt::{Progress, Replay, Writer, send_head};
 use super::error::Error;
 use super::{Priority, Target};
 use crate::cluster::pool::Lease;
-use crate::http::{Body, Request, Response, h1};
+use crate::http::{Body, Request, Response};
 use crate::runtime::Worker;
 
 /// A response to a request of our own.
@@ -33,17 +33,17 @@ pub async fn send(
     let mut lease = worker.pools.acquire(target, Priority::Default).await?;
     let progress = Progress::default();
     let mut replay = Replay::new(body, 0, &progress);
-    let limits = h1::Limits::default();
+    let limits = target.cluster.settings().h1_limits();
     let (mut writer, mut reader) = send_head(&mut lease, &request, None, &replay, limits)?;
     target.cluster.stats().upstream_rq_total.add(1);
     let _active = target.host.start_request();
     if let Err(
         super::attempt::UploadError::Client(error) | super::attempt::UploadError::Host(error),
-    ) = replay.upload(&mut writer, false).await
+    ) = replay.upload(&mut writer, false, false).await
     {
         return Err(error);
     }
-    let reply = reader.head(&request.method, &mut VecDeque::new()).await?;
+    let reply = reader.head(&request.method, &RefCell::default()).await?;
     let status = reply.response.status.as_u16();
     target.cluster.on_response(&target.host, status);
     target.cluster.stats().count_response(status);
@@ -97,6 +97,7 @@ impl Duplex {
             connection
                 .send(request, secure, false)
                 .map_err(|_| Error::UpstreamReset {
+                    reset: super::Reset::Connection,
                     reason: "connection termination".into(),
                     unprocessed: true,
                 })?;

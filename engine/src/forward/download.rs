@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, Version, header};
 
 use super::attempt::{Reply, UploadError, Writer, poll_upload};
 use super::error::Error;
@@ -180,8 +180,10 @@ impl<H: Handler> Download<'_, '_, H> {
     async fn filter(&mut self, reply: Reply) -> Result<Body, Stop> {
         self.exchange.response = Some(reply.response);
         self.exchange.response_body = reply.body;
-        let filtered = self.handler.response(self.exchange);
-        self.watch.over(self.responder, filtered).await??;
+        {
+            let filtered = std::pin::pin!(self.handler.response(self.exchange));
+            self.watch.over(self.responder, filtered).await??;
+        }
         Ok(std::mem::take(&mut self.exchange.response_body))
     }
 
@@ -210,9 +212,10 @@ pub(super) async fn answer<H: Handler>(
         details,
     } = answer;
     exchange.details = details;
-    if !response.is_bodyless(&exchange.request.method)
-        || exchange.request.method == http::Method::HEAD
-    {
+    let told = !response.is_bodyless(&exchange.request.method)
+        || exchange.request.method == http::Method::HEAD;
+    // The end of the head says it in HTTP/2.
+    if told && !(body.is_empty() && exchange.request.version == Version::HTTP_2) {
         response
             .headers
             .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -222,10 +225,18 @@ pub(super) async fn answer<H: Handler>(
         handler.answered(exchange);
     }
     finish_head(exchange);
+    if exchange.upgrade.is_some() {
+        // The client may be speaking another protocol already.
+        responder.close();
+    }
     responder.close_unless_read();
     let Some(response) = &exchange.response else {
         return false;
     };
+    if response.status == StatusCode::BAD_REQUEST {
+        // Whoever sends such a message may have meant something else by what follows it (Envoy closes too).
+        responder.close();
+    }
     let bodyless = response.is_bodyless(&exchange.request.method);
     let length = if bodyless { 0 } else { body.len() as u64 };
     let sent = async {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 
+use super::exchange::Event;
 use crate::http::BodyError;
 
 /// An error of forwarding. Each front words its own answer, status and log flags from it.
@@ -38,16 +39,18 @@ pub enum Error {
     /// The host closed or reset before a complete response head.
     #[error("upstream reset before the response: {reason}")]
     UpstreamReset {
+        /// How.
+        reset: Reset,
         /// Reason in a few words, for the log.
         reason: Cow<'static, str>,
         /// The host said that it did not process the request (HTTP/2 REFUSED_STREAM, GOAWAY), or it never
         /// saw it (an idle connection that it had closed).
         unprocessed: bool,
     },
-    /// The host closed or reset inside the response body.
+    /// The host reset inside the response body.
     #[error("upstream reset inside the response")]
-    UpstreamTruncated,
-    /// The response cannot be understood.
+    UpstreamTruncated(Reset),
+    /// The response cannot be understood, or ended in the middle of a message.
     #[error("malformed response: {0}")]
     UpstreamProtocol(&'static str),
     /// The try's time was up.
@@ -87,6 +90,17 @@ pub enum Error {
     RequestEncoding(&'static str),
 }
 
+/// How the host broke a response off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// Its connection is gone.
+    Connection,
+    /// It reset the HTTP/2 stream.
+    Stream,
+    /// It refused the HTTP/2 stream (REFUSED_STREAM).
+    Refused,
+}
+
 /// Who is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -120,8 +134,31 @@ impl Error {
             | Self::TryTimeout
             | Self::UpstreamProtocol(_)
             | Self::UpstreamReset { .. }
-            | Self::UpstreamTruncated => Fault::Upstream,
+            | Self::UpstreamTruncated(_) => Fault::Upstream,
         }
+    }
+
+    /// What it is in the log; `None` where nothing but the answer tells of it.
+    pub const fn event(&self) -> Option<Event> {
+        Some(match self {
+            Self::ClientGone => Event::ClientGone,
+            Self::Connect { .. } | Self::ConnectTimeout | Self::Tls { .. } => Event::ConnectFailed,
+            Self::NoCluster => Event::NoCluster,
+            Self::NoHealthyHost => Event::NoHealthyHost,
+            Self::Overflow { .. } => Event::Overflow,
+            Self::RequestBody(_) => Event::ClientProtocol,
+            Self::MaxDuration
+            | Self::Refused { .. }
+            | Self::RequestEncoding(_)
+            | Self::RequestTooLarge { .. } => return None,
+            Self::StreamIdle => Event::StreamIdle,
+            Self::Timeout | Self::TryTimeout => Event::RequestTimeout,
+            Self::UpstreamProtocol(_) => Event::UpstreamProtocol,
+            Self::UpstreamReset { reset, .. } | Self::UpstreamTruncated(reset) => match reset {
+                Reset::Connection => Event::UpstreamClosed,
+                Reset::Stream | Reset::Refused => Event::UpstreamReset,
+            },
+        })
     }
 
     /// Whether the host certainly did not begin to process the request, so that another try cannot repeat
@@ -151,16 +188,51 @@ impl Error {
     }
 
     /// The error of a response body that could not be read.
-    pub(crate) const fn from_response_body(error: &BodyError) -> Self {
+    pub(crate) fn from_response_body(error: &BodyError) -> Self {
         match error {
             BodyError::Malformed(detail) => Self::UpstreamProtocol(detail),
-            _ => Self::UpstreamTruncated,
+            // RFC 9112 §8: an end in order inside a message is no end of the message.
+            BodyError::Closed => Self::UpstreamProtocol("http1.incomplete_body"),
+            BodyError::Stream(error) => match Self::from_h2(error) {
+                Self::UpstreamReset { reset, .. } => Self::UpstreamTruncated(reset),
+                other => other,
+            },
+            BodyError::Io(_) | BodyError::TooLarge { .. } => {
+                Self::UpstreamTruncated(Reset::Connection)
+            }
+        }
+    }
+
+    /// The error of an HTTP/2 stream or connection.
+    pub(crate) fn from_h2(error: &::h2::Error) -> Self {
+        if error.is_io() || error.is_go_away() {
+            return Self::UpstreamReset {
+                reset: Reset::Connection,
+                reason: Cow::Borrowed("connection termination"),
+                // The host names the last stream that it processed: this one came later.
+                unprocessed: error.is_go_away() && error.is_remote(),
+            };
+        }
+        let Some(reason) = error.reason().filter(|_| error.is_remote()) else {
+            // The codec gave the stream up: what came is no HTTP/2.
+            return Self::UpstreamProtocol("http2.protocol_error");
+        };
+        let refused = reason == ::h2::Reason::REFUSED_STREAM;
+        Self::UpstreamReset {
+            reset: if refused {
+                Reset::Refused
+            } else {
+                Reset::Stream
+            },
+            reason: Cow::Owned(format!("remote reset: {reason}")),
+            unprocessed: refused,
         }
     }
 
     /// The error of a connection that broke while the request was written or before an answer came.
     pub(crate) fn from_transport(error: &io::Error) -> Self {
         Self::UpstreamReset {
+            reset: Reset::Connection,
             reason: Cow::Borrowed(match error.kind() {
                 io::ErrorKind::ConnectionReset => "connection reset",
                 io::ErrorKind::BrokenPipe => "broken pipe",

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use super::Protocol;
 use super::error::Error;
 use crate::cluster::{Cluster, Host};
 use crate::http::{Body, BodyError, Headers, Request, Response};
@@ -98,10 +99,14 @@ pub struct Upstream {
     pub host: Option<Arc<Host>>,
     /// Our address of the connection.
     pub local: Option<Address>,
+    /// What is spoken on it.
+    pub protocol: Option<Protocol>,
     /// What TLS agreed on.
     pub tls: Option<Arc<Negotiated>>,
     /// Why the connection could not be made, in a few words.
     pub failure: Option<Cow<'static, str>>,
+    /// Status of its response, once the head came.
+    pub status: Option<http::StatusCode>,
     /// Hosts tried before, by id.
     pub tried: smallvec::SmallVec<[u64; 4]>,
 }
@@ -135,7 +140,7 @@ pub enum Event {
     ConnectFailed,
     /// A fault filter delayed.
     DelayInjected,
-    /// The longest duration was reached.
+    /// A connection reached its longest duration.
     DurationExceeded,
     /// A fault filter aborted.
     FaultInjected,
@@ -169,9 +174,10 @@ pub enum Event {
     Overload,
 }
 
-/// A set of [`Event`]s.
+/// A set of [`Event`]s, in the order in which they happened: five bits an event, its number and one, the
+/// first in the lowest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Events(u32);
+pub struct Events(u64);
 
 impl<C> Exchange<C> {
     /// Reads the whole body into memory and puts it back, so that filters may look at it. A body above
@@ -209,6 +215,13 @@ impl<C> Exchange<C> {
         }
     }
 
+    /// Whether the request asks for another protocol: an upgrade or CONNECT.
+    pub fn asks_for_tunnel(&self) -> bool {
+        self.upgrade.is_some()
+            || self.request.protocol.is_some()
+            || self.request.method == http::Method::CONNECT
+    }
+
     /// Time since the head was complete.
     pub fn elapsed(&self) -> Duration {
         self.timing.start.elapsed()
@@ -216,24 +229,7 @@ impl<C> Exchange<C> {
 
     /// Notes what `error` means for the log.
     pub(super) fn note(&mut self, error: &Error) {
-        let event = match error {
-            Error::ClientGone => Event::ClientGone,
-            Error::Connect { .. } | Error::ConnectTimeout | Error::Tls { .. } => {
-                Event::ConnectFailed
-            }
-            Error::MaxDuration => Event::DurationExceeded,
-            Error::NoCluster => Event::NoCluster,
-            Error::NoHealthyHost => Event::NoHealthyHost,
-            Error::Overflow { .. } => Event::Overflow,
-            Error::RequestBody(_) => Event::ClientProtocol,
-            Error::Refused { .. } | Error::RequestEncoding(_) | Error::RequestTooLarge { .. } => {
-                return;
-            }
-            Error::StreamIdle => Event::StreamIdle,
-            Error::Timeout | Error::TryTimeout => Event::RequestTimeout,
-            Error::UpstreamProtocol(_) => Event::UpstreamProtocol,
-            Error::UpstreamReset { .. } | Error::UpstreamTruncated => Event::UpstreamClosed,
-        };
+        let Some(event) = error.event() else { return };
         self.events.insert(event);
         if let Error::Connect { reason } | Error::Tls { reason } = error {
             self.upstream.failure = Some(reason.clone());
@@ -243,7 +239,7 @@ impl<C> Exchange<C> {
 
 impl Timing {
     /// `complete` says that the head was the whole request.
-    pub(super) fn now(complete: bool) -> Self {
+    pub fn now(complete: bool) -> Self {
         Self {
             start: Instant::now(),
             start_time: SystemTime::now(),
@@ -258,23 +254,101 @@ impl Timing {
 }
 
 impl Events {
-    /// Adds `event`.
-    pub const fn insert(&mut self, event: Event) {
-        self.0 |= 1 << event as u8;
-    }
-
-    /// Takes `event` away: a later try made it good.
-    pub const fn remove(&mut self, event: Event) {
-        self.0 &= !(1 << event as u8);
+    /// Adds `event` behind the others, unless it is in it. More than twelve do not happen to one exchange.
+    pub fn insert(&mut self, event: Event) {
+        let used = u64::BITS - self.0.leading_zeros();
+        let shift = used.next_multiple_of(EVENT_BITS);
+        if !self.contains(event) && shift + EVENT_BITS <= u64::BITS {
+            self.0 |= (event as u64 + 1) << shift;
+        }
     }
 
     /// Whether `event` is in it.
-    pub const fn contains(self, event: Event) -> bool {
-        self.0 & (1 << event as u8) != 0
+    pub fn contains(self, event: Event) -> bool {
+        self.iter().any(|other| other == event)
     }
 
     /// Whether nothing happened.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Every event, the first first.
+    pub fn iter(self) -> impl Iterator<Item = Event> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let number = usize::try_from(rest & EVENT_MASK).ok()?.checked_sub(1)?;
+            rest >>= EVENT_BITS;
+            EVENTS.get(number).copied()
+        })
+    }
+}
+
+impl FromIterator<Event> for Events {
+    fn from_iter<I: IntoIterator<Item = Event>>(events: I) -> Self {
+        let mut all = Self::default();
+        for event in events {
+            all.insert(event);
+        }
+        all
+    }
+}
+
+const EVENT_BITS: u32 = 5;
+const EVENT_MASK: u64 = (1 << EVENT_BITS) - 1;
+
+/// Every event by its number.
+const EVENTS: [Event; 20] = [
+    Event::ClientGone,
+    Event::ClientProtocol,
+    Event::ConnectFailed,
+    Event::DelayInjected,
+    Event::DurationExceeded,
+    Event::FaultInjected,
+    Event::LocalReset,
+    Event::RateLimited,
+    Event::NoCluster,
+    Event::NoHealthyHost,
+    Event::NoRoute,
+    Event::Overflow,
+    Event::RequestTimeout,
+    Event::RetryLimit,
+    Event::StreamIdle,
+    Event::Unauthorized,
+    Event::UpstreamProtocol,
+    Event::UpstreamReset,
+    Event::UpstreamClosed,
+    Event::Overload,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_keep_their_order() {
+        for (number, event) in EVENTS.into_iter().enumerate() {
+            assert_eq!(event as usize, number);
+        }
+        let mut events = Events::default();
+        assert!(events.is_empty());
+        for event in [
+            Event::RetryLimit,
+            Event::ConnectFailed,
+            Event::RetryLimit,
+            Event::ClientGone,
+        ] {
+            events.insert(event);
+        }
+        let order: Vec<_> = events.iter().collect();
+        assert_eq!(
+            order,
+            [Event::RetryLimit, Event::ConnectFailed, Event::ClientGone]
+        );
+        assert!(events.contains(Event::ClientGone) && !events.contains(Event::NoRoute));
+        for event in EVENTS {
+            events.insert(event);
+        }
+        assert_eq!(events.iter().count(), 12);
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::pin::pin;
 
-use http::Method;
+use http::{Method, header};
 
 use super::attempt::{Progress, Replay, send_head, translate_upgrade, wait_for_head};
 use super::download::{self, Download};
@@ -11,11 +11,11 @@ use super::error::Error;
 use super::exchange::{Event, Exchange};
 use super::responder::Responder;
 use super::watch::Watch;
-use super::{Answer, Handler, Mirror, RetryPolicy, Route, Target};
+use super::{Answer, Handler, Mirror, RetryPolicy, Route, Target, TryEnd};
 use crate::cluster::breaker::{Permit, Resource};
 use crate::cluster::outlier::LocalFailure;
 use crate::cluster::pool::{Lease, Session};
-use crate::http::{Body, h1};
+use crate::http::Body;
 use crate::runtime::Timer;
 
 /// Serves one exchange to its end, or refuses it at the `entrance`; true if an HTTP/1 connection may carry another one.
@@ -39,9 +39,14 @@ pub(super) async fn serve<H: Handler>(
         Err(Stop::Error(error)) => {
             exchange.note(&error);
             if responder.head_sent() || matches!(error, Error::ClientGone) {
+                handler.broken(exchange, &error);
                 responder.reset();
                 false
             } else {
+                if matches!(error, Error::Refused { .. }) {
+                    // Whoever sends such a head may have meant something else by what follows it.
+                    responder.close();
+                }
                 let answer = handler.error(exchange, &error);
                 download::answer(handler, exchange, responder, answer, false).await
             }
@@ -93,8 +98,11 @@ async fn run<H: Handler>(
     responder: &mut Responder,
     watch: &mut Watch<'_>,
 ) -> Result<(), Stop> {
-    let filtered = handler.request(exchange);
-    let route = watch.over(responder, filtered).await??;
+    let route = {
+        // Pinned here: a future that is handed on by value is copied, and this one has room for every filter.
+        let filtered = pin!(handler.request(exchange));
+        watch.over(responder, filtered).await??
+    };
     let now = exchange.timing.start;
     watch.max = route.max_duration.map(|limit| now + limit);
     watch.idle = route.idle_timeout;
@@ -131,11 +139,21 @@ async fn tries<H: Handler>(
     // Held while a retry is under way: the breaker counts it.
     let mut _retrying: Option<Permit> = None;
     loop {
-        let chosen = handler.attempt(exchange, exchange.attempts);
-        let target = watch.over(responder, chosen).await??;
+        let chosen = {
+            let number = exchange.attempts;
+            let chosen = pin!(handler.attempt(exchange, number));
+            watch.over(responder, chosen).await?
+        };
         exchange.attempts += 1;
+        let target = chosen?;
         let tried = once(handler, exchange, responder, watch, route, &target, replay).await;
         watch.attempt = None;
+        let end = match &tried {
+            Ok(Tried::Done) | Err(Stop::Answer(_)) => TryEnd::Response,
+            Ok(Tried::Again(_)) => TryEnd::Again,
+            Ok(Tried::Failed(error)) | Err(Stop::Error(error)) => TryEnd::Failed(error),
+        };
+        handler.tried(exchange, end);
         _retrying = Some(match tried? {
             Tried::Done => return Ok(()),
             Tried::Again(permit) => permit,
@@ -158,7 +176,8 @@ async fn tries<H: Handler>(
         });
         if let Some(policy) = &route.retry {
             let wait = policy.wait(exchange.attempts, fastrand::f64());
-            watch.over(responder, tokio::time::sleep(wait)).await?;
+            let pause = pin!(tokio::time::sleep(wait));
+            watch.over(responder, pause).await?;
         }
     }
 }
@@ -182,7 +201,10 @@ fn take_retry<C>(
     let permit = breakers.try_take(route.priority, Resource::Retries);
     match &permit {
         Some(_) => stats.upstream_rq_retry.add(1),
-        None => stats.upstream_rq_retry_overflow.add(1),
+        None => {
+            exchange.events.insert(Event::Overflow);
+            stats.upstream_rq_retry_overflow.add(1);
+        }
     }
     permit
 }
@@ -202,7 +224,11 @@ async fn once<H: Handler>(
     exchange.upstream.host = Some(target.host.clone());
     exchange.upstream.tls = None;
     exchange.upstream.local = None;
+    exchange.upstream.status = None;
+    exchange.upstream.protocol = None;
     exchange.timing.upstream_start = None;
+    exchange.timing.response_start = None;
+    exchange.timing.response_end = None;
     let breakers = target.cluster.breakers();
     let Some(_permit) = breakers.try_take(route.priority, Resource::Requests) else {
         stats.upstream_rq_pending_overflow.add(1);
@@ -213,11 +239,17 @@ async fn once<H: Handler>(
     stats.upstream_rq_total.add(1);
     let _active = target.host.start_request();
     let worker = exchange.worker.clone();
-    let lease = worker.pools.acquire(target, route.priority);
-    let mut lease = match watch.over(responder, lease).await? {
+    let acquired = {
+        let lease = pin!(worker.pools.acquire(target, route.priority));
+        watch.over(responder, lease).await?
+    };
+    let mut lease = match acquired {
         Ok(lease) => lease,
         Err(error) => {
-            if !matches!(error, Error::Overflow { .. }) {
+            if matches!(error, Error::Overflow { .. }) {
+                // Nobody asked the host for anything.
+                exchange.upstream.host = None;
+            } else {
                 let cluster = &target.cluster;
                 cluster.on_local_failure(&target.host, LocalFailure::Connect);
             }
@@ -225,6 +257,7 @@ async fn once<H: Handler>(
         }
     };
     exchange.upstream.local.clone_from(&lease.facts.local);
+    exchange.upstream.protocol = Some(target.protocol);
     exchange.upstream.tls.clone_from(&lease.facts.tls);
     exchange.upstream.tried.push(target.host.id);
     let start = exchange.timing.start;
@@ -238,13 +271,14 @@ async fn once<H: Handler>(
         &exchange.request,
         upgrade.as_ref(),
         replay,
-        h1::Limits::default(),
+        target.cluster.settings().h1_limits(),
     );
     let (mut writer, mut reader) = match halves {
         Ok(halves) => halves,
         Err(error @ Error::RequestEncoding(_)) => return Err(Stop::Error(error)),
         Err(error) => return Ok(Tried::Failed(error)),
     };
+    let announced = !replay.is_empty() && exchange.request.headers.contains(&header::EXPECT);
     let method = exchange.request.method.clone();
     let request_end = Cell::new(exchange.timing.request_end);
     let sent = Cell::new(None);
@@ -252,7 +286,7 @@ async fn once<H: Handler>(
     let (outcome, uploaded) = {
         // RFC 9110 §7.8: what follows an Upgrade is not part of the request; it waits for the answer
         // (CVE-2026-2833, CVE-2025-64763).
-        let mut upload = pin!(replay.upload(&mut writer, tunnel));
+        let mut upload = pin!(replay.upload(&mut writer, tunnel, announced));
         let mut uploading = true;
         let reply = wait_for_head(
             upload.as_mut(),
@@ -287,6 +321,7 @@ async fn once<H: Handler>(
             }
             Ok(mut reply) => {
                 exchange.timing.response_start = Some(start.elapsed());
+                exchange.upstream.status = Some(reply.response.status);
                 let status = reply.response.status.as_u16();
                 target.cluster.on_response(&target.host, status);
                 stats.count_response(status);
@@ -296,6 +331,9 @@ async fn once<H: Handler>(
                     && policy.wants_after_response(&reply.response)
                     && let Some(permit) = take_retry(exchange, policy, route, target)
                 {
+                    if reply.body.is_end() {
+                        exchange.timing.response_end = exchange.timing.response_start;
+                    }
                     drop(reply);
                     return Ok(Tried::Again(permit));
                 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::StatusCode;
 
 use super::exchange::Counts;
 use crate::http::h1::server::ServerConnection;
@@ -19,11 +20,13 @@ pub(super) enum Responder {
         responder: h1::server::Responder,
         connection: Rc<ServerConnection>,
         drain: DrainSignal,
+        forward_interim: bool,
         head_sent: bool,
         upgraded: bool,
     },
     H2 {
         responder: h2::server::Responder,
+        forward_interim: bool,
         head_sent: bool,
     },
 }
@@ -60,6 +63,7 @@ impl Responder {
             Self::H2 {
                 responder,
                 head_sent,
+                ..
             } => {
                 let end = length == Some(0) && upgrade.is_none();
                 responder.head(response, end).map_err(|_| Gone)?;
@@ -69,11 +73,27 @@ impl Responder {
         Ok(())
     }
 
-    /// Queues an informational response.
+    /// Queues an informational response of the host, if those pass.
     pub(super) fn interim(&mut self, response: &Response) -> Result<(), Gone> {
         match self {
+            Self::H1 {
+                forward_interim: false,
+                ..
+            }
+            | Self::H2 {
+                forward_interim: false,
+                ..
+            } => Ok(()),
             Self::H1 { responder, .. } => responder.interim(response).map_err(|_| Gone),
             Self::H2 { responder, .. } => responder.interim(response).map_err(|_| Gone),
+        }
+    }
+
+    /// Tells an HTTP/2 client that waits for it to send its body; HTTP/1 says so when the body is first read.
+    pub(super) fn go_on(&mut self) {
+        if let Self::H2 { responder, .. } = self {
+            // Fails only where the stream is closed, which the exchange sees itself.
+            drop(responder.interim(&Response::new(StatusCode::CONTINUE)));
         }
     }
 
@@ -197,16 +217,23 @@ impl Responder {
         }
     }
 
-    /// Makes this the last exchange of an HTTP/1 connection where a part of the request is still to come,
-    /// which nobody wants any more.
+    /// Makes this the last exchange of an HTTP/1 connection where nobody read the request to its end, as
+    /// Envoy does: what follows on the connection could be taken for the next request.
     pub(super) fn close_unless_read(&mut self) {
         if let Self::H1 {
             responder,
             connection,
             ..
         } = self
-            && !connection.is_body_buffered()
+            && !connection.is_body_read()
         {
+            responder.close_after();
+        }
+    }
+
+    /// Makes this the last exchange of an HTTP/1 connection.
+    pub(super) fn close(&mut self) {
+        if let Self::H1 { responder, .. } = self {
             responder.close_after();
         }
     }

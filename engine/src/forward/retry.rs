@@ -262,6 +262,7 @@ mod tests {
     #[test]
     fn errors_by_condition() {
         let reset = |unprocessed| Error::UpstreamReset {
+            reset: super::super::Reset::Connection,
             reason: "".into(),
             unprocessed,
         };

@@ -1,11 +1,11 @@
 //! A downstream connection: codec, requests one after another or side by side.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Context;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, StatusCode, Version, header};
@@ -14,13 +14,13 @@ use tokio::io::AsyncReadExt;
 use super::exchange::{Counts, Downstream, Events, Exchange, Timing, Upstream};
 use super::responder::Responder;
 use super::{Answer, Handler, request};
-use crate::http::canonical::{self, Policy, Verdict};
+use crate::http::canonical::{self, Policy, Rejection, Verdict};
 use crate::http::h1::server::{Next, ReadTimeouts, ServerConnection};
 use crate::http::h1::{HeadError, Limits};
 use crate::http::h2_guard::Budgets;
 use crate::http::{Body, Request, h2};
 use crate::net::Stream;
-use crate::runtime::{DrainSignal, Timer, Worker};
+use crate::runtime::{DrainSignal, Timer, Worker, clock};
 
 /// How a listener's HTTP connections are served.
 #[derive(Clone, Debug)]
@@ -39,6 +39,11 @@ pub struct ServeSettings {
     pub idle_timeout: Option<Duration>,
     /// From the first byte of a head to its last; `None` is no limit.
     pub head_timeout: Option<Duration>,
+    /// The host of HTTP/1.0 requests that name none.
+    pub default_host: Option<Bytes>,
+    /// Whether `Expect: 100-continue` and informational responses are between client and host. Otherwise the one is
+    /// answered here and the others are dropped. [`Limits::forward_expect`] says the same to HTTP/1.
+    pub forward_interim: bool,
 }
 
 /// Which codec a connection is served with.
@@ -60,6 +65,8 @@ pub enum Refusal {
     Head(HeadError),
     /// Its head did not become complete in time.
     HeadTimeout,
+    /// It holds what the codec must not let through, whatever the policy.
+    Request(Rejection),
 }
 
 /// What serving one connection needs.
@@ -88,6 +95,8 @@ impl Default for ServeSettings {
             policy: Policy::default(),
             idle_timeout: Some(Duration::from_secs(3600)),
             head_timeout: Some(Duration::from_secs(10)),
+            default_host: None,
+            forward_interim: false,
         }
     }
 }
@@ -144,9 +153,13 @@ impl<H: Handler> Serve<H> {
                 }
             }
         };
-        let decided = match self.settings.idle_timeout {
-            Some(limit) => tokio::time::timeout(limit, decide).await.ok()?,
-            None => decide.await,
+        let limit = self.settings.idle_timeout.unwrap_or(Duration::MAX);
+        let mut drain = self.drain.clone();
+        let decided = tokio::select! {
+            biased;
+            decided = decide => decided,
+            () = tokio::time::sleep(limit) => None,
+            () = first_request_is_due(&mut drain) => None,
         };
         stream.rewind(read.freeze());
         decided
@@ -161,8 +174,16 @@ impl<H: Handler> Serve<H> {
         };
         let mut timer = Timer::default();
         let mut since = Instant::now();
+        // A connection that was accepted is owed an answer, also where the drain has finished by then.
+        let mut owed = Some(Timer::default());
         loop {
-            let stop = |cx: &mut Context<'_>| self.drain.poll_started(cx);
+            let stop = |cx: &mut Context<'_>| {
+                ready!(self.drain.poll_finished(cx));
+                match &mut owed {
+                    Some(timer) => timer.poll(cx, since + FIRST_REQUEST),
+                    None => Poll::Ready(()),
+                }
+            };
             let next = connection.next(timeouts, since, &mut timer, stop).await;
             match next {
                 Next::Closed => break,
@@ -185,6 +206,7 @@ impl<H: Handler> Serve<H> {
                         break;
                     }
                     since = ended;
+                    owed = None;
                 }
             }
         }
@@ -199,18 +221,33 @@ impl<H: Handler> Serve<H> {
         body: Body,
         timer: &mut Timer,
     ) -> Option<Instant> {
-        let keep_alive = head.keep_alive && !self.drain.is_started();
-        let request = head.request;
+        let mut request = head.request;
+        if request.authority.is_empty()
+            && request.version == Version::HTTP_10
+            && let Some(host) = &self.settings.default_host
+        {
+            request.authority = host.clone();
+        }
+        let verdict = canonical::apply(&mut request, &self.settings.policy);
+        if let Err(rejection) = verdict
+            && rejection.is_malformed()
+        {
+            Box::pin(self.refuse(connection, Refusal::Request(rejection))).await;
+            return None;
+        }
+        // Whatever follows a request for another protocol is no request, also where the answer is no.
+        let keep_alive = head.keep_alive && head.upgrade.is_none() && !self.drain.is_started();
         let responder = connection.responder(request.method.clone(), request.version, keep_alive);
         let mut responder = Responder::H1 {
             responder,
             connection: connection.clone(),
             drain: self.drain.clone(),
+            forward_interim: self.settings.forward_interim,
             head_sent: false,
             upgraded: false,
         };
         let ended = self
-            .exchange(request, body, head.upgrade, &mut responder, timer)
+            .exchange(request, verdict, body, head.upgrade, &mut responder, timer)
             .await;
         ended.filter(|_| responder.keeps_alive())
     }
@@ -234,6 +271,7 @@ impl<H: Handler> Serve<H> {
             drain: self.drain.clone(),
         });
         let open = Rc::new(Cell::new(0_usize));
+        let timers: Rc<RefCell<Vec<Timer>>> = Rc::default();
         let mut draining = false;
         loop {
             let idle = async {
@@ -256,22 +294,35 @@ impl<H: Handler> Serve<H> {
                     continue;
                 }
             };
-            let Some((request, body, responder)) = next else {
+            let Some((mut request, body, responder)) = next else {
                 return;
             };
             let this = this.clone();
             let open = open.clone();
             open.set(open.get() + 1);
-            tokio::task::spawn_local(async move {
+            let timers = timers.clone();
+            // Boxed: spawning moves a task around several times.
+            tokio::task::spawn_local(Box::pin(async move {
+                let forward_interim = this.settings.forward_interim;
                 let mut responder = Responder::H2 {
                     responder,
+                    forward_interim,
                     head_sent: false,
                 };
-                let mut timer = Timer::default();
-                this.exchange(request, body, None, &mut responder, &mut timer)
+                if !forward_interim && expects_continue(&request) {
+                    request.headers.remove(&header::EXPECT);
+                    responder.go_on();
+                }
+                let mut timer = timers.borrow_mut().pop().unwrap_or_default();
+                let verdict = canonical::apply(&mut request, &this.settings.policy);
+                this.exchange(request, verdict, body, None, &mut responder, &mut timer)
                     .await;
                 open.set(open.get() - 1);
-            });
+                let mut timers = timers.borrow_mut();
+                if timers.len() < TIMERS_KEPT {
+                    timers.push(timer);
+                }
+            }));
         }
     }
 
@@ -279,6 +330,7 @@ impl<H: Handler> Serve<H> {
     async fn exchange(
         &self,
         request: Request,
+        verdict: Result<Verdict, Rejection>,
         body: Body,
         upgrade: Option<Bytes>,
         responder: &mut Responder,
@@ -302,7 +354,7 @@ impl<H: Handler> Serve<H> {
             details: "".into(),
             counts: Counts::default(),
         };
-        let entrance = match canonical::apply(&mut exchange.request, &self.settings.policy) {
+        let entrance = match verdict {
             Ok(Verdict::Continue) => Ok(()),
             Ok(Verdict::Redirect) => Err(request::Stop::from(redirect(&exchange.request))),
             Err(rejection) => Err(request::Stop::from(super::Error::Refused {
@@ -324,6 +376,8 @@ impl<H: Handler> Serve<H> {
         response
             .headers
             .insert(header::CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
+        let date = clock::date(SystemTime::now());
+        response.headers.append(header::DATE, date);
         let length = answer.body.len() as u64;
         if responder.head(&response, Some(length), None).is_ok() {
             responder.data(answer.body);
@@ -333,12 +387,19 @@ impl<H: Handler> Serve<H> {
     }
 }
 
+fn expects_continue(request: &Request) -> bool {
+    request
+        .headers
+        .get(&header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// Sends the client to the path in its canonical form (Envoy: `UNESCAPE_AND_REDIRECT`).
 fn redirect(request: &Request) -> Answer {
     let mut answer = Answer::text(
         StatusCode::TEMPORARY_REDIRECT,
         "",
-        "path_normalization_redirect",
+        "path_normalization_failed",
     );
     if let Ok(location) = HeaderValue::from_maybe_shared(request.path.clone()) {
         answer.response.headers.append(header::LOCATION, location);
@@ -346,6 +407,17 @@ fn redirect(request: &Request) -> Answer {
     answer
 }
 
+/// Waits until a connection that has sent nothing is to close: a while after the drain finished, for what is on its
+/// way through the kernel.
+async fn first_request_is_due(drain: &mut DrainSignal) {
+    drain.finished().await;
+    tokio::time::sleep(FIRST_REQUEST).await;
+}
+
+/// How long a draining connection waits for its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// Armed timers that a connection keeps for its next streams.
+const TIMERS_KEPT: usize = 16;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of an unread request that are read and dropped to keep a connection.
 const DRAIN_LIMIT: usize = 64 * 1024;

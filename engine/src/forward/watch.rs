@@ -1,6 +1,7 @@
 //! Deadlines, idleness and the client's departure, watched while something else is waited for.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -45,15 +46,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Waits for `future`, unless a limit is reached or the client goes away first.
+    /// Waits for `future`, which the caller pins, unless a limit is reached or the client goes away first.
     pub(super) async fn over<T>(
         &mut self,
         responder: &mut Responder,
-        future: impl Future<Output = T>,
+        mut future: impl Future<Output = T> + Unpin,
     ) -> Result<T, Error> {
-        let mut future = std::pin::pin!(future);
         poll_fn(|cx| {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
                 return Poll::Ready(Ok(output));
             }
             self.poll_limits(responder, cx).map(Err)

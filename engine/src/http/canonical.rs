@@ -143,6 +143,11 @@ impl Rejection {
         StatusCode::BAD_REQUEST
     }
 
+    /// Whether the head itself is at fault, so that an HTTP/1 codec refuses it as it refuses other malformed heads.
+    pub const fn is_malformed(self) -> bool {
+        matches!(self, Self::Authority | Self::Underscore)
+    }
+
     /// A stable name for logs: Envoy's response code detail where Envoy has one for the case.
     pub const fn detail(self) -> &'static str {
         match self {
@@ -151,7 +156,7 @@ impl Rejection {
             Self::Path | Self::Fragment | Self::EncodedNul | Self::EscapedSlash => {
                 "path_normalization_failed"
             }
-            Self::Underscore => "http.unexpected_underscore",
+            Self::Underscore => "http1.unexpected_underscore",
         }
     }
 }
@@ -243,7 +248,15 @@ fn settle_path(request: &mut Request, policy: &Policy) -> Result<Verdict, Reject
     if !found.suspicious {
         return Ok(Verdict::Continue);
     }
-    let (rewritten, unescaped) = path::rewrite(&request.path, policy)?;
+    let (rewritten, unescaped) = match path::rewrite(&request.path, policy) {
+        Ok(rewritten) => rewritten,
+        Err(Rejection::EscapedSlash) => {
+            // The log shows what it would have been, as Envoy's does.
+            request.path = path::unescape_slashes(&request.path).into();
+            return Err(Rejection::EscapedSlash);
+        }
+        Err(rejection) => return Err(rejection),
+    };
     if rewritten != request.path {
         request.path = rewritten.into();
     }

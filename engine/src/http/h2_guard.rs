@@ -11,7 +11,8 @@
 //! | PING and SETTINGS floods (CVE-2019-9512, -9515) | here. `h2` answers them one by one and never counts |
 //! | rapid reset (CVE-2023-44487) | here: every reset of a young stream. `h2` counts only those not yet accepted (`max_pending_accept_reset_streams`, 20) |
 //! | MadeYouReset (CVE-2025-8671) | here, with refill, by the RST_STREAM frames that we send; `h2` has `max_local_error_reset_streams` (1024 in a connection's life) |
-//! | empty DATA (CVE-2019-9518, RUSTSEC-2026-0258) | here by rate; `h2` allows 100 in a connection's life, which cannot be set |
+//! | empty DATA (CVE-2019-9518, RUSTSEC-2026-0258) | here by rate, and taken out: `h2` allows 100 in a connection's life, which cannot be set and which gRPC connections live to see |
+//! | no SETTINGS first (RFC 9113 §3.4) | here; `h2` takes any frame |
 //! | small and padded DATA | `h2`: `data_frame_budget`, by payload bytes without padding |
 //! | PRIORITY, WINDOW_UPDATE (CVE-2019-9511, -9513), unknown types | here. `h2` takes any number |
 //! | CONTINUATION flood (CVE-2024-27316) | here before decoding, frames and bytes of a block; `h2` caps frames by `max_header_list_size` |
@@ -99,7 +100,7 @@ impl Budget {
     }
 }
 
-/// What a peer did too often; the answer is GOAWAY ENHANCE_YOUR_CALM.
+/// What a peer did too often, or must not do; the answer is GOAWAY with [`Violation::reason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[repr(u8)]
 pub enum Violation {
@@ -139,6 +140,9 @@ pub enum Violation {
     /// PUSH_PROMISE, which a client may not send and which we forbid servers to.
     #[error("PUSH_PROMISE without leave")]
     PushPromise,
+    /// The first frame is not SETTINGS (RFC 9113 §3.4).
+    #[error("no SETTINGS behind the preface")]
+    NoSettings,
 }
 
 impl Violation {
@@ -153,11 +157,19 @@ impl Violation {
             Self::ProvokedReset => "http2.provoked_resets",
             Self::FurtherHeaders => "http2.inbound_headers_flood",
             Self::Continuation | Self::HeaderBlock => "http2.continuation_flood",
-            Self::PushPromise => "http2.violation.of.messaging.rule",
+            Self::PushPromise | Self::NoSettings => "http2.violation.of.messaging.rule",
         }
     }
 
-    const ALL: [Self; 12] = [
+    /// The error code of the GOAWAY that ends the connection.
+    pub const fn reason(self) -> h2::Reason {
+        match self {
+            Self::NoSettings => h2::Reason::PROTOCOL_ERROR,
+            _ => h2::Reason::ENHANCE_YOUR_CALM,
+        }
+    }
+
+    const ALL: [Self; 13] = [
         Self::Ping,
         Self::Settings,
         Self::Reset,
@@ -170,6 +182,7 @@ impl Violation {
         Self::Continuation,
         Self::HeaderBlock,
         Self::PushPromise,
+        Self::NoSettings,
     ];
 }
 
@@ -185,7 +198,7 @@ pub struct Alarm(Arc<AtomicU8>);
 
 impl Alarm {
     /// The first violation, if there was one. Look after the connection ended with an error, then call
-    /// `abrupt_shutdown(Reason::ENHANCE_YOUR_CALM)`, poll the connection to its end, and close.
+    /// `abrupt_shutdown` with [`Violation::reason`], poll the connection to its end, and close.
     pub fn violation(&self) -> Option<Violation> {
         let code = self.0.load(Ordering::Relaxed);
         Violation::ALL
@@ -254,16 +267,25 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
             return Poll::Ready(Err(violation.into()));
         }
         let before = buffer.filled().len();
-        let result = Pin::new(&mut this.io).poll_read(context, buffer);
-        let arrived = &buffer.filled()[before..];
-        if !arrived.is_empty()
-            && let Err(violation) = this.watch.inbound(arrived, Instant::now())
-        {
-            this.alarm.raise(violation);
-            buffer.set_filled(before);
-            return Poll::Ready(Err(violation.into()));
+        loop {
+            let result = Pin::new(&mut this.io).poll_read(context, buffer);
+            let arrived = &mut buffer.filled_mut()[before..];
+            if arrived.is_empty() {
+                return result;
+            }
+            match this.watch.filter(arrived, Instant::now()) {
+                Ok(kept) => buffer.set_filled(before + kept),
+                Err(violation) => {
+                    this.alarm.raise(violation);
+                    buffer.set_filled(before);
+                    return Poll::Ready(Err(violation.into()));
+                }
+            }
+            // Nothing left would read as the end of the stream.
+            if buffer.filled().len() > before {
+                return result;
+            }
         }
-        result
     }
 }
 

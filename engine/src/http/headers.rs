@@ -116,6 +116,9 @@ impl Headers {
     }
 }
 
+/// Room for what filters add to a head, so that the list seldom grows.
+pub(crate) const SPARE_FIELDS: usize = 4;
+
 impl<'a> IntoIterator for &'a Headers {
     type Item = &'a (HeaderName, HeaderValue);
     type IntoIter = std::slice::Iter<'a, (HeaderName, HeaderValue)>;
@@ -144,15 +147,12 @@ impl FromIterator<(HeaderName, HeaderValue)> for Headers {
 
 impl From<http::HeaderMap> for Headers {
     fn from(map: http::HeaderMap) -> Self {
-        let mut headers = Self::with_capacity(map.len());
-        let mut last = None;
+        let mut headers = Self::with_capacity(map.len() + SPARE_FIELDS);
         for (name, value) in map {
             // A HeaderMap names a repeated field once and then yields `None` for its further values.
+            let name = name.or_else(|| headers.entries.last().map(|(name, _)| name.clone()));
             if let Some(name) = name {
-                last = Some(name);
-            }
-            if let Some(name) = &last {
-                headers.append(name.clone(), value);
+                headers.append(name, value);
             }
         }
         headers

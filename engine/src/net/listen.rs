@@ -15,8 +15,12 @@ pub struct ListenOptions {
     pub reuse_port: bool,
     /// `IP_TRANSPARENT`, for TPROXY interception; needs `CAP_NET_ADMIN`.
     pub transparent: bool,
+    /// `IP_FREEBIND`: the address need not be there yet.
+    pub freebind: bool,
     /// Whether an IPv6 wildcard socket takes IPv4 connections too.
     pub ipv4_compat: bool,
+    /// Mode of the file of a Unix socket.
+    pub mode: Option<u32>,
 }
 
 impl Default for ListenOptions {
@@ -26,13 +30,15 @@ impl Default for ListenOptions {
             backlog: 4096,
             reuse_port: true,
             transparent: false,
+            freebind: false,
             ipv4_compat: false,
+            mode: None,
         }
     }
 }
 
-/// Opens a non-blocking TCP listening socket.
-pub fn listen(address: SocketAddr, options: ListenOptions) -> io::Result<StdTcpListener> {
+/// Binds a non-blocking TCP socket. The address is taken from now on, and refuses connections until [`listen`].
+pub fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -54,7 +60,19 @@ pub fn listen(address: SocketAddr, options: ListenOptions) -> io::Result<StdTcpL
         }
         socket.set_ip_transparent_v4(true)?;
     }
+    if options.freebind {
+        if address.is_ipv6() {
+            socket.set_freebind_v6(true)?;
+        } else {
+            socket.set_freebind_v4(true)?;
+        }
+    }
     socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Lets a bound socket take connections.
+pub fn listen(socket: Socket, options: ListenOptions) -> io::Result<StdTcpListener> {
     socket.listen(options.backlog)?;
     Ok(socket.into())
 }

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use bytes::BytesMut;
+
 /// Lends the worker's buffer for the time of one poll.
 ///
 /// Not to be nested: the buffer is lent once at a time.
@@ -9,9 +11,29 @@ pub(crate) fn with<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
     SCRATCH.with_borrow_mut(|scratch| f(scratch))
 }
 
+/// Lends room that nothing was written to, for sockets that need no zeros: at least [`LEAST`] bytes behind an empty buffer. What is left in
+/// it is dropped; a large piece is taken out with `split` and shares the memory instead of being copied.
+///
+/// Not to be nested.
+pub(crate) fn with_room<T>(f: impl FnOnce(&mut BytesMut) -> T) -> T {
+    ROOM.with_borrow_mut(|room| {
+        room.clear();
+        if room.capacity() < LEAST {
+            // The same memory again, where every piece that was taken is gone.
+            room.reserve(SIZE);
+        }
+        f(room)
+    })
+}
+
+/// Pieces from this size on are worth sharing: a copy costs more, and a piece holds on to at most eight times its size.
+pub(crate) const LARGE: usize = 8 * 1024;
+/// Less room than this would cut reads short.
+const LEAST: usize = SIZE / 2;
 /// A TLS record or four, and what a default socket buffer gives at once.
 const SIZE: usize = 64 * 1024;
 
 thread_local! {
+    static ROOM: RefCell<BytesMut> = RefCell::new(BytesMut::new());
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into_boxed_slice());
 }

@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::runtime::budget::OpenConnection;
 use crate::tls::{ClientStream, ServerStream};
 
 /// A connected stream, with bytes that an inspector read ahead put back in front.
@@ -24,6 +25,7 @@ pub struct Stream {
 pub struct Socket {
     prefix: Bytes,
     io: SocketIo,
+    _open: OpenConnection,
 }
 
 #[derive(Debug)]
@@ -93,6 +95,11 @@ impl Stream {
         }
     }
 
+    /// Whether bytes are on the wire as they are here: no TLS.
+    pub const fn is_plain(&self) -> bool {
+        matches!(self.io, Io::Plain(_))
+    }
+
     /// Whether the peer closed, or sent something that nobody asked for, while the stream lay idle in a
     /// pool. Costs no system call unless the kernel reported an event.
     pub fn is_stale(&self) -> bool {
@@ -105,6 +112,7 @@ impl From<TcpStream> for Socket {
         Self {
             prefix: Bytes::new(),
             io: SocketIo::Tcp(stream),
+            _open: OpenConnection::new(),
         }
     }
 }
@@ -114,6 +122,7 @@ impl From<UnixStream> for Socket {
         Self {
             prefix: Bytes::new(),
             io: SocketIo::Unix(stream),
+            _open: OpenConnection::new(),
         }
     }
 }

@@ -4,10 +4,10 @@
 //! has passed. A slow disk never blocks a request: beyond a bound lines are dropped and counted.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::metrics::Counter;
 
@@ -34,7 +34,7 @@ struct Shared {
     settings: LogSettings,
     buffer: Mutex<Buffer>,
     wake: Condvar,
-    written: Counter,
+    taken: Counter,
     dropped: Counter,
     failed: Counter,
 }
@@ -43,7 +43,10 @@ struct Shared {
 struct Buffer {
     lines: Vec<u8>,
     reopen: bool,
+    /// Write out what is here and end.
     closed: bool,
+    /// The writer has ended.
+    ended: bool,
 }
 
 impl Default for LogSettings {
@@ -58,14 +61,14 @@ impl Default for LogSettings {
 
 impl LogFile {
     /// Opens `path` for appending and starts its writer. `/dev/stdout` and the like work as paths.
-    pub fn open(path: &Path, settings: LogSettings) -> std::io::Result<Self> {
+    pub fn open(path: &Path, settings: LogSettings) -> io::Result<Self> {
         let file = open(path)?;
         let shared = Arc::new(Shared {
             path: path.to_path_buf(),
             settings,
             buffer: Mutex::default(),
             wake: Condvar::new(),
-            written: Counter::new(),
+            taken: Counter::new(),
             dropped: Counter::new(),
             failed: Counter::new(),
         });
@@ -88,7 +91,7 @@ impl LogFile {
         }
         let before = buffer.lines.len();
         buffer.lines.extend_from_slice(line);
-        shared.written.increment();
+        shared.taken.increment();
         let due = shared.settings.flush_size;
         if before < due && buffer.lines.len() >= due {
             shared.wake.notify_one();
@@ -105,41 +108,42 @@ impl LogFile {
         self.shared.wake.notify_one();
     }
 
-    /// Lines taken, lines dropped because the writer lagged, and writes that failed.
+    /// Lines taken; lines dropped, because the writer lagged or the disk was full; and writes that failed.
     pub fn counts(&self) -> (u64, u64, u64) {
         let shared = &*self.shared;
         (
-            shared.written.value(),
+            shared.taken.value(),
             shared.dropped.value(),
             shared.failed.value(),
         )
     }
 
-    /// Writes out everything and ends the writer.
+    /// Writes out everything and ends the writer; gives up where the disk does not take it in a while.
     pub fn close(&self) {
-        let mut buffer = self
-            .shared
-            .buffer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let shared = &*self.shared;
+        let mut buffer = shared.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         buffer.closed = true;
-        self.shared.wake.notify_one();
-        while !buffer.lines.is_empty() {
-            let (next, timeout) = self
-                .shared
-                .wake
-                .wait_timeout(buffer, Duration::from_millis(200))
-                .unwrap_or_else(PoisonError::into_inner);
-            buffer = next;
-            if timeout.timed_out() {
+        shared.wake.notify_all();
+        let until = Instant::now() + CLOSE_LIMIT;
+        while !buffer.ended {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return;
             }
+            (buffer, _) = shared
+                .wake
+                .wait_timeout(buffer, left)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
 impl Shared {
-    fn run(&self, mut file: File) {
+    fn run(&self, file: File) {
+        let mut output = Output {
+            file,
+            torn: Vec::new(),
+        };
         let mut lines = Vec::new();
         loop {
             let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,26 +157,86 @@ impl Shared {
             let reopen = std::mem::take(&mut buffer.reopen);
             let closed = buffer.closed;
             drop(buffer);
-            if !lines.is_empty() && file.write_all(&lines).is_err() {
-                // A full disk or a closed pipe: counted, and tried again with the next batch.
+            if let Err(lost) = output.write(&lines) {
                 self.failed.increment();
+                self.dropped.add(lost);
             }
             lines.clear();
             lines.shrink_to(self.settings.flush_size * 2);
-            if reopen && let Ok(opened) = open(&self.path) {
-                file = opened;
+            if reopen && let Ok(file) = open(&self.path) {
+                // What was torn ended in the old file.
+                output = Output {
+                    file,
+                    torn: Vec::new(),
+                };
             }
-            self.wake.notify_all();
             if closed {
+                self.buffer
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .ended = true;
+                self.wake.notify_all();
                 return;
             }
         }
     }
 }
 
-fn open(path: &Path) -> std::io::Result<File> {
+/// A file, and the rest of the line that a full disk has torn: it goes first when there is room again, so that no line
+/// runs into another.
+#[derive(Debug)]
+struct Output {
+    file: File,
+    torn: Vec<u8>,
+}
+
+impl Output {
+    /// Writes lines; where that fails, how many are lost.
+    fn write(&mut self, lines: &[u8]) -> Result<(), u64> {
+        let mut torn = std::mem::take(&mut self.torn);
+        if let Err(written) = self.write_all(&torn) {
+            torn.drain(..written);
+            self.torn = torn;
+            return Err(count(lines));
+        }
+        let Err(written) = self.write_all(lines) else {
+            return Ok(());
+        };
+        let (before, rest) = lines.split_at(written);
+        if matches!(before.last(), None | Some(b'\n')) {
+            return Err(count(rest));
+        }
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        let (torn, lost) = rest.split_at(end);
+        self.torn = torn.to_vec();
+        Err(count(lost))
+    }
+
+    /// Writes all, or tells how much it could.
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), usize> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.file.write(&bytes[written..]) {
+                Ok(0) => return Err(written),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(written),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn count(lines: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', lines).count() as u64
+}
+
+fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
+
+/// How long the end of the process waits for a disk.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

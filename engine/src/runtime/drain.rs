@@ -1,15 +1,16 @@
-//! Telling connections to finish: HTTP/1 says `connection: close` on its next answer, HTTP/2 sends GOAWAY,
-//! idle connections close.
+//! Telling connections to finish, in two steps. When a drain starts, HTTP/1 says `connection: close` on its next answer
+//! and HTTP/2 sends GOAWAY. An idle HTTP/1 connection stays open: its client may be sending just now, and nothing
+//! tells it in time not to. When the drain finishes, idle connections close.
 //!
-//! A connection waits for the start with every wait for a request, so that waiting must cost nothing: its waker is
+//! A connection waits for the end with every wait for a request, so that waiting must cost nothing: its waker is
 //! noted once and stays until the connection ends.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// The end that starts a drain.
+/// The end that starts and finishes a drain.
 #[derive(Debug, Default)]
 pub struct Drain {
     shared: Arc<Shared>,
@@ -25,7 +26,8 @@ pub struct DrainSignal {
 
 #[derive(Debug, Default)]
 struct Shared {
-    started: AtomicBool,
+    /// [`STARTED`], [`FINISHED`], or nothing yet.
+    step: AtomicU8,
     waiting: Mutex<Waiting>,
 }
 
@@ -44,17 +46,39 @@ impl Drain {
 
     /// Starts it; a second call changes nothing.
     pub fn start(&self) {
-        if self.shared.started.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let places = std::mem::take(&mut self.shared.waiting().places);
-        // Outside the lock: a waker may run anything.
-        places.into_iter().flatten().for_each(Waker::wake);
+        self.step(STARTED);
+    }
+
+    /// Lets idle connections close; starts it where it has not started. A second call changes nothing.
+    pub fn finish(&self) {
+        self.step(FINISHED);
     }
 
     /// Whether it started.
     pub fn is_started(&self) -> bool {
-        self.shared.is_started()
+        self.shared.reached(STARTED)
+    }
+
+    /// Whether any connection holds a signal.
+    pub fn is_watched(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    fn step(&self, step: u8) {
+        if self.shared.step.fetch_max(step, Ordering::AcqRel) >= step {
+            return;
+        }
+        // Who waits for the end still waits after the start, so that places are kept.
+        let wakers: Vec<_> = self
+            .shared
+            .waiting()
+            .places
+            .iter()
+            .flatten()
+            .cloned()
+            .collect();
+        // Outside the lock: a waker may run anything.
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// A signal for a connection.
@@ -70,7 +94,7 @@ impl DrainSignal {
     /// Whether it started.
     #[inline]
     pub fn is_started(&self) -> bool {
-        self.shared.is_started()
+        self.shared.reached(STARTED)
     }
 
     /// Waits for the start; for ever where the [`Drain`] is gone without having started.
@@ -78,23 +102,39 @@ impl DrainSignal {
         poll_fn(|cx| self.poll_started(cx)).await;
     }
 
+    /// Waits until idle connections are to close.
+    pub async fn finished(&mut self) {
+        poll_fn(|cx| self.poll_finished(cx)).await;
+    }
+
     /// Ready once it started.
     #[inline]
     pub fn poll_started(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_started() {
+        self.poll(cx, STARTED)
+    }
+
+    /// Ready once idle connections are to close.
+    #[inline]
+    pub fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(cx, FINISHED)
+    }
+
+    #[inline]
+    fn poll(&mut self, cx: &mut Context<'_>, step: u8) -> Poll<()> {
+        if self.shared.reached(step) {
             return Poll::Ready(());
         }
         match &self.noted {
             Some((_, waker)) if waker.will_wake(cx.waker()) => Poll::Pending,
-            _ => self.note(cx.waker()),
+            _ => self.note(cx.waker(), step),
         }
     }
 
     #[cold]
-    fn note(&mut self, waker: &Waker) -> Poll<()> {
+    fn note(&mut self, waker: &Waker, step: u8) -> Poll<()> {
         let mut waiting = self.shared.waiting();
-        // Whoever starts it sets the flag before it takes the lock: here the waker is seen, or the flag.
-        if self.shared.is_started() {
+        // Whoever takes the step says so before it takes the lock: here the waker is seen, or the step.
+        if self.shared.reached(step) {
             return Poll::Ready(());
         }
         let place = match &self.noted {
@@ -127,7 +167,6 @@ impl Drop for DrainSignal {
             return;
         };
         let mut waiting = self.shared.waiting();
-        // Once it started there are no places any more.
         if let Some(noted) = waiting.places.get_mut(place) {
             let waker = noted.take();
             waiting.free.push(place);
@@ -138,8 +177,8 @@ impl Drop for DrainSignal {
 }
 
 impl Shared {
-    fn is_started(&self) -> bool {
-        self.started.load(Ordering::Acquire)
+    fn reached(&self, step: u8) -> bool {
+        self.step.load(Ordering::Acquire) >= step
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -147,6 +186,11 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Connections finish with their next answer.
+const STARTED: u8 = 1;
+/// Idle connections close.
+const FINISHED: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -195,6 +239,25 @@ mod tests {
         assert!(drain.is_started() && a.is_started());
         assert_eq!(Count::poll(&first, &mut b), Poll::Ready(()));
         assert_eq!(Count::poll(&first, &mut drain.signal()), Poll::Ready(()));
+    }
+
+    #[test]
+    fn who_waits_for_the_end_is_woken_by_both_steps() {
+        let drain = Drain::new();
+        let count: Arc<Count> = Arc::default();
+        let mut signal = drain.signal();
+        let waker = Waker::from(count.clone());
+        let mut poll = |cx: &mut Context<'_>| signal.poll_finished(cx);
+        let mut cx = Context::from_waker(&waker);
+        assert_eq!(poll(&mut cx), Poll::Pending);
+        drain.start();
+        assert_eq!((poll(&mut cx), count.woken()), (Poll::Pending, 1));
+        drain.finish();
+        drain.finish();
+        assert_eq!((poll(&mut cx), count.woken()), (Poll::Ready(()), 2));
+        assert!(drain.is_watched());
+        drop(signal);
+        assert!(!drain.is_watched() && drain.is_started());
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::net::TcpListener as StdTcpListener;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,13 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, watch};
 
-use super::Worker;
+use super::{Worker, budget};
 use crate::net::Address;
-use crate::net::listen::{ListenOptions, listen};
+use crate::net::listen::{ListenOptions, bind, listen};
 use crate::net::stream::Socket;
 
 /// All workers. Dropping it ends them when their last task ends.
@@ -46,6 +49,24 @@ pub trait Accept: fmt::Debug + Send + Sync + 'static {
         worker: Rc<Worker>,
         accepted: Accepted,
     ) -> Pin<Box<dyn Future<Output = ()>>>;
+
+    /// A connection was closed as it came: too many are open ([`budget`]).
+    fn overflowed(&self) {}
+}
+
+/// An address that is taken and does not take connections yet.
+#[derive(Debug)]
+pub struct Bound {
+    address: Address,
+    options: ListenOptions,
+    sockets: Sockets,
+}
+
+#[derive(Debug)]
+enum Sockets {
+    /// One a worker, or one.
+    Tcp(Vec<socket2::Socket>),
+    Unix(StdUnixListener),
 }
 
 /// A listening address. Dropping it closes the sockets after what waits in them was accepted.
@@ -106,30 +127,26 @@ impl Workers {
         options: ListenOptions,
         accept: Arc<dyn Accept>,
     ) -> io::Result<Listening> {
-        let (stop, _) = watch::channel(false);
-        let address = match address {
+        self.serve(self.bind(address, options)?, accept)
+    }
+
+    /// Takes an address without taking connections: whether it is free shows before anything waits for it.
+    pub fn bind(&self, address: &Address, options: ListenOptions) -> io::Result<Bound> {
+        let (address, sockets) = match address {
             Address::Tcp(address) => {
-                let sockets = if options.reuse_port {
+                let count = if options.reuse_port {
                     self.senders.len()
                 } else {
                     1
                 };
-                let first = listen(*address, options)?;
+                let first = bind(*address, options)?;
                 // Port 0 is chosen by the first socket; the others join it.
-                let bound = first.local_addr()?;
-                let mut listeners = vec![first];
-                for _ in 1..sockets {
-                    listeners.push(listen(bound, options)?);
+                let bound = local_address(&first)?;
+                let mut sockets = vec![first];
+                for _ in 1..count {
+                    sockets.push(bind(bound, options)?);
                 }
-                for (sender, listener) in self.senders.iter().zip(listeners) {
-                    let accept = accept.clone();
-                    let stop = stop.subscribe();
-                    send(
-                        sender,
-                        Box::new(move |worker| spawn_tcp(listener, accept, worker, stop)),
-                    );
-                }
-                Address::Tcp(bound)
+                (Address::Tcp(bound), Sockets::Tcp(sockets))
             }
             Address::Unix(path) => {
                 // A socket file that a killed process left behind would make bind fail for ever.
@@ -138,14 +155,48 @@ impl Workers {
                 {
                     return Err(error);
                 }
-                let listener = std::os::unix::net::UnixListener::bind(path)?;
+                let listener = StdUnixListener::bind(path)?;
                 listener.set_nonblocking(true)?;
+                if let Some(mode) = options.mode {
+                    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+                }
+                (address.clone(), Sockets::Unix(listener))
+            }
+        };
+        Ok(Bound {
+            address,
+            options,
+            sockets,
+        })
+    }
+
+    /// Takes connections at a bound address.
+    pub fn serve(&self, bound: Bound, accept: Arc<dyn Accept>) -> io::Result<Listening> {
+        let (stop, _) = watch::channel(false);
+        let Bound {
+            address,
+            options,
+            sockets,
+        } = bound;
+        match sockets {
+            Sockets::Tcp(sockets) => {
+                let listeners = sockets.into_iter().map(|socket| listen(socket, options));
+                let listeners: Vec<_> = listeners.collect::<io::Result<_>>()?;
+                for (sender, listener) in self.senders.iter().zip(listeners) {
+                    let accept = accept.clone();
+                    let stop = stop.subscribe();
+                    send(
+                        sender,
+                        Box::new(move |worker| spawn_tcp(listener, accept, worker, stop)),
+                    );
+                }
+            }
+            Sockets::Unix(listener) => {
                 let stop = stop.subscribe();
                 let local = address.clone();
                 self.on_one(move |worker| spawn_unix(listener, local, accept, worker, stop));
-                address.clone()
             }
-        };
+        }
         Ok(Listening { address, stop })
     }
 
@@ -157,6 +208,20 @@ impl Workers {
             drop(thread.join());
         }
     }
+}
+
+impl Bound {
+    /// The address, with the port that the kernel chose.
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+fn local_address(socket: &socket2::Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?;
+    address
+        .as_socket()
+        .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 impl Listening {
@@ -218,6 +283,7 @@ fn spawn_tcp(
     };
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
+        let mut trouble = Trouble::default();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -225,23 +291,36 @@ fn spawn_tcp(
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
-                Ok((stream, remote)) => serve_tcp(&accept, &worker, stream, remote),
-                Err(error) => accept_failed(&error).await,
+                Ok((stream, remote)) => {
+                    trouble.over();
+                    serve_tcp(&accept, &worker, stream, remote);
+                }
+                Err(error) => trouble.wait(&error).await,
             }
         }
-        // What the kernel already gave to this socket would be reset by closing it.
-        while let Some(Ok((stream, remote))) = at_once(listener.accept()).await {
-            serve_tcp(&accept, &worker, stream, remote);
+        // What the kernel already gave to this socket would be reset by closing it. Asked of the kernel itself: the
+        // runtime may not know yet, or may want the task to pause.
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        // Nothing may come between the last look and the close: a client whose SYN is lost asks again, and is refused.
+        drop(SockRef::from(&listener).attach_filter(&[nothing_passes()]));
+        while let Some((stream, remote)) = last(|| listener.accept()).await {
+            let stream = stream
+                .set_nonblocking(true)
+                .and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                serve_tcp(&accept, &worker, stream, remote);
+            }
         }
     });
 }
 
-fn serve_tcp(
-    accept: &Arc<dyn Accept>,
-    worker: &Rc<Worker>,
-    stream: TcpStream,
-    remote: std::net::SocketAddr,
-) {
+fn serve_tcp(accept: &Arc<dyn Accept>, worker: &Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
+    if budget::is_exhausted() {
+        accept.overflowed();
+        return;
+    }
     let Ok(local) = stream.local_addr() else {
         return;
     };
@@ -256,7 +335,7 @@ fn serve_tcp(
 }
 
 fn spawn_unix(
-    listener: std::os::unix::net::UnixListener,
+    listener: StdUnixListener,
     local: Address,
     accept: Arc<dyn Accept>,
     worker: &Rc<Worker>,
@@ -271,6 +350,10 @@ fn spawn_unix(
     };
     let worker = worker.clone();
     let serve = move |stream: UnixStream| {
+        if budget::is_exhausted() {
+            accept.overflowed();
+            return;
+        }
         let accepted = Accepted {
             socket: Socket::from(stream),
             remote: local.clone(),
@@ -279,6 +362,7 @@ fn spawn_unix(
         tokio::task::spawn_local(accept.clone().serve(worker.clone(), accepted));
     };
     tokio::task::spawn_local(async move {
+        let mut trouble = Trouble::default();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -286,36 +370,88 @@ fn spawn_unix(
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
-                Ok((stream, _)) => serve(stream),
-                Err(error) => accept_failed(&error).await,
+                Ok((stream, _)) => {
+                    trouble.over();
+                    serve(stream);
+                }
+                Err(error) => trouble.wait(&error).await,
             }
         }
-        while let Some(Ok((stream, _))) = at_once(listener.accept()).await {
-            serve(stream);
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        while let Some((stream, _)) = last(|| listener.accept()).await {
+            let stream = stream
+                .set_nonblocking(true)
+                .and_then(|()| UnixStream::from_std(stream));
+            if let Ok(stream) = stream {
+                serve(stream);
+            }
         }
     });
 }
 
-/// Waits a little where the process is out of file descriptors: accepting again at once would spin.
-async fn accept_failed(error: &io::Error) {
-    const OUT_OF_DESCRIPTORS: [i32; 2] = [libc::EMFILE, libc::ENFILE];
-    if error
-        .raw_os_error()
-        .is_some_and(|code| OUT_OF_DESCRIPTORS.contains(&code))
-    {
-        tracing::warn!(%error, "cannot accept connections");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+/// The packet filter `ret #0` (SO_ATTACH_FILTER, socket(7)).
+fn nothing_passes() -> SockFilter {
+    SockFilter::new(0x06, 0, 0, 0)
+}
+
+/// What waits in a socket that is about to close; `None` when nothing does.
+async fn last<T>(mut accept: impl FnMut() -> io::Result<T>) -> Option<T> {
+    // Nobody is to wait for ever for the descriptors of a socket that is about to close.
+    for _ in 0..LAST_TRIES {
+        match accept() {
+            Ok(accepted) => return Some(accepted),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    None
+}
+
+/// Accepting fails, for want of file descriptors or of memory: at once again would spin, and the connection stays
+/// where it is.
+#[derive(Debug, Default)]
+struct Trouble {
+    told: bool,
+}
+
+impl Trouble {
+    async fn wait(&mut self, error: &io::Error) {
+        if is_of_one_connection(error) {
+            return;
+        }
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(%error, "cannot accept connections");
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+
+    const fn over(&mut self) {
+        self.told = false;
     }
 }
 
-/// The future's output if it has one now.
-async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|cx| {
-        std::task::Poll::Ready(match future.as_mut().poll(cx) {
-            std::task::Poll::Ready(output) => Some(output),
-            std::task::Poll::Pending => None,
-        })
-    })
-    .await
+/// Whether only the connection failed that was to be accepted (accept(2): pending network errors among them).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    const OF_ONE: [i32; 10] = [
+        libc::ECONNABORTED,
+        libc::ECONNRESET,
+        libc::EINTR,
+        libc::EPERM,
+        libc::EPROTO,
+        libc::ENETDOWN,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::ENOPROTOOPT,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| OF_ONE.contains(&code))
 }
+
+/// How long accepting pauses when the system refuses.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const LAST_TRIES: usize = 20;

@@ -102,6 +102,7 @@ impl Handler for Gateway {
     fn refused(&self, _downstream: &Downstream, refusal: &Refusal) -> Answer {
         let status = match refusal {
             Refusal::Head(error) => error.status(),
+            Refusal::Request(rejection) => rejection.status(),
             Refusal::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
         };
         Answer::text(status, "", "refused")

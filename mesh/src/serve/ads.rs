@@ -267,7 +267,9 @@ async fn run<W: Wire>(
                 return;
             }
         }
-        current.entry.update(&current.session);
+        current
+            .entry
+            .update(&current.session, &current.published.version);
     }
 }
 

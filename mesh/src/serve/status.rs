@@ -45,6 +45,8 @@ pub struct Connection {
     pub node: String,
     /// SotW or Delta.
     pub variant: Variant,
+    /// Version of the configuration that the stream has last been brought up to, whether or not anything changed for it.
+    pub version: String,
     /// By subscribed type: state, and the version last acknowledged.
     pub types: BTreeMap<Kind, (SyncState, String)>,
 }
@@ -72,6 +74,7 @@ impl Board {
         let connection = Connection {
             node: node.to_owned(),
             variant,
+            version: String::new(),
             types: BTreeMap::new(),
         };
         self.connections
@@ -93,13 +96,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn update(&self, session: &Session) {
+    pub(super) fn update(&self, session: &Session, version: &str) {
         let mut connections = self
             .board
             .connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = connections.get_mut(&self.id) {
+            version.clone_into(&mut connection.version);
             connection.types = session
                 .watched()
                 .iter()

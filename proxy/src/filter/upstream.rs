@@ -16,15 +16,15 @@ pub trait ClusterLookup {
 
 /// A complete answer to a call.
 #[derive(Debug)]
-pub(super) struct Called {
-    pub(super) response: Response,
-    pub(super) body: Bytes,
-    pub(super) trailers: Option<Headers>,
+pub(crate) struct Called {
+    pub(crate) response: Response,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<Headers>,
 }
 
 /// Why a call brought no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     #[error("no host of the cluster `{0}` can be used")]
     NoTarget(Box<str>),
     #[error("no answer within {0:?}")]
@@ -36,7 +36,7 @@ pub(super) enum CallError {
 }
 
 /// Sends `request` and reads the whole answer, up to `limit` bytes. Dropping the future gives the call up.
-pub(super) async fn call<L: ClusterLookup>(
+pub(crate) async fn call<L: ClusterLookup>(
     clusters: &L,
     worker: &Worker,
     cluster: &str,

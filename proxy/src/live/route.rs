@@ -24,7 +24,7 @@ pub mod timeout;
 
 pub use self::domain::Domains;
 pub use self::entry::{
-    Decorator, DirectResponse, FilterConfig, FilterConfigs, RouteAction, RouteEntry,
+    BodyFormat, Decorator, DirectResponse, FilterConfig, FilterConfigs, RouteAction, RouteEntry,
 };
 pub use self::forward::{
     ClusterPick, ClusterTarget, Forward, HostRewrite, MirrorRule, PathRewrite, RandomSource,

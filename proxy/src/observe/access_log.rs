@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`filter`] | when a logger writes |
 //! | [`files`] | the files, shared by path |
+//! | [`open_telemetry`] | records for collectors |
 
 mod files;
 pub mod filter;
+mod open_telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -22,12 +24,15 @@ use carbyne_protos::envoy::config::core::v3::{
 use carbyne_protos::envoy::extensions::access_loggers::file::v3::{
     FileAccessLog, file_access_log::AccessLogFormat,
 };
+use carbyne_protos::envoy::extensions::access_loggers::open_telemetry::v3::OpenTelemetryAccessLogConfig;
 use carbyne_protos::envoy::extensions::access_loggers::stream::v3::{
     StderrAccessLog, StdoutAccessLog, stderr_access_log, stdout_access_log,
 };
 
 pub use self::files::LogFiles;
 use self::filter::LogFilter;
+use self::open_telemetry::CollectorLog;
+pub use self::open_telemetry::Collectors;
 use super::facts::Facts;
 use super::format::{Format, JsonFormat};
 use crate::plan::error::Fault;
@@ -52,16 +57,27 @@ pub enum LineFormat {
 #[derive(Debug)]
 struct Logger {
     filter: Option<LogFilter>,
-    format: LineFormat,
-    file: LogFile,
+    sink: Sink,
+}
+
+/// Who is told.
+#[derive(Debug)]
+enum Sink {
+    File { format: LineFormat, file: LogFile },
+    Collector(CollectorLog),
 }
 
 impl AccessLogs {
     /// Plans the loggers of the list that is the field `access_log` of what `scope` stands for. What is malformed is rejected; loggers that
     /// are not served are noted and left out: they guard nothing.
-    pub fn plan(loggers: &[AccessLog], scope: &Scope<'_>, files: &LogFiles) -> Self {
+    pub fn plan(
+        loggers: &[AccessLog],
+        scope: &Scope<'_>,
+        files: &LogFiles,
+        collectors: &Collectors,
+    ) -> Self {
         let planned = loggers.iter().enumerate().filter_map(|(index, logger)| {
-            plan_logger(logger, &scope.item("access_log", index), files)
+            plan_logger(logger, &scope.item("access_log", index), files, collectors)
         });
         Self {
             loggers: planned.collect(),
@@ -83,13 +99,16 @@ impl AccessLogs {
             {
                 continue;
             }
-            LINE.with_borrow_mut(|line| {
-                line.clear();
-                logger.format.render(facts, line);
-                logger.file.append(line);
-                // One huge line must not cost its size for ever.
-                line.shrink_to(LARGEST_KEPT);
-            });
+            match &logger.sink {
+                Sink::File { format, file } => LINE.with_borrow_mut(|line| {
+                    line.clear();
+                    format.render(facts, line);
+                    file.append(line);
+                    // One huge line must not cost its size for ever.
+                    line.shrink_to(LARGEST_KEPT);
+                }),
+                Sink::Collector(log) => log.log(facts),
+            }
         }
     }
 }
@@ -163,7 +182,12 @@ fn json(
     }
 }
 
-fn plan_logger(logger: &AccessLog, scope: &Scope<'_>, files: &LogFiles) -> Option<Logger> {
+fn plan_logger(
+    logger: &AccessLog,
+    scope: &Scope<'_>,
+    files: &LogFiles,
+    collectors: &Collectors,
+) -> Option<Logger> {
     let filter = match &logger.filter {
         None => Ok(None),
         Some(filter) => LogFilter::plan(filter, &scope.field("filter")).map(Some),
@@ -182,6 +206,16 @@ fn plan_logger(logger: &AccessLog, scope: &Scope<'_>, files: &LogFiles) -> Optio
             |format| LineFormat::plan(format, &place.field("log_format")),
         )
     };
+    if unwrapped.is::<OpenTelemetryAccessLogConfig>() {
+        let message = place.take(unwrapped.decode().map_err(malformed))?;
+        let log = collectors.plan(&message, config.value.as_slice().into(), &place)?;
+        // Without its filter it would tell what it shall not.
+        let filter = filter.ok()?;
+        return Some(Logger {
+            filter,
+            sink: Sink::Collector(log),
+        });
+    }
     let (path, format) = if unwrapped.is::<FileAccessLog>() {
         let message: FileAccessLog = place.take(unwrapped.decode().map_err(malformed))?;
         if message.path.is_empty() {
@@ -239,10 +273,10 @@ fn plan_logger(logger: &AccessLog, scope: &Scope<'_>, files: &LogFiles) -> Optio
         path: path.clone(),
         reason: error.to_string(),
     });
+    let file = place.field("path").take(file)?;
     Some(Logger {
         filter,
-        format,
-        file: place.field("path").take(file)?,
+        sink: Sink::File { format, file },
     })
 }
 

@@ -60,6 +60,12 @@ pub struct Facts<'a> {
     pub upstream_peer: Option<&'a Arc<Peer>>,
     /// gRPC messages of the request and the response.
     pub grpc_messages: (u64, u64),
+    /// The body that a format is asked to word anew.
+    pub local_reply: &'a [u8],
+    /// The protocol that the client speaks, where there is no request to tell it.
+    pub protocol: Option<http::Version>,
+    /// The answer is being made: its status is told as 0, as Envoy tells it.
+    pub unsettled: bool,
     /// It is a TCP stream.
     pub is_stream: bool,
 }
@@ -173,7 +179,8 @@ impl<'a> Facts<'a> {
 
     /// The response's status code, 0 where there is none.
     pub fn status(&self) -> u16 {
-        self.response.map_or(0, |response| response.status.as_u16())
+        let response = self.response.filter(|_| !self.unsettled);
+        response.map_or(0, |response| response.status.as_u16())
     }
 
     /// TLS with the client.

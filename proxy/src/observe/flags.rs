@@ -2,7 +2,7 @@
 
 use carbyne_engine::forward::{Event, Events};
 
-/// One flag, in the order in which Envoy prints them.
+/// One flag, in the order of Envoy's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Flag {
@@ -68,9 +68,10 @@ pub enum Flag {
     UnconditionalDropOverload,
 }
 
-/// A set of flags.
+/// A set of flags in the order in which they were raised, as Envoy prints them: five bits a flag, its number
+/// and one, the first in the lowest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Flags(u32);
+pub struct Flags(u64);
 
 impl Flag {
     /// Every flag, in order.
@@ -119,6 +120,11 @@ impl Flag {
         NAMES[self as usize].1
     }
 
+    /// Its bit in [`Flags::bits`].
+    pub const fn bit(self) -> u32 {
+        1 << self as u8
+    }
+
     /// The flag of a short name.
     pub fn parse(short: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|flag| flag.short() == short)
@@ -132,12 +138,9 @@ impl Flags {
     /// What the engine noted, in Envoy's words.
     pub fn of(events: Events) -> Self {
         let mut flags = Self::NONE;
-        if events.is_empty() {
-            return flags;
-        }
-        for (event, flag) in EVENTS {
-            if events.contains(event) {
-                flags.insert(flag);
+        for event in events.iter() {
+            if let Some((_, flag)) = FLAGS.iter().find(|(known, _)| *known == event) {
+                flags.insert(*flag);
             }
         }
         flags
@@ -145,22 +148,21 @@ impl Flags {
 
     /// Only this one.
     pub const fn only(flag: Flag) -> Self {
-        Self(1 << flag as u8)
+        Self(flag as u64 + 1)
     }
 
-    /// Adds one.
-    pub const fn insert(&mut self, flag: Flag) {
-        self.0 |= 1 << flag as u8;
+    /// Adds one behind the others, unless it is in it. There is room for twelve: fewer can meet.
+    pub fn insert(&mut self, flag: Flag) {
+        let used = u64::BITS - self.0.leading_zeros();
+        let shift = used.next_multiple_of(FLAG_BITS);
+        if !self.contains(flag) && shift + FLAG_BITS <= u64::BITS {
+            self.0 |= (flag as u64 + 1) << shift;
+        }
     }
 
     /// Whether it is in it.
-    pub const fn contains(self, flag: Flag) -> bool {
-        self.0 & (1 << flag as u8) != 0
-    }
-
-    /// Whether one of `other` is in it.
-    pub const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
+    pub fn contains(self, flag: Flag) -> bool {
+        self.iter().any(|other| other == flag)
     }
 
     /// Whether there is none.
@@ -169,8 +171,17 @@ impl Flags {
     }
 
     /// The set as a number, as metadata and CEL's `response.flags` see it.
-    pub const fn bits(self) -> u32 {
-        self.0
+    pub fn bits(self) -> u32 {
+        self.iter().fold(0, |bits, flag| bits | flag.bit())
+    }
+
+    fn iter(self) -> impl Iterator<Item = Flag> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let number = usize::try_from(rest & FLAG_MASK).ok()?.checked_sub(1)?;
+            rest >>= FLAG_BITS;
+            Flag::ALL.get(number).copied()
+        })
     }
 
     /// Short names with commas between them, `-` if there is none.
@@ -189,18 +200,20 @@ impl Flags {
             return;
         }
         let start = out.len();
-        for flag in Flag::ALL {
-            if self.contains(flag) {
-                if out.len() > start {
-                    out.push(b',');
-                }
-                out.extend_from_slice(name(flag).as_bytes());
+        for flag in self.iter() {
+            if out.len() > start {
+                out.push(b',');
             }
+            out.extend_from_slice(name(flag).as_bytes());
         }
     }
 }
 
-const EVENTS: [(Event, Flag); 20] = [
+const FLAG_BITS: u32 = 5;
+const FLAG_MASK: u64 = (1 << FLAG_BITS) - 1;
+
+/// What the log calls an event.
+const FLAGS: [(Event, Flag); 20] = [
     (Event::ClientGone, Flag::DownstreamConnectionTermination),
     (Event::ClientProtocol, Flag::DownstreamProtocolError),
     (Event::ConnectFailed, Flag::UpstreamConnectionFailure),
@@ -267,18 +280,25 @@ mod tests {
             assert_eq!(Flag::parse(flag.short()), Some(flag));
         }
         assert_eq!(Flag::parse("XX"), None);
+        let both = Flags::of({
+            let mut events = Events::default();
+            events.insert(Event::NoCluster);
+            events.insert(Event::ClientGone);
+            events
+        });
+        assert_eq!(both.bits(), 1 << 24 | 1 << 14);
     }
 
     #[test]
-    fn several_are_printed_in_order() {
+    fn several_are_printed_as_they_were_raised() {
         let mut events = Events::default();
         let cases: &[(Option<Event>, &str, &str)] = &[
             (None, "-", "-"),
             (Some(Event::RetryLimit), "URX", "UpstreamRetryLimitExceeded"),
             (
                 Some(Event::ConnectFailed),
-                "UF,URX",
-                "UpstreamConnectionFailure,UpstreamRetryLimitExceeded",
+                "URX,UF",
+                "UpstreamRetryLimitExceeded,UpstreamConnectionFailure",
             ),
         ];
         for (event, short, long) in cases {

@@ -5,7 +5,6 @@
 //! |---|---|
 //! | [`parse`] | text → operators |
 //! | [`operator`] | what an operator tells of the facts |
-//! | [`value`] | the groups of operators with a grammar of their own: header fields, addresses, certificates, durations |
 //! | [`json`] | `json_format`, and how texts stand in JSON |
 //! | [`time`] | points in time as text |
 
@@ -15,9 +14,9 @@ mod parse;
 #[cfg(test)]
 mod tests;
 mod time;
-mod value;
 
 pub use self::json::{JsonFormat, write_escaped};
+pub use self::operator::MetadataSource;
 pub use self::time::TimeFormat;
 
 use self::operator::Operator;
@@ -66,6 +65,22 @@ impl Format {
     /// A format for the value of a header field: what is missing is empty.
     pub fn header(text: &str) -> Result<Self, FormatError> {
         Self::parse(text, true)
+    }
+
+    /// The value at a path of metadata; nothing where there is none.
+    pub fn metadata(source: MetadataSource, namespace: &str, path: Box<[Box<str>]>) -> Self {
+        let operator = Operator::Metadata {
+            source,
+            namespace: namespace.into(),
+            path,
+        };
+        Self {
+            parts: Box::new([Part::Field(Field {
+                operator,
+                limit: None,
+            })]),
+            missing: "",
+        }
     }
 
     /// The text, where it has no operators.

@@ -34,6 +34,7 @@ pub use self::series::{Series, SeriesValue, Store};
 use self::labels::Labels;
 use self::overrides::{Metric, Overrides};
 use super::facts::Facts;
+use super::flags::Flags;
 use super::peer::{LocalNode, Peer};
 use crate::live::clusters::LiveCluster;
 use crate::live::route::RouteEntry;
@@ -97,7 +98,7 @@ struct Key {
     certificates: [usize; 2],
     status: u16,
     grpc: u16,
-    flags: u32,
+    flags: Flags,
     security: u8,
     /// The host of the request, where it is a label.
     host: Bytes,
@@ -281,7 +282,7 @@ impl IstioStats {
                 .map(|certificate| pointer(certificate.as_ref())),
             status: facts.status(),
             grpc,
-            flags: facts.flags.bits(),
+            flags: facts.flags,
             security: u8::from(tls.is_some_and(|tls| tls.peer_verified)),
             host: host_label,
             dimensions: self.overrides.dynamic(facts),

@@ -18,15 +18,17 @@ pub enum TraceReason {
 /// A new id.
 pub fn generate(reason: TraceReason) -> [u8; 36] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let random = fastrand::u128(..);
+    let random = fastrand::u128(..).to_le_bytes();
     let mut id = [b'-'; 36];
-    let places = (0..36).filter(|place| !matches!(place, 8 | 13 | 18 | 23));
-    for (digit, place) in places.enumerate() {
-        id[place] = DIGITS[(random >> (4 * digit) & 15) as usize];
+    // Where each byte's two digits stand: hyphens are at 8, 13, 18 and 23.
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    for (byte, place) in random.into_iter().zip(PLACES) {
+        id[place] = DIGITS[usize::from(byte >> 4)];
+        id[place + 1] = DIGITS[usize::from(byte & 15)];
     }
     // RFC 9562 section 5.4: version 4, variant 10.
     id[VERSION] = b'4';
-    id[VARIANT] = DIGITS[8 + (random >> 64 & 3) as usize];
+    id[VARIANT] = DIGITS[8 + usize::from(random[8] >> 4 & 3)];
     pack(&mut id, reason);
     id
 }

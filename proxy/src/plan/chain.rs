@@ -6,6 +6,8 @@ use std::time::Duration;
 use carbyne_engine::tls::ServerTls;
 use carbyne_protos::envoy::config::listener::v3 as wire;
 use carbyne_protos::envoy::config::listener::v3::filter_chain_match::ConnectionSourceType;
+use prost::Message;
+use xxhash_rust::xxh64::xxh64;
 
 use super::filter::{NetworkFilterKind, NetworkFilterPlan, network_filters};
 use super::scope::Scope;
@@ -17,6 +19,8 @@ use crate::live::chain::{ChainMatch, SourceType};
 pub struct ChainPlan {
     /// Its name, may be empty.
     pub name: Arc<str>,
+    /// The same for chains that are the same; `None` where something of it was not decoded.
+    pub fingerprint: Option<u64>,
     /// TLS that it terminates.
     pub tls: Option<Arc<ServerTls>>,
     /// How long the client may take for its handshake.
@@ -58,6 +62,11 @@ pub fn plan(chain: &wire::FilterChain, scope: &Scope<'_>) -> Option<(ChainMatch,
         });
     let plan = ChainPlan {
         name: Arc::from(chain.name.as_str()),
+        // What was not decoded is not encoded again either.
+        fingerprint: scope
+            .doubt()
+            .is_none()
+            .then(|| xxh64(&chain.encode_to_vec(), 0)),
         tls,
         handshake_timeout: value::limit(
             chain.transport_socket_connect_timeout.as_ref(),

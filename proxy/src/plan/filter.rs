@@ -144,7 +144,10 @@ fn http_filter(filter: &manager::HttpFilter, scope: &Scope<'_>) -> Option<HttpFi
             return Some(HttpFilterKind::Router(Arc::default()));
         }
         None => {
-            scope.field("typed_config").missing();
+            // An arm that was not decoded is there, only not understood.
+            if scope.doubt().is_none() {
+                scope.field("typed_config").missing();
+            }
             return left_out(filter, scope, "its message was not decoded");
         }
     };
@@ -246,7 +249,9 @@ fn network_filter(filter: &listener::Filter, scope: &Scope<'_>) -> Option<Networ
             ));
         }
         None => {
-            scope.field("typed_config").missing();
+            if scope.doubt().is_none() {
+                scope.field("typed_config").missing();
+            }
             return Some(NetworkFilterKind::Refuse(
                 scope.refuse("its message was not decoded"),
             ));

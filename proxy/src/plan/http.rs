@@ -15,13 +15,13 @@ use carbyne_protos::envoy::config::core::v3::http_protocol_options::HeadersWithU
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3 as wire;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     self as manager, CodecType, ForwardClientCertDetails, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation, StripPortMode,
-    Tracing,
 };
 use http::HeaderValue;
 
 use super::filter::{HttpFilterKind, HttpFilterPlan, http_filters};
 use super::route;
 use super::scope::Scope;
+use super::tracing::{self, TracingPlan};
 use super::value::{self, ResourceSource};
 use crate::live::matcher::{Cidr, StringMatcher};
 use crate::live::route::RouteTable;
@@ -56,7 +56,7 @@ pub struct HttpPlan {
     /// Fields that are set.
     pub fields: FieldRules,
     /// Spans.
-    pub tracing: Option<Arc<Tracing>>,
+    pub tracing: Option<Arc<TracingPlan>>,
     /// What is logged.
     pub access_log: Arc<[AccessLog]>,
     /// How what is logged is flushed.
@@ -108,6 +108,8 @@ pub struct Http1 {
     pub proper_case: bool,
     /// Trailers go through.
     pub trailers: bool,
+    /// Methods outside of the registries are taken.
+    pub custom_methods: bool,
     /// Upgrades that are passed over, with what else of the head asks for them.
     pub ignored_upgrades: Box<[StringMatcher]>,
 }
@@ -279,7 +281,10 @@ pub fn plan(message: &wire::HttpConnectionManager, scope: &Scope<'_>) -> Option<
         limits: limits(message, scope),
         client: client(message, scope),
         fields: fields(message, scope)?,
-        tracing: message.tracing.clone().map(Arc::new),
+        tracing: message
+            .tracing
+            .as_ref()
+            .map(|message| Arc::new(tracing::plan(message, &scope.field("tracing")))),
         access_log: message.access_log.as_slice().into(),
         access_log_options: message.access_log_options,
         upgrades: upgrades

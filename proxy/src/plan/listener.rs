@@ -11,6 +11,8 @@ use carbyne_protos::envoy::config::listener::v3 as wire;
 use carbyne_protos::envoy::config::listener::v3::listener::connection_balance_config::BalanceType;
 use carbyne_protos::envoy::config::listener::v3::listener_filter_chain_match_predicate::Rule;
 use carbyne_protos::envoy::extensions::filters::listener as filters;
+use prost::Message;
+use xxhash_rust::xxh64::xxh64;
 
 use super::chain::{self, ChainPlan};
 use super::error::Fault;
@@ -24,6 +26,8 @@ use crate::live::chain::ChainTable;
 pub struct ListenerPlan {
     /// Its name.
     pub name: Arc<str>,
+    /// The same for listeners that differ in their chains alone, whose equal chains need not change.
+    pub fingerprint: u64,
     /// Prefix of its statistics; empty takes the address.
     pub stat_prefix: Arc<str>,
     /// Where it listens.
@@ -190,6 +194,7 @@ pub fn plan(message: &wire::Listener, scope: &Scope<'_>) -> Option<ListenerPlan>
         });
     Some(ListenerPlan {
         name: Arc::from(message.name.as_str()),
+        fingerprint: fingerprint(message, refuse.as_deref()),
         stat_prefix: Arc::from(message.stat_prefix.as_str()),
         address: address?,
         additional_addresses,
@@ -268,6 +273,11 @@ fn listener_filters(
     let mut refuse = None;
     for (index, filter) in wanted.iter().enumerate() {
         let scope = scope.item("listener_filters", index);
+        // What it looks at decides which chain takes a connection, and who the client is taken for.
+        if let Some(doubt) = scope.doubt() {
+            refuse = refuse.or(Some(doubt));
+            continue;
+        }
         let disabled = filter
             .filter_disabled
             .as_ref()
@@ -316,12 +326,14 @@ fn listener_filter(
         "envoy.extensions.filters.listener.original_src.v3.OriginalSrc" => {
             let message = decode::<filters::original_src::v3::OriginalSrc>(&unwrapped, &scope)
                 .ok_or_else(unreadable)?;
+            scope.note("not served: connections are reset");
             ListenerFilterKind::OriginalSrc {
                 mark: message.mark,
                 bind_port: message.bind_port,
             }
         }
         "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol" => {
+            scope.note("not served: connections are reset");
             ListenerFilterKind::ProxyProtocol(decode(&unwrapped, &scope).ok_or_else(unreadable)?)
         }
         "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" => {
@@ -369,6 +381,17 @@ fn predicate(
             None
         }
     }
+}
+
+/// What was not decoded is not encoded again: the seed stands for it where it matters.
+fn fingerprint(message: &wire::Listener, refuse: Option<&str>) -> u64 {
+    let without_chains = wire::Listener {
+        filter_chains: Vec::new(),
+        default_filter_chain: None,
+        ..message.clone()
+    };
+    let seed = refuse.map_or(0, |reason| xxh64(reason.as_bytes(), 1));
+    xxh64(&without_chains.encode_to_vec(), seed)
 }
 
 fn ipv4_compat(message: &wire::Listener) -> bool {

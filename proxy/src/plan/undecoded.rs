@@ -138,8 +138,12 @@ impl<F: FnMut(&'static str, &'static str) -> bool> Walk<F> {
             while !rest.is_empty() {
                 let (number, wire) = decode_key(&mut rest).map_err(|_| Malformed)?;
                 let inner = take(number, wire, &mut rest)?;
-                if let Some(field) = entry.field(number).filter(|_| number == 2) {
-                    self.value(field.kind, Label::Implicit, &inner, depth)?;
+                match entry.field(number) {
+                    Some(field) if number == 2 => {
+                        self.value(field.kind, Label::Implicit, &inner, depth)?;
+                    }
+                    Some(_) => {}
+                    None => self.report(What::Field(number, entry.name)),
                 }
             }
             return Ok(());

@@ -107,7 +107,14 @@ impl<S: State + 'static> Handler for AdminHandler<S> {
     }
 
     fn error(&self, _: &mut Exchange<()>, error: &Error) -> Answer {
-        local_reply::error(error, StatusCode::SERVICE_UNAVAILABLE)
+        local_reply::error(
+            error,
+            local_reply::Circumstances {
+                not_found: StatusCode::SERVICE_UNAVAILABLE,
+                retried: false,
+                complete: true,
+            },
+        )
     }
 
     fn answered(&self, _: &mut Exchange<()>) {}

@@ -94,9 +94,16 @@ impl ClusterManager {
                 && let Some(record) = records.remove(name)
             {
                 record.end();
+                record.live.cluster.retire();
                 left.push(name.clone());
             }
         }
+        drop(records);
+        // Whoever needs them again asks for them again.
+        let wanted = self.wanted_assignments();
+        self.assignments
+            .borrow_mut()
+            .retain(|name, _| wanted.contains(name));
         self.environment.clusters.apply([], left);
     }
 

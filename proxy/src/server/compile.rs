@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use carbyne_engine::forward::serve::{Codec, ServeSettings};
 use carbyne_engine::forward::tcp::Limits;
 use carbyne_engine::http::h1;
@@ -45,10 +46,12 @@ pub struct Compiled {
 }
 
 impl Compiler {
-    /// Makes a listener live; `slot` gives the place of a route configuration.
+    /// Makes a listener live; `slot` gives the place of a route configuration. Chains that are the same in `old`,
+    /// which it will replace, are taken over with their connections (Envoy: filter chain only update).
     pub fn compile(
         &self,
         plan: ListenerPlan,
+        old: Option<&LiveListener>,
         slot: impl Fn(&Arc<str>) -> RouteSlot,
     ) -> Result<Compiled, Rejection> {
         let inbound = plan.direction == TrafficDirection::Inbound;
@@ -72,11 +75,24 @@ impl Compiler {
                 }
             }
         }
+        let old = old.filter(|old| old.fingerprint == plan.fingerprint);
+        let kept = |chain: &ChainPlan| {
+            let mut kept = old?.chains.iter();
+            let wanted = chain.fingerprint?;
+            let kept = kept.find(|old| old.fingerprint == Some(wanted) && !old.drain.is_started());
+            kept.cloned()
+        };
         let mut chains = Vec::with_capacity(plan.chains.len());
         for chain in &plan.chains {
-            let refuse = refused.clone().or_else(|| chain.refuse.clone());
-            let chain = self.chain(chain, refuse, &plan, inbound, &mut routes, &slot)?;
-            chains.push(Arc::new(chain));
+            let chain = match kept(chain) {
+                Some(chain) => chain,
+                None => {
+                    let refuse = refused.clone().or_else(|| chain.refuse.clone());
+                    Arc::new(self.chain(chain, refuse, &plan, inbound, &slot)?)
+                }
+            };
+            routes.extend(chain.routes.iter().cloned());
+            chains.push(chain);
         }
         let stat_name = if plan.stat_prefix.is_empty() {
             Arc::from(plan.address.to_string().replace(':', "_"))
@@ -85,6 +101,7 @@ impl Compiler {
         };
         let listener = LiveListener {
             name: plan.name,
+            fingerprint: plan.fingerprint,
             stats: self.telling.listener_stats(&stat_name),
             stat_name,
             original_destination,
@@ -108,16 +125,16 @@ impl Compiler {
         refuse: Option<Arc<str>>,
         listener: &ListenerPlan,
         inbound: bool,
-        routes: &mut BTreeSet<Arc<str>>,
         slot: &impl Fn(&Arc<str>) -> RouteSlot,
     ) -> Result<LiveChain, Rejection> {
+        let mut routes = BTreeSet::new();
         let mut filters = Vec::new();
         let mut terminal = Terminal::Refuse(Arc::from("the chain has no last filter"));
         for filter in &chain.filters {
             match &filter.kind {
                 NetworkFilterKind::Http(plan) => {
                     let (manager, settings) =
-                        self.http(plan, &chain.name, listener, inbound, routes, slot)?;
+                        self.http(plan, &chain.name, listener, inbound, &mut routes, slot)?;
                     terminal = Terminal::Http(Arc::new(manager), Arc::new(settings));
                 }
                 NetworkFilterKind::Tcp(plan) => {
@@ -138,6 +155,9 @@ impl Compiler {
         }
         Ok(LiveChain {
             name: chain.name.clone(),
+            fingerprint: chain.fingerprint,
+            routes,
+            drain: Arc::new(Drain::new()),
             tls: chain.tls.clone(),
             handshake_timeout: chain.handshake_timeout.or(Some(HANDSHAKE)),
             filters,
@@ -176,8 +196,9 @@ impl Compiler {
                 inbound,
             )?,
             routes: table,
+            local_address: self.telling.local_address,
             clusters: self.environment.clusters.clone(),
-            telemetry: Telemetry::new(&self.telling, plan, inbound)?,
+            telemetry: Telemetry::new(&self.telling, plan, listener.direction)?,
             suppress_envoy_headers: suppress,
             buffer_limit: listener.buffer_limit as usize,
             plan: plan.clone(),
@@ -223,7 +244,13 @@ fn serve_settings(plan: &HttpPlan) -> ServeSettings {
         limits: h1::Limits {
             head_bytes: plan.limits.head_bytes as usize,
             fields: plan.limits.head_fields as usize,
-            ..h1::Limits::default()
+            // Envoy limits the head as a whole.
+            request_line_bytes: usize::MAX,
+            non_ascii_target: false,
+            registered_methods: !plan.http1.custom_methods,
+            refuse_http_10: !plan.http1.accept_http_10,
+            forward_expect: plan.fields.proxy_100_continue,
+            trailers: plan.http1.trailers,
         },
         http2: h2::Settings {
             max_concurrent_streams: http2
@@ -239,6 +266,12 @@ fn serve_settings(plan: &HttpPlan) -> ServeSettings {
         idle_timeout: plan.limits.idle,
         // Istio sets none in the sidecar; there the listener's own settings rule.
         head_timeout: plan.limits.request_headers,
+        default_host: plan
+            .http1
+            .default_host_for_http_10
+            .as_ref()
+            .map(|host| Bytes::copy_from_slice(host.as_bytes())),
+        forward_interim: plan.fields.proxy_100_continue,
         ..ServeSettings::default()
     }
 }

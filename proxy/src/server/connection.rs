@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use bytes::{Bytes, BytesMut};
@@ -15,12 +15,12 @@ use carbyne_engine::forward::serve::Serve;
 use carbyne_engine::net::Address;
 use carbyne_engine::net::listen::original_destination;
 use carbyne_engine::net::stream::{Socket, Stream};
-use carbyne_engine::runtime::{Accept, Accepted, Worker};
+use carbyne_engine::runtime::{Accept, Accepted, DrainSignal, Worker};
 use carbyne_engine::tls::{hello, sniff};
 use tokio::io::AsyncReadExt;
 
 use super::http::handler::HttpHandler;
-use super::listener::{Inspector, LiveChain, LiveListener, Terminal, Unbound};
+use super::listener::{Inspector, ListenerStats, LiveChain, LiveListener, Terminal, Unbound};
 use super::tcp;
 use crate::filter::network::Verdict;
 use crate::live::chain::ConnectionFacts;
@@ -32,6 +32,15 @@ pub struct Entrance {
     pub live: Arc<ArcSwapOption<LiveListener>>,
     /// Where intercepted connections are handed to.
     pub unbound: Arc<Unbound>,
+}
+
+/// Counts as active until it is dropped, however the connection ends.
+struct Active<'a>(&'a ListenerStats);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.active.decrement();
+    }
 }
 
 /// What inspection found out.
@@ -49,12 +58,17 @@ impl Accept for Entrance {
         accepted: Accepted,
     ) -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(async move {
-            let Some(listener) = self.live.load_full() else {
-                // Removed while the connection waited to be accepted.
-                return;
-            };
-            self.pass(worker, accepted, listener).await;
+            // A socket takes connections only once there is a listener, which is never taken away.
+            if let Some(listener) = self.live.load_full() {
+                self.pass(worker, accepted, listener).await;
+            }
         })
+    }
+
+    fn overflowed(&self) {
+        if let Some(listener) = &*self.live.load() {
+            listener.stats.overflows.increment();
+        }
     }
 }
 
@@ -76,8 +90,8 @@ impl Entrance {
         let stats = listener.stats.clone();
         stats.connections.increment();
         stats.active.increment();
+        let _active = Active(&stats);
         connection(worker, accepted, local, listener).await;
-        stats.active.decrement();
     }
 }
 
@@ -93,15 +107,16 @@ async fn connection(
     } = accepted;
     let port = local.socket().map(|address| address.port());
     let inspection = inspect(&mut socket, &listener, port);
-    let inspected = match listener.inspection_timeout {
-        Some(limit) => match tokio::time::timeout(limit, inspection).await {
-            Ok(inspected) => inspected,
-            Err(_) => {
-                listener.stats.inspection_timeouts.increment();
-                listener.continue_on_timeout.then(Inspected::default)
-            }
-        },
-        None => inspection.await,
+    let limit = listener.inspection_timeout.unwrap_or(Duration::MAX);
+    let mut drain = listener.drain.signal();
+    let inspected = tokio::select! {
+        biased;
+        inspected = inspection => inspected,
+        () = tokio::time::sleep(limit) => {
+            listener.stats.inspection_timeouts.increment();
+            listener.continue_on_timeout.then(Inspected::default)
+        }
+        () = first_bytes_are_due(&mut drain) => None,
     };
     let Some(inspected) = inspected else { return };
     let facts = ConnectionFacts {
@@ -132,6 +147,12 @@ async fn connection(
         return;
     };
     let chain = chain.clone();
+    if let Terminal::Refuse(reason) = &chain.terminal {
+        // Before anything of it runs: no handshake and no filter makes it better.
+        listener.log.refused(&Rc::new(downstream), reason);
+        reset(&socket);
+        return;
+    }
     let stream = match &chain.tls {
         None => Stream::from(socket),
         Some(tls) => match tls.accept(socket, chain.handshake_timeout).await {
@@ -167,6 +188,9 @@ async fn filtered(
         if let Verdict::Close(details) = filter.connect(&mut stream, &downstream, &mut facts).await
         {
             listener.log.refused(&downstream, &details);
+            if let Terminal::Tcp(proxy) = &chain.terminal {
+                tcp::refuse(stream, &downstream, proxy, &details).await;
+            }
             return;
         }
     }
@@ -179,15 +203,13 @@ async fn filtered(
                 }),
                 settings: settings.clone(),
                 downstream,
-                drain: listener.drain.signal(),
+                drain: chain.drain.signal(),
             };
             serve.run(stream).await;
         }
         Terminal::Tcp(proxy) => tcp::proxy(&worker, stream, &downstream, proxy, facts).await,
-        Terminal::Refuse(reason) => {
-            listener.log.refused(&downstream, reason);
-            reset(stream.socket());
-        }
+        // Looked at when the chain was chosen.
+        Terminal::Refuse(_) => reset(stream.socket()),
     }
 }
 
@@ -246,6 +268,13 @@ async fn inspect(
     Some(inspected)
 }
 
+/// Waits until a connection that has sent nothing is to close: a while after its listener is gone, for what is on its
+/// way through the kernel.
+async fn first_bytes_are_due(drain: &mut DrainSignal) {
+    drain.finished().await;
+    tokio::time::sleep(FIRST_BYTES).await;
+}
+
 /// Closes with a reset instead of an orderly end, as Envoy does where no chain matches.
 pub(super) fn reset(socket: &Socket) {
     if let Some(stream) = socket.tcp() {
@@ -258,5 +287,8 @@ pub(super) fn reset(socket: &Socket) {
 pub(super) fn remote_socket(downstream: &Downstream) -> Option<SocketAddr> {
     downstream.remote.socket()
 }
+
+/// How long a connection may stay silent whose listener is gone.
+const FIRST_BYTES: Duration = Duration::from_secs(1);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);

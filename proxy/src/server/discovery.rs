@@ -78,7 +78,11 @@ impl Discovery {
                 slot: self.environment.clusters.slot(&source.cluster),
             };
             let path = source.protocol.path();
-            let back_off = BackOff::new(fastrand::u64(..));
+            let seed = fastrand::u64(..);
+            let back_off = match source.back_off {
+                Some((base, max)) => BackOff::with_bounds(base, max, seed),
+                None => BackOff::new(seed),
+            };
             let (client, interests) = Client::new(machine, path, calls, applier, back_off);
             *slot.borrow_mut() = Some(interests);
             tokio::task::spawn_local(client.run());
@@ -160,6 +164,10 @@ impl Apply for Applier {
         removed: &[Arc<str>],
     ) -> Vec<Rejected> {
         let mut rejected = Vec::new();
+        if resource_type == ResourceType::Listener {
+            // As Envoy does: a listener may come to the address of one that goes.
+            self.discovery.listeners.remove(removed);
+        }
         for resource in upserts {
             let any = Any {
                 type_url: resource_type.type_url().to_owned(),
@@ -176,7 +184,7 @@ impl Apply for Applier {
         }
         match resource_type {
             ResourceType::Cluster => self.discovery.clusters.remove(removed),
-            ResourceType::Listener => self.discovery.listeners.remove(removed),
+            ResourceType::Listener => self.discovery.listeners.settle(),
             // What nobody asks for any more is kept until its user is gone.
             ResourceType::Endpoint
             | ResourceType::Extension

@@ -3,13 +3,17 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`handler`] | one manager: Envoy's order of things around the engine's exchange |
+//! | [`answer`] | answers that routes give themselves |
 //! | [`arrival`] | what happens to a head on arrival |
 //! | [`local_reply`] | how the proxy words its own answers |
 //! | [`text`] | field values with operators |
+//! | [`mirror`] | copies of requests for other clusters |
 //! | [`names`] | field names of Envoy's protocol |
 
+pub mod answer;
 pub mod arrival;
 pub mod handler;
 pub mod local_reply;
+pub mod mirror;
 pub mod names;
 pub mod text;

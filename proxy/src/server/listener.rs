@@ -26,6 +26,8 @@ use crate::plan::tcp::TcpPlan;
 pub struct LiveListener {
     /// Its name.
     pub name: Arc<str>,
+    /// Of all but its chains: listeners that share it share their equal chains.
+    pub fingerprint: u64,
     /// The address of its statistics, such as `0.0.0.0_15006`.
     pub stat_name: Arc<str>,
     /// Take the address that iptables replaced as the connection's own.
@@ -50,8 +52,26 @@ pub struct LiveListener {
     pub log: ConnectionLog,
     /// What it counts.
     pub stats: Arc<ListenerStats>,
-    /// Starts when it is replaced or the proxy drains.
+    /// Finishes when nobody is to come any more: connections that have shown nothing yet close.
     pub drain: Arc<Drain>,
+}
+
+impl LiveListener {
+    /// Tells the connections of all chains to finish.
+    pub fn start_drain(&self) {
+        self.drains().for_each(Drain::start);
+    }
+
+    /// Closes idle connections of all chains.
+    pub fn finish_drain(&self) {
+        self.drains().for_each(Drain::finish);
+    }
+
+    /// The drains of its chains, and its own.
+    pub fn drains(&self) -> impl Iterator<Item = &Drain> {
+        let chains = self.chains.iter().map(|chain| &*chain.drain);
+        chains.chain(std::iter::once(&*self.drain))
+    }
 }
 
 /// What is looked for in the first bytes of a connection.
@@ -68,6 +88,12 @@ pub enum Inspector {
 pub struct LiveChain {
     /// Its name.
     pub name: Arc<str>,
+    /// The same for chains that are the same.
+    pub fingerprint: Option<u64>,
+    /// Names of the route configurations that it needs.
+    pub routes: BTreeSet<Arc<str>>,
+    /// Starts when it is no longer among its listener's chains, or the proxy drains.
+    pub drain: Arc<Drain>,
     /// TLS, where it is terminated here.
     pub tls: Option<Arc<ServerTls>>,
     /// How long the handshake may take.
@@ -111,6 +137,8 @@ pub struct ListenerStats {
     pub connections: Counter,
     /// `downstream_cx_active`
     pub active: Gauge,
+    /// `downstream_global_cx_overflow`
+    pub overflows: Counter,
     /// `no_filter_chain_match`
     pub no_chain: Counter,
     /// `downstream_pre_cx_timeout`
@@ -124,12 +152,12 @@ pub struct ListenerStats {
 /// Listeners that are not bound, found by original destination.
 #[derive(Debug, Default)]
 pub struct Unbound {
-    by_address: ArcSwapOption<FxHashMap<SocketAddr, Arc<ArcSwapOption<LiveListener>>>>,
+    by_address: ArcSwapOption<FxHashMap<SocketAddr, Arc<LiveListener>>>,
 }
 
 impl Unbound {
     /// Replaces all of them.
-    pub fn replace(&self, listeners: FxHashMap<SocketAddr, Arc<ArcSwapOption<LiveListener>>>) {
+    pub fn replace(&self, listeners: FxHashMap<SocketAddr, Arc<LiveListener>>) {
         self.by_address.store(Some(Arc::new(listeners)));
     }
 
@@ -141,7 +169,8 @@ impl Unbound {
             SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, destination.port()).into(),
             SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, destination.port()).into(),
         };
-        let cell = map.get(&destination).or_else(|| map.get(&wildcard))?;
-        cell.load_full()
+        map.get(&destination)
+            .or_else(|| map.get(&wildcard))
+            .cloned()
     }
 }

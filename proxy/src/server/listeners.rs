@@ -1,18 +1,18 @@
 //! Listeners and routes as they arrive: planned, warmed until their routes are known, bound, replaced.
 //!
-//! Sockets belong to addresses and outlive configuration: a listener that changes keeps its sockets, its
-//! connections finish on what they began with.
+//! Sockets belong to addresses and outlive configuration ([`Sockets`]): a listener that changes keeps its sockets, and the
+//! connections of chains that did not change. Those of other chains finish on what they began with.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use carbyne_engine::net::Address;
 use carbyne_engine::net::listen::ListenOptions;
-use carbyne_engine::runtime::{Listening, Workers};
+use carbyne_engine::runtime::{Drain, Workers};
 use carbyne_protos::envoy::config::core::v3::TrafficDirection;
 use carbyne_protos::envoy::config::listener::v3 as wire;
 use carbyne_protos::envoy::config::route::v3::RouteConfiguration;
@@ -20,8 +20,8 @@ use carbyne_protos::prost_types::Any;
 use rustc_hash::FxHashMap;
 
 use super::compile::{Compiled, Compiler};
-use super::connection::Entrance;
 use super::listener::{LiveListener, Unbound};
+use super::sockets::{ClaimError, Sockets};
 use crate::live::route::RouteTable;
 use crate::plan::error::{Fault, Finding, PlanError, Rejection};
 use crate::plan::{Environment, listener, route};
@@ -33,25 +33,27 @@ pub type RouteSlot = Arc<ArcSwapOption<RouteTable>>;
 #[derive(Debug)]
 pub struct ListenerManager {
     environment: Environment,
-    workers: Arc<Workers>,
     compiler: Compiler,
+    /// How long connections may take to finish before those that idle are closed.
+    drain_time: Duration,
+    sockets: RefCell<Sockets>,
     records: RefCell<BTreeMap<Arc<str>, Record>>,
     routes: RefCell<BTreeMap<Arc<str>, RouteSlot>>,
     route_findings: RefCell<BTreeMap<Arc<str>, Vec<Finding>>>,
     unbound: Arc<Unbound>,
+    /// What connections still finish on, of listeners and chains that were replaced or removed.
+    draining: RefCell<Vec<Weak<Drain>>>,
+    /// Nothing is to be opened any more.
+    ending: Cell<bool>,
 }
 
 #[derive(Debug)]
 struct Record {
-    /// What connections meet; shared with the sockets.
-    cell: Arc<ArcSwapOption<LiveListener>>,
     /// What serves.
     active: Option<Arc<LiveListener>>,
     /// What waits for its routes.
     warming: Option<Compiled>,
     addresses: Vec<Address>,
-    sockets: Vec<Listening>,
-    options: ListenOptions,
     bound: bool,
     fixed: bool,
     direction: TrafficDirection,
@@ -73,15 +75,24 @@ pub struct Shown {
 
 impl ListenerManager {
     /// No listeners.
-    pub fn new(environment: Environment, workers: Arc<Workers>, compiler: Compiler) -> Self {
+    pub fn new(
+        environment: Environment,
+        workers: Arc<Workers>,
+        compiler: Compiler,
+        drain_time: Duration,
+    ) -> Self {
+        let unbound = Arc::<Unbound>::default();
         Self {
             environment,
-            workers,
             compiler,
+            drain_time,
+            sockets: RefCell::new(Sockets::new(workers, unbound.clone())),
             records: RefCell::default(),
             routes: RefCell::default(),
             route_findings: RefCell::default(),
-            unbound: Arc::default(),
+            unbound,
+            draining: RefCell::default(),
+            ending: Cell::new(false),
         }
     }
 
@@ -106,18 +117,36 @@ impl ListenerManager {
         self.install(planned.plan, planned.findings, false)
     }
 
-    /// Removes listeners that the control plane no longer has; their connections are told to finish.
+    /// Removes listeners that the control plane no longer has; their connections are told to finish. Their sockets
+    /// stay open until [`ListenerManager::settle`], for listeners that take their places.
     pub fn remove(&self, names: &[Arc<str>]) {
         let mut records = self.records.borrow_mut();
         for name in names {
             if records.get(name).is_some_and(|record| !record.fixed)
                 && let Some(record) = records.remove(name)
             {
-                record.end();
+                self.sockets.borrow_mut().leave(name);
+                if let Some(active) = record.active {
+                    self.drain_chains(active.chains.iter().map(|chain| &chain.drain));
+                    self.drain_chains([&active.drain]);
+                }
             }
         }
         drop(records);
         self.publish_unbound();
+    }
+
+    /// An update is complete: closes sockets that nobody took over, forgets routes that nobody needs. Whoever needs
+    /// them again asks for them again.
+    pub fn settle(&self) {
+        self.sockets.borrow_mut().sweep();
+        let wanted = self.wanted_routes();
+        self.routes
+            .borrow_mut()
+            .retain(|name, _| wanted.contains(name));
+        self.route_findings
+            .borrow_mut()
+            .retain(|name, _| wanted.contains(name));
     }
 
     /// Takes over a route configuration; listeners that waited for it serve from now on.
@@ -157,14 +186,11 @@ impl ListenerManager {
     /// All listeners that serve, by name.
     pub fn shown(&self) -> Vec<Shown> {
         let records = self.records.borrow();
-        let shown = records.values().filter_map(|record| {
+        let sockets = self.sockets.borrow();
+        let shown = records.iter().filter_map(|(name, record)| {
             Some(Shown {
                 live: record.active.clone()?,
-                addresses: record
-                    .sockets
-                    .iter()
-                    .map(|socket| socket.address().clone())
-                    .collect(),
+                addresses: sockets.of(name),
                 fixed: record.fixed,
                 direction: record.direction,
             })
@@ -182,7 +208,7 @@ impl ListenerManager {
         waiting.collect()
     }
 
-    /// What of the accepted listeners and routes is not served, with their names.
+    /// What of the accepted listeners is not served, with their names.
     pub fn findings(&self) -> Vec<(Arc<str>, Finding)> {
         let mut all = Vec::new();
         for (name, record) in self.records.borrow().iter() {
@@ -193,14 +219,17 @@ impl ListenerManager {
                     .map(|finding| (name.clone(), finding.clone())),
             );
         }
-        for (name, findings) in self.route_findings.borrow().iter() {
-            all.extend(
-                findings
-                    .iter()
-                    .map(|finding| (name.clone(), finding.clone())),
-            );
-        }
         all
+    }
+
+    /// What of the accepted route configurations is not served, with their names.
+    pub fn route_findings(&self) -> Vec<(Arc<str>, Finding)> {
+        let held = self.route_findings.borrow();
+        let findings = held.iter().flat_map(|(name, findings)| {
+            let findings = findings.iter();
+            findings.map(|finding| (name.clone(), finding.clone()))
+        });
+        findings.collect()
     }
 
     /// Tells connections to finish: of all listeners, or of those for inbound traffic.
@@ -209,21 +238,30 @@ impl ListenerManager {
             if (!inbound_only || record.direction == TrafficDirection::Inbound)
                 && let Some(active) = &record.active
             {
-                active.drain.start();
+                active.start_drain();
             }
         }
     }
 
-    /// Closes the sockets of listeners that drain.
+    /// Closes the sockets of listeners that drain, and their idle connections.
     pub fn close_drained(&self) {
-        for record in self.records.borrow_mut().values_mut() {
-            if record
-                .active
-                .as_ref()
-                .is_some_and(|active| active.drain.is_started())
+        for (name, record) in self.records.borrow().iter() {
+            if let Some(active) = &record.active
+                && active.drain.is_started()
             {
-                record.sockets.clear();
+                self.sockets.borrow_mut().close(name);
+                active.finish_drain();
             }
+        }
+    }
+
+    /// The process ends: every socket closes, every connection finishes, and nothing is opened any more.
+    pub fn end(&self) {
+        self.ending.set(true);
+        self.drain(false);
+        self.close_drained();
+        for drain in self.draining.borrow().iter().filter_map(Weak::upgrade) {
+            drain.finish();
         }
     }
 
@@ -240,7 +278,9 @@ impl ListenerManager {
         let options = ListenOptions {
             reuse_port: plan.reuse_port && !plan.exact_balance,
             transparent: plan.transparent,
+            freebind: plan.freebind,
             ipv4_compat: plan.ipv4_compat,
+            mode: plan.socket_mode,
             backlog: plan
                 .backlog
                 .and_then(|backlog| i32::try_from(backlog).ok())
@@ -248,26 +288,29 @@ impl ListenerManager {
         };
         let bound = plan.bind_to_port;
         let direction = plan.direction;
-        let compiled = self.compiler.compile(plan, |name| self.route_slot(name))?;
         let mut records = self.records.borrow_mut();
+        let old = records
+            .get(&name)
+            .and_then(|record| record.active.as_deref());
+        let compiled = self
+            .compiler
+            .compile(plan, old, |name| self.route_slot(name))?;
+        if bound && !self.ending.get() {
+            // Before anything waits for it: an address that cannot be had is the fault of this resource.
+            let mut sockets = self.sockets.borrow_mut();
+            let claimed = sockets.claim(&name, &addresses, options);
+            claimed.map_err(|error| not_had(&error))?;
+        }
         let record = records.entry(name).or_insert_with(|| Record {
-            cell: Arc::default(),
             active: None,
             warming: None,
             addresses: Vec::new(),
-            sockets: Vec::new(),
-            options,
             bound,
             fixed,
             direction,
             findings: Vec::new(),
         });
-        if record.addresses != addresses || record.bound != bound {
-            // Envoy: a listener's address may change only with its name; new sockets are opened first.
-            record.sockets.clear();
-        }
         record.addresses = addresses;
-        record.options = options;
         record.bound = bound;
         record.direction = direction;
         record.findings = findings;
@@ -279,7 +322,7 @@ impl ListenerManager {
     /// Lets listeners serve whose routes are known.
     fn warm(&self) -> Result<(), Rejection> {
         let mut failed = None;
-        for record in self.records.borrow_mut().values_mut() {
+        for (name, record) in self.records.borrow_mut().iter_mut() {
             let ready = record
                 .warming
                 .as_ref()
@@ -287,23 +330,30 @@ impl ListenerManager {
             if !ready {
                 continue;
             }
-            if record.bound && record.sockets.is_empty() {
-                match self.open(record) {
-                    Ok(sockets) => record.sockets = sockets,
-                    Err(error) => {
-                        record.warming = None;
-                        failed = Some(error);
-                        continue;
-                    }
+            let Some(warming) = record.warming.take() else {
+                continue;
+            };
+            let live = Arc::new(warming.listener);
+            if self.ending.get() {
+                live.start_drain();
+            } else {
+                let addresses = if record.bound {
+                    record.addresses.as_slice()
+                } else {
+                    &[]
+                };
+                if let Err(error) = self.sockets.borrow_mut().serve(name, addresses, &live) {
+                    failed = Some(not_had(&error));
+                    continue;
                 }
             }
-            if let Some(warming) = record.warming.take() {
-                let live = Arc::new(warming.listener);
-                record.cell.store(Some(live.clone()));
-                if let Some(old) = record.active.replace(live) {
-                    // Its connections finish: HTTP closes after the request at hand, streams go on.
-                    old.drain.start();
-                }
+            if let Some(old) = record.active.replace(live.clone()) {
+                let stays = |drain: &&Arc<Drain>| {
+                    let mut kept = live.chains.iter();
+                    kept.any(|chain| Arc::ptr_eq(&chain.drain, drain))
+                };
+                let drains = old.chains.iter().map(|chain| &chain.drain);
+                self.drain_chains(drains.filter(|drain| !stays(drain)));
             }
         }
         self.publish_unbound();
@@ -313,26 +363,28 @@ impl ListenerManager {
         }
     }
 
-    fn open(&self, record: &Record) -> Result<Vec<Listening>, Rejection> {
-        let open = |address: &Address| -> Result<Listening, (io::Error, Address)> {
-            let entrance = Entrance {
-                live: record.cell.clone(),
-                unbound: self.unbound.clone(),
-            };
-            self.workers
-                .listen(address, record.options, Arc::new(entrance))
-                .map_err(|error| (error, address.clone()))
-        };
-        let opened: Result<Vec<_>, _> = record.addresses.iter().map(open).collect();
-        opened.map_err(|(error, address)| {
-            let words = format!("cannot listen on {address}: {error}");
-            Rejection {
-                errors: vec![PlanError {
-                    path: "address".to_owned(),
-                    fault: Fault::System(words),
-                }],
+    /// Tells connections to finish, and those that still idle after the drain time to close.
+    fn drain_chains<'a>(&self, drains: impl IntoIterator<Item = &'a Arc<Drain>>) {
+        let mut watched = Vec::new();
+        for drain in drains {
+            drain.start();
+            if drain.is_watched() {
+                watched.push(drain.clone());
             }
-        })
+        }
+        if watched.is_empty() {
+            return;
+        }
+        let mut draining = self.draining.borrow_mut();
+        draining.retain(|drain| drain.strong_count() > 0);
+        draining.extend(watched.iter().map(Arc::downgrade));
+        let time = self.drain_time;
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(time).await;
+            for drain in watched {
+                drain.finish();
+            }
+        });
     }
 
     fn missing(&self, names: &BTreeSet<Arc<str>>) -> Vec<Arc<str>> {
@@ -345,26 +397,29 @@ impl ListenerManager {
     }
 
     fn publish_unbound(&self) {
-        let mut map: FxHashMap<SocketAddr, Arc<ArcSwapOption<LiveListener>>> = FxHashMap::default();
+        let mut map: FxHashMap<SocketAddr, Arc<LiveListener>> = FxHashMap::default();
         for record in self
             .records
             .borrow()
             .values()
             .filter(|record| !record.bound)
         {
+            let Some(active) = &record.active else {
+                continue;
+            };
             for address in record.addresses.iter().filter_map(Address::socket) {
-                map.insert(address, record.cell.clone());
+                map.insert(address, active.clone());
             }
         }
         self.unbound.replace(map);
     }
 }
 
-impl Record {
-    fn end(&self) {
-        self.cell.store(None);
-        if let Some(active) = &self.active {
-            active.drain.start();
-        }
+fn not_had(error: &ClaimError) -> Rejection {
+    Rejection {
+        errors: vec![PlanError {
+            path: "address".to_owned(),
+            fault: Fault::System(error.to_string()),
+        }],
     }
 }

@@ -5,15 +5,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use carbyne_engine::runtime::{Worker, Workers};
+use carbyne_engine::runtime::{Worker, Workers, budget};
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
 use carbyne_protos::envoy::config::core::v3::address::Address;
 use carbyne_protos::envoy::config::core::v3::socket_address::PortSpecifier;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::{LocalOptions, LocalRuntime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use super::admin;
@@ -81,7 +82,7 @@ pub fn run(options: Options) -> Result<(), RunError> {
 }
 
 /// Plans every resource of the bootstrap; all errors at once.
-fn check(message: &Bootstrap) -> Result<(), RunError> {
+pub(crate) fn check(message: &Bootstrap) -> Result<(), RunError> {
     let environment = Environment::default();
     let mut errors = Vec::new();
     let statics = message.static_resources.clone().unwrap_or_default();
@@ -108,7 +109,7 @@ fn collect(errors: &mut Vec<String>, field: &str, index: usize, rejection: Optio
 
 async fn serve(
     options: Options,
-    message: Bootstrap,
+    mut message: Bootstrap,
     workers: Arc<Workers>,
     loggers: Loggers,
 ) -> Result<(), RunError> {
@@ -120,9 +121,17 @@ async fn serve(
         environment: environment.clone(),
         telling: telling.clone(),
     };
+    let collectors = environment.clusters.clone();
     let clusters = Rc::new(ClusterManager::new(environment.clone()));
-    let listeners = ListenerManager::new(environment.clone(), workers.clone(), compiler);
+    let listeners = ListenerManager::new(
+        environment.clone(),
+        workers.clone(),
+        compiler,
+        options.drain_time(),
+    );
     let node = bootstrap::node(&message);
+    // As Envoy dumps it, with the version that istioctl prints.
+    message.node = Some(node.clone());
     let discovery = Discovery {
         environment,
         clusters,
@@ -172,28 +181,76 @@ async fn serve(
         }
         tokio::task::spawn_local(admin::serve(listener, worker.clone(), running.clone()));
     }
+    budget::limit_connections(connection_limit());
+    let batcher = running.telling.batcher.clone();
+    let (teller, told) = (batcher.clone(), collectors.clone());
+    let sender = worker.clone();
+    tokio::task::spawn_local(async move { teller.run(sender, told).await });
+    let mut signals = Signals::new()?;
     discovery.start(&worker, source.as_ref());
-    wait(&running).await?;
+    signals.wait(&running).await;
+    finish(&running, &mut signals).await;
+    batcher.flush(&worker, &collectors, LAST_WORDS).await;
     running.telling.close();
     Ok(())
 }
 
-/// Waits for a signal, or for the admin port to be told to quit.
-async fn wait(running: &Running) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut reopen = signal(SignalKind::user_defined1())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            () = running.quit.notified() => break,
-            // As after a rotation of logs.
-            _ = reopen.recv() => running.telling.reopen_logs(),
+/// Stops accepting and lets what was begun come to its end: for the drain time at most, or until it is told again.
+async fn finish(running: &Running, signals: &mut Signals) {
+    running.draining.set(true);
+    running.discovery.listeners.end();
+    let finished = async {
+        while running.telling.active_connections() > 0 {
+            tokio::time::sleep(FINISH_INTERVAL).await;
+        }
+    };
+    let limit = tokio::time::sleep(running.options.drain_time());
+    tokio::select! {
+        () = finished => {}
+        () = limit => tracing::warn!("ends although connections are open: the drain time is over"),
+        () = signals.wait(running) => tracing::warn!("ends although connections are open: told again"),
+    }
+}
+
+/// What the system tells the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Waits for a signal to end, or for the admin port to be told to quit.
+    async fn wait(&mut self, running: &Running) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                () = running.quit.notified() => return,
+                // As after a rotation of logs.
+                _ = self.reopen.recv() => running.telling.reopen_logs(),
+            }
         }
     }
-    running.draining.set(true);
-    Ok(())
+}
+
+/// Nine tenths of the file descriptors that the process may have, without those that it has already: the rest is for
+/// logs, the control plane and connections to hosts.
+fn connection_limit() -> usize {
+    let Some(limit) = getrlimit(Resource::Nofile).current else {
+        return usize::MAX;
+    };
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    (limit - limit / 10).saturating_sub(open).max(1)
 }
 
 /// The admin port's address.
@@ -213,3 +270,8 @@ fn admin_address(message: &Bootstrap) -> Option<String> {
 fn available() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
+
+/// How often the end looks whether it has come.
+const FINISH_INTERVAL: Duration = Duration::from_millis(10);
+/// How long spans that wait may take to reach their collectors at the end: pilot-agent ends us after five seconds.
+const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use carbyne_engine::cluster::host::{Flag, Health};
+use carbyne_engine::cluster::EndpointHealth;
+use carbyne_engine::cluster::host::Flag;
 use carbyne_engine::cluster::stats::Kind;
 use carbyne_engine::net::Address as EngineAddress;
 use carbyne_protos::envoy::admin::v3 as wire;
@@ -22,7 +23,8 @@ use crate::admin::loggers::Loggers;
 use crate::admin::state::{Configuration, Drain, Entry, Origin, Server, Statistic, Unready};
 use crate::cli::{LogLevel, Options};
 use crate::observe::stats::Reading;
-use crate::wire::xds::{Ads, ResourceType};
+use crate::plan::Finding;
+use crate::wire::xds::{Ads, Resource, ResourceType};
 
 /// The running proxy as the admin port sees it.
 #[derive(Debug)]
@@ -81,7 +83,18 @@ impl Running {
             .map(|ads| read(&ads.borrow()))
     }
 
+    /// What was accepted of a type without being understood, by the resource's name.
+    fn findings(&self, resource_type: ResourceType) -> Vec<(Arc<str>, Finding)> {
+        match resource_type {
+            ResourceType::Cluster => self.discovery.clusters.findings(),
+            ResourceType::Listener => self.discovery.listeners.findings(),
+            ResourceType::Route => self.discovery.listeners.route_findings(),
+            _ => Vec::new(),
+        }
+    }
+
     fn entries(&self, resource_type: ResourceType, warming: &[Arc<str>]) -> Vec<Entry> {
+        let findings = self.findings(resource_type);
         let entries = self.with_ads(|ads| {
             let entries = ads.resources(resource_type).map(|resource| Entry {
                 name: resource.name.clone(),
@@ -104,7 +117,8 @@ impl Running {
                         version_info: failure.version.to_string(),
                         last_update_attempt: Some(failure.time.into()),
                         failed_configuration: None,
-                    }),
+                    })
+                    .or_else(|| not_understood(resource, &findings)),
             });
             entries.collect()
         });
@@ -140,6 +154,13 @@ impl Running {
             true,
             (clusters.len() - active) as u64,
         );
+        for (name, kind) in [
+            ("cluster_manager.cds.not_served", ResourceType::Cluster),
+            ("listener_manager.lds.not_served", ResourceType::Listener),
+            ("listener_manager.rds.not_served", ResourceType::Route),
+        ] {
+            show(name, true, self.findings(kind).len() as u64);
+        }
         self.with_ads(|ads| {
             for (prefix, kind) in [
                 ("cluster_manager.cds", ResourceType::Cluster),
@@ -374,6 +395,24 @@ impl State for Running {
     }
 }
 
+/// A resource that was accepted although something of it is not served: shown where its owner looks for errors.
+fn not_understood(
+    resource: &Resource,
+    findings: &[(Arc<str>, Finding)],
+) -> Option<wire::UpdateFailureState> {
+    let own = findings.iter().filter(|(name, _)| *name == resource.name);
+    let texts: Vec<_> = own.map(|(_, finding)| finding.to_string()).collect();
+    (!texts.is_empty()).then(|| wire::UpdateFailureState {
+        details: format!(
+            "accepted, but not all of it is served: {}",
+            texts.join("; ")
+        ),
+        version_info: resource.version.to_string(),
+        last_update_attempt: Some(resource.received.into()),
+        failed_configuration: None,
+    })
+}
+
 fn pack<M: Message + Name>(message: &M) -> Any {
     Any {
         type_url: M::type_url(),
@@ -424,10 +463,14 @@ fn host_status(host: &Arc<carbyne_engine::cluster::Host>) -> wire::HostStatus {
             failed_active_degraded_check: host.has(Flag::DegradedActiveCheck),
             pending_dynamic_removal: host.has(Flag::PendingRemoval),
             pending_active_hc: host.has(Flag::PendingFirstCheck),
-            eds_health_status: match host.health() {
-                Health::Healthy => core::HealthStatus::Healthy,
-                Health::Degraded => core::HealthStatus::Degraded,
-                Health::Unhealthy => core::HealthStatus::Unhealthy,
+            // What the control plane says, not what came of it here.
+            eds_health_status: match host.assigned_health {
+                EndpointHealth::Healthy => core::HealthStatus::Healthy,
+                EndpointHealth::Degraded => core::HealthStatus::Degraded,
+                EndpointHealth::Draining => core::HealthStatus::Draining,
+                EndpointHealth::Unhealthy | EndpointHealth::Timeout => {
+                    core::HealthStatus::Unhealthy
+                }
             } as i32,
             ..wire::HostHealthStatus::default()
         }),

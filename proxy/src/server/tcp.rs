@@ -1,7 +1,9 @@
 //! One TCP stream through: cluster, host, connection, bytes both ways, one record at its end.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::hash::{Hash, Hasher};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,12 +23,13 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::connection::{remote_socket, reset};
 use super::listener::TcpProxy;
+use super::telemetry::StreamTelling;
 use crate::filter::metadata_exchange::tcp::{Decoded, TcpExchange};
 use crate::live::clusters::LiveCluster;
 use crate::observe::facts::StreamRecord;
 use crate::observe::flags::Flags;
 use crate::observe::peer::Peer;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// What network filters found out about a stream.
 #[derive(Debug, Default)]
@@ -38,20 +41,23 @@ pub struct StreamFacts {
 /// Takes a peer's metadata off the head of a stream.
 struct PeerFrame {
     exchange: TcpExchange,
-    peer: Option<Arc<Peer>>,
+    found: Found,
 }
+
+/// What a peer said about itself, once that is known.
+type Found = Rc<OnceCell<Option<Arc<Peer>>>>;
 
 impl Head for PeerFrame {
     fn take(&mut self, arrived: &[u8], end: bool) -> Taken {
-        match self.exchange.decode(arrived, end) {
-            Decoded::More => Taken::More,
-            Decoded::Frame { length, peer } => {
-                self.peer = peer;
-                Taken::Off(length)
-            }
-            Decoded::NoFrame => Taken::Off(0),
-            Decoded::TooLarge => Taken::Refuse,
-        }
+        let (peer, taken) = match self.exchange.decode(arrived, end) {
+            Decoded::More => return Taken::More,
+            Decoded::Frame { length, peer } => (peer, Taken::Off(length)),
+            Decoded::NoFrame => (None, Taken::Off(0)),
+            Decoded::TooLarge => (None, Taken::Refuse),
+        };
+        // Nothing is taken twice.
+        self.found.set(peer).unwrap_or_default();
+        taken
     }
 }
 
@@ -64,21 +70,20 @@ pub async fn proxy(
     facts: StreamFacts,
 ) {
     let mut record = StreamRecord::new(downstream.clone());
+    let mut telling = proxy.log.stream();
     let mut events = Events::default();
     let slot = proxy.plan.pick(fastrand::u64(..));
     let live = slot.and_then(|slot| (*slot.load()).clone());
     record.filter_chain.clone_from(&proxy.filter_chain);
-    record.cluster = slot.map(|slot| slot.name().clone());
     match &live {
         None => events.insert(Event::NoCluster),
         Some(live) => {
+            record.cluster = slot.map(|slot| slot.name().clone());
             record.cluster_plan = Some(live.plan.clone());
-            match connect(worker, live, downstream, proxy).await {
+            record.upstream.cluster = Some(live.cluster.clone());
+            match connect(worker, live, downstream, proxy, &mut record).await {
                 Err(error) => record.upstream.failure = note(&mut events, &error),
-                Ok((host, mut stream, upstream)) => {
-                    record.attempts = 1;
-                    record.upstream.cluster = Some(live.cluster.clone());
-                    record.upstream.host = Some(host);
+                Ok((mut stream, upstream)) => {
                     record.upstream.local.clone_from(&upstream.local);
                     record.upstream.tls.clone_from(&upstream.tls);
                     let tls = upstream.tls.as_deref();
@@ -94,6 +99,7 @@ pub async fn proxy(
                         &mut stream,
                         proxy,
                         exchanges,
+                        &mut telling,
                         &mut record,
                         &mut events,
                     )
@@ -105,7 +111,33 @@ pub async fn proxy(
     // Without a host the client's connection is closed in order, as Envoy closes it; what it sent and nobody
     // read makes the kernel say so with a reset.
     record.flags = Flags::of(events);
-    proxy.log.ended(record);
+    telling.ended(record);
+}
+
+/// Closes a connection that a filter refused, before any host was asked, and says so in the log of its
+/// streams. What the client has said so far is read, so that the end reaches it in order and not as a reset.
+pub async fn refuse(
+    mut client: Stream,
+    downstream: &Rc<Downstream>,
+    proxy: &TcpProxy,
+    details: &str,
+) {
+    let mut record = StreamRecord::new(downstream.clone());
+    record.filter_chain.clone_from(&proxy.filter_chain);
+    let slot = proxy.plan.pick(fastrand::u64(..));
+    record.cluster = slot.map(|slot| slot.name().clone());
+    record.cluster_plan =
+        slot.and_then(|slot| (*slot.load()).as_ref().map(|live| live.plan.clone()));
+    record.termination = details.to_owned().into();
+    proxy.log.stream().ended(record);
+    let farewell = async {
+        client.shutdown().await?;
+        let mut nothing = [0; 512];
+        while client.read(&mut nothing).await? > 0 {}
+        Ok::<(), std::io::Error>(())
+    };
+    // Nobody waits long for a client that does not take a no for an answer.
+    drop(tokio::time::timeout(FAREWELL, farewell).await);
 }
 
 async fn carry(
@@ -113,6 +145,7 @@ async fn carry(
     host: &mut Stream,
     proxy: &TcpProxy,
     (from_client, from_host): (Option<TcpExchange>, Option<TcpExchange>),
+    telling: &mut StreamTelling<'_>,
     record: &mut StreamRecord,
     events: &mut Events,
 ) {
@@ -123,31 +156,63 @@ async fn carry(
     }
     let frame = |exchange| PeerFrame {
         exchange,
-        peer: None,
+        found: Found::default(),
     };
     let mut from_client = from_client.map(frame);
     let mut from_host = from_host.map(frame);
+    let peers =
+        [&from_client, &from_host].map(|frame| frame.as_ref().map(|frame| frame.found.clone()));
     let heads = Heads {
         client: from_client.as_mut().map(|frame| frame as &mut dyn Head),
         host: from_host.as_mut().map(|frame| frame as &mut dyn Head),
     };
-    let end = relay(client, host, proxy.limits, &progress, heads).await;
-    record.downstream_peer = from_client.and_then(|frame| frame.peer);
-    record.upstream_peer = from_host.and_then(|frame| frame.peer);
-    match end {
-        End::Closed => {}
-        End::Idle => events.insert(Event::StreamIdle),
-        End::MaxDuration => {
-            events.insert(Event::DurationExceeded);
-            record.termination = "max_downstream_connection_duration".into();
+    let relay = relay(client, host, proxy.limits, &progress, heads);
+    let end = match telling.interval() {
+        None => relay.await,
+        Some(interval) => {
+            let mut relay = pin!(relay);
+            let mut next = pin!(tokio::time::sleep(interval));
+            loop {
+                tokio::select! {
+                    biased;
+                    end = &mut relay => break end,
+                    () = &mut next => {}
+                }
+                let known =
+                    |peer: &Option<Found>| peer.as_ref().is_none_or(|peer| peer.get().is_some());
+                if peers.iter().all(known) {
+                    note_progress(record, &progress, &peers);
+                    telling.report(record);
+                }
+                next.as_mut().reset(tokio::time::Instant::now() + interval);
+            }
         }
+    };
+    note_progress(record, &progress, &peers);
+    match end {
+        // Envoy has no flag for a stream that idled: `SI` is for requests.
+        End::Closed | End::Idle => {}
+        End::MaxDuration => events.insert(Event::DurationExceeded),
         End::Client(_) => reset(host.socket()),
-        End::Host(_) => reset(client.socket()),
+        End::Host(error) => {
+            if error.kind() == std::io::ErrorKind::ConnectionReset {
+                events.insert(Event::UpstreamReset);
+            }
+            reset(client.socket());
+        }
     }
+}
+
+fn note_progress(record: &mut StreamRecord, progress: &Progress, peers: &[Option<Found>; 2]) {
+    let peer = |peer: &Option<Found>| peer.as_ref()?.get()?.clone();
+    record.downstream_peer = peer(&peers[0]);
+    record.upstream_peer = peer(&peers[1]);
     record.counts.received = progress.received.get();
     record.counts.sent = progress.sent.get();
     record.counts.wire_received = record.counts.received;
     record.counts.wire_sent = record.counts.sent;
+    record.counts.upstream_received = record.counts.sent;
+    record.counts.upstream_sent = record.counts.received;
 }
 
 async fn connect(
@@ -155,16 +220,19 @@ async fn connect(
     live: &LiveCluster,
     downstream: &Downstream,
     proxy: &TcpProxy,
-) -> Result<(Arc<Host>, Stream, Rc<ConnectionFacts>), Error> {
+    record: &mut StreamRecord,
+) -> Result<(Stream, Rc<ConnectionFacts>), Error> {
     let cluster = &live.cluster;
     let mut tried: Vec<u64> = Vec::new();
     loop {
         let host = host(worker, live, downstream, proxy, &tried).ok_or(Error::NoHealthyHost)?;
+        record.attempts += 1;
+        record.upstream.host = Some(host.clone());
         let target = target(live, host.clone());
         match pool::open(&target, Priority::Default).await {
             Ok((stream, facts)) => {
                 cluster.on_connected(&host, true);
-                return Ok((host, stream, facts));
+                return Ok((stream, facts));
             }
             Err(error) => {
                 if !matches!(error, Error::Overflow { .. }) {
@@ -232,15 +300,21 @@ fn target(live: &LiveCluster, host: Arc<Host>) -> Target {
     }
 }
 
+/// How long a refused client may take to close.
+const FAREWELL: std::time::Duration = std::time::Duration::from_millis(500);
+
 fn note(events: &mut Events, error: &Error) -> Option<Cow<'static, str>> {
     match error {
         Error::NoHealthyHost => events.insert(Event::NoHealthyHost),
         Error::Overflow { .. } => events.insert(Event::Overflow),
-        Error::Connect { reason } | Error::Tls { reason } => {
+        _ => {
             events.insert(Event::ConnectFailed);
-            return Some(reason.clone());
+            // The last of the allowed tries, be it the first.
+            events.insert(Event::RetryLimit);
         }
-        _ => events.insert(Event::ConnectFailed),
     }
-    None
+    match error {
+        Error::Connect { reason } | Error::Tls { reason } => Some(reason.clone()),
+        _ => None,
+    }
 }

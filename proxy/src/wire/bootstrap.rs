@@ -7,12 +7,13 @@ mod hint;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
 use carbyne_protos::envoy::config::core::v3::grpc_service::TargetSpecifier;
 use carbyne_protos::envoy::config::core::v3::{
-    ApiConfigSource, ApiVersion, BuildVersion, ConfigSource, Node, api_config_source::ApiType,
-    config_source::ConfigSourceSpecifier, node::UserAgentVersionType,
+    ApiConfigSource, ApiVersion, BuildVersion, ConfigSource, GrpcService, Node,
+    api_config_source::ApiType, config_source::ConfigSourceSpecifier, node::UserAgentVersionType,
 };
 use carbyne_protos::envoy::r#type::v3::SemanticVersion;
 use carbyne_protos::json;
@@ -56,6 +57,9 @@ pub struct AdsSource {
     pub cluster: String,
     /// Whether the node goes into every request.
     pub node_in_every_request: bool,
+    /// Shortest and longest bound of the wait before a broken stream is opened again, if set
+    /// (`envoy_grpc.retry_policy.retry_back_off`).
+    pub back_off: Option<(Duration, Duration)>,
     /// Whether clusters come over it.
     pub clusters: bool,
     /// Whether listeners come over it.
@@ -163,6 +167,7 @@ pub fn ads_source(message: &Bootstrap) -> Option<AdsSource> {
         },
         cluster: ads.grpc_services.iter().find_map(cluster_of)?.to_owned(),
         node_in_every_request: !ads.set_node_on_first_message_only,
+        back_off: ads.grpc_services.iter().find_map(back_off_of),
         clusters: dynamic.cds_config.as_ref().is_some_and(is_ads),
         listeners: dynamic.lds_config.as_ref().is_some_and(is_ads),
     })
@@ -380,11 +385,25 @@ fn check_ads(message: &Bootstrap, ads: &ApiConfigSource, problems: &mut Vec<Prob
     }
 }
 
-fn cluster_of(service: &carbyne_protos::envoy::config::core::v3::GrpcService) -> Option<&str> {
+fn cluster_of(service: &GrpcService) -> Option<&str> {
     match &service.target_specifier {
         Some(TargetSpecifier::EnvoyGrpc(envoy)) => Some(&envoy.cluster_name),
         _ => None,
     }
+}
+
+fn back_off_of(service: &GrpcService) -> Option<(Duration, Duration)> {
+    let Some(TargetSpecifier::EnvoyGrpc(envoy)) = &service.target_specifier else {
+        return None;
+    };
+    let wanted = envoy.retry_policy.as_ref()?.retry_back_off?;
+    let time = |time: carbyne_protos::prost_types::Duration| {
+        Duration::try_from(time).ok().filter(|time| !time.is_zero())
+    };
+    let base = time(wanted.base_interval?)?;
+    // Envoy: ten times the shortest where it is not said.
+    let max = wanted.max_interval.and_then(time).unwrap_or(base * 10);
+    Some((base, max))
 }
 
 fn is_ads(source: &ConfigSource) -> bool {
@@ -442,6 +461,29 @@ impl fmt::Display for Problems {
             problem.fmt(formatter)?;
         }
         Ok(())
+    }
+}
+
+/// The entry of the fuzz target: whatever a file says, it is refused or understood, and what is understood prints as
+/// JSON that means the same.
+pub fn fuzz(data: &[u8]) {
+    let format = match data.first() {
+        Some(b'{') => "bootstrap.json",
+        Some(b'\n' | 0x12 | 0x1a | 0x22) => "bootstrap.pb",
+        _ => "bootstrap.yaml",
+    };
+    for allow_unknown in [false, true] {
+        let Ok((message, _)) = decode_file(Path::new(format), data, allow_unknown) else {
+            continue;
+        };
+        let _problems = check(&message);
+        let _source = (ads_source(&message), node(&message));
+        // Refused or not: planning answers.
+        let _refused = crate::server::run::check(&message);
+        let printed = json::to_json(&message);
+        if let Ok(read) = json::from_json::<Bootstrap>(&printed) {
+            assert_eq!(json::to_json(&read), printed, "means something else");
+        }
     }
 }
 

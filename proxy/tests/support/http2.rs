@@ -241,6 +241,8 @@ impl Frames {
 #[derive(Debug)]
 pub struct Client {
     pub frames: Frames,
+    /// The last stream that a GOAWAY without an error said would be answered.
+    pub goodbye: Option<u32>,
 }
 
 impl Client {
@@ -255,6 +257,7 @@ impl Client {
     pub fn silent(address: SocketAddr) -> io::Result<Self> {
         Ok(Self {
             frames: Frames::new(Connection::open(address)?),
+            goodbye: None,
         })
     }
 
@@ -262,6 +265,7 @@ impl Client {
     pub fn over(stream: Box<dyn Stream>, socket: TcpStream) -> Self {
         let mut client = Self {
             frames: Frames::new(Connection::over(stream, socket)),
+            goodbye: None,
         };
         client.send(&[PREFACE, &settings(&[])].concat());
         client
@@ -273,8 +277,19 @@ impl Client {
 
     /// The whole answer of one stream; frames of other streams are passed over.
     pub fn answer(&mut self, stream: u32, limit: Duration) -> Result<Answer, Failure> {
-        let end = Instant::now() + limit;
         let mut answer = Answer::default();
+        self.answer_into(&mut answer, stream, limit)?;
+        Ok(answer)
+    }
+
+    /// The same, with what came of it before it failed.
+    pub fn answer_into(
+        &mut self,
+        answer: &mut Answer,
+        stream: u32,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        let end = Instant::now() + limit;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let found = self.frames.next_of_stream(left).map_err(Failure::End)?;
@@ -282,6 +297,7 @@ impl Client {
                 kind::GOAWAY if found.number(4) != 0 => {
                     return Err(Failure::GoAway(found.number(4)));
                 }
+                kind::GOAWAY => self.goodbye = Some(found.number(0)),
                 kind::HEADERS => {
                     let fields = self.frames.fields(&found).map_err(Failure::End)?;
                     if found.stream != stream {
@@ -304,7 +320,7 @@ impl Client {
                 _ => continue,
             }
             if found.stream == stream && found.ends_stream() {
-                return Ok(answer);
+                return Ok(());
             }
         }
     }

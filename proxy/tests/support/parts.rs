@@ -8,6 +8,10 @@
 //! | [`upstream`] | a scripted HTTP/1 server that keeps what arrived |
 //! | [`hpack`], [`http2`], [`upstream2`] | frames as bytes, a client and a scripted server over them |
 //! | [`tls`] | certificates, and both sides of TLS |
+//! | [`network`] | network namespaces on a bridge, and threads inside them |
+//! | [`interception`] | a pod: Istio's iptables rules and a sidecar started as pilot-agent starts it |
+//! | [`service`] | a sample service that describes what reached it |
+//! | [`python`] | programs of the Python environment as peers |
 //! | [`config`] | the JSON of a bootstrap in few words |
 //! | [`transcript`] | what one exchange showed, as lines that two proxies can be compared by |
 
@@ -15,8 +19,12 @@ pub mod config;
 pub mod hpack;
 pub mod http1;
 pub mod http2;
+pub mod interception;
+pub mod network;
 pub mod place;
 pub mod process;
+pub mod python;
+pub mod service;
 pub mod tls;
 pub mod transcript;
 pub mod upstream;

@@ -41,13 +41,63 @@ pub struct Process {
 impl Process {
     /// Starts a proxy of Envoy's kind and waits until its admin port says LIVE.
     pub fn proxy(program: Program, bootstrap: impl FnOnce(&Place) -> Value) -> Self {
+        let mut process = Self::proxy_unready(program, bootstrap);
+        process.wait_until("LIVE at /ready", |process| {
+            let (status, body) = process.admin("GET", "/ready").ok()?;
+            (status == 200 && body.trim() == "LIVE").then_some(())
+        });
+        process
+    }
+
+    /// Starts a proxy of Envoy's kind and waits for nothing.
+    pub fn proxy_unready(program: Program, bootstrap: impl FnOnce(&Place) -> Value) -> Self {
+        Self::proxy_with(program, &["--drain-time-s", "1"], bootstrap)
+    }
+
+    /// The same with more on the command line.
+    pub fn proxy_with(
+        program: Program,
+        options: &[&str],
+        bootstrap: impl FnOnce(&Place) -> Value,
+    ) -> Self {
         let path = program
             .path()
             .unwrap_or_else(|sentence| panic!("{sentence}"));
+        Self::spawn(program, Command::new(path), options, bootstrap)
+    }
+
+    /// A proxy that may have so many file descriptors.
+    pub fn limited(
+        program: Program,
+        descriptors: Option<u32>,
+        bootstrap: impl FnOnce(&Place) -> Value,
+    ) -> Self {
+        let Some(descriptors) = descriptors else {
+            return Self::proxy(program, bootstrap);
+        };
+        let path = program
+            .path()
+            .unwrap_or_else(|sentence| panic!("{sentence}"));
+        let mut command = Command::new("sh");
+        command
+            .args([
+                "-c",
+                "ulimit -n \"$0\" && exec \"$@\"",
+                &descriptors.to_string(),
+            ])
+            .arg(path);
+        Self::spawn(program, command, &["--drain-time-s", "1"], bootstrap)
+    }
+
+    fn spawn(
+        program: Program,
+        mut command: Command,
+        options: &[&str],
+        bootstrap: impl FnOnce(&Place) -> Value,
+    ) -> Self {
         let place = Place::new();
         let text = serde_json::to_string_pretty(&bootstrap(&place)).unwrap();
         std::fs::write(place.folder().join("bootstrap.json"), text).unwrap();
-        let mut command = Command::new(path);
         command.args([
             "-c",
             "bootstrap.json",
@@ -58,15 +108,9 @@ impl Process {
             "--disable-hot-restart",
             "--file-flush-interval-msec",
             "10",
-            "--drain-time-s",
-            "1",
         ]);
-        let mut process = Self::start(&format!("{program:?}"), command, place);
-        process.wait_until("LIVE at /ready", |process| {
-            let (status, body) = process.admin("GET", "/ready").ok()?;
-            (status == 200 && body.trim() == "LIVE").then_some(())
-        });
-        process
+        command.args(options);
+        Self::start(&format!("{program:?}"), command, place)
     }
 
     /// Starts any program in a place, with its output in files there.
@@ -143,6 +187,27 @@ impl Process {
 
     pub fn process_id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Tells the process to end (SIGTERM), and nothing more.
+    pub fn terminate(&self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits for the process to end; its exit code.
+    pub fn ends(&mut self) -> Option<i32> {
+        let ended = poll(PATIENCE, || self.child.try_wait().unwrap());
+        ended
+            .unwrap_or_else(|| panic!("{} does not end\n{}", self.name, self.stderr()))
+            .code()
+    }
+
+    /// File descriptors that the process has.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process_id()))
+            .unwrap()
+            .count()
     }
 
     /// What the process wrote to its standard error, its end if that is long.

@@ -136,6 +136,8 @@ fn steady(name: &str, value: &str) -> String {
     match name.as_str() {
         "date" => "(date)".to_owned(),
         "x-request-id" if is_uuid(value) => "(uuid)".to_owned(),
+        // W3C Trace Context: version, trace, span, flags.
+        "traceparent" if value.len() == 55 => "(trace)".to_owned(),
         "x-envoy-upstream-service-time" if digits => "(milliseconds)".to_owned(),
         // What is left of the time of all tries, up to 50 ms less than at the beginning.
         "x-envoy-expected-rq-timeout-ms" if digits => value.parse::<u64>().map_or_else(

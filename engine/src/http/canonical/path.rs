@@ -79,7 +79,8 @@ pub(super) fn rewrite(path: &[u8], policy: &Policy) -> Result<(Vec<u8>, bool), R
     Ok((current, unescaped))
 }
 
-fn unescape_slashes(path: &[u8]) -> Vec<u8> {
+/// Decodes `%2F` and `%5C`.
+pub(super) fn unescape_slashes(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((first, tail)) = rest.split_first() {

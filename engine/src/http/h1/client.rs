@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 
 use super::connection::{Connection, Incoming, Shared};
 use super::encode::{self, EncodeError, encode_request};
@@ -77,6 +77,7 @@ impl ClientConnection {
             Some(protocol) => encode::Connection::Upgrade(protocol),
             None => encode::Connection::KeepAlive,
         };
+        self.connection.borrow_mut().pass_trailers(limits.trailers);
         encode_request(
             request,
             framing,
@@ -158,40 +159,34 @@ impl RequestWriter {
 }
 
 impl ResponseReader {
-    /// Waits for a head: an informational one other than 100, or the final one with its body.
+    /// Waits for a head: an informational one, or the final one with its body.
     pub async fn head(&mut self, method: &Method) -> Result<(ResponseHead, Body), ResponseError> {
-        loop {
-            let mut scan = HeadScan::default();
-            let end = loop {
-                let found = scan.find_end(self.connection.borrow().pending(), &self.limits)?;
-                if let Some(end) = found {
-                    break end;
-                }
-                let read = poll_fn(|cx| self.connection.borrow_mut().poll_fill(cx)).await;
-                let partial = !self.connection.borrow().pending().is_empty();
-                match read {
-                    Ok(0) => return Err(ResponseError::Closed { partial }),
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !partial => {
-                        return Err(ResponseError::Closed { partial });
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            };
-            let mut connection = self.connection.borrow_mut();
-            let head = scan.response(connection.take(end), method)?;
-            if head.response.status == StatusCode::CONTINUE {
-                // We answered `Expect: 100-continue` ourselves.
-                continue;
+        let mut scan = HeadScan::default();
+        let end = loop {
+            let found = scan.find_end(self.connection.borrow().pending(), &self.limits)?;
+            if let Some(end) = found {
+                break end;
             }
-            connection.begin_body(head.framing, false);
-            let body = if connection.is_body_read() {
-                Body::empty()
-            } else {
-                Body::h1(Incoming::new(self.connection.clone()))
-            };
-            drop(connection);
-            return Ok((head, body));
-        }
+            let read = poll_fn(|cx| self.connection.borrow_mut().poll_fill(cx)).await;
+            let partial = !self.connection.borrow().pending().is_empty();
+            match read {
+                Ok(0) => return Err(ResponseError::Closed { partial }),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !partial => {
+                    return Err(ResponseError::Closed { partial });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let mut connection = self.connection.borrow_mut();
+        let head = scan.response(connection.take(end), method)?;
+        connection.begin_body(head.framing, false);
+        let body = if connection.is_body_read() {
+            Body::empty()
+        } else {
+            Body::h1(Incoming::new(self.connection.clone()))
+        };
+        drop(connection);
+        Ok((head, body))
     }
 }

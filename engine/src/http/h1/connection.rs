@@ -8,12 +8,12 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::chunked::{ChunkDecoder, ChunkEvent, ChunkLimits};
 use super::framing::Framing;
@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     out: WriteBuffer,
     /// To be written before the request body is first waited for: `100 Continue`.
     expect_continue: bool,
+    /// Whether trailers pass, in and out.
+    trailers: bool,
     bytes_read: u64,
     bytes_written: u64,
 }
@@ -73,6 +75,7 @@ impl Connection {
             body: BodyState::End,
             out: WriteBuffer::default(),
             expect_continue: false,
+            trailers: true,
             bytes_read: 0,
             bytes_written: 0,
         }
@@ -134,6 +137,9 @@ impl Connection {
         if self.eof {
             return Poll::Ready(Ok(0));
         }
+        if self.stream.is_plain() {
+            return self.poll_fill_plain(cx);
+        }
         scratch::with(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
@@ -146,6 +152,22 @@ impl Connection {
                 self.pending.extend_from_slice(filled);
             }
             Poll::Ready(Ok(filled.len()))
+        })
+    }
+
+    /// The same without TLS, where the kernel may write to memory as it is: a large piece stays where it was read to.
+    fn poll_fill_plain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        scratch::with_room(|room| {
+            let read = ready!(pin!(self.stream.read_buf(room)).poll(cx))?;
+            self.eof = read == 0;
+            if self.pending.capacity() > 0 {
+                self.pending.extend_from_slice(room);
+            } else if read < scratch::LARGE {
+                self.pending = BytesMut::from(&room[..]);
+            } else {
+                self.pending = room.split();
+            }
+            Poll::Ready(Ok(read))
         })
     }
 
@@ -162,18 +184,19 @@ impl Connection {
         };
     }
 
+    /// Says whether trailers pass, in and out; else they are dropped.
+    pub(crate) const fn pass_trailers(&mut self, pass: bool) {
+        self.trailers = pass;
+    }
+
+    /// Whether trailers pass.
+    pub(crate) const fn passes_trailers(&self) -> bool {
+        self.trailers
+    }
+
     /// Whether the body of the current message was read to its end.
     pub(crate) const fn is_body_read(&self) -> bool {
         matches!(self.body, BodyState::End)
-    }
-
-    /// Whether the whole rest of a body of known length is here already.
-    pub(crate) fn is_body_buffered(&self) -> bool {
-        match self.body {
-            BodyState::End => true,
-            BodyState::Length(length) => self.pending.len() as u64 >= length,
-            _ => false,
-        }
     }
 
     /// Forgets a `100 Continue` that was still owed: the final answer went first.
@@ -259,7 +282,7 @@ impl Connection {
                         if self.pending.is_empty() {
                             self.pending = BytesMut::new();
                         }
-                        Ok(if trailers.is_empty() {
+                        Ok(if trailers.is_empty() || !self.trailers {
                             Step::End
                         } else {
                             Step::Frame(Frame::Trailers(trailers))

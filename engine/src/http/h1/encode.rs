@@ -81,15 +81,15 @@ pub fn encode_request(
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(&request.authority);
     out.extend_from_slice(b"\r\n");
-    let te = encode_fields(&request.headers, out);
+    encode_fields(&request.headers, out);
     match framing {
         Framing::Length(length) => encode_length(length, out),
         Framing::Chunked | Framing::UntilClose => out.extend_from_slice(CHUNKED),
-        // RFC 9110 §8.6: a method that gives a body meaning says that there is none.
-        Framing::None if expects_body(&request.method) => encode_length(0, out),
+        // RFC 9110 §8.6: a method that may have a body says that there is none.
+        Framing::None if may_have_body(&request.method, connection) => encode_length(0, out),
         Framing::None => {}
     }
-    encode_connection(connection, te, false, out);
+    encode_connection(connection, false, out);
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
@@ -120,8 +120,8 @@ pub fn encode_response(
         connection
     };
     out.reserve(head_size(&response.headers));
-    // The version is what we speak, not what the client sent (RFC 9110 §2.5).
-    out.extend_from_slice(b"HTTP/1.1 ");
+    // An old client may look at the version before it reads on (Envoy answers so too; RFC 9110 §6.2 lets a server).
+    out.extend_from_slice(if old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(response.status.as_str().as_bytes());
     out.push(b' ');
     let reason = response.status.canonical_reason().unwrap_or_default();
@@ -148,7 +148,7 @@ pub fn encode_response(
     let interim =
         response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS;
     if !interim {
-        encode_connection(connection, false, old, out);
+        encode_connection(connection, old, out);
     }
     out.extend_from_slice(b"\r\n");
     Ok(Written {
@@ -157,22 +157,20 @@ pub fn encode_response(
     })
 }
 
-/// Appends all but framing, connection and host fields; says whether `te` was among them.
-fn encode_fields(headers: &Headers, out: &mut Vec<u8>) -> bool {
-    let mut te = false;
+/// Appends all but framing, connection and host fields.
+fn encode_fields(headers: &Headers, out: &mut Vec<u8>) {
     for (name, value) in headers {
         if is_hop_by_hop(name) {
             continue;
         }
         if *name == header::TE {
-            // Nothing else of it may pass a hop.
-            te = true;
+            // Nothing else of it may pass a hop. RFC 9110 §10.1.4 has it named in `connection` too; Envoy and gRPC do not,
+            // and a name there is one more thing for servers to differ about.
             encode_field(b"te", b"trailers", out);
             continue;
         }
         encode_field(name.as_str().as_bytes(), value.as_bytes(), out);
     }
-    te
 }
 
 fn encode_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
@@ -190,18 +188,15 @@ fn encode_length(length: u64, out: &mut Vec<u8>) {
     );
 }
 
-/// RFC 9110 §10.1.4: whoever sends `te` names it in `connection`.
-fn encode_connection(connection: Connection<'_>, te: bool, old: bool, out: &mut Vec<u8>) {
-    let options: &[u8] = match (connection, te) {
-        (Connection::KeepAlive, false) if old => b"keep-alive",
-        (Connection::KeepAlive, false) => return,
-        (Connection::KeepAlive, true) => b"te",
-        (Connection::Close, false) => b"close",
-        (Connection::Close, true) => b"close, te",
-        (Connection::Upgrade(_), false) => b"upgrade",
-        (Connection::Upgrade(_), true) => b"upgrade, te",
+fn encode_connection(connection: Connection<'_>, old: bool, out: &mut Vec<u8>) {
+    let option: &[u8] = match connection {
+        Connection::KeepAlive if old => b"keep-alive",
+        Connection::KeepAlive => return,
+        Connection::Close => b"close",
+        // As browsers write it: some servers compare it letter by letter.
+        Connection::Upgrade(_) => b"Upgrade",
     };
-    encode_field(b"connection", options, out);
+    encode_field(b"connection", option, out);
     if let Connection::Upgrade(protocol) = connection {
         encode_field(b"upgrade", protocol, out);
     }
@@ -222,8 +217,12 @@ fn is_visible(word: &[u8]) -> bool {
         .fold(true, |good, byte| good & (*byte > b' ') & (*byte != 0x7f))
 }
 
-fn expects_body(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+fn may_have_body(method: &Method, connection: Connection<'_>) -> bool {
+    let never = matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::DELETE | Method::TRACE | Method::CONNECT
+    );
+    !never && !matches!(connection, Connection::Upgrade(_))
 }
 
 /// A length that describes a body which is not sent (RFC 9110 §8.6).

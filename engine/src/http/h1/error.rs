@@ -8,9 +8,6 @@ pub enum HeadError {
     /// A line ends in LF without CR (RFC 9112 §2.2 lets a recipient take it; it is the root of many splits).
     #[error("line feed without carriage return")]
     BareLineFeed,
-    /// More than one empty line before the start line (RFC 9112 §2.2 asks to ignore at least one).
-    #[error("empty lines before the start line")]
-    LeadingLines,
     /// The bytes end before the empty line, or go on after it: the caller cut them in the wrong place.
     #[error("head is not one complete head")]
     Incomplete,
@@ -23,10 +20,13 @@ pub enum HeadError {
     /// The target fits none of the four forms of RFC 9112 §3.2, or holds bytes that no target holds.
     #[error("malformed request target")]
     Target,
+    /// An absolute target of another scheme than `http` and `https`.
+    #[error("scheme of the request target not supported")]
+    Scheme,
     /// The version is not `HTTP/` digit `.` digit.
     #[error("malformed version")]
     Version,
-    /// A well-formed version other than 1.0 and 1.1.
+    /// A well-formed version other than 1.0 and 1.1, or 1.0 where that is not served.
     #[error("version not supported")]
     VersionNotSupported,
     /// Not `version SP three digits [SP reason]`.
@@ -41,9 +41,6 @@ pub enum HeadError {
     /// A line that continues the one before (obs-fold, RFC 9112 §5.2).
     #[error("folded field line")]
     Folded,
-    /// HTTP/1.1 without Host (RFC 9112 §3.2).
-    #[error("no Host")]
-    HostMissing,
     /// Two Host fields.
     #[error("more than one Host")]
     HostRepeated,
@@ -74,9 +71,6 @@ pub enum HeadError {
     /// Upgrade fields that contradict each other.
     #[error("malformed Upgrade")]
     Upgrade,
-    /// An expectation other than `100-continue` (RFC 9110 §10.1.1).
-    #[error("unknown expectation")]
-    Expect,
     /// The request line is longer than its limit.
     #[error("request line too long")]
     RequestLineTooLong,
@@ -94,7 +88,6 @@ impl HeadError {
         match self {
             Self::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::TransferEncodingNotSupported => StatusCode::NOT_IMPLEMENTED,
-            Self::Expect => StatusCode::EXPECTATION_FAILED,
             Self::RequestLineTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge | Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
@@ -105,7 +98,6 @@ impl HeadError {
     pub const fn detail(self) -> &'static str {
         match self {
             Self::BareLineFeed
-            | Self::LeadingLines
             | Self::Incomplete
             | Self::RequestLine
             | Self::Method
@@ -115,12 +107,11 @@ impl HeadError {
             | Self::FieldName
             | Self::Folded
             | Self::Upgrade
-            | Self::Expect => "http1.codec_error",
+            | Self::Target
+            | Self::ContentLength => "http1.codec_error",
             Self::FieldValue => "http1.invalid_characters",
-            Self::Target => "http1.invalid_url",
-            Self::HostMissing => "missing_host_header",
+            Self::Scheme => "http1.invalid_scheme",
             Self::HostRepeated | Self::HostMismatch => "http1.invalid_host",
-            Self::ContentLength => "http1.invalid_content_length",
             Self::ContentLengthNotAllowed => "http1.content_length_not_allowed",
             Self::TransferEncoding | Self::TransferEncodingNotSupported => {
                 "http1.invalid_transfer_encoding"

@@ -12,6 +12,7 @@ use super::names::frequent;
 use super::scan::{HeadScan, Lines};
 use super::words::{equals, find_colon};
 use crate::http::Headers;
+use crate::http::headers::SPARE_FIELDS;
 
 /// What the fields said that are no longer in the list: they speak to this hop or about it.
 #[derive(Debug, Default)]
@@ -48,13 +49,11 @@ impl Hop {
                 self.close = true;
             } else if equals(option, b"upgrade") {
                 self.connection_upgrade = true;
-            } else if !equals(option, b"te") {
+            } else if side == Side::Request && !equals(option, b"te") {
+                // A host speaks for its own fields: Envoy passes on what it names, and so do we.
                 let name = HeaderName::from_bytes(option).map_err(|_| HeadError::Connection)?;
                 if is_protected(&name) {
-                    match side {
-                        Side::Request => return Err(HeadError::Connection),
-                        Side::Response => continue,
-                    }
+                    return Err(HeadError::Connection);
                 }
                 if self.nominated.len() == MAX_NOMINATED {
                     return Err(HeadError::Connection);
@@ -86,7 +85,10 @@ pub(super) fn read_fields(
         let known = known(name);
         let kept = match known {
             Known::EndToEnd => true,
-            Known::ContentLength => hop.announced.content_length(bytes)?,
+            Known::ContentLength => {
+                hop.announced.content_length(bytes)?;
+                true
+            }
             _ if !is_clean(bytes) => return Err(HeadError::FieldValue),
             Known::Host if side == Side::Response => true,
             Known::Expect if side == Side::Response => true,
@@ -111,11 +113,10 @@ pub(super) fn read_fields(
                 false
             }
             Known::Expect => {
-                if !bytes.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(HeadError::Expect);
-                }
-                hop.expect_continue = true;
-                false
+                let understood = bytes.eq_ignore_ascii_case(b"100-continue");
+                hop.expect_continue |= understood;
+                // Whatever else is expected is the origin's to meet or to refuse (RFC 9110 §10.1.1).
+                !understood
             }
             Known::Te => {
                 if lists(bytes, b"trailers") && !headers.contains(&header::TE) {
@@ -309,9 +310,6 @@ fn without_h2c(value: Bytes) -> Option<Bytes> {
     }
     (!rest.is_empty()).then(|| Bytes::from(rest))
 }
-
-/// Room for what filters add, so that the list seldom grows.
-const SPARE_FIELDS: usize = 4;
 
 /// Names that one message may nominate in `Connection`; Envoy stops at ten.
 const MAX_NOMINATED: usize = 10;

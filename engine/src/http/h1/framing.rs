@@ -34,15 +34,11 @@ pub(super) struct Announced {
 }
 
 impl Announced {
-    /// Takes a Content-Length. Returns whether it is the first: repeats of the same number are dropped.
-    pub(super) fn content_length(&mut self, value: &[u8]) -> Result<bool, HeadError> {
+    /// Takes the one Content-Length: two are refused even where they agree, as Envoy does (RFC 9112 §6.3 leaves the choice).
+    pub(super) fn content_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
         let length = parse_length(value).ok_or(HeadError::ContentLength)?;
-        match self.length {
-            None => {
-                self.length = Some(length);
-                Ok(true)
-            }
-            Some(other) if other == length => Ok(false),
+        match self.length.replace(length) {
+            None => Ok(()),
             Some(_) => Err(HeadError::ContentLength),
         }
     }

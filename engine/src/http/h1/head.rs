@@ -1,7 +1,7 @@
 //! Request and response heads out of bytes, strictly: whatever two parsers could read in two ways is refused.
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use memchr::memchr;
 
 use super::fields::{Hop, Side, read_fields};
@@ -12,7 +12,7 @@ use crate::http::{Request, Response};
 
 /// A request head and what its hop-by-hop fields said. Those are no longer in `request.headers`: `connection`,
 /// `keep-alive`, `proxy-connection`, `transfer-encoding`, `upgrade`, and every field that `Connection` lists; `te` stays
-/// only as `trailers`; `expect` becomes `expect_continue`. `content-length` stays, once, for filters and logs to see.
+/// only as `trailers`; `expect: 100-continue` becomes `expect_continue` (or stays, [`Limits::forward_expect`]). `content-length` stays, once, for filters and logs to see.
 /// `proxy-authorization` stays: Kong's basic-auth reads it.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
@@ -41,7 +41,7 @@ pub struct ResponseHead {
     pub upgrade: Option<Bytes>,
 }
 
-/// Parses a complete request head, one leading empty line included. Values are slices of `head`.
+/// Parses a complete request head, leading empty lines included. Values are slices of `head`.
 /// Where a [`HeadScan`] found the end already, [`HeadScan::request`] does not look for the lines again.
 pub fn parse_request(head: Bytes, limits: &Limits) -> Result<RequestHead, HeadError> {
     let scan = HeadScan::of_whole(&head, limits.fields)?;
@@ -75,18 +75,28 @@ pub(super) fn read_request(
         .map(|length| method_end + 1 + length)
         .ok_or(HeadError::RequestLine)?;
     let method = Method::from_bytes(&text[..method_end]).map_err(|_| HeadError::Method)?;
+    if limits.registered_methods && !is_registered(&method) {
+        return Err(HeadError::Method);
+    }
     let version = parse_version(&text[target_end + 1..])?;
+    if limits.refuse_http_10 && version == Version::HTTP_10 {
+        return Err(HeadError::VersionNotSupported);
+    }
     let target = head.slice(start + method_end + 1..start + target_end);
 
-    let (headers, mut hop) = read_fields(head, fields, Side::Request)?;
+    let (mut headers, mut hop) = read_fields(head, fields, Side::Request)?;
     let framing = hop.announced.of_request(&method, version)?;
     let target = Target::resolve(target, hop.host.take(), &method, version, limits)?;
     // HTTP/1.0 knows neither upgrades nor expectations (RFC 9110 §7.8, §10.1.1).
     let modern = version == Version::HTTP_11;
+    let expects = modern && hop.expect_continue && !framing.is_empty();
+    if expects && limits.forward_expect {
+        headers.append(header::EXPECT, CONTINUE);
+    }
     Ok(RequestHead {
         framing,
         keep_alive: keeps_alive(&hop, version),
-        expect_continue: modern && hop.expect_continue && !framing.is_empty(),
+        expect_continue: expects && !limits.forward_expect,
         upgrade: if modern { hop.take_upgrade() } else { None },
         request: Request {
             method,
@@ -116,7 +126,7 @@ pub(super) fn read_response(
     let (framing, sure) = hop.announced.of_response(method, status, version);
     let bodyless_by_status = status.is_informational() || status == StatusCode::NO_CONTENT;
     if hop.announced.length.is_some() && (hop.announced.chunked || bodyless_by_status) {
-        headers.remove(&http::header::CONTENT_LENGTH);
+        headers.remove(&header::CONTENT_LENGTH);
     }
     Ok(ResponseHead {
         framing,
@@ -139,6 +149,22 @@ pub(super) fn read_response(
 
 fn keeps_alive(hop: &Hop, version: Version) -> bool {
     !hop.close && (version == Version::HTTP_11 || hop.keep_alive)
+}
+
+/// Whether a method is one of those that parsers with a fixed list know (Envoy's among them).
+fn is_registered(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET
+            | Method::POST
+            | Method::PUT
+            | Method::DELETE
+            | Method::HEAD
+            | Method::OPTIONS
+            | Method::PATCH
+            | Method::CONNECT
+            | Method::TRACE
+    ) || FURTHER_METHODS.contains(&method.as_str())
 }
 
 fn parse_version(text: &[u8]) -> Result<Version, HeadError> {
@@ -172,6 +198,37 @@ fn parse_status_line(text: &[u8]) -> Result<(Version, StatusCode), HeadError> {
     let status = StatusCode::from_bytes(&[*a, *b, *c]).map_err(|_| HeadError::StatusLine)?;
     Ok((version, status))
 }
+
+const CONTINUE: HeaderValue = HeaderValue::from_static("100-continue");
+
+/// Of WebDAV (RFC 3253, 3648, 3744, 4791, 4918, 5323, 5842), RFC 2068, GENA and caches.
+const FURTHER_METHODS: [&str; 25] = [
+    "ACL",
+    "BIND",
+    "CHECKOUT",
+    "COPY",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MOVE",
+    "MSEARCH",
+    "NOTIFY",
+    "PROPFIND",
+    "PROPPATCH",
+    "PURGE",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "SOURCE",
+    "SUBSCRIBE",
+    "UNBIND",
+    "UNLINK",
+    "UNLOCK",
+    "UNSUBSCRIBE",
+];
 
 /// Feeds arbitrary bytes to both parsers; they must not panic, and must agree with the scan about where a head ends.
 #[doc(hidden)]

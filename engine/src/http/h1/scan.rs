@@ -10,7 +10,7 @@ use super::HeadError;
 use super::head::{RequestHead, ResponseHead, read_request, read_response};
 use super::words::find_line_feed;
 
-/// What a head may cost before it is refused.
+/// What a head may cost and hold before it is refused, and what of a message passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a whole head with its empty line; more → 431. Envoy: `max_request_headers_kb`.
@@ -21,6 +21,14 @@ pub struct Limits {
     pub request_line_bytes: usize,
     /// Whether bytes above 0x7F may stand in a request target; nginx lets them, Envoy does not.
     pub non_ascii_target: bool,
+    /// Whether only methods of HTTP's registry (and a few of HTTP's neighbours) are taken; Envoy's parser knows no others.
+    pub registered_methods: bool,
+    /// Whether HTTP/1.0 is refused as a version that is not supported.
+    pub refuse_http_10: bool,
+    /// Whether `Expect: 100-continue` stays in the head for the next hop to answer, instead of being answered here.
+    pub forward_expect: bool,
+    /// Whether trailers pass, read and written; else they are dropped.
+    pub trailers: bool,
 }
 
 impl Default for Limits {
@@ -30,6 +38,10 @@ impl Default for Limits {
             fields: 100,
             request_line_bytes: 8 * 1024,
             non_ascii_target: false,
+            registered_methods: false,
+            refuse_http_10: false,
+            forward_expect: false,
+            trailers: true,
         }
     }
 }
@@ -41,7 +53,7 @@ pub struct HeadScan {
     searched: usize,
     /// Where the line begins that is not complete yet.
     line_start: usize,
-    /// Where the first line starts: behind an empty one, if there is one.
+    /// Where the first line starts: behind empty ones, if there are any (RFC 9112 §2.2).
     start: usize,
     /// Where the complete lines so far end, before their CRLF.
     ends: SmallVec<[u32; USUAL_LINES]>,
@@ -70,9 +82,6 @@ impl HeadScan {
             if length == 0 {
                 if !first {
                     return self.complete(limits);
-                }
-                if self.line_start != 0 {
-                    return Err(HeadError::LeadingLines);
                 }
                 self.start = self.searched;
             } else {
@@ -118,6 +127,7 @@ impl HeadScan {
             fields,
             request_line_bytes: usize::MAX,
             non_ascii_target: true,
+            ..Limits::default()
         };
         let mut scan = Self::default();
         scan.find_end(bytes, &limits)?;
@@ -212,7 +222,7 @@ mod tests {
             (
                 "two leading empty lines",
                 b"\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-                Err(HeadError::LeadingLines),
+                Ok(Some(22)),
             ),
             (
                 "bare lf ends the request line",
@@ -256,7 +266,7 @@ mod tests {
             head_bytes: 100,
             fields: 2,
             request_line_bytes: 20,
-            non_ascii_target: false,
+            ..Limits::default()
         };
         let cases: &[(&str, String, Found)] = &[
             (
@@ -334,7 +344,7 @@ mod tests {
         fn arrival_in_pieces_changes_nothing(
             bytes in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'a'), any::<u8>()], 0..80),
         ) {
-            let limits = Limits { head_bytes: 60, fields: 3, request_line_bytes: 30, non_ascii_target: false };
+            let limits = Limits { head_bytes: 60, fields: 3, request_line_bytes: 30, ..Limits::default() };
             let expected = HeadScan::default().find_end(&bytes, &limits);
             let mut scan = HeadScan::default();
             let mut last = Ok(None);

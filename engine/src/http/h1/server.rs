@@ -61,10 +61,9 @@ pub struct Responder {
 impl ServerConnection {
     /// A connection over `stream`.
     pub fn new(stream: Stream, limits: Limits) -> Self {
-        Self {
-            connection: Connection::shared(stream),
-            limits,
-        }
+        let connection = Connection::shared(stream);
+        connection.borrow_mut().pass_trailers(limits.trailers);
+        Self { connection, limits }
     }
 
     /// Waits for the next request, idle `since` then. `stop` ends the wait while no byte of it has come.
@@ -183,11 +182,6 @@ impl ServerConnection {
             .borrow_mut()
             .begin_body(Framing::UntilClose, false);
         Body::h1(Incoming::new(self.connection.clone()))
-    }
-
-    /// Whether what is left of the request body is here already, so that reading it costs no waiting.
-    pub fn is_body_buffered(&self) -> bool {
-        self.connection.borrow().is_body_buffered()
     }
 
     fn scan(&self, scan: &mut HeadScan) -> Result<Option<usize>, HeadError> {
@@ -362,12 +356,12 @@ pub(super) fn write_end(connection: &Shared, framing: Framing, trailers: Option<
     }
     let mut connection = connection.borrow_mut();
     match trailers {
-        Some(trailers) => {
+        Some(trailers) if connection.passes_trailers() => {
             let mut encoded = Vec::new();
             encode_end(trailers, &mut encoded);
             connection.queue(encoded.into());
         }
-        None => connection.queue(Bytes::from_static(LAST_CHUNK)),
+        _ => connection.queue(Bytes::from_static(LAST_CHUNK)),
     }
 }
 

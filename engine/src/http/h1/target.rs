@@ -28,11 +28,13 @@ impl Target {
         }
         let found = Self::split(target, method)?;
         let Some(host) = host else {
-            // A Host is owed even where the target names the authority (RFC 9112 §3.2).
-            if version == Version::HTTP_11 {
-                return Err(HeadError::HostMissing);
-            }
-            return Ok(found);
+            // A Host is owed even where the target names the authority (RFC 9112 §3.2): without an authority
+            // `canonical` refuses HTTP/1.1.
+            let authority = match version {
+                Version::HTTP_11 => Bytes::new(),
+                _ => found.authority,
+            };
+            return Ok(Self { authority, ..found });
         };
         if found.secure.is_none() && *method != Method::CONNECT {
             return Ok(Self {
@@ -90,7 +92,16 @@ impl Target {
         } else if starts_with_ignoring_case(target, b"https://") {
             (true, 8)
         } else {
-            return Err(HeadError::Target);
+            return Err(match memchr(b':', target) {
+                Some(colon)
+                    if colon > 0
+                        && target[..colon].iter().all(u8::is_ascii_alphabetic)
+                        && target[colon..].starts_with(b"://") =>
+                {
+                    HeadError::Scheme
+                }
+                _ => HeadError::Target,
+            });
         };
         let end = target[start..]
             .iter()
@@ -185,13 +196,7 @@ mod tests {
             ("origin, tab", &get, "/a\tb", Some("h"), bad.clone()),
             ("origin, del", &get, "/a\x7f", Some("h"), bad.clone()),
             ("origin, not ascii", &get, "/ä", Some("h"), bad.clone()),
-            (
-                "origin, no host",
-                &get,
-                "/",
-                None,
-                Err(HeadError::HostMissing),
-            ),
+            ("origin, no host", &get, "/", None, ok(None, "", "/")),
             ("asterisk", &options, "*", Some("h"), ok(None, "h", "*")),
             ("asterisk is for OPTIONS", &get, "*", Some("h"), bad.clone()),
             (
@@ -276,14 +281,14 @@ mod tests {
                 &get,
                 "ftp://h/",
                 Some("h"),
-                bad.clone(),
+                Err(HeadError::Scheme),
             ),
             (
                 "absolute, no host",
                 &get,
                 "http://h/",
                 None,
-                Err(HeadError::HostMissing),
+                ok(Some(false), "", "/"),
             ),
             (
                 "connect",

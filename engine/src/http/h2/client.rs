@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::{Connection, ResponseFuture, SendRequest};
-use http::{Method, StatusCode, Uri, Version};
+use http::{Method, Uri, Version};
 
 use super::Settings;
 use super::server::header_map;
@@ -101,17 +101,15 @@ impl ClientConnection {
 }
 
 impl ResponseReader {
-    /// Waits for the head: an informational one other than 100, or the final one with its body.
+    /// Waits for the head: an informational one, or the final one with its body.
     pub async fn head(&mut self) -> Result<(Response, Body), h2::Error> {
         poll_fn(|cx| self.poll_head(cx)).await
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Response, Body), h2::Error>> {
-        while let Poll::Ready(Some(interim)) = self.future.poll_informational(cx) {
+        if let Poll::Ready(Some(interim)) = self.future.poll_informational(cx) {
             let (parts, ()) = interim?.into_parts();
-            if parts.status != StatusCode::CONTINUE {
-                return Poll::Ready(Ok((response_head(parts), Body::empty())));
-            }
+            return Poll::Ready(Ok((response_head(parts), Body::empty())));
         }
         let (parts, stream) = ready!(Pin::new(&mut self.future).poll(cx))?.into_parts();
         let response = response_head(parts);
@@ -133,7 +131,12 @@ fn request_parts(request: &Request, secure: bool) -> Result<http::Request<()>, S
         Uri::builder().authority(&request.authority[..])
     } else {
         Uri::builder()
-            .scheme(if secure { "https" } else { "http" })
+            // The client's scheme goes on, as in Envoy; a request of our own has that of the connection.
+            .scheme(if request.secure.unwrap_or(secure) {
+                "https"
+            } else {
+                "http"
+            })
             .authority(&request.authority[..])
             .path_and_query(&request.path[..])
     };

@@ -64,9 +64,9 @@ impl ServerConnection {
         cx: &mut Context<'_>,
     ) -> Poll<Option<(Request, Body, Responder)>> {
         let accepted = self.connection.poll_accept(cx);
-        if self.alarm.violation().is_some() {
+        if let Some(violation) = self.alarm.violation() {
             // The GOAWAY has to get out before the connection is dropped.
-            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            self.connection.abrupt_shutdown(violation.reason());
             return self.connection.poll_closed(cx).map(|_| None);
         }
         match accepted {
@@ -105,7 +105,8 @@ impl ServerConnection {
 impl Responder {
     /// Sends the head; `end` where no body follows.
     pub fn head(&mut self, response: &Response, end: bool) -> Result<(), h2::Error> {
-        let end = end || response.is_bodyless(&self.method);
+        // What a 2xx to CONNECT opens is a tunnel: it ends when either side says so.
+        let end = end || self.method != Method::CONNECT && response.is_bodyless(&self.method);
         let stream = self.send.send_response(response_parts(response), end)?;
         self.stream = Some(Outgoing::new(stream, end));
         Ok(())
@@ -213,11 +214,16 @@ pub(super) fn header_map(headers: &Headers) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         if !is_connection_field(name) {
-            map.append(name.clone(), value.clone());
+            let mut value = value.clone();
+            // Never the same twice: as a literal it costs no entry of the compression table, and evicts none.
+            value.set_sensitive(value.is_sensitive() || *name == REQUEST_ID);
+            map.append(name.clone(), value);
         }
     }
     map
 }
+
+const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
 
 fn is_connection_field(name: &http::HeaderName) -> bool {
     *name == http::header::CONNECTION

@@ -24,6 +24,9 @@ pub(super) const CONTINUATION: u8 = 9;
 pub(super) const PRIORITY_UPDATE: u8 = 16;
 
 pub(super) const END_STREAM: u8 = 1;
+/// Of SETTINGS.
+pub(super) const ACK: u8 = 1;
+pub(super) const PADDED: u8 = 8;
 pub(super) const END_HEADERS: u8 = 4;
 
 /// Finds frame headers in one direction of a connection.
@@ -118,5 +121,5 @@ impl FrameReader {
 }
 
 const PREFACE_BYTES: u32 = 24;
-const HEADER_BYTES: usize = 9;
+pub(super) const HEADER_BYTES: usize = 9;
 const CODE_BYTES: usize = 4;

@@ -29,11 +29,16 @@ fn headers(stream: u32) -> Vec<u8> {
     frame(1, 4, stream, &[0x82, 0x84, 0x86])
 }
 
+/// What a client begins with.
+fn opening() -> Vec<u8> {
+    [PREFACE, &frame(4, 0, 0, &[])].concat()
+}
+
 /// A server's watch behind the preface.
 fn server(budgets: Budgets) -> (FrameWatch, Instant) {
     let now = Instant::now();
     let mut watch = FrameWatch::server(Arc::new(budgets), now);
-    assert_eq!(watch.inbound(PREFACE, now), Ok(()));
+    assert_eq!(watch.inbound(&opening(), now), Ok(()));
     (watch, now)
 }
 
@@ -274,17 +279,42 @@ fn ordinary_traffic_earns_what_it_needs() {
     }
 }
 
+/// Five hundred calls at once, each answered with head and trailers, and nothing that any of them earned is lost.
+#[test]
+fn many_streams_at_once_have_their_trailers() {
+    let now = Instant::now();
+    let mut watch = FrameWatch::client(Arc::default(), now);
+    assert_eq!(watch.inbound(&frame(4, 0, 0, &[]), now), Ok(()));
+    assert_eq!(watch.outbound(PREFACE, now), Ok(()));
+    let streams = || (0..500).map(|number| 2 * number + 1);
+    for _ in 0..2 {
+        // The second time around the identifiers are old: as many frames for which nobody pays.
+        for stream in streams() {
+            assert_eq!(watch.outbound(&headers(stream), now), Ok(()));
+        }
+        let answered = streams().flat_map(|stream| [headers(stream), headers(stream)].concat());
+        let answers: Vec<u8> = answered.collect();
+        if attempt(&mut watch, &answers, now).is_err() {
+            let (left, violation) = passing(&mut watch, &headers(1), now);
+            assert_eq!((left, violation), (100, Violation::FurtherHeaders));
+            return;
+        }
+    }
+    panic!("a flood of header blocks that nothing stops");
+}
+
 #[test]
 fn a_server_that_floods_its_client() {
     let now = Instant::now();
     let mut watch = FrameWatch::client(Arc::new(Budgets::default()), now);
+    assert_eq!(watch.inbound(&frame(4, 0, 0, &[]), now), Ok(()));
     let mut sent = PREFACE.to_vec();
     sent.extend(frame(4, 0, 0, &[]));
     sent.extend(headers(1));
     watch.outbound(&sent, now).expect("ours");
     assert_eq!(
         passing(&mut watch, &headers(1), now),
-        (100, Violation::FurtherHeaders),
+        (100 + 2, Violation::FurtherHeaders),
         "1xx flood"
     );
     assert_eq!(
@@ -384,8 +414,8 @@ async fn serve(io: DuplexStream, budgets: Budgets) -> (usize, Option<Violation>)
             answered += 1;
         }
     }
-    if alarm.violation().is_some() {
-        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+    if let Some(violation) = alarm.violation() {
+        connection.abrupt_shutdown(violation.reason());
         // The read error comes back once GOAWAY is out.
         drop(std::future::poll_fn(|context| connection.poll_closed(context)).await);
     }
@@ -403,6 +433,18 @@ fn goaways(mut bytes: &[u8]) -> Vec<u32> {
         bytes = &rest[length..];
     }
     codes
+}
+
+/// The kinds of all complete frames in a server's bytes.
+fn kinds(mut bytes: &[u8]) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let [a, b, c, kind, _, _, _, _, _, rest @ ..] = bytes else {
+            return None;
+        };
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        bytes = rest.get(length..)?;
+        Some(*kind)
+    })
 }
 
 fn run<F: Future>(future: F) -> F::Output {
@@ -443,6 +485,85 @@ fn h2_says_enhance_your_calm_after_a_flood() {
             "{expected}"
         );
     }
+}
+
+/// A gRPC client may send an empty DATA frame now and then, for days.
+#[test]
+fn empty_data_within_its_budget_ends_no_connection() {
+    let empty = frame(0, 0, 1, &[]);
+    let mut bytes = opening();
+    bytes.extend(headers(1));
+    bytes.extend(empty.repeat(500));
+    bytes.extend(frame(0, 1, 1, b"end"));
+    bytes.extend(headers(3));
+    let budgets = || Budgets {
+        empty_data: Budget::new(500, 20),
+        ..Budgets::default()
+    };
+    let (answered, violation) = run(async {
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let talk = async {
+            client.write_all(&bytes).await.expect("room");
+            let mut received = Vec::new();
+            while kinds(&received).filter(|kind| *kind == 1).count() < 2 {
+                let read = client.read_buf(&mut received).await.expect("open");
+                assert_ne!(read, 0, "{:?}", goaways(&received));
+            }
+            client.shutdown().await.expect("open");
+        };
+        tokio::join!(serve(server, budgets()), talk).0
+    });
+    assert_eq!((answered, violation), (2, None));
+
+    // What is taken out is only that, wherever the bytes are cut.
+    let expected = [opening(), headers(1), frame(0, 1, 1, b"end"), headers(3)].concat();
+    for size in [9, 10, 64, 1000, bytes.len()] {
+        let now = Instant::now();
+        let mut watch = FrameWatch::server(Arc::new(budgets()), now);
+        let mut left = Vec::new();
+        for piece in bytes.chunks(size) {
+            let mut piece = piece.to_vec();
+            let kept = watch.filter(&mut piece, now).expect("within the budget");
+            left.extend_from_slice(&piece[..kept]);
+        }
+        let cut = left
+            .windows(9)
+            .filter(|window| **window == empty[..])
+            .count();
+        assert!(cut <= bytes.len() / size, "{size}: {cut}");
+        if size == bytes.len() {
+            assert_eq!(left, expected);
+        }
+    }
+    // On a stream that was never open, or inside a header block, it is h2's to judge.
+    for (before, odd) in [
+        (headers(1), frame(0, 0, 5, &[])),
+        (frame(1, 0, 1, &[0x82]), frame(0, 0, 1, &[])),
+        (headers(1), frame(0, 8, 1, &[])),
+    ] {
+        let (mut watch, now) = server(Budgets::default());
+        let mut bytes = [before, odd].concat();
+        let length = bytes.len();
+        assert_eq!(watch.filter(&mut bytes, now), Ok(length));
+    }
+}
+
+#[test]
+fn the_first_frame_is_settings() {
+    for (first, expected) in [
+        (frame(4, 0, 0, &[]), Ok(())),
+        (frame(4, 1, 0, &[]), Err(Violation::NoSettings)),
+        (headers(1), Err(Violation::NoSettings)),
+        (ping(), Err(Violation::NoSettings)),
+    ] {
+        let now = Instant::now();
+        let mut watch = FrameWatch::server(Arc::default(), now);
+        let result = watch.inbound(&[PREFACE, &first].concat(), now);
+        assert_eq!(result, expected, "{first:?}");
+        let mut watch = FrameWatch::client(Arc::default(), now);
+        assert_eq!(watch.inbound(&first, now), expected, "{first:?}");
+    }
+    assert_eq!(Violation::NoSettings.reason(), Reason::PROTOCOL_ERROR);
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub struct FrameWatch {
     budgets: Arc<Budgets>,
     /// Whether the peer is the client and opens the streams.
     serves: bool,
+    /// Whether the peer's first frame came.
+    begun: bool,
     inbound: FrameReader,
     outbound: FrameReader,
     refilled: Instant,
@@ -50,6 +52,36 @@ impl FrameWatch {
         Ok(())
     }
 
+    /// The same, taking out empty DATA frames that end nothing: no message has a use for them. One whose header is cut
+    /// between two calls stays. Returns how many bytes are left, moved to the front.
+    pub fn filter(&mut self, bytes: &mut [u8], now: Instant) -> Result<usize, Violation> {
+        let mut kept = bytes.len();
+        let mut at = 0;
+        while let Some((head, rest)) = self.inbound.next(&bytes[at..kept]) {
+            let behind = kept - rest.len();
+            let whole = behind - at >= reader::HEADER_BYTES;
+            at = behind;
+            self.received(head, now)?;
+            if whole && self.is_void(head) {
+                // No more than a budget of these comes at once.
+                bytes.copy_within(at..kept, at - reader::HEADER_BYTES);
+                at -= reader::HEADER_BYTES;
+                kept -= reader::HEADER_BYTES;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Whether a frame means nothing to a stream that was open once. What breaks a rule is left for `h2` to see.
+    const fn is_void(&self, head: Head) -> bool {
+        head.kind == reader::DATA
+            && head.length == 0
+            && head.flags & (reader::END_STREAM | reader::PADDED) == 0
+            && head.stream != 0
+            && head.stream <= self.streams.highest
+            && !self.block.open
+    }
+
     /// Bytes to the peer, cut anywhere, after the transport took them.
     pub fn outbound(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Violation> {
         while let Some((head, rest)) = self.outbound.next(bytes) {
@@ -68,6 +100,7 @@ impl FrameWatch {
     ) -> Self {
         Self {
             serves,
+            begun: false,
             inbound,
             outbound,
             refilled: now,
@@ -77,8 +110,8 @@ impl FrameWatch {
             provoked_resets: Bucket::full(budgets.provoked_resets),
             empty_data: Bucket::full(budgets.empty_data),
             priorities: Bucket::full(budgets.priorities),
-            window_updates: Bucket::full(budgets.window_updates),
-            further_headers: Bucket::full(budgets.further_headers),
+            window_updates: Bucket::with_streams(budgets.window_updates, 2 * WHOLE),
+            further_headers: Bucket::with_streams(budgets.further_headers, 2 * WHOLE),
             others: Bucket::full(budgets.others),
             block: Block::default(),
             streams: Ages::new(now),
@@ -87,6 +120,13 @@ impl FrameWatch {
     }
 
     fn received(&mut self, head: Head, now: Instant) -> Result<(), Violation> {
+        if !self.begun {
+            if head.kind != reader::SETTINGS || head.flags & reader::ACK != 0 {
+                return Err(Violation::NoSettings);
+            }
+            self.begun = true;
+            return Ok(());
+        }
         let ends_stream = head.flags & reader::END_STREAM != 0;
         match head.kind {
             // What a busy connection consists of needs no clock.
@@ -176,7 +216,7 @@ impl FrameWatch {
             &mut self.further_headers,
             &mut self.others,
         ] {
-            bucket.earn(milliseconds.saturating_mul(bucket.per_second));
+            bucket.regain(milliseconds.saturating_mul(bucket.per_second));
         }
     }
 }
@@ -194,6 +234,8 @@ struct Bucket {
     left: u32,
     capacity: u32,
     per_second: u32,
+    /// What may be saved beyond the capacity: frames that streams in flight will need, however many opened at once.
+    owed: u32,
 }
 
 impl Bucket {
@@ -203,11 +245,29 @@ impl Bucket {
             left: capacity,
             capacity,
             per_second: budget.per_second,
+            owed: 0,
         }
     }
 
+    /// A bucket that keeps what this many streams earn, `each`, above its capacity.
+    const fn with_streams(budget: Budget, each: u32) -> Self {
+        Self {
+            owed: each.saturating_mul(MOST_STREAMS),
+            ..Self::full(budget)
+        }
+    }
+
+    /// Adds what the peer earned by what it did or was sent.
     fn earn(&mut self, amount: u32) {
-        self.left = self.left.saturating_add(amount).min(self.capacity);
+        let most = self.capacity.saturating_add(self.owed);
+        self.left = self.left.saturating_add(amount).min(most);
+    }
+
+    /// Adds what time gives back: never above the capacity.
+    fn regain(&mut self, amount: u32) {
+        if self.left < self.capacity {
+            self.left = self.left.saturating_add(amount).min(self.capacity);
+        }
     }
 
     fn spend(&mut self, amount: u32, violation: Violation) -> Result<(), Violation> {
@@ -219,12 +279,14 @@ impl Bucket {
 /// The header block being received. `h2` refuses other frames between its parts.
 #[derive(Clone, Copy, Debug, Default)]
 struct Block {
+    open: bool,
     continuations: u32,
     bytes: u32,
 }
 
 impl Block {
     fn extend(&mut self, head: Head, budgets: &Budgets) -> Result<(), Violation> {
+        self.open = true;
         self.bytes = self.bytes.saturating_add(head.length);
         if self.bytes > budgets.header_block_bytes {
             return Err(Violation::HeaderBlock);
@@ -294,6 +356,8 @@ impl Ages {
 
 /// One frame in the unit of the buckets.
 const WHOLE: u32 = 1000;
+/// Streams in flight whose frames are saved for: ten times what RFC 9113 §6.5.2 holds to be the least useful limit.
+const MOST_STREAMS: u32 = 1000;
 /// Bytes of SETTINGS that count as one more frame: sixteen entries.
 const SETTINGS_BYTES: u32 = 96;
 const SLICES: usize = 5;

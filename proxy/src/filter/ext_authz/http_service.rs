@@ -112,6 +112,10 @@ impl HttpService {
             headers.insert(name.clone(), value.clone());
         }
         headers.insert(INTERNAL, HeaderValue::from_static("true"));
+        if body.is_none() {
+            // Envoy says it of every check, whatever its method.
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         if let Some(timeout) = self.timeout {
             headers.insert(
                 EXPECTED_TIME,

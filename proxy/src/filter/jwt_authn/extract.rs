@@ -1,8 +1,10 @@
 //! Where in a request a provider's tokens are.
 
+use std::borrow::Cow;
+
 use carbyne_engine::http::Request;
 use carbyne_protos::envoy::extensions::filters::http::jwt_authn::v3::JwtProvider;
-use http::{HeaderName, header};
+use http::{HeaderName, HeaderValue, header};
 
 use crate::filter::{query, reading};
 use crate::plan::scope::Scope;
@@ -68,10 +70,19 @@ impl Places {
             }
         };
         for (name, prefix) in &self.headers {
-            for value in request.headers.all(name) {
-                if let Some(token) = after_prefix(value.as_bytes(), prefix.as_bytes()) {
-                    add(token, Place::Header(name.clone()));
+            // RFC 9110 §5.3: several lines are one list, and a list of tokens is no token. Whoever sends two does
+            // not get to choose which one counts.
+            let mut values = request.headers.all(name).map(HeaderValue::as_bytes);
+            let value = match (values.next(), values.next()) {
+                (None, _) => continue,
+                (Some(only), None) => Cow::Borrowed(only),
+                (Some(first), Some(second)) => {
+                    let all: Vec<_> = [first, second].into_iter().chain(values).collect();
+                    Cow::Owned(all.join(&b","[..]))
                 }
+            };
+            if let Some(token) = after_prefix(&value, prefix.as_bytes()) {
+                add(token, Place::Header(name.clone()));
             }
         }
         for parameter in &self.parameters {

@@ -133,9 +133,10 @@ impl HeaderMatcher {
         }
     }
 
-    /// Whether the request meets it: one value is enough.
+    /// Whether the request meets it: one value is enough, or, of an inverted rule, one value that meets the
+    /// rule is too many.
     pub fn matches(&self, request: &Request) -> bool {
-        self.matches_quantified(request, Quantifier::Any)
+        self.matches_quantified(request, self.quantifier())
     }
 
     /// Whether the request meets it. Inversion is part of what is asked of each value: a rule that denies whatever is not `admin` denies
@@ -146,7 +147,7 @@ impl HeaderMatcher {
 
     /// Whether a response's or trailer's fields meet it; of the pseudo-headers only `:status` is known.
     pub fn matches_fields(&self, status: Option<http::StatusCode>, headers: &Headers) -> bool {
-        self.decide(Quantifier::Any, |each| match &self.field {
+        self.decide(self.quantifier(), |each| match &self.field {
             HeaderField::Name(name) => visit(headers, name, each),
             HeaderField::Status => match &status {
                 Some(status) => (true, each(status.as_str().as_bytes())),
@@ -154,6 +155,14 @@ impl HeaderMatcher {
             },
             _ => (false, false),
         })
+    }
+
+    const fn quantifier(&self) -> Quantifier {
+        if self.invert {
+            Quantifier::Every
+        } else {
+            Quantifier::Any
+        }
     }
 
     /// `visit` calls its argument with every value until it returns true.
@@ -297,7 +306,11 @@ mod tests {
             invert: true,
             ..admin
         };
-        assert!(not_admin.matches(&both), "one value is not admin");
+        assert!(!not_admin.matches(&both), "one value is admin");
+        assert!(
+            not_admin.matches_quantified(&both, Quantifier::Any),
+            "a deny rule sees the value that is not admin"
+        );
         assert!(!not_admin.matches_quantified(&both, Quantifier::Every));
         let users = request(&[("x-role", "user"), ("x-role", "guest")]);
         assert!(not_admin.matches_quantified(&users, Quantifier::Every));

@@ -13,6 +13,8 @@ use super::forward::{Forward, HostRewrite, WeightedCluster};
 use super::headers::{HeaderOperations, HeaderText};
 use super::redirect::Redirect;
 use crate::live::matcher::PathMatcher;
+use crate::observe::access_log::LineFormat;
+use crate::plan::tracing::RouteTracing;
 
 /// A compiled route; requests hold it until they end, whatever becomes of its table.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct RouteEntry {
     pub most_specific_wins: bool,
     /// Name of the operation in spans.
     pub decorator: Option<Decorator>,
+    /// What of its requests is traced, where it differs from the connection manager's.
+    pub tracing: Option<Arc<RouteTracing>>,
     /// `filter_metadata` as JSON.
     pub metadata: Option<Arc<serde_json::Value>>,
     /// Configurations of filters for this route: those of the table, the virtual host and the route.
@@ -58,6 +62,8 @@ pub enum RouteAction {
     Forward(Box<Forward>),
     /// Answers with another address.
     Redirect(Redirect),
+    /// Means a server that needs no proxy (`non_forwarding_action`): it leads to no cluster.
+    NonForwarding,
     /// Something about the route was not understood: 503, with the reason in the log.
     Refuse(Arc<str>),
 }
@@ -69,6 +75,17 @@ pub struct DirectResponse {
     pub status: StatusCode,
     /// Its body.
     pub body: Bytes,
+    /// What is made of the body before it is sent.
+    pub format: Option<BodyFormat>,
+}
+
+/// A body that is worded for each request.
+#[derive(Clone, Debug)]
+pub struct BodyFormat {
+    /// The text.
+    pub format: Arc<LineFormat>,
+    /// Its `content-type`.
+    pub content_type: HeaderValue,
 }
 
 /// Name of the operation in spans.
@@ -167,9 +184,10 @@ impl RouteEntry {
             .chain(last)
     }
 
-    /// Rewrites host and path as the route says, and tells the host what the path was (`x-envoy-original-path`). Field operations come before.
-    /// A host that is that of the chosen endpoint is not known here: [`HostRewrite::Auto`].
-    pub fn rewrite(&self, weighted: Option<&WeightedCluster>, request: &mut Request) {
+    /// Rewrites host and path as the route says, and where `tell` holds also says what they were (`x-envoy-original-host`,
+    /// `x-envoy-original-path`). Field operations come before. A host that is that of the chosen endpoint is not known here:
+    /// [`HostRewrite::Auto`].
+    pub fn rewrite(&self, weighted: Option<&WeightedCluster>, request: &mut Request, tell: bool) {
         let Some(forward) = self.forward() else {
             return;
         };
@@ -193,30 +211,44 @@ impl RouteEntry {
             (None, None | Some(HostRewrite::Auto)) => None,
         };
         if let Some(host) = host {
-            replace_host(request, host, forward.append_forwarded_host);
+            // Envoy does not tell what the host was where a weighted cluster has one of its own.
+            let own = weighted.is_some_and(|weighted| weighted.host_rewrite.is_some());
+            replace_host(request, host, forward.append_forwarded_host, tell && !own);
         }
         if let Some(path) = path {
-            if let Ok(original) = HeaderValue::from_bytes(&request.path) {
-                request.headers.insert(X_ENVOY_ORIGINAL_PATH, original);
-            }
-            request.path = path;
+            replace_path(request, path, tell);
         }
     }
 }
 
-/// Gives the request another host; the old one is appended to `x-forwarded-host` where the route wants it.
-pub fn replace_host(request: &mut Request, host: Bytes, append_forwarded_host: bool) {
-    if append_forwarded_host && !request.authority.is_empty() {
-        let old: &[u8] = &request.authority;
+/// Gives the request another host. The old one is appended to `x-forwarded-host` where the route wants it, unless it is the last one there,
+/// and told in `x-envoy-original-host` where `tell` holds.
+pub fn replace_host(request: &mut Request, host: Bytes, append_forwarded_host: bool, tell: bool) {
+    let old: &[u8] = &request.authority;
+    if append_forwarded_host && !old.is_empty() {
         let value = match request.headers.get(&X_FORWARDED_HOST) {
-            Some(hosts) => [hosts.as_bytes(), b",", old].concat(),
-            None => old.to_vec(),
+            Some(hosts) => {
+                let last = hosts.as_bytes().rsplit(|byte| *byte == b',').next();
+                (last != Some(old)).then(|| [hosts.as_bytes(), b",", old].concat())
+            }
+            None => Some(old.to_vec()),
         };
-        if let Ok(value) = HeaderValue::from_bytes(&value) {
+        if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
             request.headers.insert(X_FORWARDED_HOST, value);
         }
     }
+    if tell && let Ok(original) = HeaderValue::from_bytes(&request.authority) {
+        request.headers.insert(X_ENVOY_ORIGINAL_HOST, original);
+    }
     request.authority = host;
+}
+
+/// Gives the request another path, and tells the old one in `x-envoy-original-path` where `tell` holds.
+pub fn replace_path(request: &mut Request, path: Bytes, tell: bool) {
+    if tell && let Ok(original) = HeaderValue::from_bytes(&request.path) {
+        request.headers.insert(X_ENVOY_ORIGINAL_PATH, original);
+    }
+    request.path = path;
 }
 
 impl FilterConfigs {
@@ -258,5 +290,6 @@ impl fmt::Debug for FilterConfig {
     }
 }
 
+const X_ENVOY_ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-envoy-original-host");
 const X_ENVOY_ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

@@ -35,8 +35,8 @@ pub enum RedirectPath {
 }
 
 impl Redirect {
-    /// The same address with `https` (`require_tls`).
-    pub const fn to_https() -> Self {
+    /// The same address.
+    pub const fn here() -> Self {
         Self {
             status: StatusCode::MOVED_PERMANENTLY,
             scheme: None,
@@ -47,26 +47,28 @@ impl Redirect {
         }
     }
 
+    /// The request's path as it is rewritten before the address is made of it.
+    pub fn rewritten(&self, rule: &PathMatcher, request: &Request) -> Option<Bytes> {
+        match &self.path {
+            Some(RedirectPath::Rewrite(rewrite)) => rewrite.apply(rule, request),
+            Some(RedirectPath::Literal(_)) | None => None,
+        }
+    }
+
     /// The address to go to; `secure` says whether the request's scheme is `https`. `None` where the request's host or path do not belong into a
     /// field, which canonical ones always do.
-    pub fn location(
-        &self,
-        rule: Option<&PathMatcher>,
-        request: &Request,
-        secure: bool,
-    ) -> Option<HeaderValue> {
-        self.location_with_scheme(self.scheme.as_deref(), rule, request, secure)
+    pub fn location(&self, request: &Request, secure: bool) -> Option<HeaderValue> {
+        self.location_with_scheme(self.scheme.as_deref(), request, secure)
     }
 
     /// [`Self::location`] for a virtual host that requires TLS.
     pub fn https_location(request: &Request) -> Option<HeaderValue> {
-        Self::to_https().location_with_scheme(Some("https"), None, request, false)
+        Self::here().location_with_scheme(Some("https"), request, false)
     }
 
     fn location_with_scheme(
         &self,
         scheme: Option<&str>,
-        rule: Option<&PathMatcher>,
         request: &Request,
         secure: bool,
     ) -> Option<HeaderValue> {
@@ -91,13 +93,8 @@ impl Redirect {
             Some(RedirectPath::Literal(path)) => [path, &request.path[request.path_only().len()..]]
                 .concat()
                 .into(),
-            Some(RedirectPath::Rewrite(rewrite)) => {
-                match rule.and_then(|rule| rewrite.apply(rule, request)) {
-                    Some(path) => path,
-                    None => request.path.clone(),
-                }
-            }
-            None => request.path.clone(),
+            // Rewritten already.
+            Some(RedirectPath::Rewrite(_)) | None => request.path.clone(),
         };
         let end = if self.strip_query {
             memchr::memchr(b'?', &path).unwrap_or(path.len())
@@ -151,7 +148,7 @@ mod tests {
 
     #[test]
     fn addresses() {
-        let none = Redirect::to_https();
+        let none = Redirect::here();
         let literal =
             |path: &'static str| Some(RedirectPath::Literal(Bytes::from_static(path.as_bytes())));
         let prefix = PathMatcher::prefix("/old");
@@ -261,10 +258,11 @@ mod tests {
             ),
         ];
         for (redirect, request, expected) in cases {
-            assert_eq!(
-                redirect.location(Some(&prefix), request, false).unwrap(),
-                *expected
-            );
+            let mut request = request.clone();
+            if let Some(path) = redirect.rewritten(&prefix, &request) {
+                request.path = path;
+            }
+            assert_eq!(redirect.location(&request, false).unwrap(), *expected);
         }
         assert_eq!(
             Redirect::https_location(&request("a:80", "/p?q")).unwrap(),

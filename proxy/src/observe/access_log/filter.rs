@@ -14,7 +14,7 @@ use carbyne_protos::envoy::extensions::access_loggers::filters::cel::v3::Express
 use crate::live::matcher::{Fraction, HeaderMatcher, MetadataMatcher};
 use crate::observe::cel::Expression;
 use crate::observe::facts::Facts;
-use crate::observe::flags::{Flag, Flags};
+use crate::observe::flags::Flag;
 use crate::plan::error::Fault;
 use crate::plan::scope::Scope;
 use crate::plan::{matcher, value};
@@ -29,7 +29,7 @@ pub enum LogFilter {
     /// By the time it took, in milliseconds.
     Duration(Comparison),
     /// By response flags; `None` is any.
-    Flags(Option<Flags>),
+    Flags(Option<u32>),
     /// By gRPC status.
     Grpc {
         /// One bit a status.
@@ -142,11 +142,11 @@ impl LogFilter {
                 }
             }
             Some(Wire::ResponseFlagFilter(filter)) => {
-                let mut flags = Flags::NONE;
+                let mut flags = 0;
                 let place = scope.field("response_flag_filter");
                 for (index, name) in filter.flags.iter().enumerate() {
                     match Flag::parse(name) {
-                        Some(flag) => flags.insert(flag),
+                        Some(flag) => flags |= flag.bit(),
                         None => place
                             .item("flags", index)
                             .out_of_range(format_args!("`{name}`"), "a response flag such as `NR`"),
@@ -213,7 +213,7 @@ impl LogFilter {
                 })
             }
             Self::Flags(None) => !facts.flags.is_empty(),
-            Self::Flags(Some(wanted)) => facts.flags.intersects(*wanted),
+            Self::Flags(Some(wanted)) => facts.flags.bits() & wanted != 0,
             Self::Grpc { statuses, exclude } => {
                 let status = facts.grpc_status().unwrap_or(2);
                 1_u32

@@ -21,7 +21,12 @@ fn plan(loggers: &Value, files: &LogFiles) -> Result<(AccessLogs, Vec<String>), 
         carbyne_protos::json::from_json(&json!({"stat_prefix": "x", "access_log": loggers}))
             .unwrap();
     let planned = Environment::default().plan_message(&message, |message, scope| {
-        Some(AccessLogs::plan(&message.access_log, scope, files))
+        Some(AccessLogs::plan(
+            &message.access_log,
+            scope,
+            files,
+            &Collectors::default(),
+        ))
     })?;
     Ok((
         planned.plan,

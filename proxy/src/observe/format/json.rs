@@ -17,7 +17,7 @@ pub struct JsonFormat {
 
 #[derive(Clone, Debug)]
 enum Node {
-    /// Each with its key as it is printed: quoted, with the colon.
+    /// Each with its key as it is printed: behind a comma, quoted, with the colon.
     Object(Box<[(Box<[u8]>, Self)]>),
     List(Box<[Self]>),
     /// Printed as it stands.
@@ -60,10 +60,8 @@ impl JsonFormat {
                 let mut first = true;
                 for (key, value) in entries {
                     let start = out.len();
-                    if !first {
-                        out.push(b',');
-                    }
-                    out.extend_from_slice(key);
+                    // The first one goes without its comma.
+                    out.extend_from_slice(&key[usize::from(first)..]);
                     if self.node(value, facts, out) {
                         first = false;
                     } else {
@@ -170,19 +168,46 @@ pub fn write_escaped(text: &[u8], out: &mut Vec<u8>) {
 
 /// Escapes what stands in the buffer from `start` on. Most values need nothing.
 fn escape_from(out: &mut Vec<u8>, start: usize) {
-    let plain = |byte: &u8| matches!(byte, 32..127) && *byte != b'"' && *byte != b'\\';
-    if out[start..].iter().all(plain) {
+    if is_plain(&out[start..]) {
         return;
     }
     let raw = out.split_off(start);
     write_escaped(&raw, out);
 }
 
+/// Whether all bytes are printable ASCII other than `"` and `\`: eight at a time, with the bit tricks of "Bit Twiddling Hacks".
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([128; 8]);
+    // The high bit of a byte of the result is set where that byte is zero; a borrow may set more, above a byte that is.
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let odd = |word: u64| {
+        let below_space = word.wrapping_sub(ONES * 32) & !word;
+        let above_ascii = word;
+        ((below_space | above_ascii) & HIGH)
+            | has_zero(word ^ (ONES * u64::from(b'"')))
+            | has_zero(word ^ (ONES * u64::from(b'\\')))
+            | has_zero(word ^ (ONES * 127))
+    };
+    let Some(last) = text.last_chunk::<8>() else {
+        let word = text
+            .iter()
+            .fold(ONES * 32, |word, byte| word << 8 | u64::from(*byte));
+        return odd(word) == 0;
+    };
+    // The last eight bytes overlap the words before them.
+    let (words, _) = text.as_chunks::<8>();
+    let found = words
+        .iter()
+        .fold(0, |found, word| found | odd(u64::from_ne_bytes(*word)));
+    found | odd(u64::from_ne_bytes(*last)) == 0
+}
+
 fn object(fields: &Struct, path: &str, errors: &mut Vec<(String, FormatError)>) -> Node {
     let mut sorted: Vec<_> = fields.fields.iter().collect();
     sorted.sort_by_key(|(key, _)| *key);
     let entries = sorted.into_iter().map(|(key, value)| {
-        let mut printed = vec![b'"'];
+        let mut printed = b",\"".to_vec();
         write_escaped(key.as_bytes(), &mut printed);
         printed.extend_from_slice(b"\":");
         let below = if path.is_empty() {
@@ -243,5 +268,27 @@ fn number_text(number: f64) -> String {
     } else {
         serde_json::Number::from_f64(number)
             .map_or_else(|| "null".to_owned(), |number| number.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_is_told_from_text_to_escape_at_every_place() {
+        for byte in 0..=u8::MAX {
+            let plain = matches!(byte, 32..127) && byte != b'"' && byte != b'\\';
+            for length in 1..20 {
+                for place in 0..length {
+                    for around in [b' ', b'!', b'#', b'[', b']', b'a', b'~'] {
+                        let mut text = vec![around; length];
+                        text[place] = byte;
+                        assert_eq!(is_plain(&text), plain, "{text:?}");
+                    }
+                }
+            }
+        }
+        assert!(is_plain(b""));
     }
 }

@@ -1,15 +1,46 @@
 //! What an operator tells of the facts.
+//!
+//! | file | operators |
+//! |---|---|
+//! | [`header`] | `REQ(…)`, `RESP(…)`, `TRAILER(…)` |
+//! | [`path`] | `PATH(…)`, `QUERY_PARAM(…)` |
+//! | [`fact`], [`count`] | texts and numbers without a parameter |
+//! | [`grpc`] | `GRPC_STATUS(…)` |
+//! | [`address`] | `DOWNSTREAM_REMOTE_ADDRESS` and its like |
+//! | [`tls`] | `DOWNSTREAM_PEER_URI_SAN` and its like |
+//! | [`duration`] | `DURATION`, `COMMON_DURATION(…)` |
+//! | [`metadata`] | `METADATA(…)`, `DYNAMIC_METADATA(…)` |
+//! | [`peer`] | `FILTER_STATE(…)` |
 
-use std::time::{Duration, SystemTime};
+mod address;
+mod count;
+mod duration;
+mod fact;
+mod grpc;
+mod header;
+mod metadata;
+mod path;
+mod peer;
+mod tls;
+
+use std::time::SystemTime;
 
 use serde_json::Value;
 
+use self::address::{Portion, Whose, address};
+use self::count::Count;
+use self::duration::{Moment, Point, Unit, interval};
+use self::fact::Fact;
+use self::grpc::GrpcForm;
+use self::header::{FieldValue, Side};
+pub use self::metadata::MetadataSource;
+use self::metadata::{Metadata, metadata};
+use self::path::{Original, path, query_parameter};
+use self::peer::{PeerForm, filter_state};
+use self::tls::{About, Holder, certificate};
 use super::TimeFormat;
-use super::value::{About, FieldValue, Holder, Moment, Portion, Side, Whose, number, put};
-use crate::live::matcher::HeaderField;
 use crate::observe::cel::Expression;
 use crate::observe::facts::Facts;
-use crate::observe::peer::Peer;
 
 /// A compiled operator.
 #[derive(Clone, Debug)]
@@ -18,6 +49,8 @@ pub(super) enum Operator {
     Constant(Box<[u8]>),
     /// A fact that this proxy does not keep; always none.
     Absent,
+    /// The body that is worded anew; always there, empty outside of answers.
+    LocalReply,
     Field(FieldValue),
     QueryParameter(Box<[u8]>),
     Path {
@@ -38,7 +71,7 @@ pub(super) enum Operator {
     Fact(Fact),
     GrpcStatus(GrpcForm),
     Metadata {
-        source: Source,
+        source: MetadataSource,
         namespace: Box<str>,
         path: Box<[Box<str>]>,
     },
@@ -47,98 +80,6 @@ pub(super) enum Operator {
         form: PeerForm,
     },
     Cel(Box<Expression>),
-}
-
-/// Which path `PATH` means.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Original {
-    /// What the client asked for, before rewrites.
-    Only,
-    /// What is sent on.
-    Never,
-    /// The former where it was rewritten.
-    Prefer,
-}
-
-/// A point in time.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Point {
-    Start,
-    Now,
-}
-
-/// How fine an interval is told.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Unit {
-    Milliseconds,
-    Microseconds,
-    Nanoseconds,
-}
-
-/// Numbers.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Count {
-    Status,
-    Received,
-    Sent,
-    WireReceived,
-    WireSent,
-    UpstreamReceived,
-    UpstreamSent,
-    Attempts,
-    ConnectionId,
-    RequestHeaderBytes,
-    ResponseHeaderBytes,
-    ResponseTrailerBytes,
-}
-
-/// Texts.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Fact {
-    Protocol,
-    Details,
-    Flags,
-    FlagsLong,
-    Host,
-    HostName,
-    HostNameWithoutPort,
-    Cluster,
-    ClusterRaw,
-    ServerName,
-    FilterChain,
-    Route,
-    VirtualHost,
-    Failure,
-    Termination,
-    RequestId,
-    TraceId,
-    SpanId,
-    LogType,
-}
-
-/// How the gRPC status is told.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum GrpcForm {
-    Camel,
-    Snake,
-    Number,
-}
-
-/// Where metadata is taken from.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Source {
-    Dynamic,
-    Cluster,
-    Route,
-    Endpoint,
-}
-
-/// How a workload is told.
-#[derive(Clone, Debug)]
-pub(super) enum PeerForm {
-    Plain,
-    Typed,
-    Field(Box<str>),
 }
 
 /// What JSON makes of a value.
@@ -209,7 +150,13 @@ impl Operator {
             "START_TIME" => (Self::Time(Point::Start, time()?), false),
             "EMIT_TIME" => (Self::Time(Point::Now, time()?), false),
             "ENVIRONMENT" if !text.is_empty() => (
-                Self::Constant(std::env::var(text).unwrap_or_default().into_bytes().into()),
+                // Envoy settles it when it reads the format: what is not set is a dash everywhere.
+                Self::Constant(
+                    std::env::var(text)
+                        .unwrap_or_else(|_| "-".to_owned())
+                        .into_bytes()
+                        .into(),
+                ),
                 true,
             ),
             "ENVIRONMENT" => {
@@ -229,16 +176,16 @@ impl Operator {
                 }),
                 false,
             ),
-            "DYNAMIC_METADATA" => (metadata(Source::Dynamic, text)?, true),
-            "CLUSTER_METADATA" => (metadata(Source::Cluster, text)?, true),
-            "UPSTREAM_METADATA" => (metadata(Source::Endpoint, text)?, true),
+            "DYNAMIC_METADATA" => (metadata(MetadataSource::Dynamic, text)?, true),
+            "CLUSTER_METADATA" => (metadata(MetadataSource::Cluster, text)?, true),
+            "UPSTREAM_METADATA" => (metadata(MetadataSource::Endpoint, text)?, true),
             "METADATA" => {
                 let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
                 let source = match kind {
-                    "DYNAMIC" => Source::Dynamic,
-                    "CLUSTER" => Source::Cluster,
-                    "ROUTE" => Source::Route,
-                    "UPSTREAM_HOST" => Source::Endpoint,
+                    "DYNAMIC" => MetadataSource::Dynamic,
+                    "CLUSTER" => MetadataSource::Cluster,
+                    "ROUTE" => MetadataSource::Route,
+                    "UPSTREAM_HOST" => MetadataSource::Endpoint,
                     // The listener's and the virtual host's are not kept.
                     "LISTENER" | "LISTENER_FILTER_CHAIN" | "VIRTUAL_HOST" => {
                         return Ok(Some((Self::Absent, true)));
@@ -262,11 +209,11 @@ impl Operator {
                 (Self::Fact(Fact::Details), false)
             }
             "DOWNSTREAM_PEER_CERT_V_START" | "UPSTREAM_PEER_CERT_V_START" => (
-                Self::Certificate(peer(name), About::NotBefore(time()?)),
+                Self::Certificate(Holder::peer(name), About::NotBefore(time()?)),
                 false,
             ),
             "DOWNSTREAM_PEER_CERT_V_END" | "UPSTREAM_PEER_CERT_V_END" => (
-                Self::Certificate(peer(name), About::NotAfter(time()?)),
+                Self::Certificate(Holder::peer(name), About::NotAfter(time()?)),
                 false,
             ),
             _ => return Ok(None),
@@ -295,11 +242,15 @@ impl Operator {
         match self {
             Self::Constant(text) => put(out, text),
             Self::Absent => false,
+            Self::LocalReply => {
+                out.extend_from_slice(facts.local_reply);
+                true
+            }
             Self::Field(field) => field.write(facts, out),
             Self::QueryParameter(name) => {
                 query_parameter(facts, name).is_some_and(|value| put(out, value))
             }
-            Self::Path { original, query } => write_path(facts, *original, *query, out),
+            Self::Path { original, query } => original.write(facts, *query, out),
             Self::Address(whose, portion) => whose.write(*portion, facts, out),
             Self::Certificate(holder, about) => holder
                 .certificate(facts)
@@ -326,12 +277,12 @@ impl Operator {
             }
             Self::Count(count) => count.of(facts).is_some_and(|value| number(out, value)),
             Self::Fact(fact) => fact.write(facts, out),
-            Self::GrpcStatus(form) => write_grpc_status(facts, *form, out),
+            Self::GrpcStatus(form) => form.write(facts, out),
             Self::Metadata {
                 source,
                 namespace,
                 path,
-            } => match metadata_value(facts, *source, namespace, path) {
+            } => match Metadata::of(facts, *source, namespace, path) {
                 Metadata::None => false,
                 Metadata::Value(Value::String(text)) => {
                     out.extend_from_slice(text.as_bytes());
@@ -341,18 +292,7 @@ impl Operator {
                 Metadata::Object(object) => serde_json::to_writer(&mut *out, object).is_ok(),
             },
             Self::Cel(expression) => expression.write(facts, out),
-            Self::Peer { upstream, form } => {
-                peer_of(facts, *upstream).is_some_and(|peer| match form {
-                    PeerForm::Plain => {
-                        peer.write_pairs(out);
-                        true
-                    }
-                    PeerForm::Typed => serde_json::to_writer(&mut *out, &peer.to_json()).is_ok(),
-                    PeerForm::Field(name) => peer
-                        .field(name)
-                        .is_some_and(|value| put(out, value.as_bytes())),
-                })
-            }
+            Self::Peer { upstream, form } => form.write(facts, *upstream, out),
         }
     }
 
@@ -363,7 +303,7 @@ impl Operator {
                 source,
                 namespace,
                 path,
-            } => match metadata_value(facts, *source, namespace, path) {
+            } => match Metadata::of(facts, *source, namespace, path) {
                 Metadata::None => false,
                 Metadata::Value(value) => serde_json::to_writer(&mut *out, value).is_ok(),
                 Metadata::Object(object) => serde_json::to_writer(&mut *out, object).is_ok(),
@@ -421,6 +361,8 @@ fn plain(name: &str) -> Option<Operator> {
         "STREAM_ID" => O::Fact(Fact::RequestId),
         "TRACE_ID" => O::Fact(Fact::TraceId),
         "SPAN_ID" => O::Fact(Fact::SpanId),
+        "UPSTREAM_PROTOCOL" => O::Fact(Fact::UpstreamProtocol),
+        "LOCAL_REPLY_BODY" => O::LocalReply,
         "ACCESS_LOG_TYPE" => O::Fact(Fact::LogType),
         "GRPC_STATUS_NUMBER" => O::GrpcStatus(GrpcForm::Number),
         "HOSTNAME" => O::Constant(host_name().into_bytes().into()),
@@ -434,7 +376,6 @@ fn plain(name: &str) -> Option<Operator> {
         | "UPSTREAM_HEADER_BYTES_RECEIVED"
         | "DOWNSTREAM_HEADER_BYTES_SENT"
         | "DOWNSTREAM_HEADER_BYTES_RECEIVED"
-        | "UPSTREAM_PROTOCOL"
         | "UPSTREAM_CONNECTION_POOL_READY_DURATION"
         | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
         | "VIRTUAL_CLUSTER_NAME"
@@ -449,407 +390,21 @@ fn plain(name: &str) -> Option<Operator> {
         | "DOWNSTREAM_DETECTED_CLOSE_TYPE"
         | "BYTES_RETRANSMITTED"
         | "PACKETS_RETRANSMITTED"
-        | "UNIQUE_ID"
-        | "LOCAL_REPLY_BODY" => O::Absent,
+        | "UNIQUE_ID" => O::Absent,
         _ => return None,
     })
 }
 
-/// `DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT` and its like.
-fn address(name: &str) -> Option<Operator> {
-    let (stem, portion) = if let Some(stem) = name.strip_suffix("_ADDRESS_WITHOUT_PORT") {
-        (stem, Portion::WithoutPort)
-    } else if let Some(stem) = name.strip_suffix("_ADDRESS") {
-        (stem, Portion::Whole)
-    } else {
-        (name.strip_suffix("_PORT")?, Portion::Port)
-    };
-    let whose = match stem {
-        // Interception by redirect leaves no other local address than the original one.
-        "DOWNSTREAM_LOCAL" | "DOWNSTREAM_DIRECT_LOCAL" => Whose::DownstreamLocal,
-        "DOWNSTREAM_REMOTE" => Whose::DownstreamRemote,
-        "DOWNSTREAM_DIRECT_REMOTE" => Whose::DownstreamDirectRemote,
-        "UPSTREAM_LOCAL" => Whose::UpstreamLocal,
-        "UPSTREAM_REMOTE" => Whose::UpstreamRemote,
-        _ => return None,
-    };
-    Some(Operator::Address(whose, portion))
-}
-
-fn peer(name: &str) -> Holder {
-    Holder {
-        upstream: name.starts_with("UPSTREAM"),
-        local: false,
-    }
-}
-
-/// `DOWNSTREAM_PEER_URI_SAN` and its like.
-fn certificate(name: &str) -> Option<Operator> {
-    let (upstream, rest) = match name.strip_prefix("DOWNSTREAM_") {
-        Some(rest) => (false, rest),
-        None => (true, name.strip_prefix("UPSTREAM_")?),
-    };
-    let (local, rest) = match rest.strip_prefix("PEER_") {
-        Some(rest) => (false, rest),
-        None => match rest.strip_prefix("LOCAL_") {
-            Some(rest) => (true, rest),
-            None => {
-                let holder = Holder {
-                    upstream,
-                    local: false,
-                };
-                return match rest {
-                    "TLS_VERSION" => Some(Operator::TlsVersion(holder)),
-                    "TLS_CIPHER" => Some(Operator::TlsCipher(holder)),
-                    _ => None,
-                };
-            }
-        },
-    };
-    let about = match rest {
-        "URI_SAN" => About::UriSan,
-        "DNS_SAN" => About::DnsSan,
-        "IP_SAN" => About::IpSan,
-        "EMAIL_SAN" => About::EmailSan,
-        "SUBJECT" => About::Subject,
-        "ISSUER" => About::Issuer,
-        "SERIAL" => About::Serial,
-        "FINGERPRINT_256" => About::Fingerprint256,
-        "CERT" => About::Pem,
-        _ => return None,
-    };
-    Some(Operator::Certificate(Holder { upstream, local }, about))
-}
-
-/// `PATH(WQ|NQ:ORIG|PATH|ORIG_OR_PATH)`.
-fn path(argument: &str) -> Result<Operator, String> {
-    let (query, original) = argument.split_once(':').unwrap_or((argument, ""));
-    let query = match query {
-        "" | "WQ" => true,
-        "NQ" => false,
-        other => return Err(format!("expected WQ or NQ, found `{other}`")),
-    };
-    let original = match original {
-        "" | "ORIG_OR_PATH" => Original::Prefer,
-        "ORIG" => Original::Only,
-        "PATH" => Original::Never,
-        other => {
-            return Err(format!(
-                "expected ORIG, PATH or ORIG_OR_PATH, found `{other}`"
-            ));
-        }
-    };
-    Ok(Operator::Path { original, query })
-}
-
-/// `COMMON_DURATION(FROM:TO:UNIT)`.
-fn interval(argument: &str) -> Result<Operator, String> {
-    let mut parts = argument.split(':');
-    let mut moment = || {
-        let name = parts.next().unwrap_or_default();
-        Moment::parse(name).ok_or_else(|| format!("`{name}` is not a point in time that is served (DS_RX_BEG, DS_RX_END, US_TX_BEG, US_TX_END, US_RX_BEG, US_RX_END, DS_TX_END)"))
-    };
-    let (from, to) = (moment()?, moment()?);
-    let unit = match parts.next() {
-        None | Some("ms") => Unit::Milliseconds,
-        Some("us") => Unit::Microseconds,
-        Some("ns") => Unit::Nanoseconds,
-        Some(other) => return Err(format!("expected ms, us or ns, found `{other}`")),
-    };
-    Ok(Operator::Interval { from, to, unit })
-}
-
-/// `NAMESPACE:KEY:KEY`.
-fn metadata(source: Source, argument: &str) -> Result<Operator, String> {
-    let mut keys = argument.split(':');
-    let namespace = keys
-        .next()
-        .filter(|namespace| !namespace.is_empty())
-        .ok_or("expected the name of a filter in parentheses")?;
-    Ok(Operator::Metadata {
-        source,
-        namespace: namespace.into(),
-        path: keys.map(Box::from).collect(),
-    })
-}
-
-/// `KEY:PLAIN`, `KEY:TYPED`, `KEY:FIELD:NAME`. Of Envoy's filter state there are the peers of metadata exchange; other keys are never there.
-fn filter_state(argument: &str) -> Result<Operator, String> {
-    let mut parts = argument.split(':');
-    let key = parts
-        .next()
-        .filter(|key| !key.is_empty())
-        .ok_or("expected a key in parentheses")?;
-    let form = match parts.next() {
-        None | Some("TYPED") => PeerForm::Typed,
-        Some("PLAIN") => PeerForm::Plain,
-        Some("FIELD") => PeerForm::Field(
-            parts
-                .next()
-                .filter(|name| !name.is_empty())
-                .ok_or("expected the name of a field after FIELD")?
-                .into(),
-        ),
-        Some(other) => return Err(format!("expected PLAIN, TYPED or FIELD, found `{other}`")),
-    };
-    Ok(match key {
-        "upstream_peer" | "wasm.upstream_peer" => Operator::Peer {
-            upstream: true,
-            form,
-        },
-        "downstream_peer" | "wasm.downstream_peer" => Operator::Peer {
-            upstream: false,
-            form,
-        },
-        _ => Operator::Absent,
-    })
-}
-
-fn peer_of<'a>(facts: &Facts<'a>, upstream: bool) -> Option<&'a Peer> {
-    if upstream {
-        facts.upstream_peer
-    } else {
-        facts.downstream_peer
-    }
-    .map(|peer| &**peer)
-}
-
-impl Unit {
-    fn of(self, interval: Duration) -> u64 {
-        let value = match self {
-            Self::Milliseconds => interval.as_millis(),
-            Self::Microseconds => interval.as_micros(),
-            Self::Nanoseconds => interval.as_nanos(),
-        };
-        u64::try_from(value).unwrap_or(u64::MAX)
-    }
-}
-
-impl Count {
-    fn of(self, facts: &Facts<'_>) -> Option<u64> {
-        let bytes = |headers: Option<&carbyne_engine::http::Headers>| {
-            headers.map_or(0, |headers| headers.byte_size() as u64)
-        };
-        Some(match self {
-            // Envoy prints 0 where no response was sent.
-            Self::Status => u64::from(facts.status()),
-            Self::Received => facts.counts.received,
-            Self::Sent => facts.counts.sent,
-            Self::WireReceived => facts.counts.wire_received,
-            Self::WireSent => facts.counts.wire_sent,
-            Self::UpstreamReceived => facts.counts.upstream_received,
-            Self::UpstreamSent => facts.counts.upstream_sent,
-            Self::Attempts => u64::from(facts.attempts),
-            Self::ConnectionId => facts.downstream?.id,
-            Self::RequestHeaderBytes => bytes(facts.request.map(|request| &request.headers)),
-            Self::ResponseHeaderBytes => bytes(facts.response.map(|response| &response.headers)),
-            Self::ResponseTrailerBytes => bytes(facts.trailers),
-        })
-    }
-}
-
-impl Fact {
-    fn write(self, facts: &Facts<'_>, out: &mut Vec<u8>) -> bool {
-        let host = || facts.upstream?.host.as_deref();
-        let text: Option<&str> = match self {
-            Self::Protocol => facts.request.and_then(|request| protocol(request.version)),
-            Self::Flags => {
-                facts.flags.write_short(out);
-                return true;
-            }
-            Self::FlagsLong => {
-                facts.flags.write_long(out);
-                return true;
-            }
-            // Spaces would make columns of one.
-            Self::Details => return put_without_spaces(facts.details, out),
-            Self::Termination => return put_without_spaces(facts.termination, out),
-            Self::Failure => {
-                return facts
-                    .upstream
-                    .and_then(|upstream| upstream.failure.as_deref())
-                    .is_some_and(|reason| put_without_spaces(reason, out));
-            }
-            Self::Host => host().map(|host| &*host.address_text),
-            Self::HostName => host().map(|host| {
-                if host.hostname.is_empty() {
-                    &*host.address_text
-                } else {
-                    &*host.hostname
-                }
-            }),
-            Self::HostNameWithoutPort => host().map(|host| {
-                let name = if host.hostname.is_empty() {
-                    &*host.address_text
-                } else {
-                    &*host.hostname
-                };
-                name.rsplit_once(':').map_or(name, |(name, _)| name)
-            }),
-            Self::Cluster => facts
-                .cluster_plan
-                .map(|cluster| &*cluster.alt_stat_name)
-                .filter(|name| !name.is_empty())
-                .or(facts.cluster),
-            Self::ClusterRaw => facts.cluster,
-            Self::ServerName => facts
-                .downstream
-                .and_then(|downstream| downstream.server_name.as_deref()),
-            Self::FilterChain => Some(facts.filter_chain),
-            Self::Route => Some(facts.route),
-            Self::VirtualHost => facts
-                .context
-                .and_then(|context| context.virtual_host.as_deref()),
-            Self::RequestId => facts
-                .request
-                .and_then(|request| request.headers.text(&X_REQUEST_ID)),
-            Self::TraceId => {
-                return facts
-                    .context
-                    .and_then(|context| context.span.as_deref())
-                    .is_some_and(|span| span.write_trace_id(out));
-            }
-            Self::SpanId => {
-                return facts
-                    .context
-                    .and_then(|context| context.span.as_deref())
-                    .is_some_and(|span| span.write_span_id(out));
-            }
-            Self::LogType => Some(if facts.is_stream {
-                "TcpConnectionEnd"
-            } else {
-                "DownstreamEnd"
-            }),
-        };
-        text.is_some_and(|text| put(out, text.as_bytes()))
-    }
-}
-
-fn put_without_spaces(text: &str, out: &mut Vec<u8>) -> bool {
-    out.extend(text.bytes().map(|byte| {
-        if byte.is_ascii_whitespace() {
-            b'_'
-        } else {
-            byte
-        }
-    }));
+/// Appends; an empty text is none.
+pub(super) fn put(out: &mut Vec<u8>, text: &[u8]) -> bool {
+    out.extend_from_slice(text);
     !text.is_empty()
 }
 
-/// Envoy's name of a version.
-pub(super) fn protocol(version: http::Version) -> Option<&'static str> {
-    Some(match version {
-        http::Version::HTTP_10 => "HTTP/1.0",
-        http::Version::HTTP_11 => "HTTP/1.1",
-        http::Version::HTTP_2 => "HTTP/2",
-        _ => return None,
-    })
-}
-
-fn write_path(facts: &Facts<'_>, original: Original, query: bool, out: &mut Vec<u8>) -> bool {
-    let Some(request) = facts.request else {
-        return false;
-    };
-    let asked = || {
-        request
-            .headers
-            .get(&X_ENVOY_ORIGINAL_PATH)
-            .map(http::HeaderValue::as_bytes)
-    };
-    let path = match original {
-        Original::Only => asked(),
-        Original::Never => HeaderField::Path.first(request),
-        Original::Prefer => asked().or_else(|| HeaderField::Path.first(request)),
-    };
-    let Some(path) = path else { return false };
-    let end = if query {
-        path.len()
-    } else {
-        memchr::memchr(b'?', path).unwrap_or(path.len())
-    };
-    put(out, &path[..end])
-}
-
-fn query_parameter<'a>(facts: &Facts<'a>, name: &[u8]) -> Option<&'a [u8]> {
-    facts
-        .request?
-        .query()?
-        .split(|byte| *byte == b'&')
-        .find_map(|pair| {
-            let rest = pair.strip_prefix(name)?;
-            rest.strip_prefix(b"=")
-                .or_else(|| rest.is_empty().then_some(rest))
-        })
-}
-
-fn write_grpc_status(facts: &Facts<'_>, form: GrpcForm, out: &mut Vec<u8>) -> bool {
-    if !facts.is_grpc() {
-        return false;
-    }
-    let Some(status) = facts.grpc_status() else {
-        return false;
-    };
-    let names = GRPC_STATUSES.get(usize::from(status));
-    match (form, names) {
-        (GrpcForm::Camel, Some((camel, _))) => put(out, camel.as_bytes()),
-        (GrpcForm::Snake, Some((_, snake))) => put(out, snake.as_bytes()),
-        // Numbers without a name print as they are.
-        _ => number(out, status),
-    }
-}
-
-enum Metadata<'a> {
-    None,
-    Value(&'a Value),
-    Object(&'a serde_json::Map<String, Value>),
-}
-
-fn metadata_value<'a>(
-    facts: &Facts<'a>,
-    source: Source,
-    namespace: &str,
-    path: &[Box<str>],
-) -> Metadata<'a> {
-    let below = |root: Option<&'a Value>| {
-        let found = path
-            .iter()
-            .try_fold(root.and_then(|root| root.get(namespace))?, |value, key| {
-                value.get(&**key)
-            })?;
-        (!found.is_null()).then_some(found)
-    };
-    let value = match source {
-        Source::Dynamic => {
-            let Some(metadata) = facts.metadata else {
-                return Metadata::None;
-            };
-            if path.is_empty() {
-                return metadata
-                    .namespace(namespace)
-                    .map_or(Metadata::None, Metadata::Object);
-            }
-            metadata
-                .value(namespace, path.iter().map(|key| &**key))
-                .filter(|value| !value.is_null())
-        }
-        Source::Cluster => below(
-            facts
-                .cluster_plan
-                .and_then(|cluster| cluster.metadata.as_deref()),
-        ),
-        Source::Route => below(
-            facts
-                .context
-                .and_then(|context| context.route.as_ref())
-                .and_then(|route| route.metadata.as_deref()),
-        ),
-        Source::Endpoint => below(
-            facts
-                .endpoint()
-                .and_then(|endpoint| endpoint.metadata.as_deref()),
-        ),
-    };
-    value.map_or(Metadata::None, Metadata::Value)
+/// Appends a number.
+pub(super) fn number(out: &mut Vec<u8>, value: impl itoa::Integer) -> bool {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    true
 }
 
 fn host_name() -> String {
@@ -858,26 +413,3 @@ fn host_name() -> String {
         |name| name.trim_end().to_owned(),
     )
 }
-
-const GRPC_STATUSES: [(&str, &str); 17] = [
-    ("OK", "OK"),
-    ("Canceled", "CANCELLED"),
-    ("Unknown", "UNKNOWN"),
-    ("InvalidArgument", "INVALID_ARGUMENT"),
-    ("DeadlineExceeded", "DEADLINE_EXCEEDED"),
-    ("NotFound", "NOT_FOUND"),
-    ("AlreadyExists", "ALREADY_EXISTS"),
-    ("PermissionDenied", "PERMISSION_DENIED"),
-    ("ResourceExhausted", "RESOURCE_EXHAUSTED"),
-    ("FailedPrecondition", "FAILED_PRECONDITION"),
-    ("Aborted", "ABORTED"),
-    ("OutOfRange", "OUT_OF_RANGE"),
-    ("Unimplemented", "UNIMPLEMENTED"),
-    ("Internal", "INTERNAL"),
-    ("Unavailable", "UNAVAILABLE"),
-    ("DataLoss", "DATA_LOSS"),
-    ("Unauthenticated", "UNAUTHENTICATED"),
-];
-const X_REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
-const X_ENVOY_ORIGINAL_PATH: http::HeaderName =
-    http::HeaderName::from_static("x-envoy-original-path");

@@ -1,11 +1,14 @@
 //! Points in time as text: `strftime` with Envoy's `%3f` and the like, and the two forms of absl that its default uses. Always UTC.
 
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A compiled format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeFormat {
     parts: Box<[Part]>,
+    /// Whether it is [`TimeFormat::iso`], of which nearly every log line has one.
+    iso: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,7 @@ impl TimeFormat {
                 text("Z"),
             ]
             .into(),
+            iso: true,
         }
     }
 
@@ -93,14 +97,41 @@ impl TimeFormat {
             })?;
             rest = &rest[1 + taken..];
         }
+        let iso = *parts == *Self::iso().parts;
         Ok(Self {
             parts: parts.into(),
+            iso,
         })
     }
 
     /// Appends the time.
     pub fn write(&self, time: SystemTime, out: &mut Vec<u8>) {
-        let civil = Civil::of(time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        if self.iso {
+            self.write_iso(since, out);
+        } else {
+            self.write_parts(since, out);
+        }
+    }
+
+    /// Up to its fraction the text is the same for a second.
+    fn write_iso(&self, since: Duration, out: &mut Vec<u8>) {
+        SECOND.with_borrow_mut(|(second, text)| {
+            if *second != Some(since.as_secs()) {
+                text.clear();
+                self.write_parts(Duration::from_secs(since.as_secs()), text);
+                text.truncate(text.len() - "000Z".len());
+                *second = Some(since.as_secs());
+            }
+            out.extend_from_slice(text);
+        });
+        let milliseconds = since.subsec_millis();
+        let digit = |power| b'0' + u8::try_from(milliseconds / power % 10).unwrap_or(0);
+        out.extend_from_slice(&[digit(100), digit(10), digit(1), b'Z']);
+    }
+
+    fn write_parts(&self, since: Duration, out: &mut Vec<u8>) {
+        let civil = Civil::of(since);
         let seconds = civil.seconds % 60;
         let minutes = civil.seconds / 60 % 60;
         let hours = civil.seconds / 3600 % 24;
@@ -316,9 +347,32 @@ const WEEKDAYS: [&str; 7] = [
     "Saturday",
 ];
 
+thread_local! {
+    /// The second that was written last, up to the point before its fraction.
+    static SECOND: RefCell<(Option<u64>, Vec<u8>)> = const { RefCell::new((None, Vec::new())) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_common_form_is_what_its_parts_write() {
+        let iso = TimeFormat::iso();
+        for (seconds, nanoseconds) in [
+            (0, 0),
+            (1_709_210_096, 5_000_000),
+            (1_709_210_096, 999_999_999),
+            (1_709_210_097, 120_000_000),
+            (1_709_210_096, 1),
+        ] {
+            let since = Duration::new(seconds, nanoseconds);
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            iso.write(UNIX_EPOCH + since, &mut one);
+            iso.write_parts(since, &mut other);
+            assert_eq!(one, other);
+        }
+    }
 
     #[test]
     fn formats() {

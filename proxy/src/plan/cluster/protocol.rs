@@ -29,8 +29,6 @@ pub struct ProtocolPlan {
     pub preserve_case: bool,
     /// HTTP/1 names go out `Like-This`.
     pub proper_case: bool,
-    /// HTTP/1 trailers go through.
-    pub http1_trailers: bool,
     /// Fields that a response's head may have.
     pub response_fields: Option<u32>,
     /// Bytes that a response's head may have.
@@ -218,7 +216,7 @@ fn http1(options: Option<&core::Http1ProtocolOptions>, plan: &mut ClusterPlan, s
     let planned = http::http1(options, scope);
     plan.protocol.preserve_case = planned.preserve_case;
     plan.protocol.proper_case = planned.proper_case;
-    plan.protocol.http1_trailers = planned.trailers;
+    plan.settings.http1_trailers = planned.trailers;
 }
 
 fn http2(options: Option<&core::Http2ProtocolOptions>, scope: &Scope<'_>) -> Http2Settings {

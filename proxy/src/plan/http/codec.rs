@@ -27,6 +27,7 @@ pub fn http1(options: Option<&core::Http1ProtocolOptions>, scope: &Scope<'_>) ->
         preserve_case: matches!(format, Some(HeaderFormat::StatefulFormatter(_))),
         proper_case: matches!(format, Some(HeaderFormat::ProperCaseWords(_))),
         trailers: options.enable_trailers,
+        custom_methods: options.allow_custom_methods,
         ignored_upgrades: ignored
             .filter_map(|(index, wanted)| {
                 matcher::string(wanted, &scope.item("ignore_http_11_upgrade", index))

@@ -1,14 +1,18 @@
 //! Redirections and answers of a route's own.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use carbyne_protos::envoy::config::core::v3::SubstitutionFormatString;
 use carbyne_protos::envoy::config::route::v3 as wire;
 use carbyne_protos::envoy::config::route::v3::redirect_action::{
     PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier,
 };
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use crate::live::route::redirect::RedirectPath;
-use crate::live::route::{DirectResponse, PathRewrite, Redirect};
+use crate::live::route::{BodyFormat, DirectResponse, PathRewrite, Redirect};
+use crate::observe::access_log::LineFormat;
 use crate::plan::error::Fault;
 use crate::plan::scope::Scope;
 use crate::plan::{matcher, value};
@@ -93,8 +97,29 @@ pub fn direct(
             .field("body")
             .out_of_range(format_args!("a body of {} bytes", body.len()), expected);
     }
+    let format = match &action.body_format {
+        None => None,
+        Some(format) => Some(body_format(format, &scope.field("body_format"))?),
+    };
     Some(DirectResponse {
         status,
         body: Bytes::from(body),
+        format,
+    })
+}
+
+fn body_format(message: &SubstitutionFormatString, scope: &Scope<'_>) -> Option<BodyFormat> {
+    let format = LineFormat::plan(message, scope)?;
+    let content_type = match (&*message.content_type, &format) {
+        ("", LineFormat::Json(_)) => HeaderValue::from_static("application/json"),
+        ("", LineFormat::Text(_)) => HeaderValue::from_static("text/plain"),
+        (given, _) => scope.field("content_type").take(
+            HeaderValue::from_str(given)
+                .map_err(|_| Fault::Words("holds bytes that do not belong into a field")),
+        )?,
+    };
+    Some(BodyFormat {
+        format: Arc::new(format),
+        content_type,
     })
 }

@@ -19,7 +19,7 @@ use crate::live::route::{
 use crate::plan::error::Fault;
 use crate::plan::scope::Scope;
 use crate::plan::undecoded::is_known;
-use crate::plan::{filter, matcher, value};
+use crate::plan::{filter, matcher, tracing, value};
 
 /// Plans one route.
 pub fn plan(
@@ -73,6 +73,10 @@ pub fn plan(
             operation: Arc::from(decorator.operation.as_str()),
             propagate: decorator.propagate.unwrap_or(true),
         }),
+        tracing: route
+            .tracing
+            .as_ref()
+            .map(|message| tracing::route(message, &scope.field("tracing"))),
         metadata: value::metadata(route.metadata.as_ref()),
         filters: FilterConfigs::new(filters),
         stat_prefix: Arc::from(route.stat_prefix.as_str()),
@@ -122,11 +126,7 @@ fn route_action(
                 .field("filter_action")
                 .refuse("filter actions are not served"),
         )),
-        Some(Action::NonForwardingAction(_)) => Some(RouteAction::Refuse(
-            scope
-                .field("non_forwarding_action")
-                .refuse("a route that does not forward"),
-        )),
+        Some(Action::NonForwardingAction(_)) => Some(RouteAction::NonForwarding),
         None => {
             scope.field("route").missing();
             Some(RouteAction::Refuse(Arc::from(

@@ -170,7 +170,7 @@ fn rewrites_and_fields() {
     let mut sent = request("a", "/old/x?q=1", &[("x-debug", "1")]);
     let chosen = entry(choose(&table, &sent, 0));
     chosen.apply_request_headers(None, &mut sent, |_, _, _| panic!("nothing to word"));
-    chosen.rewrite(None, &mut sent);
+    chosen.rewrite(None, &mut sent, true);
     assert_eq!(
         (&*sent.path, &*sent.authority),
         (&b"/new/x?q=1"[..], &b"b"[..])
@@ -181,6 +181,7 @@ fn rewrites_and_fields() {
             .unwrap_or_default()
     };
     assert_eq!(text("x-envoy-original-path"), "/old/x?q=1");
+    assert_eq!(text("x-envoy-original-host"), "a");
     assert_eq!(text("x-forwarded-host"), "a");
     assert_eq!(text("x-debug"), "");
     let level = HeaderName::from_static("x-level");
@@ -192,7 +193,7 @@ fn rewrites_and_fields() {
     assert_eq!(levels, ["route", "host", "table"]);
 
     let mut sent = request("a", "/entities/v2/x?q=1", &[]);
-    entry(choose(&table, &sent, 0)).rewrite(None, &mut sent);
+    entry(choose(&table, &sent, 0)).rewrite(None, &mut sent, false);
     assert_eq!(&*sent.path, b"/openapi/v2/x?q=1");
 }
 
@@ -220,7 +221,7 @@ fn answers_of_routes() {
         RouteAction::Redirect(redirect) => {
             assert_eq!(redirect.status, StatusCode::FOUND);
             assert_eq!(
-                redirect.location(Some(&chosen.path), &root, true).unwrap(),
+                redirect.location(&root, true).unwrap(),
                 "https://a/home?q=1"
             );
         }

@@ -4,8 +4,10 @@
 use std::net::IpAddr;
 
 use carbyne_engine::forward::Downstream;
-use carbyne_engine::http::Request;
-use http::HeaderValue;
+use bytes::Bytes;
+use carbyne_engine::http::{Headers, Request};
+use carbyne_engine::net::address::IpText;
+use http::{HeaderValue, header};
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ForwardClientCertDetails as ClientCert;
 
 use super::names;
@@ -18,10 +20,12 @@ pub fn settle(
     downstream: &Downstream,
     options: &ClientRules,
     fields: &FieldRules,
+    local: IpAddr,
 ) -> Option<IpAddr> {
     let trusted_hops = options.trusted_hops as usize;
     let direct = downstream.remote.socket().map(|address| address.ip());
     let secure = downstream.tls.is_some();
+    join(request, &names::FORWARDED_FOR);
     let forwarded = forwarded_for(request, trusted_hops, options.use_remote_address);
     let client = if options.use_remote_address && trusted_hops == 0 {
         direct
@@ -39,13 +43,19 @@ pub fn settle(
         if !options.skip_forwarded_for
             && let Some(direct) = direct
         {
-            append(request, &names::FORWARDED_FOR, &direct.to_string());
+            // A client on this machine is told to be this machine, for others to find it.
+            let told = if direct.is_loopback() { local } else { direct };
+            append_address(request, &names::FORWARDED_FOR, told);
         }
         if trusted_hops == 0 || !request.headers.contains(&names::FORWARDED_PROTO) {
             set_proto(request, secure);
         }
     } else if !request.headers.contains(&names::FORWARDED_PROTO) {
         set_proto(request, secure);
+    }
+    if request.secure.is_none() {
+        // HTTP/1 says no scheme: it is that of the way on which the request came.
+        request.secure = Some(request.headers.text(&names::FORWARDED_PROTO) == Some("https"));
     }
     if options.append_forwarded_port
         && !request.headers.contains(&names::FORWARDED_PORT)
@@ -57,8 +67,14 @@ pub fn settle(
     }
     let edge = options.use_remote_address && !internal;
     restrict(request, internal, edge);
-    if edge && let Some(client) = client {
-        set(request, names::EXTERNAL_ADDRESS, &client.to_string());
+    if edge
+        && let Some(client) = client
+        && let Ok(value) = HeaderValue::from_bytes(IpText::of(client).as_bytes())
+    {
+        request.headers.insert(names::EXTERNAL_ADDRESS, value);
+    }
+    if let Some(via) = &fields.via {
+        append_via(&mut request.headers, via);
     }
     client_cert(request, downstream, options);
     request_id(request, edge, fields);
@@ -146,21 +162,69 @@ fn set(request: &mut Request, name: http::HeaderName, value: &str) {
     }
 }
 
-/// Appends to a list field, joining it into one.
-fn append(request: &mut Request, name: &http::HeaderName, value: &str) {
-    let mut joined = String::new();
-    for part in request
-        .headers
-        .all(name)
-        .filter_map(|value| value.to_str().ok())
-    {
-        joined.push_str(part);
-        joined.push_str(", ");
+/// Appends an address to a list field; nearly always it is the first.
+fn append_address(request: &mut Request, name: &http::HeaderName, address: IpAddr) {
+    let text = IpText::of(address);
+    if !request.headers.contains(name) {
+        if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
+            request.headers.append(name.clone(), value);
+        }
+        return;
     }
-    joined.push_str(value);
-    // Envoy joins with a comma alone.
-    let joined = joined.replace(", ", ",");
-    set(request, name.clone(), &joined);
+    // The text of an address is ASCII.
+    append(
+        request,
+        name,
+        std::str::from_utf8(text.as_bytes()).unwrap_or_default(),
+    );
+}
+
+/// Makes one field of a list that came in several, as Envoy does with the fields that it knows.
+fn join(request: &mut Request, name: &http::HeaderName) {
+    if request.headers.all(name).nth(1).is_some() {
+        let joined = joined(&request.headers, name, b",");
+        set_bytes(&mut request.headers, name.clone(), joined);
+    }
+}
+
+/// Appends to a list field, joining it into one.
+pub(super) fn append(request: &mut Request, name: &http::HeaderName, value: &str) {
+    let mut list = joined(&request.headers, name, b",");
+    if !list.is_empty() {
+        list.push(b',');
+    }
+    list.extend_from_slice(value.as_bytes());
+    set_bytes(&mut request.headers, name.clone(), list);
+}
+
+/// Adds this hop to `via`.
+pub fn append_via(headers: &mut Headers, via: &HeaderValue) {
+    if !headers.contains(&header::VIA) {
+        headers.append(header::VIA, via.clone());
+        return;
+    }
+    let mut list = joined(headers, &header::VIA, b", ");
+    list.extend_from_slice(b", ");
+    list.extend_from_slice(via.as_bytes());
+    set_bytes(headers, header::VIA, list);
+}
+
+fn joined(headers: &Headers, name: &http::HeaderName, separator: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::new();
+    for value in headers.all(name) {
+        if !joined.is_empty() {
+            joined.extend_from_slice(separator);
+        }
+        joined.extend_from_slice(value.as_bytes());
+    }
+    joined
+}
+
+fn set_bytes(headers: &mut Headers, name: http::HeaderName, value: Vec<u8>) {
+    // Made of values that were valid.
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
+        headers.insert(name, value);
+    }
 }
 
 /// Envoy: `mutateXfccRequestHeader`.
@@ -236,6 +300,8 @@ mod tests {
     use super::*;
     use crate::plan::http::CertificateDetails;
 
+    const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9));
+
     fn downstream(remote: &str) -> Downstream {
         let remote = Address::Tcp(SocketAddr::new(remote.parse().unwrap(), 5000));
         Downstream {
@@ -303,7 +369,7 @@ mod tests {
                 edge(1),
                 Some("1.1.1.1, 2.2.2.2"),
                 "2.2.2.2",
-                Some("1.1.1.1,2.2.2.2,9.9.9.9"),
+                Some("1.1.1.1, 2.2.2.2,9.9.9.9"),
             ),
             (edge(5), Some("1.1.1.1"), "9.9.9.9", Some("1.1.1.1,9.9.9.9")),
             (sidecar(), None, "9.9.9.9", None),
@@ -321,7 +387,13 @@ mod tests {
                     .headers
                     .append(names::FORWARDED_FOR, HeaderValue::from_static(sent));
             }
-            let settled = settle(&mut request, &downstream("9.9.9.9"), options, &fields());
+            let settled = settle(
+                &mut request,
+                &downstream("9.9.9.9"),
+                options,
+                &fields(),
+                LOCAL,
+            );
             let client: IpAddr = client.parse().unwrap();
             let other = Some(client).filter(|client| *client != IpAddr::from([9, 9, 9, 9]));
             assert_eq!(settled, other, "{sent:?}");
@@ -343,7 +415,13 @@ mod tests {
         request
             .headers
             .append(kept.clone(), HeaderValue::from_static("1"));
-        settle(&mut request, &downstream("10.0.0.1"), &edge(0), &fields());
+        settle(
+            &mut request,
+            &downstream("10.0.0.1"),
+            &edge(0),
+            &fields(),
+            LOCAL,
+        );
         let left: Vec<_> = request
             .headers
             .iter()
@@ -371,7 +449,13 @@ mod tests {
             names::FORWARDED_CLIENT_CERT,
             HeaderValue::from_static("URI=x"),
         );
-        settle(&mut request, &downstream("10.0.0.1"), &options, &fields());
+        settle(
+            &mut request,
+            &downstream("10.0.0.1"),
+            &options,
+            &fields(),
+            LOCAL,
+        );
         assert!(!request.headers.contains(&names::FORWARDED_CLIENT_CERT));
     }
 }

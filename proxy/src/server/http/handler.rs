@@ -1,22 +1,24 @@
 //! One HTTP connection manager: Envoy's order of things around the engine's exchange.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwapOption;
 use carbyne_engine::cluster::settings::{Discovery, Protocol as Wanted, Transport};
 use carbyne_engine::cluster::{Host, PickContext};
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{
-    Answer, Downstream, Error, Event, Exchange, Handler, Mirror, Protocol, RetryPolicy, Route, Target, TlsTarget,
+    Answer, Downstream, Error, Event, Exchange, Handler, Protocol, RetryPolicy, Route, Target, TlsTarget, TryEnd,
 };
-use carbyne_engine::http::Request;
+use carbyne_engine::http::{Request, Response};
+use carbyne_engine::tls::AlpnList;
 use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ServerHeaderTransformation;
 use http::{HeaderValue, StatusCode, Version, header};
 use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
-use super::{arrival, local_reply, names};
+use super::{answer, arrival, local_reply, mirror, names};
 use crate::context::Context;
 use crate::filter::http::HttpFilters;
 use crate::filter::reply;
@@ -24,7 +26,7 @@ use crate::live::clusters::{Clusters, LiveCluster};
 use crate::live::route::hash::{HashFacts, HashRule};
 use crate::live::route::table::TlsRequirement;
 use crate::live::route::{
-    Choice, ClusterTarget, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable,
+    Choice, ClusterTarget, Forward, HostRewrite, RouteAction, RouteEntry, RouteFacts, RouteTable,
     WeightedCluster,
 };
 use crate::observe::facts::Facts;
@@ -45,6 +47,8 @@ pub struct HttpManager {
     pub routes: Arc<ArcSwapOption<RouteTable>>,
     /// The filters, in order.
     pub filters: HttpFilters,
+    /// What a client on this machine is told to be (Envoy: local info).
+    pub local_address: IpAddr,
     /// Clusters by name.
     pub clusters: Arc<Clusters>,
     /// What is told about requests that ended.
@@ -95,20 +99,41 @@ impl Handler for HttpHandler {
         {
             let name = bytes::Bytes::copy_from_slice(host.hostname.as_bytes());
             let append = forward.append_forwarded_host;
-            crate::live::route::entry::replace_host(&mut exchange.request, name, append);
+            crate::live::route::entry::replace_host(
+                &mut exchange.request,
+                name,
+                append,
+                !self.manager.suppress_envoy_headers,
+            );
         }
         if route.is_some_and(|route| route.attempt_count_in_request) {
             let count = HeaderValue::from(number + 1);
             exchange.request.headers.insert(names::ATTEMPT_COUNT, count);
         }
         let timeout = exchange.context.try_timeout;
-        Ok(target(&live, host, exchange, timeout))
+        let target = target(&live, host, exchange, timeout);
+        if let Some(tracer) = &self.manager.telemetry.tracer {
+            tracer.attempt(exchange, &target, number);
+        }
+        Ok(target)
+    }
+
+    fn tried(&self, exchange: &mut Exchange<Context>, end: TryEnd<'_>) {
+        if let Some(tracer) = &self.manager.telemetry.tracer {
+            tracer.tried(exchange, end);
+        }
     }
 
     async fn response(&self, exchange: &mut Exchange<Context>) -> Result<(), Answer> {
         let manager = &*self.manager;
+        if let Some(answer) = unsuccessful_handshake(exchange) {
+            return Err(answer);
+        }
         exchange.details = "via_upstream".into();
+        // Envoy tells it only where the request was complete; one that asks for a tunnel never is.
         if !manager.suppress_envoy_headers
+            && !exchange.asks_for_tunnel()
+            && exchange.timing.request_end.is_some()
             && let Some(sent) = exchange
                 .timing
                 .upstream_end
@@ -134,16 +159,25 @@ impl Handler for HttpHandler {
             .as_ref()
             .and_then(|route| route.forward())
             .map_or(StatusCode::SERVICE_UNAVAILABLE, |forward| forward.not_found);
-        let mut answer = local_reply::error(error, not_found);
+        let circumstances = local_reply::Circumstances {
+            not_found,
+            retried: exchange.attempts > 1,
+            complete: exchange.timing.request_end.is_some(),
+        };
+        let mut answer = local_reply::error(error, circumstances);
         reply::for_grpc(&mut answer, &exchange.request);
         exchange.response = Some(answer.response);
         self.finish_local(exchange);
         if let Some(response) = exchange.response.take() {
             answer.response = response;
         } else {
-            answer.response = carbyne_engine::http::Response::new(not_found);
+            answer.response = Response::new(not_found);
         }
         answer
+    }
+
+    fn broken(&self, exchange: &mut Exchange<Context>, error: &Error) {
+        exchange.details = local_reply::details(error, exchange.response.is_some());
     }
 
     fn answered(&self, exchange: &mut Exchange<Context>) {
@@ -157,11 +191,8 @@ impl Handler for HttpHandler {
 
     fn refused(&self, downstream: &Downstream, refusal: &Refusal) -> Answer {
         let mut answer = local_reply::refused(refusal);
-        self.manager.telemetry.refused(downstream, refusal);
-        answer
-            .response
-            .headers
-            .insert(header::SERVER, self.manager.plan.fields.server_name.clone());
+        self.manager.set_server(&mut answer.response);
+        self.manager.telemetry.refused(downstream, refusal, &answer);
         answer
     }
 }
@@ -176,13 +207,22 @@ impl HttpHandler {
             &exchange.downstream,
             &plan.client,
             &plan.fields,
+            manager.local_address,
         );
-        manager.telemetry.arrived(exchange, &manager.plan);
+        manager.telemetry.arrived();
+        if exchange.request.path.first() == Some(&b'*') {
+            // `OPTIONS *` asks the proxy itself.
+            let details = "absolute_path_rejected";
+            return Err(Answer::text(StatusCode::NOT_FOUND, "", details));
+        }
         if let Some(reason) = &manager.plan.refuse {
             let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
             return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));
         }
         manager.choose(exchange);
+        if let Some(tracer) = &manager.telemetry.tracer {
+            tracer.begin(exchange);
+        }
         for index in 0..manager.filters.len() {
             manager
                 .filters
@@ -260,26 +300,25 @@ impl HttpManager {
         let limits = &self.plan.limits;
         let Some(route) = exchange.context.route.clone() else {
             if exchange.context.tls_required {
-                return Err(redirect_to_tls(&exchange.request));
+                return Err(answer::redirect_to_tls(&exchange.request));
             }
             exchange.events.insert(Event::NoRoute);
             return Err(Answer::text(StatusCode::NOT_FOUND, "", "route_not_found"));
         };
         let forward = match &route.action {
             RouteAction::Forward(forward) => forward,
-            RouteAction::Direct(direct) => {
-                let body = direct.body.clone();
-                return Err(Answer::text(direct.status, body, "direct_response"));
-            }
+            RouteAction::Direct(direct) => return Err(answer::direct(exchange, direct)),
             RouteAction::Redirect(redirect) => {
-                let secure =
-                    exchange.request.headers.text(&names::FORWARDED_PROTO) == Some("https");
-                let mut answer = Answer::text(redirect.status, "", "direct_response");
-                let location = redirect.location(Some(&route.path), &exchange.request, secure);
-                if let Some(location) = location {
-                    answer.response.headers.append(header::LOCATION, location);
-                }
-                return Err(answer);
+                let tell = !self.suppress_envoy_headers;
+                return Err(answer::redirect(exchange, &route, redirect, tell));
+            }
+            RouteAction::NonForwarding => {
+                exchange.events.insert(Event::NoCluster);
+                return Err(Answer::text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "",
+                    "cluster_not_found",
+                ));
             }
             RouteAction::Refuse(reason) => {
                 let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
@@ -309,7 +348,7 @@ impl HttpManager {
         route.apply_request_headers(weighted, &mut request, |text, request, value| {
             super::text::word(text, &Facts::of_request(exchange, request), value);
         });
-        route.rewrite(weighted, &mut request);
+        route.rewrite(weighted, &mut request, !self.suppress_envoy_headers);
         exchange.request = request;
         let request = &exchange.request;
         let upgrade = exchange.upgrade.as_deref().or(request.protocol.as_deref());
@@ -337,43 +376,63 @@ impl HttpManager {
                 .buffer_limit
                 .and_then(|limit| usize::try_from(limit).ok())
                 .unwrap_or(self.buffer_limit),
-            mirrors: self.mirrors(exchange, forward),
+            mirrors: mirror::mirrors(
+                exchange,
+                forward,
+                &self.clusters,
+                self.telemetry.tracer.as_ref(),
+            ),
             upgrade,
         })
     }
 
     /// What the response gets on its way out, whoever made it.
     fn depart(&self, exchange: &mut Exchange<Context>, from_upstream: bool) {
+        if let Some(tracer) = &self.telemetry.tracer
+            && let Some(response) = &mut exchange.response
+        {
+            tracer.depart(&mut exchange.context, &mut response.headers);
+        }
         let options = &self.plan.fields;
         let route = exchange.context.route.clone();
+        if let Some(route) = route {
+            Self::depart_route(exchange, &route, from_upstream);
+        }
+        // Last, so that no route takes them off.
         let Some(response) = &mut exchange.response else {
             return;
         };
-        let server = options.server_name.clone();
-        match options.server {
-            ServerHeaderTransformation::Overwrite => {
-                response.headers.insert(header::SERVER, server)
-            }
-            ServerHeaderTransformation::AppendIfAbsent => {
-                if !response.headers.contains(&header::SERVER) {
-                    response.headers.append(header::SERVER, server);
-                }
-            }
-            ServerHeaderTransformation::PassThrough => {
-                if !from_upstream {
-                    response.headers.insert(header::SERVER, server);
-                }
-            }
-        }
+        self.set_server(response);
         if let Some(via) = &options.via {
-            response.headers.append(header::VIA, via.clone());
+            arrival::append_via(&mut response.headers, via);
         }
         if options.request_id_in_response
             && let Some(id) = exchange.request.headers.get(&names::REQUEST_ID)
         {
             response.headers.insert(names::REQUEST_ID, id.clone());
         }
-        let Some(route) = route else { return };
+    }
+
+    fn set_server(&self, response: &mut Response) {
+        let options = &self.plan.fields;
+        let wanted = match options.server {
+            ServerHeaderTransformation::Overwrite => true,
+            ServerHeaderTransformation::AppendIfAbsent => {
+                !response.headers.contains(&header::SERVER)
+            }
+            ServerHeaderTransformation::PassThrough => false,
+        };
+        if wanted {
+            let server = options.server_name.clone();
+            response.headers.insert(header::SERVER, server);
+        }
+    }
+
+    /// What the route adds and takes off.
+    fn depart_route(exchange: &mut Exchange<Context>, route: &RouteEntry, from_upstream: bool) {
+        let Some(response) = &mut exchange.response else {
+            return;
+        };
         if route.attempt_count_in_response {
             let count = HeaderValue::from(exchange.attempts);
             response.headers.insert(names::ATTEMPT_COUNT, count);
@@ -387,13 +446,14 @@ impl HttpManager {
             .and_then(|number| route.forward().and_then(|forward| share(forward, number)));
         let mut headers = std::mem::take(&mut response.headers);
         route.apply_response_headers(weighted, &mut headers, |text, headers, value| {
-            let mut response = carbyne_engine::http::Response::new(StatusCode::OK);
+            let mut response = Response::new(StatusCode::OK);
             if let Some(sent) = &exchange.response {
                 response.status = sent.status;
             }
             response.headers.clone_from(headers);
             let facts = Facts {
                 response: Some(&response),
+                unsettled: !from_upstream,
                 ..Facts::of(exchange)
             };
             super::text::word(text, &facts, value);
@@ -410,35 +470,15 @@ impl HttpManager {
             .iter()
             .any(|(name, enabled)| *enabled && name.as_bytes().eq_ignore_ascii_case(protocol))
     }
+}
 
-    fn mirrors(&self, exchange: &Exchange<Context>, forward: &Forward) -> Vec<Mirror> {
-        let mut mirrors = Vec::new();
-        for rule in &forward.mirrors {
-            if !rule.fraction.holds(fastrand::u64(..)) {
-                continue;
-            }
-            let Some(slot) = rule.target.resolve(&self.clusters, &exchange.request) else {
-                continue;
-            };
-            let Some(live) = (*slot.load()).clone() else {
-                continue;
-            };
-            let context = PickContext {
-                hash: exchange.context.hash,
-                ..PickContext::first(exchange.timing.start)
-            };
-            let Some(host) = exchange.worker.pickers.pick(&live.cluster, &context) else {
-                continue;
-            };
-            let mut request = exchange.request.clone();
-            request.authority = rule.host(&request.authority);
-            mirrors.push(Mirror {
-                target: target(&live, host, exchange, None),
-                request,
-            });
-        }
-        mirrors
-    }
+/// A WebSocket handshake that the host answered with success, but not with the protocol: the client gets the status
+/// and no body, for its next bytes may be frames (Envoy: `websocket_handshake_unsuccessful`).
+fn unsuccessful_handshake(exchange: &Exchange<Context>) -> Option<Answer> {
+    let upgrade = exchange.upgrade.as_deref()?;
+    let status = exchange.response.as_ref()?.status;
+    (upgrade.eq_ignore_ascii_case(b"websocket") && status.is_success())
+        .then(|| Answer::text(status, "", "websocket_handshake_unsuccessful"))
 }
 
 /// The host of the next try.
@@ -469,7 +509,7 @@ fn pick(
 }
 
 /// How a host of a cluster is reached for this exchange.
-fn target(
+pub(super) fn target(
     live: &LiveCluster,
     host: Arc<Host>,
     exchange: &Exchange<Context>,
@@ -497,7 +537,14 @@ fn target(
                     .clone()
                     .filter(|_| live.plan.protocol.auto_san_validation),
                 server_name: own_name,
-                alpn: exchange.context.alpn.clone(),
+                alpn: exchange.context.alpn.clone().or_else(|| {
+                    // Where nothing is configured, the codec that will be spoken is named.
+                    let silent = client.plan().alpn.is_empty();
+                    silent.then(|| match protocol {
+                        Protocol::Http1 => HTTP1_ALPN.clone(),
+                        Protocol::Http2 => HTTP2_ALPN.clone(),
+                    })
+                }),
             })
         }
         _ => None,
@@ -523,7 +570,7 @@ fn evaluate_hash(
     forward: &Forward,
     request: &Request,
     downstream: &Downstream,
-    client: Option<std::net::IpAddr>,
+    client: Option<IpAddr>,
 ) -> crate::live::route::hash::HashOutcome {
     if forward.hash.is_empty() {
         return crate::live::route::hash::HashOutcome {
@@ -554,12 +601,12 @@ fn retry_of(forward: &Forward, request: &Request) -> Option<Arc<RetryPolicy>> {
     forward.retry.clone().filter(|_| meant)
 }
 
-fn redirect_to_tls(request: &Request) -> Answer {
-    let mut answer = Answer::text(StatusCode::MOVED_PERMANENTLY, "", "direct_response");
-    if let Some(location) = crate::live::route::Redirect::https_location(request) {
-        answer.response.headers.append(header::LOCATION, location);
-    }
-    answer
+static HTTP1_ALPN: LazyLock<Arc<AlpnList>> = LazyLock::new(|| alpn("http/1.1"));
+static HTTP2_ALPN: LazyLock<Arc<AlpnList>> = LazyLock::new(|| alpn("h2"));
+
+fn alpn(name: &str) -> Arc<AlpnList> {
+    // Neither name is too long for the extension.
+    AlpnList::new([name]).unwrap_or_default()
 }
 
 fn text(bytes: &[u8]) -> Option<Arc<str>> {

@@ -28,6 +28,7 @@ names! {
     INTERNAL = "x-envoy-internal";
     IP_TAGS = "x-envoy-ip-tags";
     MAX_RETRIES = "x-envoy-max-retries";
+    ORIGINAL_HOST = "x-envoy-original-host";
     ORIGINAL_PATH = "x-envoy-original-path";
     ORIGINAL_URL = "x-envoy-original-url";
     OVERLOADED = "x-envoy-overloaded";
@@ -62,10 +63,11 @@ pub const INTERNAL_ONLY: [HeaderName; 14] = [
 ];
 
 /// What is taken off requests that come from outside at an edge.
-pub const EDGE_ONLY: [HeaderName; 5] = [
+pub const EDGE_ONLY: [HeaderName; 6] = [
     DECORATOR,
     DOWNSTREAM_CLUSTER,
     DOWNSTREAM_NODE,
+    ORIGINAL_HOST,
     ORIGINAL_PATH,
     UPSTREAM_ALT_STAT,
 ];

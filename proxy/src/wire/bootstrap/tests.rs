@@ -64,6 +64,7 @@ fn recorded_bootstraps_load() {
                 protocol,
                 cluster: "xds-grpc".to_owned(),
                 node_in_every_request: false,
+                back_off: None,
                 clusters: true,
                 listeners: true,
             };

@@ -113,6 +113,9 @@ impl DeltaMachine {
             })
             .collect();
         update.removed = gone.into_iter().map(Arc::from).collect();
+        let both = update.names().filter(|name| update.removed.contains(name));
+        let both = both.cloned().collect();
+        update.contradicted(both, "sent and removed in one response");
         update.reply = Some(ReplyTo {
             stream: self.stream,
             nonce: response.nonce,

@@ -88,6 +88,31 @@ pub(super) struct Arrived {
     pub(super) bytes: Vec<u8>,
 }
 
+impl Update {
+    /// Refuses what the response says two things of: neither is done, the last good stays.
+    pub(super) fn contradicted(&mut self, names: BTreeSet<Arc<str>>, reason: &str) {
+        if names.is_empty() {
+            return;
+        }
+        self.upserts
+            .retain(|resource| !names.contains(&resource.name));
+        self.unchanged.retain(|(name, _)| !names.contains(name));
+        self.removed.retain(|name| !names.contains(name));
+        self.refused.extend(names.into_iter().map(|name| Rejected {
+            name,
+            reason: reason.to_owned(),
+        }));
+    }
+
+    /// Names of what the response holds, whatever becomes of it.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        let upserts = self.upserts.iter().map(|resource| &resource.name);
+        let unchanged = self.unchanged.iter().map(|(name, _)| name);
+        let refused = self.refused.iter().map(|rejected| &rejected.name);
+        upserts.chain(unchanged).chain(refused)
+    }
+}
+
 impl Table {
     pub(super) fn new(resource_type: ResourceType) -> Self {
         Self {
@@ -166,13 +191,11 @@ impl Table {
             reply: None,
         };
         let mut seen = BTreeSet::new();
+        let mut contradicted = BTreeSet::new();
         for (index, arrived) in arrived.enumerate() {
             match self.look_at(index, arrived, time) {
                 Ok(Some(resource)) if !seen.insert(resource.name.clone()) => {
-                    update.refused.push(Rejected {
-                        name: resource.name.clone(),
-                        reason: "named twice in one response".to_owned(),
-                    })
+                    contradicted.insert(resource.name);
                 }
                 Ok(Some(resource)) => match self.accepted(&resource.name) {
                     Some(accepted) if accepted.bytes == resource.bytes => {
@@ -187,6 +210,7 @@ impl Table {
                 Err(Refused::Nameless(rejected)) => update.nameless.push(rejected),
             }
         }
+        update.contradicted(contradicted, "named twice in one response");
         update
     }
 
@@ -196,16 +220,10 @@ impl Table {
         if !update.nameless.is_empty() {
             return Vec::new();
         }
-        let there: BTreeSet<&str> = update
-            .upserts
-            .iter()
-            .map(|resource| &*resource.name)
-            .chain(update.unchanged.iter().map(|(name, _)| &**name))
-            .chain(update.refused.iter().map(|rejected| &*rejected.name))
-            .collect();
+        let there: BTreeSet<_> = update.names().collect();
         self.entries
             .keys()
-            .filter(|name| !there.contains(&***name))
+            .filter(|name| !there.contains(name))
             .cloned()
             .collect()
     }
@@ -230,7 +248,6 @@ impl Table {
         for name in update.removed {
             self.entries.remove(&name);
         }
-        // A name in `refused` may also be among the upserts: what is named twice is applied once.
         let failed: BTreeMap<&str, &Rejected> = rejected
             .iter()
             .map(|rejected| (&*rejected.name, rejected))

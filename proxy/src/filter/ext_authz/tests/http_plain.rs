@@ -98,7 +98,7 @@ fn an_http_service_is_told_what_envoy_tells() {
     );
     run(older.request(&mut original(), None, &clusters)).unwrap();
     let common = "host: a.example\r\nauthorization: tok\r\n";
-    let last = "x-envoy-internal: true\r\nx-envoy-expected-rq-timeout-ms: 2000\r\n\r\n";
+    let last = "x-envoy-internal: true\r\nx-envoy-expected-rq-timeout-ms: 2000\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(
         *seen.lock().unwrap(),
         [

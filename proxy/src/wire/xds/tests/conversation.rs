@@ -410,7 +410,8 @@ fn malformed_resources_are_refused_and_their_siblings_applied() {
         cut,
         any(Listener, "listener", 1),
         any(Cluster, "", 1),
-        any(Cluster, "good", 2),
+        any(Cluster, "twice", 1),
+        any(Cluster, "twice", 2),
     ];
     let (upserts, removed) = take(&mut machine, &sotw(Cluster, "v2", "n2", resources), &[]);
     assert_eq!(upserts, ["good"]);
@@ -423,7 +424,7 @@ fn malformed_resources_are_refused_and_their_siblings_applied() {
         "cut: does not decode",
         "resources[2]: type URL type.googleapis.com/envoy.config.listener.v3.Listener embedded",
         "resources[3]: has no name",
-        "good: named twice",
+        "twice: named twice",
     ] {
         assert!(text.contains(part), "{text}");
     }
@@ -432,6 +433,33 @@ fn malformed_resources_are_refused_and_their_siblings_applied() {
         "what cannot be read may be what is held: {removed:?}"
     );
     assert!(machine.receive(&[0xff], T).is_err());
+}
+
+#[test]
+fn what_is_sent_and_removed_at_once_stays_as_it_was() {
+    use ResourceType::Cluster;
+    let mut machine = machine(Protocol::Delta);
+    machine.want(Cluster, Interest::All);
+    machine.connected(Duration::ZERO);
+    machine.next_request(Duration::ZERO);
+    let first = delta(Cluster, "n1", &[("held", "1", 1)], &[]);
+    take(&mut machine, &first, &[]);
+    next_delta(&mut machine);
+    let resources = [("held", "2", 2), ("other", "1", 1)];
+    let both = delta(Cluster, "n2", &resources, &["held"]);
+    let (upserts, removed) = take(&mut machine, &both, &[]);
+    assert_eq!((upserts, removed.len()), (vec!["other".to_owned()], 0));
+    let error = next_delta(&mut machine).unwrap().error_detail.unwrap();
+    assert!(
+        error.message.contains("held: sent and removed"),
+        "{error:?}"
+    );
+    let held: Vec<_> = machine
+        .resources(Cluster)
+        .map(|held| held.bytes.clone())
+        .collect();
+    assert_eq!(held.len(), 2);
+    assert_eq!(held[0], any(Cluster, "held", 1).value);
 }
 
 #[test]

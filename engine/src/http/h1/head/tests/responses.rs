@@ -84,6 +84,11 @@ fn responses_with_doubtful_framing_close() {
             "Content-Length: 5\r\nContent-Length: 6\r\n",
             Err(HeadError::ContentLength),
         ),
+        (
+            "two lengths alike",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            Err(HeadError::ContentLength),
+        ),
         ("until close", "", Ok((Framing::UntilClose, false, 0))),
         (
             "close",
@@ -96,9 +101,9 @@ fn responses_with_doubtful_framing_close() {
             Ok((Framing::Length(0), true, 2)),
         ),
         (
-            "nomination",
+            "nomination is the host's own affair",
             "Connection: x\r\nX: a\r\nContent-Length: 0\r\n",
-            Ok((Framing::Length(0), true, 1)),
+            Ok((Framing::Length(0), true, 2)),
         ),
         ("folded", "a: b\r\n c\r\n", Err(HeadError::Folded)),
     ];

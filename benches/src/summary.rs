@@ -1,0 +1,163 @@
+//! The goals, and the table that puts what was measured beside them: for the terminal, the README and docs/performance.md.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::BenchError;
+use crate::report::{Figure, PeerReport, ScenarioReport, median, short};
+
+/// A figure of a scenario and the most that it may be.
+struct Goal {
+    scenario: &'static str,
+    figure: Figure,
+    most: f64,
+}
+
+const fn goal(scenario: &'static str, figure: Figure, most: f64) -> Goal {
+    Goal {
+        scenario,
+        figure,
+        most,
+    }
+}
+
+/// In the order of the table.
+const GOALS: &[Goal] = &[
+    goal("h1-keepalive", Figure::UserInstructions, 35.0),
+    goal("h1-keepalive", Figure::CpuOverEnvoy, 0.30),
+    goal("h1-keepalive", Figure::Syscalls, 5.0),
+    goal("mtls-in", Figure::UserInstructions, 45.0),
+    goal("mtls-in", Figure::CpuOverEnvoy, 0.32),
+    goal("mesh-pair", Figure::UserInstructions, 90.0),
+    goal("mesh-pair", Figure::CpuOverEnvoy, 0.32),
+    goal("istio-pair", Figure::UserInstructions, 160.0),
+    goal("post-16k", Figure::UserInstructions, 45.0),
+    goal("post-16k", Figure::CpuOverEnvoy, 0.40),
+    goal("h2-unary", Figure::UserInstructions, 75.0),
+    goal("h2-unary", Figure::CpuOverEnvoy, 0.30),
+    goal("new-connection", Figure::UserInstructions, 55.0),
+    goal("new-connection", Figure::CpuOverEnvoy, 0.50),
+    goal("new-mtls-connection", Figure::UserInstructions, 2500.0),
+    goal("new-mtls-connection", Figure::CpuOverEnvoy, 0.70),
+    goal("l4", Figure::UserInstructions, 20.0),
+    goal("l4", Figure::CpuOverEnvoy, 1.0),
+    goal("idle", Figure::Rss, 15.0),
+    goal("idle-connections", Figure::PerConnection, 8.0),
+    goal("idle-mtls-connections", Figure::PerConnection, 24.0),
+    goal("churn", Figure::Growth, 1.05),
+    goal("platform", Figure::Rss, 25.0),
+    goal("platform", Figure::Growth, 1.05),
+];
+
+/// Peers of the table, with the heads of their columns.
+const PEERS: [(&str, &str); 3] = [
+    ("envoy", "Envoy"),
+    ("nginx", "nginx"),
+    ("haproxy", "HAProxy"),
+];
+
+/// The lines between which a page holds the table.
+const MARKS: (&str, &str) = ("<!-- make bench -->", "<!-- /make bench -->");
+
+/// The table of all goals whose scenario has a file in `folder`.
+///
+/// # Errors
+/// When a file is no report.
+pub fn table(folder: &Path) -> Result<String, BenchError> {
+    let mut text = String::from("| scenario | figure | goal | Carbyne |");
+    for (_, head) in PEERS {
+        text += &format!(" {head} |");
+    }
+    text += "\n|---|---|---|---|---|---|---|\n";
+    let mut origin = None;
+    for goal in GOALS {
+        let Some(report) = ScenarioReport::read(folder, goal.scenario)? else {
+            continue;
+        };
+        let value = |peer: &str| {
+            report
+                .peers
+                .get(peer)
+                .and_then(|peer| value(peer, goal.figure))
+        };
+        let Some(ours) = value("ours") else { continue };
+        let verdict = if ours <= goal.most { "" } else { " ✗" };
+        text += &format!(
+            "| {} | {} | ≤ {} | **{}**{verdict} |",
+            goal.scenario,
+            goal.figure.label(),
+            goal.most,
+            short(ours),
+        );
+        for (peer, _) in PEERS {
+            text += &format!(" {} |", value(peer).map(short).unwrap_or_default());
+        }
+        text.push('\n');
+        let machine = &report.machine;
+        origin.get_or_insert_with(|| {
+            format!(
+                "\n{}, {} cores, kernel {}; commit {}, {}. More, with ranges and versions: [side-by-side.md]({{results}}/side-by-side.md).\n",
+                machine.processor, machine.cores, machine.kernel, machine.commit, machine.day
+            )
+        });
+    }
+    Ok(text + &origin.unwrap_or_default())
+}
+
+/// Puts the table into every page that has a place for it; `results` is the folder as the pages see it.
+///
+/// # Errors
+/// When a page cannot be read or written.
+pub fn publish(folder: &Path) -> Result<(), BenchError> {
+    let table = table(folder)?;
+    for (page, results) in [
+        ("README.md", "benches/results"),
+        ("docs/performance.md", "../benches/results"),
+    ] {
+        let path = Path::new(page);
+        let Ok(old) = fs::read_to_string(path) else {
+            // Run from elsewhere: there is no page to keep true.
+            continue;
+        };
+        if let Some(new) = replaced(&old, &table.replace("{results}", results)) {
+            fs::write(path, new).map_err(BenchError::file(path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The page with what stands between the marks replaced; nothing if it has no marks.
+fn replaced(page: &str, table: &str) -> Option<String> {
+    let (before, rest) = page.split_once(MARKS.0)?;
+    let (_, after) = rest.split_once(MARKS.1)?;
+    let (open, close) = MARKS;
+    Some(format!("{before}{open}\n\n{table}\n{close}{after}"))
+}
+
+fn value(peer: &PeerReport, figure: Figure) -> Option<f64> {
+    median(peer.figures.get(&figure)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::SCENARIOS;
+
+    #[test]
+    fn a_page_keeps_what_is_around_the_table() {
+        let page = "a\n<!-- make bench -->\nold\n<!-- /make bench -->\nb\n";
+        let expected = "a\n<!-- make bench -->\n\nnew\n\n<!-- /make bench -->\nb\n";
+        assert_eq!(replaced(page, "new\n").as_deref(), Some(expected));
+        assert_eq!(replaced("no place", "new\n"), None);
+    }
+
+    #[test]
+    fn every_goal_has_a_scenario() {
+        for goal in GOALS {
+            let known = SCENARIOS
+                .iter()
+                .any(|scenario| scenario.name == goal.scenario);
+            assert!(known, "{}", goal.scenario);
+        }
+    }
+}
