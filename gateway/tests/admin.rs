@@ -8,6 +8,8 @@
     reason = "a test: failing loudly is the point"
 )]
 
+#[path = "support/cases.rs"]
+mod cases;
 #[path = "admin/client.rs"]
 mod client;
 #[path = "admin/dbless.rs"]

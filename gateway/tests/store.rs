@@ -16,6 +16,8 @@ use carbyne_gateway::store::{
 };
 use carbyne_gateway::value::{Object, Value};
 
+#[path = "support/cases.rs"]
+mod cases;
 #[path = "store/crash.rs"]
 mod crash;
 #[path = "store/disk.rs"]

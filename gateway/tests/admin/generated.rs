@@ -83,11 +83,8 @@ async fn every_kind_of_entity_is_served() {
         relations(&mut world, kind).await;
         verbs(&mut world, kind).await;
     }
-    println!(
-        "{} cases over {} kinds of entities",
-        world.cases,
-        KINDS.len()
-    );
+    let cases = world.cases as usize;
+    super::cases::report("admin entities", cases, cases);
     assert!(world.cases > 700, "{}", world.cases);
 }
 
