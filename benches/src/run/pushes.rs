@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use carbyne_protos::envoy::config::cluster::v3::Cluster;
 use carbyne_protos::envoy::config::core::v3::{DataSource, data_source};
+use carbyne_protos::envoy::config::listener::v3::Listener;
 use carbyne_protos::envoy::config::route::v3::{
     DirectResponseAction, HeaderMatcher, Route, RouteAction, RouteConfiguration, RouteMatch,
     VirtualHost, header_matcher::HeaderMatchSpecifier, route, route_action, route_match,
@@ -73,6 +75,10 @@ impl Turn<'_> {
     ) -> Result<(), BenchError> {
         let plane = &self.options.plane;
         plane.clear();
+        // Everything else is static: there is nothing of it, and that is said.
+        for type_url in [Cluster::type_url(), Listener::type_url()] {
+            plane.publish(&type_url, Vec::new());
+        }
         plane.publish(&RouteConfiguration::type_url(), table(0));
         let checks = Checks::listen(SocketAddr::new(BACKEND_ADDRESS, HEALTH_PORT)).await?;
         let traffic = Traffic {

@@ -1,11 +1,14 @@
 //! Hosts from names: when each name is resolved next, what its answers make of the cluster, and the loop that drives both.
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::watch;
 
 use super::Cluster;
 use super::endpoint::{Assignment, Endpoint, Locality, LocalityEndpoints};
@@ -28,7 +31,7 @@ pub struct ResolveError {
     /// The name.
     pub host: Arc<str>,
     /// What the system said.
-    pub source: std::io::Error,
+    pub source: io::Error,
 }
 
 /// Something that resolves names.
@@ -287,10 +290,7 @@ impl Resolve for SystemResolver {
                 ttl: None,
             });
         }
-        let looked_up = tokio::net::lookup_host((&*host, 0)).await;
-        let addresses: Result<Vec<IpAddr>, _> =
-            looked_up.map(|addresses| addresses.map(|address| address.ip()).collect());
-        match addresses {
+        match look_up(&host).await {
             Ok(addresses) => Ok(Resolution {
                 addresses: of_family(addresses.into_iter(), family),
                 ttl: None,
@@ -298,6 +298,51 @@ impl Resolve for SystemResolver {
             Err(source) => Err(ResolveError { host, source }),
         }
     }
+}
+
+/// What a lookup found, in a form that many can be told.
+type Found = Result<Vec<IpAddr>, (io::ErrorKind, String)>;
+
+/// Asks the system. Whoever asks while a lookup of the name is under way gets its answer: a thread that waits for a name server cannot be
+/// called back, and a cluster that is updated again and again must not leave one behind each time. The thread is the lookup's own, so that
+/// the process need not wait for it to end.
+async fn look_up(host: &Arc<str>) -> io::Result<Vec<IpAddr>> {
+    let mut answer = {
+        let mut under_way = under_way();
+        match under_way.get(host) {
+            Some(answer) => answer.clone(),
+            None => {
+                let (tell, answer) = watch::channel(None);
+                let name = host.clone();
+                std::thread::Builder::new()
+                    .name("resolve".to_owned())
+                    .spawn(move || {
+                        let found = (&*name, 0)
+                            .to_socket_addrs()
+                            .map(|addresses| addresses.map(|address| address.ip()).collect())
+                            .map_err(|error| (error.kind(), error.to_string()));
+                        self::under_way().remove(&name);
+                        tell.send_replace(Some(found));
+                    })?;
+                under_way.insert(host.clone(), answer.clone());
+                answer
+            }
+        }
+    };
+    let told = answer.wait_for(Option::is_some).await;
+    match told.as_deref() {
+        Ok(Some(Ok(addresses))) => Ok(addresses.clone()),
+        Ok(Some(Err((kind, text)))) => Err(io::Error::new(*kind, text.clone())),
+        // The thread tells before it ends.
+        Ok(None) | Err(_) => Err(io::ErrorKind::Interrupted.into()),
+    }
+}
+
+/// Lookups that have no answer yet, by name. Locked for a look at the map only.
+fn under_way() -> MutexGuard<'static, BTreeMap<Arc<str>, watch::Receiver<Option<Found>>>> {
+    static UNDER_WAY: Mutex<BTreeMap<Arc<str>, watch::Receiver<Option<Found>>>> =
+        Mutex::new(BTreeMap::new());
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Resolves the names of a cluster and updates its endpoints, until dropped. For the control runtime.

@@ -28,6 +28,29 @@ impl Drop for OpenConnection {
     }
 }
 
+/// Something that may become a connection before anybody counts it: a socket that listens, or a connection that was
+/// accepted and not yet looked at. Whoever ends the process waits for these first.
+#[derive(Debug)]
+pub struct Arrival(());
+
+impl Arrival {
+    pub(super) fn new() -> Self {
+        ARRIVALS.fetch_add(1, Ordering::AcqRel);
+        Self(())
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        ARRIVALS.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// How many there are. Asked before connections are counted: what arrived is counted before it ends here.
+pub fn arrivals() -> usize {
+    ARRIVALS.load(Ordering::Acquire)
+}
+
 /// From now on connections are accepted while fewer than `limit` are open.
 pub fn limit_connections(limit: usize) {
     LIMIT.store(limit, Ordering::Relaxed);
@@ -50,4 +73,5 @@ pub fn is_exhausted() -> bool {
 }
 
 static OPEN: AtomicUsize = AtomicUsize::new(0);
+static ARRIVALS: AtomicUsize = AtomicUsize::new(0);
 static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);

@@ -17,7 +17,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, watch};
 
-use super::{Worker, budget};
+use super::Worker;
+use super::budget::{self, Arrival};
 use crate::net::Address;
 use crate::net::listen::{ListenOptions, bind, listen};
 use crate::net::stream::Socket;
@@ -39,6 +40,8 @@ pub struct Accepted {
     pub remote: Address,
     /// The address that it connected to.
     pub local: Address,
+    /// Dropped by whoever has counted it.
+    pub arrival: Arrival,
 }
 
 /// What serves accepted connections. The future runs on the worker that accepted.
@@ -185,16 +188,18 @@ impl Workers {
                 for (sender, listener) in self.senders.iter().zip(listeners) {
                     let accept = accept.clone();
                     let stop = stop.subscribe();
+                    let open = Arrival::new();
                     send(
                         sender,
-                        Box::new(move |worker| spawn_tcp(listener, accept, worker, stop)),
+                        Box::new(move |worker| spawn_tcp(listener, accept, worker, stop, open)),
                     );
                 }
             }
             Sockets::Unix(listener) => {
                 let stop = stop.subscribe();
                 let local = address.clone();
-                self.on_one(move |worker| spawn_unix(listener, local, accept, worker, stop));
+                let open = Arrival::new();
+                self.on_one(move |worker| spawn_unix(listener, local, accept, worker, stop, open));
             }
         }
         Ok(Listening { address, stop })
@@ -273,6 +278,7 @@ fn spawn_tcp(
     accept: Arc<dyn Accept>,
     worker: &Rc<Worker>,
     mut stop: watch::Receiver<bool>,
+    open: Arrival,
 ) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -283,6 +289,7 @@ fn spawn_tcp(
     };
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
+        let _open = open;
         let mut trouble = Trouble::default();
         loop {
             let accepted = tokio::select! {
@@ -330,6 +337,7 @@ fn serve_tcp(accept: &Arc<dyn Accept>, worker: &Rc<Worker>, stream: TcpStream, r
         socket: Socket::from(stream),
         remote: Address::Tcp(remote),
         local: Address::Tcp(local),
+        arrival: Arrival::new(),
     };
     tokio::task::spawn_local(accept.clone().serve(worker.clone(), accepted));
 }
@@ -340,6 +348,7 @@ fn spawn_unix(
     accept: Arc<dyn Accept>,
     worker: &Rc<Worker>,
     mut stop: watch::Receiver<bool>,
+    open: Arrival,
 ) {
     let listener = match UnixListener::from_std(listener) {
         Ok(listener) => listener,
@@ -358,10 +367,12 @@ fn spawn_unix(
             socket: Socket::from(stream),
             remote: local.clone(),
             local: local.clone(),
+            arrival: Arrival::new(),
         };
         tokio::task::spawn_local(accept.clone().serve(worker.clone(), accepted));
     };
     tokio::task::spawn_local(async move {
+        let _open = open;
         let mut trouble = Trouble::default();
         loop {
             let accepted = tokio::select! {

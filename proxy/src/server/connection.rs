@@ -103,8 +103,13 @@ async fn connection(
 ) {
     let started = Instant::now();
     let Accepted {
-        mut socket, remote, ..
+        mut socket,
+        remote,
+        arrival,
+        ..
     } = accepted;
+    // Its listener counts it by now.
+    drop(arrival);
     let port = local.socket().map(|address| address.port());
     let inspection = inspect(&mut socket, &listener, port);
     let limit = listener.inspection_timeout.unwrap_or(Duration::MAX);

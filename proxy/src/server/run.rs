@@ -200,7 +200,7 @@ async fn finish(running: &Running, signals: &mut Signals) {
     running.draining.set(true);
     running.discovery.listeners.end();
     let finished = async {
-        while running.telling.active_connections() > 0 {
+        while budget::arrivals() > 0 || running.telling.active_connections() > 0 {
             tokio::time::sleep(FINISH_INTERVAL).await;
         }
     };

@@ -14,6 +14,7 @@ use crate::support::config::{
 };
 use crate::support::http1::{Connection, End, get};
 use crate::support::http2::{Client, Failure, headers};
+use crate::support::place::ADMIN_PORT;
 use crate::support::process::{Process, Program, settles};
 use crate::support::upstream::{Act, Log, Upstream, reply};
 use crate::support::upstream2::{self, Upstream2};
@@ -73,6 +74,7 @@ impl Setting {
         });
         proxy.wait_for_port(HTTP);
         proxy.wait_for_port(TCP);
+        proxy.wait_for_port(ADMIN_PORT);
         Self {
             proxy,
             upstream,
@@ -174,7 +176,7 @@ fn what_was_begun_ends_and_what_idles_is_closed() {
 /// answered, and nobody is reset.
 #[test]
 fn no_accepted_connection_is_reset() {
-    for _ in 0..3 {
+    for _ in 0..10 {
         let mut setting = Setting::start(&["--drain-time-s", "60"]);
         let address = setting.proxy.at(HTTP);
         let done = Arc::new(AtomicUsize::new(0));

@@ -191,7 +191,7 @@ impl Resolve for Scripted {
         match answer {
             Some(answer) => answer.ok_or_else(|| ResolveError {
                 host,
-                source: std::io::Error::other("no such name"),
+                source: io::Error::other("no such name"),
             }),
             None => std::future::pending().await,
         }
