@@ -9,7 +9,13 @@
 //! * [`declarative`]: kong.yml in and out.
 //! * [`admin`]: the Admin API over all of it.
 //! * [`conf`]: kong.conf and `KONG_*`.
+//! * [`command`]: the program's verbs.
 
+pub mod admin;
+pub mod command;
+pub mod conf;
+pub mod declarative;
+pub mod entity;
 pub mod error;
 pub mod schema;
 pub mod store;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use carbyne_gateway::store::{Embedded, Key, Query, Store};
 
+use super::cases::report;
 use super::{fresh, pair, schema};
 
 /// Where the child that is killed writes.
@@ -14,11 +15,12 @@ const FOLDER: &str = "CARBYNE_TEST_STORE";
 
 #[tokio::test]
 async fn kill_9_loses_no_acknowledged_write() {
-    let points = if std::env::var("FULL").as_deref() == Ok("1") {
-        50
-    } else {
-        8
-    };
+    if let Ok(folder) = std::env::var(FOLDER) {
+        return write_for_ever(Path::new(&folder)).await;
+    }
+    let all = 50;
+    let full = std::env::var("FULL").is_ok_and(|full| !["", "0"].contains(&full.as_str()));
+    let points = if full { all } else { 8 };
     let mut random = fastrand::Rng::with_seed(9);
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
@@ -57,6 +59,7 @@ async fn kill_9_loses_no_acknowledged_write() {
             "more than one commit in flight"
         );
     }
+    report("store kill points", points, all);
     assert!(
         acknowledged.len() >= points,
         "the child wrote: {}",
@@ -69,8 +72,7 @@ fn write_until_killed(folder: &Path, writes: u64, microseconds: u64) -> Vec<Stri
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "crash::the_child_that_is_killed",
-            "--ignored",
+            "crash::kill_9_loses_no_acknowledged_write",
             "--nocapture",
             "--test-threads=1",
         ])
@@ -96,11 +98,9 @@ fn write_until_killed(folder: &Path, writes: u64, microseconds: u64) -> Vec<Stri
     acknowledged
 }
 
-#[tokio::test]
-#[ignore = "runs as a child of kill_9_loses_no_acknowledged_write"]
-async fn the_child_that_is_killed() {
-    let folder = std::env::var(FOLDER).expect("run by its parent");
-    let store = fresh(Path::new(&folder));
+/// What the child does until it is killed.
+async fn write_for_ever(folder: &Path) {
+    let store = fresh(folder);
     loop {
         let (name, changes) = pair();
         store.commit(changes).await.unwrap();

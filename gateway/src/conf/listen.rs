@@ -1,0 +1,55 @@
+//! `admin_listen` and its like: addresses with flags.
+
+use std::net::SocketAddr;
+
+use super::ConfError;
+
+/// An address to listen on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listen {
+    pub address: SocketAddr,
+    pub tls: bool,
+}
+
+impl Listen {
+    /// Reads `127.0.0.1:8001 reuseport backlog=16384, 127.0.0.1:8444 http2 ssl`, or `off`.
+    pub(super) fn parse(key: &str, text: &str) -> Result<Vec<Self>, ConfError> {
+        if text == "off" {
+            return Ok(Vec::new());
+        }
+        let invalid = |value: &str, problem: &str| ConfError::Invalid {
+            key: key.into(),
+            value: value.into(),
+            problem: problem.into(),
+        };
+        let mut all = Vec::new();
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            let mut words = part.split_whitespace();
+            let written = words.next().unwrap_or_default();
+            let address = written.replace("localhost:", "127.0.0.1:").parse();
+            let address =
+                address.map_err(|_| invalid(written, "is no address such as 127.0.0.1:8001"))?;
+            let mut tls = false;
+            for flag in words {
+                match flag.split_once('=').map_or(flag, |(name, _)| name) {
+                    "ssl" => tls = true,
+                    // How nginx listens; the sockets here do as well without being told.
+                    "backlog" | "bind" | "deferred" | "http2" | "ipv6only" | "reuseport"
+                    | "so_keepalive" => {}
+                    _ => return Err(invalid(flag, "is no flag of an address that is served")),
+                }
+            }
+            all.push(Self { address, tls });
+        }
+        Ok(all)
+    }
+
+    /// Whether others than this machine can reach it.
+    pub fn is_open(&self) -> bool {
+        !self.address.ip().is_loopback()
+    }
+}

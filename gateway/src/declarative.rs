@@ -1,0 +1,135 @@
+//! kong.yml: a whole configuration in one document.
+//!
+//! [`Document::read`] reads YAML or JSON; [`Document::flatten`] gives every entity its id, takes
+//! children out of their parents, resolves references by name and checks everything, so that all
+//! errors are reported at once; [`export`] writes a configuration down.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Error;
+use crate::object;
+use crate::store::{Change, Declarative, StoreError};
+use crate::value::{Object, Value};
+
+mod errors;
+mod export;
+mod flatten;
+mod identity;
+mod migrate;
+mod place;
+#[cfg(test)]
+mod tests;
+
+pub use errors::flattened;
+pub use export::export;
+pub use flatten::Flat;
+pub use place::Place;
+
+/// Kong's constant id of the workspace that every configuration has.
+pub const DEFAULT_WORKSPACE: &str = "0dc6f45b-8f8d-40d2-a504-473544ee190b";
+
+/// The hash of no configuration.
+pub const EMPTY_HASH: &str = "00000000000000000000000000000000";
+
+/// A declarative configuration as it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    pub content: Object,
+    /// Of the text, where there is one.
+    pub hash: Option<String>,
+}
+
+impl Document {
+    /// Reads JSON or YAML. A file's name says which of them it is.
+    pub fn read(text: &str, file: Option<&str>) -> Result<Self, Error> {
+        let (json, yaml) =
+            match file.map(|file| file.rsplit_once('.').map_or("", |(_, extension)| extension)) {
+                None => (true, true),
+                Some("json") => (true, false),
+                Some("yml" | "yaml") => (false, true),
+                Some(_) => {
+                    let file = file.unwrap_or_default();
+                    return Err(unreadable(format!(
+                        "unknown file type: {file}. (Accepted types: json, yaml)"
+                    )));
+                }
+            };
+        let parsed =
+            json.then(|| Value::from_json(text.as_bytes()).map_err(|error| error.to_string()));
+        let parsed = match parsed {
+            Some(Ok(value @ Value::Object(_))) => Ok(value),
+            other if !yaml => other.unwrap_or(Ok(Value::Null)),
+            _ => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
+        };
+        let why = match parsed {
+            Ok(Value::Object(content)) => {
+                return Ok(Self {
+                    content,
+                    hash: Some(hash(text.as_bytes())),
+                });
+            }
+            Ok(_) => "expected an object".to_owned(),
+            Err(error) => error,
+        };
+        Err(unreadable(format!(
+            "failed parsing declarative configuration: {why}"
+        )))
+    }
+}
+
+fn unreadable(why: String) -> Error {
+    Error::declarative(object! { "error": why })
+}
+
+/// MD5, which Kong shows as `configuration_hash`: it tells configurations apart, nothing more.
+pub fn hash(bytes: &[u8]) -> String {
+    format!("{:x}", md5::compute(bytes))
+}
+
+/// A store without a database, and which configuration is in it.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    store: Arc<Declarative>,
+    hash: Arc<Mutex<Option<String>>>,
+}
+
+impl Loaded {
+    pub fn store(&self) -> Arc<Declarative> {
+        Arc::clone(&self.store)
+    }
+
+    /// The hash of the configuration that is loaded.
+    pub fn hash(&self) -> String {
+        let hash = self.hash.lock().unwrap_or_else(PoisonError::into_inner);
+        hash.as_deref().unwrap_or(EMPTY_HASH).to_owned()
+    }
+
+    /// Puts a configuration in place of the current one, or leaves that as it is.
+    pub async fn load(&self, document: &Document) -> Result<Flat, Error> {
+        let flat = document.flatten()?;
+        let changes = flat
+            .rows()
+            .map(|(schema, id, entity, expires)| Change::Insert {
+                schema,
+                id: id.to_owned(),
+                entity: entity.clone(),
+                expires,
+            });
+        self.store.load(changes.collect()).await.map_err(broken)?;
+        let hash = document
+            .hash
+            .clone()
+            .unwrap_or_else(|| hash(Value::from(flat.print()).to_json().as_bytes()));
+        *self.hash.lock().unwrap_or_else(PoisonError::into_inner) = Some(hash);
+        Ok(flat)
+    }
+}
+
+/// What only shows when all entities are there: keys of several fields that two of them share.
+fn broken(error: StoreError) -> Error {
+    let why = match error {
+        StoreError::Unique(key) => Error::unique_violation(key).message,
+        error => error.to_string(),
+    };
+    Error::declarative(object! { "error": why })
+}

@@ -1,0 +1,234 @@
+//! Documents, their ids, and what is wrong with them.
+
+use super::*;
+
+fn flat(text: &str) -> Flat {
+    Document::read(text, None).unwrap().flatten().unwrap()
+}
+
+fn faults(text: &str) -> String {
+    let error = Document::read(text, None)
+        .and_then(|document| document.flatten())
+        .unwrap_err();
+    Value::from(error.fields.unwrap()).to_json()
+}
+
+fn ids(text: &str) -> Vec<(String, String)> {
+    flat(text)
+        .rows()
+        .map(|(schema, id, _, _)| (schema.name.clone(), id.to_owned()))
+        .collect()
+}
+
+const NESTED: &str = "
+_format_version: '3.0'
+_comment: everything in its parent
+services:
+- name: foo
+  host: example.com
+  _comment: a service
+  routes:
+  - name: bar
+    paths: [/bar]
+    plugins:
+    - name: rate-limiting
+      config: {minute: 5}
+plugins:
+- name: cors
+consumers:
+- username: alice
+  acls:
+  - group: admins
+  basicauth_credentials:
+  - username: alice
+    password: secret
+  keyauth_credentials:
+  - key: k
+upstreams:
+- name: u.x
+  targets:
+  - target: 1.2.3.4:80
+vaults:
+- name: env
+  prefix: my-env
+key_sets:
+- name: set
+  keys:
+  - kid: k1
+    jwk: '{\"kid\":\"k1\",\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}'
+";
+
+/// Computed with another implementation of version 5 UUIDs.
+#[test]
+fn ids_are_the_same_at_each_load() {
+    let all = ids(NESTED);
+    for (entity, id) in [
+        ("services", "2933fbcc-9d7c-54a7-a984-fe2bde836cea"),
+        ("routes", "ca257182-105b-55e7-848e-fa474e46c71f"),
+        ("consumers", "b32379d9-3d28-5683-a79c-72139be6e34f"),
+        ("upstreams", "83fa5daa-b1da-524b-850d-96d0fc909c95"),
+        ("plugins", "48ee727e-8b90-5faa-bda1-a3c6bc3c9daa"),
+        ("plugins", "68bc8474-97d2-59cb-bb06-022f10aab72d"),
+        ("acls", "dc1ddbfc-2574-5f8c-ab9c-efb6170dfeaa"),
+        (
+            "basicauth_credentials",
+            "1ee08b36-0e31-553f-bc05-85227e1a7ca8",
+        ),
+        ("vaults", "3dc3bf8d-e9b4-576c-af74-01619966a0d0"),
+        ("targets", "7afd166f-4922-5992-bb85-df157a9b0ab9"),
+        ("key_sets", "b92cb4a6-36bc-5d31-bb75-652f135a9edb"),
+        ("keys", "c457dfe9-9246-536d-b43c-1db00f35f577"),
+        ("workspaces", DEFAULT_WORKSPACE),
+    ] {
+        assert!(
+            all.contains(&(entity.into(), id.into())),
+            "{entity} {id}: {all:?}"
+        );
+    }
+    // A key that may be generated names nothing: it gets another id each time.
+    let random = |all: Vec<(String, String)>| {
+        all.into_iter()
+            .find(|(entity, _)| entity == "keyauth_credentials")
+    };
+    assert_ne!(random(all), random(ids(NESTED)));
+}
+
+#[test]
+fn flat_and_nested_documents_say_the_same() {
+    let nested = flat(
+        "{_format_version: '3.0', services: [{name: s, host: h, routes: [{name: r, paths: [/]}]}]}",
+    );
+    let by_name = flat(
+        "{_format_version: '3.0', services: [{name: s, host: h}], routes: [{name: r, paths: [/], service: s}]}",
+    );
+    let by_table = flat(
+        r#"{"_format_version":"3.0","services":[{"name":"s","host":"h"}],
+            "routes":[{"name":"r","paths":["/"],"service":{"name":"s"}}]}"#,
+    );
+    let route = |flat: &Flat| {
+        let (_, id, entity, _) = flat
+            .rows()
+            .find(|(schema, ..)| schema.name == "routes")
+            .unwrap();
+        (id.to_owned(), entity["service"].to_json())
+    };
+    assert_eq!(route(&nested), route(&by_name));
+    assert_eq!(route(&nested), route(&by_table));
+}
+
+#[test]
+fn all_errors_are_reported_at_once() {
+    assert_eq!(
+        faults(
+            "{_format_version: '3.0', services: [{name: a}, {name: b, host: h, routes: [{paths: [x]}]}], foo: 1}"
+        ),
+        r#"{"foo":"unknown field","services":[{"host":"required field missing"},{"routes":[{"paths":["should start with: / (fixed path) or ~/ (regex path)"]}]}]}"#
+    );
+    assert_eq!(
+        faults("services: []"),
+        r#"{"_format_version":"required field missing"}"#
+    );
+    assert_eq!(
+        faults("_format_version: '9'"),
+        r#"{"_format_version":"expected one of: 1.1, 2.1, 3.0"}"#
+    );
+    assert_eq!(
+        faults("{_format_version: '3.0', services: 1}"),
+        r#"{"services":"expected an array"}"#
+    );
+    assert_eq!(
+        faults("just text"),
+        r#"{"error":"failed parsing declarative configuration: expected an object"}"#
+    );
+}
+
+#[test]
+fn references_lead_somewhere_and_nothing_is_declared_twice() {
+    assert_eq!(
+        faults("{_format_version: '3.0', routes: [{name: r, paths: [/], service: foo}]}"),
+        r#"{"routes":{"r":["invalid reference 'service: foo' (no such entry in 'services')"]}}"#
+    );
+    assert_eq!(
+        faults("{_format_version: '3.0', services: [{name: a, host: h}, {name: a, host: h}]}"),
+        r#"{"services":[null,"uniqueness violation: 'services' entity with name set to 'a' already declared"]}"#
+    );
+}
+
+#[test]
+fn passwords_are_hashed_unless_they_are_already() {
+    let password = |transform: &str| {
+        let text = format!(
+            "{{_format_version: '3.0', {transform} consumers: [{{username: a, basicauth_credentials: [{{username: a, \
+             password: p}}]}}]}}"
+        );
+        let flat = flat(&text);
+        let (_, _, entity, _) = flat
+            .rows()
+            .find(|(schema, ..)| schema.name == "basicauth_credentials")
+            .unwrap();
+        entity["password"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(password("_transform: false,"), "p");
+    assert_eq!(password("").len(), 40);
+}
+
+#[test]
+fn paths_of_old_formats_are_migrated() {
+    let flat = flat(
+        r"{_format_version: '1.1', services: [{name: s, host: h, routes: [{name: r, paths: ['/a/\d+']}]}]}",
+    );
+    let (_, _, route, _) = flat
+        .rows()
+        .find(|(schema, ..)| schema.name == "routes")
+        .unwrap();
+    assert_eq!(route["paths"].to_json(), r#"["~/a/\\d+"]"#);
+}
+
+#[test]
+fn errors_have_their_line_and_column() {
+    let text = "_format_version: '3.0'\nservices:\n- name: a\n  host: h\n- name: b\n  host: 'h:1'\n  retries: x\n- name: c\n";
+    let error = Document::read(text, None).unwrap().flatten().unwrap_err();
+    let places: Vec<_> = Place::find(text, &error.fields.unwrap())
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "6:9: services[1].host: must not have a port",
+            "7:12: services[1].retries: expected an integer",
+            "8:3: services[2].host: required field missing",
+        ]
+    );
+}
+
+#[test]
+fn kinds_of_files_are_told_by_their_names() {
+    assert!(Document::read("{\"_format_version\":\"3.0\"}", Some("kong.json")).is_ok());
+    assert!(Document::read("_format_version: '3.0'", Some("kong.yml")).is_ok());
+    assert!(Document::read("_format_version: '3.0'", Some("kong.json")).is_err());
+    let error = Document::read("", Some("kong.txt")).unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("unknown file type: kong.txt. (Accepted types: json, yaml)"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn two_plugins_of_a_name_in_one_place_are_refused_whole() {
+    let loaded = Loaded::default();
+    let one = Document::read("{_format_version: '3.0', plugins: [{name: cors}]}", None).unwrap();
+    loaded.load(&one).await.unwrap();
+    let hash = loaded.hash();
+    assert_ne!(hash, EMPTY_HASH);
+    let two = "{_format_version: '3.0', plugins: [{id: 11111111-1111-4111-8111-111111111111, name: cors}, \
+               {id: 21111111-1111-4111-8111-111111111111, name: cors}]}";
+    let error = loaded
+        .load(&Document::read(two, None).unwrap())
+        .await
+        .unwrap_err();
+    assert!(error.message.contains("UNIQUE violation"), "{error}");
+    assert_eq!(loaded.hash(), hash, "the old one stays");
+}
