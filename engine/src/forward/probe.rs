@@ -1,6 +1,6 @@
 //! One active health check: a connection of its own to one host, apart from those that carry traffic.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -215,11 +215,11 @@ async fn exchange(
     let mut replay = Replay::new(body, 0, &progress);
     let limits = h1::Limits::default();
     let (mut writer, mut reader) = send_head_on(session, secure, request, None, &replay, limits)?;
-    let uploaded = replay.upload(&mut writer, false).await;
+    let uploaded = replay.upload(&mut writer, false, false).await;
     if let Err(UploadError::Client(error) | UploadError::Host(error)) = uploaded {
         return Err(error);
     }
-    let mut reply = reader.head(&request.method, &mut VecDeque::new()).await?;
+    let mut reply = reader.head(&request.method, &RefCell::default()).await?;
     let mut answer = Answer {
         response: reply.response,
         body: Vec::new(),

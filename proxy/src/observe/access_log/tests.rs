@@ -3,7 +3,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use carbyne_engine::forward::Timing;
 use carbyne_engine::http::{Request, Response};
-use carbyne_engine::observe::log::LogSettings;
 use carbyne_protos::envoy::config::accesslog::v3::AccessLogFilter;
 use carbyne_protos::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use http::{HeaderName, HeaderValue, StatusCode};
