@@ -51,16 +51,14 @@ struct Upstream {
 }
 
 impl MetadataExchangeFilter {
-    /// Reads the message. Workload discovery needs a resource type that is not subscribed to: it finds nothing, and is noted.
+    /// Reads the message. Workload discovery finds nothing here: istiod serves its resources to ztunnels and waypoints alone, and lists the
+    /// other methods behind it.
     pub fn plan(message: &Config, node: &Arc<LocalNode>, scope: &Scope<'_>) -> Self {
         let discovery = |methods: &[DiscoveryMethod], name: &'static str| -> Box<[Discovery]> {
             let read = |(index, method): (usize, &DiscoveryMethod)| match method.method_specifier {
                 Some(MethodSpecifier::IstioHeaders(_)) => Some(Discovery::Headers),
                 Some(MethodSpecifier::Baggage(_)) => Some(Discovery::Baggage),
-                Some(MethodSpecifier::WorkloadDiscovery(_)) => {
-                    scope.item(name, index).note("workload_discovery finds nothing: workload resources are not subscribed to");
-                    None
-                }
+                Some(MethodSpecifier::WorkloadDiscovery(_)) => None,
                 None => {
                     scope
                         .item(name, index)

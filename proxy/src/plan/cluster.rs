@@ -205,6 +205,11 @@ fn discovery(
         }
         None => DiscoveryType::Static,
     };
+    // Above zero whatever the type is, although only one type has hosts to clean up.
+    let cleanup_interval = value::positive_duration(
+        message.cleanup_interval.as_ref(),
+        &scope.field("cleanup_interval"),
+    );
     match kind {
         DiscoveryType::Static => {}
         DiscoveryType::StrictDns => {
@@ -248,12 +253,8 @@ fn discovery(
             }
         }
         DiscoveryType::OriginalDst => {
-            let interval = value::positive_duration(
-                message.cleanup_interval.as_ref(),
-                &scope.field("cleanup_interval"),
-            );
             plan.settings.discovery = Discovery::OriginalDestination {
-                cleanup_interval: interval.unwrap_or(FIVE_SECONDS),
+                cleanup_interval: cleanup_interval.unwrap_or(FIVE_SECONDS),
             };
             if let Some(wire::cluster::LbConfig::OriginalDstLbConfig(config)) = &message.lb_config {
                 let scope = scope.field("original_dst_lb_config");

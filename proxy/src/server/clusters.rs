@@ -201,6 +201,21 @@ impl ClusterManager {
         waiting.collect()
     }
 
+    /// Whether a cluster waits for more than secrets. Those may never come, and whoever needs none is not to wait for them.
+    pub fn holds_listeners(&self) -> bool {
+        let now = Instant::now();
+        self.records.borrow().values().any(|record| {
+            let warming = match &record.next {
+                Some(next) => &next.warming,
+                None if record.served => return false,
+                None => &record.warming,
+            };
+            let mut missing = warming.missing(&self.assignments, now).peekable();
+            // Nothing missing: the first health checks are.
+            missing.peek().is_none() || missing.any(|thing| !thing.is_secret())
+        })
+    }
+
     /// What of the accepted clusters is not served, with their names.
     pub fn findings(&self) -> Vec<(Arc<str>, Finding)> {
         let records = self.records.borrow();

@@ -129,11 +129,11 @@ impl Discovery {
         }
     }
 
-    /// Listeners are asked for when the first clusters are warm.
+    /// Listeners are asked for when the first clusters are warm, or lack secrets alone.
     fn hold_listeners(&self) {
         if let Some(machine) = &*self.ads.borrow() {
-            let waiting = !self.clusters.waiting().is_empty();
-            machine.borrow_mut().hold_listeners(waiting);
+            let held = self.clusters.holds_listeners();
+            machine.borrow_mut().hold_listeners(held);
         }
     }
 

@@ -27,7 +27,7 @@ const IN_CLUSTERS: [Mistake<Cluster>; 8] = [
     }),
     ("load_assignment", |cluster| {
         cluster.cluster_discovery_type = Some(cluster::ClusterDiscoveryType::Type(
-            cluster::DiscoveryType::Static as i32,
+            cluster::DiscoveryType::LogicalDns as i32,
         ));
         cluster.eds_cluster_config = None;
         cluster.load_assignment = None;

@@ -155,7 +155,7 @@ fn the_control_plane_goes_and_comes_back() {
 
 #[test]
 fn secrets_that_are_late() {
-    let world = World::new(Scene {
+    let mut world = World::new(Scene {
         yaml: PLAINTEXT,
         without_secrets: &["caller-1"],
         ..Scene::default()
@@ -199,6 +199,7 @@ fn secrets_that_are_late() {
         });
         ensure(served.is_some(), || "they are not used".to_owned())
     });
+    world.pod_mut("caller-1").wait_until_ready();
     cases.finish();
 }
 

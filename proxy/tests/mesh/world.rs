@@ -70,7 +70,12 @@ impl World {
             network,
         };
         for pod in &mut world.pods {
-            pod.wait_until_ready();
+            if scene.without_secrets.contains(&pod.identity.name.as_str()) {
+                // Envoy, too, goes on initializing until the secrets of its first listeners come.
+                pod.wait_until_unready();
+            } else {
+                pod.wait_until_ready();
+            }
         }
         world.plane.wait_until_settled();
         world

@@ -168,6 +168,17 @@ impl Pod {
         });
     }
 
+    /// Waits until the sidecar answers where a kubelet would ask it, and says that it is not ready.
+    pub fn wait_until_unready(&mut self) {
+        self.wait_until("503 at /healthz/ready", |pod| {
+            let probe = super::http1::get("/healthz/ready").host("probe");
+            let response = pod.exchange((Ipv4Addr::LOCALHOST, 15021).into(), &probe);
+            response
+                .is_ok_and(|response| response.status == 503)
+                .then_some(())
+        });
+    }
+
     /// Waits for something that the sidecar does; its output is shown where it does not.
     pub fn wait_until<T>(&mut self, what: &str, mut ask: impl FnMut(&Self) -> Option<T>) -> T {
         poll(PATIENCE, || {

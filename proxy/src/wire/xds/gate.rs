@@ -12,7 +12,7 @@ use super::table::{Interest, Table};
 pub(super) struct Gate {
     wait: Duration,
     opens_at: Option<Duration>,
-    /// Clusters wait for more than their endpoints: secrets, first health checks.
+    /// Clusters wait for more than their endpoints: first health checks.
     held: bool,
     open: bool,
 }

@@ -241,8 +241,6 @@ pub fn not_served(kind: &str) -> Vec<(String, Any)> {
         ],
         _ => &[
             "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit",
-            "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
-            "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
             "acme.Inspector",
         ],
     };
