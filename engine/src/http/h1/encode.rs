@@ -124,8 +124,7 @@ pub fn encode_response(
     out.extend_from_slice(if old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(response.status.as_str().as_bytes());
     out.push(b' ');
-    let reason = response.status.canonical_reason().unwrap_or_default();
-    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(reason(response.status).as_bytes());
     out.extend_from_slice(b"\r\n");
     encode_fields(&response.headers, out);
     if let Some(date) = date
@@ -297,6 +296,15 @@ fn without_length(headers: &Headers) -> Vec<(&str, &[u8])> {
         .filter(|(name, _)| name != header::CONTENT_LENGTH)
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
         .collect()
+}
+
+/// The words behind a status, which nobody reads but people (RFC 9112 §4). What has no name is `Unknown`, and so is 418, which RFC 9110
+/// §15.5.19 leaves unused.
+fn reason(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::IM_A_TEAPOT => "Unknown",
+        _ => status.canonical_reason().unwrap_or("Unknown"),
+    }
 }
 
 #[cfg(test)]
