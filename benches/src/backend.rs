@@ -56,6 +56,8 @@ impl Checks {
     /// # Errors
     /// When the port is taken.
     pub async fn listen(address: SocketAddr) -> Result<Self, BenchError> {
+        // The one before was aborted when it was dropped: its task lets go of the port when it has its turn.
+        tokio::task::yield_now().await;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| BenchError::Listen { address, source })?;

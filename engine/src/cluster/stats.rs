@@ -386,9 +386,7 @@ impl Times {
 
 fn observe(histogram: &OnceLock<Histogram>, took: Duration) {
     let histogram = histogram.get_or_init(|| Histogram::new(Arc::from(MILLISECONDS)));
-    // Envoy records whole milliseconds.
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    histogram.observe(took.as_millis() as f64);
+    histogram.observe_milliseconds(took);
 }
 
 const FIRST_STATUS: usize = 100;

@@ -196,7 +196,7 @@ impl IstioStats {
             (&series.duration, facts.timing.and_then(|timing| timing.end))
         {
             // Envoy records whole milliseconds.
-            histogram.observe(took.as_millis() as f64);
+            histogram.observe_milliseconds(took);
         }
         if let Some(histogram) = &series.request_bytes {
             histogram.observe(facts.counts.wire_received as f64);

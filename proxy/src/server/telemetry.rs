@@ -433,7 +433,7 @@ impl Telemetry {
             stats.http2_requests.increment();
         }
         if let Some(took) = exchange.timing.end {
-            stats.request_time.observe(took.as_millis() as f64);
+            stats.request_time.observe_milliseconds(took);
         }
         if exchange.upstream.cluster.is_some() {
             stats.routed.increment();

@@ -127,7 +127,9 @@ impl Field {
             Shape::Text => {
                 out.push(b'"');
                 let present = self.write(facts, out);
-                escape_from(out, start + 1);
+                if !self.operator.is_plain() {
+                    escape_from(out, start + 1);
+                }
                 out.push(b'"');
                 present
             }

@@ -221,6 +221,27 @@ impl Operator {
         Ok(Some(operator))
     }
 
+    /// Whether what it writes never needs an escape: words of our own, and numbers.
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(
+            self,
+            Self::Count(_)
+                | Self::GrpcStatus(_)
+                | Self::Interval { .. }
+                | Self::TlsCipher(_)
+                | Self::TlsVersion(_)
+                | Self::Fact(
+                    Fact::Flags
+                        | Fact::FlagsLong
+                        | Fact::LogType
+                        | Fact::Protocol
+                        | Fact::SpanId
+                        | Fact::TraceId
+                        | Fact::UpstreamProtocol
+                )
+        )
+    }
+
     /// What JSON makes of it.
     pub(super) const fn shape(&self) -> Shape {
         match self {

@@ -86,13 +86,16 @@ fn request_id(request: &mut Request, edge: bool, fields: &FieldRules) {
     if !fields.generate_request_id {
         return;
     }
-    let keep = !edge || fields.preserve_external_request_id;
-    if keep && request.headers.contains(&names::REQUEST_ID) {
+    let there = request.headers.contains(&names::REQUEST_ID);
+    if there && (!edge || fields.preserve_external_request_id) {
         return;
     }
     let id = request_id::generate(TraceReason::None);
-    if let Ok(value) = HeaderValue::from_bytes(&id) {
-        request.headers.insert(names::REQUEST_ID, value);
+    match HeaderValue::from_bytes(&id) {
+        Ok(value) if there => request.headers.insert(names::REQUEST_ID, value),
+        Ok(value) => request.headers.append(names::REQUEST_ID, value),
+        // Hexadecimal digits always belong into a field.
+        Err(_) => {}
     }
 }
 
