@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use carbyne_engine::observe::metrics::DEFAULT_BOUNDS;
 use carbyne_protos::envoy::config::metrics::v3::stats_matcher::StatsMatcher as Matcher;
 use carbyne_protos::envoy::config::metrics::v3::tag_specifier::TagValue;
 use carbyne_protos::envoy::config::metrics::v3::{StatsConfig, TagSpecifier};
@@ -237,29 +238,6 @@ fn plan_tag(tag: &TagSpecifier, scope: &Scope<'_>) -> Option<Tag> {
         value: Value::Regex(Box::new(scope.field("regex").take(compiled)?)),
     })
 }
-
-/// Envoy's buckets.
-pub const DEFAULT_BOUNDS: [f64; 19] = [
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-    250.0,
-    500.0,
-    1000.0,
-    2500.0,
-    5000.0,
-    10_000.0,
-    30_000.0,
-    60_000.0,
-    300_000.0,
-    600_000.0,
-    1_800_000.0,
-    3_600_000.0,
-];
 
 /// Envoy's tags for the statistics that there are here (docs: "Statistics", well-known tags).
 const DEFAULT_TAGS: [(&str, &str); 11] = [
