@@ -125,7 +125,7 @@ mod tests {
             ("^(?:/a|/b)", None),
             ("^(/a|/b)", None),
             ("/a", None),
-            ("(?i)^/a", None),
+            ("(?i)^/a", Some("/")),
             ("(?m)^/a", None),
             ("^/a|/b", None),
             ("^[a]/b", Some("a/b")),
