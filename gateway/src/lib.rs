@@ -8,6 +8,8 @@
 //! * [`store`]: where entities live, behind one trait: a declarative file, or an embedded database.
 //! * [`declarative`]: kong.yml in and out.
 //! * [`admin`]: the Admin API over all of it.
+//! * [`plan`]: what the store's rows mean, typed.
+//! * [`router`]: which route a request takes, in Kong's order.
 //! * [`conf`]: kong.conf and `KONG_*`.
 //! * [`command`]: the program's verbs.
 
@@ -17,6 +19,8 @@ pub mod conf;
 pub mod declarative;
 pub mod entity;
 pub mod error;
+pub mod plan;
+pub mod router;
 pub mod schema;
 pub mod store;
 pub mod value;
