@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::conf::Conf;
-use crate::declarative::{Document, Place};
 use crate::error::KONG_VERSION;
+
+mod config;
+mod serve;
+mod start;
 
 /// Runs the program with its arguments.
 pub fn run(arguments: &[String]) -> ExitCode {
@@ -20,8 +23,8 @@ pub fn run(arguments: &[String]) -> ExitCode {
             Ok(())
         }
         ["check", rest @ ..] => check(rest),
-        ["config", "parse", file] => parse(Path::new(file)),
-        ["start", rest @ ..] => start(rest),
+        ["config", "parse", file] => config::parse(Path::new(file)),
+        ["start", rest @ ..] => start::start(rest),
         [] | ["help" | "--help" | "-h", ..] => {
             say(USAGE);
             Ok(())
@@ -75,57 +78,4 @@ fn check(arguments: &[&str]) -> Done {
     }
     say("configuration is valid");
     Ok(())
-}
-
-fn parse(path: &Path) -> Done {
-    let document = read(path)?;
-    document
-        .flatten()
-        .map_err(|error| explained(path, &error))?;
-    say("parse successful");
-    Ok(())
-}
-
-fn read(path: &Path) -> Result<Document, String> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let name = path.file_name().and_then(|name| name.to_str());
-    Document::read(&text, name).map_err(|error| explained(path, &error))
-}
-
-/// Every error of a file, with its line and column.
-pub(crate) fn explained(path: &Path, error: &crate::error::Error) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let places = error
-        .fields
-        .as_ref()
-        .map(|fields| Place::find(&text, fields))
-        .unwrap_or_default();
-    let lines: Vec<_> = places
-        .iter()
-        .map(|place| format!("{}:{place}", path.display()))
-        .collect();
-    format!(
-        "error parsing declarative config file {}:\n{}",
-        path.display(),
-        lines.join("\n")
-    )
-}
-
-fn start(arguments: &[&str]) -> Done {
-    let (conf, notes) = conf(arguments)?;
-    let level = match conf.get("log_level") {
-        Some("debug") => "debug",
-        Some("warn") => "warn",
-        Some("error" | "crit" | "alert" | "emerg") => "error",
-        _ => "info",
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(level)
-        .with_writer(std::io::stderr)
-        .init();
-    for note in notes {
-        tracing::warn!("{note}");
-    }
-    crate::server::run(conf).map_err(|error| error.to_string())
 }

@@ -6,6 +6,7 @@
 //! * [`store`]: where entities live, behind one trait: a declarative file, or an embedded database.
 //! * [`declarative`]: kong.yml in and out.
 //! * [`admin`]: the Admin API over all of it.
+//! * [`router`]: which route a request takes, in Kong's order.
 //! * [`conf`]: kong.conf and `KONG_*`.
 //! * [`plan`]: what rows mean, typed; [`live`]: what requests are served with, swapped as rows change.
 //! * [`proxy`]: the way of a request; [`plugin`]: what plugins are and may do; [`plugins`]: those that run.
@@ -24,6 +25,7 @@ pub mod plan;
 pub mod plugin;
 pub mod plugins;
 pub mod proxy;
+pub mod router;
 pub mod schema;
 pub mod server;
 pub mod store;
