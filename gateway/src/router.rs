@@ -30,6 +30,8 @@ mod pattern;
 mod priority;
 mod query;
 mod reader;
+#[cfg(test)]
+mod tests;
 pub mod uri;
 
 pub use expression::Expression;
