@@ -19,7 +19,6 @@ use crate::conf::Conf;
 use crate::declarative::Loaded;
 use crate::entity::Entities;
 use crate::error::KONG_VERSION;
-use crate::schema::uuid;
 
 mod answer;
 mod config;
@@ -59,12 +58,12 @@ struct Counters {
 const LARGEST_BODY: usize = 10 * 1024 * 1024;
 
 impl Admin {
-    pub fn new(entities: Entities, declarative: Option<Loaded>, conf: Conf) -> Self {
+    pub fn new(entities: Entities, declarative: Option<Loaded>, conf: Conf, node_id: &str) -> Self {
         Self {
             entities,
             declarative,
             conf,
-            node_id: uuid(),
+            node_id: node_id.to_owned(),
             table: Table::new(),
             counters: Counters::default(),
         }

@@ -47,7 +47,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
 const USAGE: &str = "\
 Usage: carbyne-gateway COMMAND
 
-  start [-c FILE]      serve the Admin API (there is no data path yet: nothing is proxied)
+  start [-c FILE]      serve the proxy and the Admin API
   check [-c FILE]      check kong.conf and the KONG_* variables
   config parse FILE    check a declarative configuration
   version              print the version

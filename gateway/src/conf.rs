@@ -144,6 +144,11 @@ impl Conf {
         }
     }
 
+    /// The addresses at which requests are proxied.
+    pub fn proxy_listen(&self) -> Result<Vec<Listen>, ConfError> {
+        Listen::parse("proxy_listen", self.get("proxy_listen").unwrap_or("off"))
+    }
+
     /// What `GET /` shows, secrets blotted out.
     pub fn print(&self) -> Object {
         let one = |(key, value): (&String, &Option<String>)| {

@@ -19,7 +19,7 @@ pub(super) fn start(arguments: &[&str]) -> Done {
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build();
+        .build_local(tokio::runtime::LocalOptions::default());
     runtime
         .map_err(|error| error.to_string())?
         .block_on(serve::serve(conf, || Ok(())))

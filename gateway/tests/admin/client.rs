@@ -52,7 +52,12 @@ impl Node {
         assert_eq!(notes, Vec::<String>::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let admin = Arc::new(Admin::new(entities, loaded, conf));
+        let admin = Arc::new(Admin::new(
+            entities,
+            loaded,
+            conf,
+            &carbyne_gateway::schema::uuid(),
+        ));
         let server = tokio::spawn(async move { admin.serve(listener).await.unwrap() });
         Self {
             address,

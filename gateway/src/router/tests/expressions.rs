@@ -138,7 +138,7 @@ fn expressions_cannot_exhaust_the_stack() {
         (long(100_000), false),
     ] {
         let fields = object_of(&[("expression", expression.into())]);
-        let result = super::check(EXPRESSIONS, &route(1, &fields));
+        let result = super::super::check(EXPRESSIONS, &route(1, &fields));
         assert_eq!(result.is_ok(), good, "{result:?}");
     }
 }
