@@ -11,7 +11,7 @@
 //! * [`plan`]: what the store's rows mean, typed.
 //! * [`router`]: which route a request takes, in Kong's order.
 //! * [`conf`]: kong.conf and `KONG_*`.
-//! * [`command`]: the program's verbs.
+//! * [`command`]: the program's verbs; [`log`]: what a node says meanwhile.
 
 pub mod admin;
 pub mod command;
@@ -19,6 +19,7 @@ pub mod conf;
 pub mod declarative;
 pub mod entity;
 pub mod error;
+pub mod log;
 pub mod plan;
 pub mod router;
 pub mod schema;

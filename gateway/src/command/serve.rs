@@ -3,78 +3,167 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Done;
 use super::config::{explained, read};
-use crate::admin::Admin;
+use super::{Done, Failure};
+use crate::admin::{Admin, Served};
 use crate::conf::Conf;
 use crate::declarative::{Document, Loaded};
 use crate::entity::Entities;
+use crate::log;
+use crate::schema::{is_uuid, uuid};
 use crate::store::{Embedded, Store};
 
-/// Serves a node. `started` is called once, when everything listens.
-pub(super) async fn serve(conf: Conf, started: impl FnOnce() -> Done) -> Done {
+/// Serves a node. `started` is called once, when everything listens; `environment` is the file
+/// that is read again on SIGHUP.
+pub(super) fn run(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -> Done {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(conf, environment, started))
+}
+
+async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -> Done {
+    // Before anything that takes its time: a signal that comes meanwhile is not lost.
+    let mut signals = Signals::new()?;
     let (store, declarative) = open(&conf).await?;
-    let mut listeners = Vec::new();
-    for listen in conf.admin_listen().map_err(|error| error.to_string())? {
-        if listen.tls {
-            tracing::warn!(address = %listen.address, "the Admin API is not served over TLS yet: this address is left out");
-            continue;
+    let admin = Admin::new(
+        Entities::new(store),
+        declarative.clone(),
+        conf.clone(),
+        &node_id(&conf)?,
+    );
+    let admin = Arc::new(admin);
+    let mut servers = tokio::task::JoinSet::new();
+    for served in [Served::Admin, Served::Status] {
+        for listener in served.bind(&conf).await? {
+            servers.spawn(Arc::clone(&admin).serve_on(listener));
         }
-        let bound = TcpListener::bind(listen.address).await;
-        let bound = bound.map_err(|error| format!("admin_listen {}: {error}", listen.address))?;
-        let address = bound.local_addr().map_err(|error| error.to_string())?;
-        tracing::info!(%address, "the Admin API listens");
-        if listen.is_open() {
-            tracing::warn!(%address, "everyone who reaches this address can change the whole configuration: the Admin API asks nobody who they are");
-        }
-        listeners.push(bound);
     }
     tracing::warn!(
         "there is no data path yet: nothing listens on proxy_listen, and no request is proxied"
     );
     started()?;
-    let admin = Arc::new(Admin::new(Entities::new(store), declarative, conf));
-    let mut servers = tokio::task::JoinSet::new();
-    for listener in listeners {
-        servers.spawn(Arc::clone(&admin).serve(listener));
+    tracing::info!("the node serves");
+    let mut conf = conf;
+    loop {
+        tokio::select! {
+            Some(ended) = servers.join_next() => return match ended {
+                Ok(Err(error)) => Err(format!("the Admin API: {error}").into()),
+                other => Err(format!("the Admin API ended: {other:?}").into()),
+            },
+            told = signals.next() => match told {
+                Told::Reload => conf = reload(conf, environment, declarative.as_ref()).await,
+                Told::Stop => break,
+            },
+            () = tokio::time::sleep(std::time::Duration::from_secs(1)) => log::tick(),
+        }
     }
-    tokio::select! {
-        Some(ended) = servers.join_next() => match ended {
-            Ok(Err(error)) => Err(format!("the Admin API: {error}")),
-            other => Err(format!("the Admin API ended: {other:?}")),
-        },
-        signal = stopped() => signal,
-    }
-}
-
-/// Waits until the process is told to end.
-async fn stopped() -> Done {
-    use tokio::signal::unix::{SignalKind, signal};
-    let of = |kind| signal(kind).map_err(|error| error.to_string());
-    let (mut interrupt, mut quit) = (of(SignalKind::interrupt())?, of(SignalKind::quit())?);
-    let mut terminate = of(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = quit.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    admin.drain();
     tracing::info!("told to stop");
     Ok(())
 }
 
+/// What the process is told.
+enum Told {
+    Reload,
+    Stop,
+}
+
+struct Signals {
+    hang_up: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hang_up: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.hang_up.recv() => Told::Reload,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.quit.recv() => Told::Stop,
+            _ = self.terminate.recv() => Told::Stop,
+        }
+    }
+}
+
+/// Reads again what `reload` left, and applies what can be applied to a node that runs. What is
+/// not sound changes nothing.
+async fn reload(conf: Conf, environment: &Path, declarative: Option<&Loaded>) -> Conf {
+    // What does not fit into a line of the file is only in the environment.
+    let several_lines = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, value)| name.starts_with("KONG_") && value.contains('\n'));
+    let new = match Conf::load(Some(environment), several_lines) {
+        Ok((new, _)) => new,
+        Err(error) => {
+            tracing::error!(%error, "the configuration is not sound: what was in effect stays");
+            return conf;
+        }
+    };
+    log::configure(new.get("log_level").unwrap_or("notice"));
+    if let Some(declarative) = declarative
+        && let Err(error) = load(&new, declarative).await
+    {
+        tracing::error!(
+            error,
+            "the declarative configuration was not loaded: what was in effect stays"
+        );
+    }
+    for key in new.changed_since(&conf) {
+        if ![
+            "log_level",
+            "declarative_config",
+            "declarative_config_string",
+        ]
+        .contains(&key)
+        {
+            tracing::warn!("{key} was changed: it takes effect when the node starts anew");
+        }
+    }
+    tracing::info!("the configuration was read again");
+    new
+}
+
+/// Who the node is: what it was told, or what it found out when it started first.
+fn node_id(conf: &Conf) -> std::io::Result<String> {
+    if let Some(id) = conf.get("node_id") {
+        return Ok(id.to_owned());
+    }
+    let file = conf.prefix().join("kong.id");
+    match std::fs::read_to_string(&file) {
+        Ok(id) if is_uuid(id.trim()) => Ok(id.trim().to_owned()),
+        _ => {
+            let id = uuid();
+            std::fs::write(&file, &id)?;
+            Ok(id)
+        }
+    }
+}
+
 /// Opens the store that the configuration names.
-async fn open(conf: &Conf) -> Result<(Arc<dyn Store>, Option<Loaded>), String> {
+async fn open(conf: &Conf) -> Result<(Arc<dyn Store>, Option<Loaded>), Failure> {
     if !conf.is_dbless() {
-        let folder = conf.prefix();
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| format!("{}: {error}", folder.display()))?;
-        let store =
-            Embedded::open(&folder.join("carbyne.redb")).map_err(|error| error.to_string())?;
-        return Ok((Arc::new(store), None));
+        return Ok((Arc::new(Embedded::open(&conf.store())?), None));
     }
     let loaded = Loaded::default();
+    load(conf, &loaded).await?;
+    Ok((loaded.store(), Some(loaded)))
+}
+
+/// Loads the file, or the text, that the configuration names.
+async fn load(conf: &Conf, loaded: &Loaded) -> Result<(), String> {
     let document = match (
         conf.get("declarative_config"),
         conf.get("declarative_config_string"),
@@ -86,14 +175,14 @@ async fn open(conf: &Conf) -> Result<(Arc<dyn Store>, Option<Loaded>), String> {
         )),
         (None, None) => None,
     };
-    if let Some((document, file)) = document {
-        let done = loaded.load(&document).await;
-        done.map_err(|error| {
-            file.map_or_else(
-                || error.message.clone(),
-                |file| explained(Path::new(file), &error),
-            )
-        })?;
-    }
-    Ok((loaded.store(), Some(loaded)))
+    let Some((document, file)) = document else {
+        return Ok(());
+    };
+    let done = loaded.load(&document).await;
+    done.map(drop).map_err(|error| {
+        file.map_or_else(
+            || error.message.clone(),
+            |file| explained(Path::new(file), &error),
+        )
+    })
 }
