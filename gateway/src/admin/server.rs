@@ -74,6 +74,13 @@ impl Served {
         }
     }
 
+    fn title(self) -> &'static str {
+        match self {
+            Self::Admin => "Admin",
+            Self::Status => "Status",
+        }
+    }
+
     fn listen(self, conf: &Conf) -> Result<Vec<Listen>, ConfError> {
         match self {
             Self::Admin => conf.admin_listen(),
@@ -98,7 +105,7 @@ impl Served {
             };
             let socket = TcpListener::bind(listen.address).await.map_err(failed)?;
             let address = socket.local_addr().map_err(failed)?;
-            tracing::info!(%address, tls = listen.tls, "the {} API listens", self.name());
+            tracing::info!(%address, tls = listen.tls, "the {} API listens", self.title());
             listeners.push(Listener {
                 served: self,
                 socket,

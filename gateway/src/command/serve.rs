@@ -13,6 +13,7 @@ use crate::declarative::{Document, Loaded};
 use crate::entity::Entities;
 use crate::log;
 use crate::schema::{is_uuid, uuid};
+use crate::server::Server;
 use crate::store::{Embedded, Store};
 
 /// Serves a node. `started` is called once, when everything listens; `environment` is the file
@@ -20,7 +21,7 @@ use crate::store::{Embedded, Store};
 pub(super) fn run(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -> Done {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
+        .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(serve(conf, environment, started))
 }
 
@@ -28,46 +29,50 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
     // Before anything that takes its time: a signal that comes meanwhile is not lost.
     let mut signals = Signals::new()?;
     let (store, declarative) = open(&conf).await?;
-    let admin = Admin::new(
-        Entities::new(store),
-        declarative.clone(),
-        conf.clone(),
-        &node_id(&conf)?,
-    );
+    let node_id = node_id(&conf)?;
+    let mut listeners = Vec::new();
+    for served in [Served::Admin, Served::Status] {
+        listeners.extend(served.bind(&conf).await?);
+    }
+    let server = Server::start(&conf, store.clone(), &node_id).await?;
+    started()?;
+    tracing::info!("the gateway serves");
+    let entities = Entities::new(store);
+    let admin = Admin::new(entities, declarative.clone(), conf.clone(), &node_id);
     let admin = Arc::new(admin);
     let mut servers = tokio::task::JoinSet::new();
-    for served in [Served::Admin, Served::Status] {
-        for listener in served.bind(&conf).await? {
-            servers.spawn(Arc::clone(&admin).serve_on(listener));
-        }
+    for listener in listeners {
+        servers.spawn(Arc::clone(&admin).serve_on(listener));
     }
-    tracing::warn!(
-        "there is no data path yet: nothing listens on proxy_listen, and no request is proxied"
-    );
-    started()?;
-    tracing::info!("the node serves");
     let mut conf = conf;
-    loop {
+    let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+    let graceful = loop {
         tokio::select! {
             Some(ended) = servers.join_next() => return match ended {
                 Ok(Err(error)) => Err(format!("the Admin API: {error}").into()),
                 other => Err(format!("the Admin API ended: {other:?}").into()),
             },
             told = signals.next() => match told {
+                Told::Quit => break true,
                 Told::Reload => conf = reload(conf, environment, declarative.as_ref()).await,
-                Told::Stop => break,
+                Told::Reopen => server.reopen_logs(),
+                Told::Stop => break false,
             },
-            () = tokio::time::sleep(std::time::Duration::from_secs(1)) => log::tick(),
+            _ = second.tick() => log::tick(),
         }
-    }
+    };
+    tracing::info!(graceful, "told to stop");
     admin.drain();
-    tracing::info!("told to stop");
+    server.finish(graceful, signals.stopped()).await;
     Ok(())
 }
 
 /// What the process is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Told {
+    Quit,
     Reload,
+    Reopen,
     Stop,
 }
 
@@ -75,6 +80,7 @@ struct Signals {
     hang_up: Signal,
     interrupt: Signal,
     quit: Signal,
+    reopen: Signal,
     terminate: Signal,
 }
 
@@ -84,6 +90,7 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
+            reopen: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
         })
     }
@@ -92,9 +99,15 @@ impl Signals {
         tokio::select! {
             _ = self.hang_up.recv() => Told::Reload,
             _ = self.interrupt.recv() => Told::Stop,
-            _ = self.quit.recv() => Told::Stop,
+            _ = self.quit.recv() => Told::Quit,
+            _ = self.reopen.recv() => Told::Reopen,
             _ = self.terminate.recv() => Told::Stop,
         }
+    }
+
+    /// Waits until it is told to end at once.
+    async fn stopped(&mut self) {
+        while self.next().await != Told::Stop {}
     }
 }
 

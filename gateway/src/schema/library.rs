@@ -13,6 +13,9 @@ use crate::value::{Object, Value};
 pub struct Plugin {
     /// Plugins of higher priority run earlier.
     pub priority: i64,
+    /// Requests that it was configured for are refused rather than let through without it: it
+    /// authenticates, authorises, limits or checks.
+    pub guards: bool,
     pub record: Record,
 }
 
@@ -101,6 +104,7 @@ fn plugin_of(text: &str) -> Result<Plugin> {
     let record = Loader { types: &TYPES }.record(&raw, Some(&file("plugins")))?;
     Ok(Plugin {
         priority: priority.unwrap_or_default(),
+        guards: raw.get("guards").and_then(Value::as_bool) == Some(true),
         record,
     })
 }

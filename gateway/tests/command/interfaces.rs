@@ -10,7 +10,7 @@ fn the_admin_api_speaks_tls_with_a_certificate_of_its_own() {
         &["start"],
         &[("KONG_ADMIN_LISTEN", "127.0.0.1:0 http2 ssl")],
     );
-    let port = node.address("admin").rsplit_once(':').unwrap().1;
+    let port = node.address("Admin").rsplit_once(':').unwrap().1;
     let url = format!("https://localhost:{port}/services");
     let resolve = format!("localhost:{port}:127.0.0.1");
     let roots = program.prefix().join("ssl/admin-kong-default-ecdsa.crt");
@@ -106,7 +106,7 @@ fn the_admin_api_asks_for_certificates_where_it_is_told_to() {
 fn the_status_api_shows_and_changes_nothing() {
     let program = Program::new();
     let node = Node::start(&program, &["start"], &[("KONG_DATABASE", "off")]);
-    let (status, admin) = (node.address("status"), node.address("admin"));
+    let (status, admin) = (node.address("Status"), node.address("Admin"));
     let call = |method: &str, path: &str, more: &[&str]| {
         let url = format!("http://{status}{path}");
         let base = ["-X", method, "-w", " %{http_code}", &url];

@@ -13,7 +13,7 @@ fn a_node_in_the_background_is_started_found_and_stopped() {
         "{started:?}"
     );
     let pid = program.pid().unwrap();
-    let url = format!("http://{}/", program.address("admin"));
+    let url = format!("http://{}/", program.address("Admin"));
     assert!(curl(&[&url]).out.contains(r#""version":"3.9.3""#));
 
     let again = program.kong(&["start"]);
@@ -148,7 +148,7 @@ fn reload_takes_the_file_and_keeps_what_was_if_it_is_not_sound() {
         ("KONG_DECLARATIVE_CONFIG", file.as_str()),
     ];
     assert_eq!(program.kong_with(&["start"], &told).code, 0);
-    let url = format!("http://{}", program.address("admin"));
+    let url = format!("http://{}", program.address("Admin"));
     let is_there = |name: &str| {
         let status = curl(&[
             "-o",
@@ -213,7 +213,7 @@ fn docker_start_serves_in_the_foreground() {
         ("KONG_NODE_ID_FILE", file.as_str()),
     ];
     let node = Node::start(&program, &["docker-start"], &told);
-    let url = format!("http://{}/", node.address("admin"));
+    let url = format!("http://{}/", node.address("Admin"));
     assert!(curl(&[&url]).out.contains(&format!(r#""node_id":"{id}""#)));
     let stopped = program.kong(&["stop"]);
     assert_eq!(

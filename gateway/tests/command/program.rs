@@ -125,7 +125,7 @@ impl Node {
                 let name = before.rsplit_once("the ").unwrap().1;
                 addresses.push((name.to_owned(), address(&line)));
             }
-            if line.contains("the node serves") {
+            if line.contains("the gateway serves") {
                 break;
             }
         }
