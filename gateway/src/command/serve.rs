@@ -18,6 +18,8 @@ use crate::store::{Embedded, Store};
 
 /// Serves a node. `started` is called once, when everything listens.
 pub(super) async fn serve(conf: Conf, started: impl FnOnce() -> Done) -> Done {
+    // Before anything that takes its time: a signal that comes meanwhile is not lost.
+    let mut signals = Signals::new()?;
     let (store, declarative) = open(&conf).await?;
     let mut listeners = Vec::new();
     for listen in conf.admin_listen().map_err(|error| error.to_string())? {
@@ -46,7 +48,6 @@ pub(super) async fn serve(conf: Conf, started: impl FnOnce() -> Done) -> Done {
     for listener in listeners {
         servers.spawn(Arc::clone(&admin).serve(listener));
     }
-    let mut signals = Signals::new()?;
     let graceful = loop {
         tokio::select! {
             Some(ended) = servers.join_next() => return match ended {
