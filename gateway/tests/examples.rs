@@ -45,6 +45,21 @@ fn every_command_shows_what_it_says() {
     cases::report("examples", run, run);
 }
 
+#[test]
+fn the_readme_names_every_example_and_only_commands_that_are_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    for file in std::fs::read_dir(root.join("deploy/examples/gateway")).unwrap() {
+        let file = file.unwrap().path();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let row = readme.lines().find(|line| line.contains(name));
+        let row = row.unwrap_or_else(|| panic!("the README does not name {name}"));
+        let steps = Step::read(&std::fs::read_to_string(&file).unwrap());
+        let named = |step: &Step| row.contains(&format!("`{}`", step.command));
+        assert!(steps.iter().any(named), "{name} has no such command: {row}");
+    }
+}
+
 /// A command of an example's first comment, and the line below it: `→ STATUS "TEXT"…`, or no status where the texts tell all.
 struct Step {
     command: String,
