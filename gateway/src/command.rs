@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::conf::Conf;
 use crate::error::KONG_VERSION;
+use crate::schema::library;
 
 mod config;
 mod serve;
@@ -68,7 +69,11 @@ fn conf(arguments: &[&str]) -> Result<(Conf, Vec<String>), String> {
     };
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Conf::load(file.as_deref(), environment).map_err(|error| error.to_string())
+    let (conf, notes) =
+        Conf::load(file.as_deref(), environment).map_err(|error| error.to_string())?;
+    // Nothing has asked for a schema yet.
+    library::choose(conf.router().flavor);
+    Ok((conf, notes))
 }
 
 fn check(arguments: &[&str]) -> Done {

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use indexmap::IndexMap;
 
+use crate::router::{Calculation, Flavor, Rules};
 use crate::value::{Object, Value};
 
 mod listen;
@@ -129,6 +130,20 @@ impl Conf {
         Listen::parse("admin_listen", self.get("admin_listen").unwrap_or("off"))
     }
 
+    /// What the router goes by.
+    pub fn router(&self) -> Rules {
+        Rules {
+            flavor: match self.get("router_flavor") {
+                Some("expressions") => Flavor::Expressions,
+                _ => Flavor::TraditionalCompatible,
+            },
+            calculation: match self.get("route_match_calculation") {
+                Some("strict") => Calculation::Strict,
+                _ => Calculation::Original,
+            },
+        }
+    }
+
     /// The addresses at which requests are proxied.
     pub fn proxy_listen(&self) -> Result<Vec<Listen>, ConfError> {
         Listen::parse("proxy_listen", self.get("proxy_listen").unwrap_or("off"))
@@ -189,9 +204,13 @@ impl Conf {
             "router_flavor",
             &["traditional", "traditional_compatible", "expressions"],
         )?;
-        if self.get("router_flavor") != Some("traditional_compatible") {
-            return refuse("router_flavor: only 'traditional_compatible' is served yet");
+        if self.get("router_flavor") == Some("traditional") {
+            return refuse(
+                "router_flavor: the router that Kong had before 3.0 is not served: 'traditional_compatible' takes the \
+                 same routes, and with route_match_calculation = strict puts them in nearly the same order",
+            );
         }
+        choice("route_match_calculation", &["original", "strict"])?;
         choice(
             "log_level",
             &[
@@ -373,7 +392,12 @@ mod tests {
             ("KONG_ROLE", "data_plane", "role"),
             ("KONG_PG_HOST", "db", "pg_host"),
             ("KONG_DATABASE", "cassandra", "database"),
-            ("KONG_ROUTER_FLAVOR", "expressions", "router_flavor"),
+            ("KONG_ROUTER_FLAVOR", "traditional", "router_flavor"),
+            (
+                "KONG_ROUTE_MATCH_CALCULATION",
+                "exact",
+                "route_match_calculation",
+            ),
             ("KONG_ADMIN_LISTEN", "nowhere", "admin_listen"),
         ] {
             let error = load("", &[(key, value)]).unwrap_err().to_string();
@@ -383,6 +407,21 @@ mod tests {
             load("nonsense\n", &[]),
             Err(ConfError::Unreadable { .. })
         ));
+    }
+
+    #[test]
+    fn routers_by_their_names() {
+        let rules = |environment: &[_]| load("", environment).unwrap().0.router();
+        assert_eq!(rules(&[]), Rules::default());
+        let told = rules(&[
+            ("KONG_ROUTER_FLAVOR", "expressions"),
+            ("KONG_ROUTE_MATCH_CALCULATION", "strict"),
+        ]);
+        let expected = Rules {
+            flavor: Flavor::Expressions,
+            calculation: Calculation::Strict,
+        };
+        assert_eq!(told, expected);
     }
 
     #[test]
