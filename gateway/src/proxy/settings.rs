@@ -7,7 +7,7 @@ use carbyne_engine::tls::{TlsParameters, Trust, Version};
 use http::HeaderName;
 
 use crate::conf::Conf;
-use crate::router::{Flavor, Rules};
+use crate::router::Rules;
 
 /// How the node proxies.
 #[derive(Clone, Debug)]
@@ -213,13 +213,7 @@ impl Settings {
             debug_header: conf.get("allow_debug_header") == Some("on"),
             client_max_body_size,
             keepalive,
-            rules: Rules {
-                flavor: match conf.get("router_flavor") {
-                    Some("expressions") => Flavor::Expressions,
-                    _ => Flavor::TraditionalCompatible,
-                },
-                ..Rules::default()
-            },
+            rules: conf.router(),
             trusted_certificates: conf.get("lua_ssl_trusted_certificate").map(Box::from),
             tls,
             upstream_tls_verify: conf.get("nginx_proxy_proxy_ssl_verify") == Some("on"),
