@@ -12,11 +12,14 @@
 //! * [`command`]: the program's verbs.
 
 pub mod admin;
+pub mod balance;
 pub mod command;
 pub mod conf;
 pub mod declarative;
+pub mod dns;
 pub mod entity;
 pub mod error;
+pub mod plan;
 pub mod schema;
 pub mod store;
 pub mod value;
