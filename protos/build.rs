@@ -68,13 +68,19 @@ fn tables(set: &FileDescriptorSet, sensitive: &BTreeSet<&str>) -> Result<String,
         .map(|message| format!(".{}", message.0))
         .collect();
 
-    let mut text = String::from("pub(crate) static MESSAGES: &[Message] = &[\n");
+    let mut names = Names::default();
+    let (mut message_rows, mut field_rows) = (String::new(), String::new());
+    let (mut enum_rows, mut value_rows) = (String::new(), String::new());
+    let (mut first_field, mut first_value) = (0, 0);
     for (name, message, explicit) in &messages {
+        let shape = shape(name, entries.contains(&format!(".{name}")));
+        let count = message.field.len();
         writeln!(
-            text,
-            "Message{{name:{name:?},shape:Shape::{},fields:&[",
-            shape(name, entries.contains(&format!(".{name}")))
+            message_rows,
+            "Message{{name:{},shape:Shape::{shape},fields:Run({first_field},{count})}},",
+            names.add(name)?,
         )?;
+        first_field += count;
         let mut fields: Vec<&FieldDescriptorProto> = message.field.iter().collect();
         fields.sort_by_key(|field| field.number());
         for field in fields {
@@ -94,27 +100,58 @@ fn tables(set: &FileDescriptorSet, sensitive: &BTreeSet<&str>) -> Result<String,
                 "Implicit"
             };
             writeln!(
-                text,
-                "Field{{name:{:?},json_name:{:?},number:{},kind:{},label:Label::{label},one_of:{one_of},sensitive:{}}},",
-                field.name(),
-                field.json_name(),
+                field_rows,
+                "Field{{name:{},json_name:{},number:{},kind:{},label:Label::{label},one_of:{one_of},sensitive:{}}},",
+                names.add(field.name())?,
+                names.add(field.json_name())?,
                 field.number(),
                 kind(field, &indexes)?,
                 sensitive.contains(format!("{name}.{}", field.name()).as_str()),
             )?;
         }
-        text.push_str("]},\n");
     }
-    text.push_str("];\npub(crate) static ENUMS: &[Enum] = &[\n");
     for (name, declared) in &enums {
-        writeln!(text, "Enum{{name:{name:?},values:&[")?;
+        let count = declared.value.len();
+        let name = names.add(name)?;
+        writeln!(
+            enum_rows,
+            "Enum{{name:{name},values:Run({first_value},{count})}},"
+        )?;
+        first_value += count;
         for value in &declared.value {
-            write!(text, "({:?},{}),", value.name(), value.number())?;
+            let name = names.add(value.name())?;
+            writeln!(value_rows, "({name},{}),", value.number())?;
         }
-        text.push_str("]},\n");
     }
-    text.push_str("];\n");
-    Ok(text)
+    Ok(format!(
+        "static MESSAGES: &[Message] = &[\n{message_rows}];\nstatic FIELDS: &[Field] = &[\n{field_rows}];\n\
+         static ENUMS: &[Enum] = &[\n{enum_rows}];\nstatic VALUES: &[(Name, i32)] = &[\n{value_rows}];\n\
+         static NAMES: &str = {:?};\n",
+        names.text
+    ))
+}
+
+/// All names one after the other, each once.
+#[derive(Default)]
+struct Names {
+    text: String,
+    known: HashMap<String, usize>,
+}
+
+impl Names {
+    /// The expression of `schema::Name` that stands for a name.
+    fn add(&mut self, name: &str) -> Result<String, Box<dyn Error>> {
+        let start = match self.known.get(name) {
+            Some(start) => *start,
+            None => {
+                let start = self.text.len();
+                self.text.push_str(name);
+                self.known.insert(name.to_owned(), start);
+                start
+            }
+        };
+        Ok(format!("Name({start},{})", u8::try_from(name.len())?))
+    }
 }
 
 /// Lists a message and what is nested in it under full names without the leading dot.

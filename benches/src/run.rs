@@ -323,7 +323,7 @@ impl Turn<'_> {
         running.stop().await
     }
 
-    /// The difference of a run of N and one of 2 N leaves out start, connections and end.
+    /// The difference of a run of N and one of 2 N, counted from the moment when all connections are open, leaves out the end.
     async fn callgrind(
         &self,
         traffic: Traffic,
@@ -336,6 +336,7 @@ impl Turn<'_> {
         for (total, requests) in totals.iter_mut().zip([requests, 2 * requests]) {
             instructions::clear(&self.options.folder)?;
             let (running, mut fleet) = self.warm(traffic, Under::Callgrind, warmth).await?;
+            instructions::zero(running.id())?;
             let tally = fleet.run(requests).await;
             self.check(&tally)?;
             drop(fleet);

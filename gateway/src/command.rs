@@ -1,225 +1,279 @@
-//! The program's verbs, as `kong`'s.
+//! The program's verbs, as `kong`'s: with its arguments, its words and its exit codes.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::admin::Admin;
-use crate::conf::Conf;
-use crate::declarative::{Document, Loaded, Place};
-use crate::entity::Entities;
+use crate::conf::{Conf, dereference};
 use crate::error::KONG_VERSION;
-use crate::store::{Embedded, Store};
+use crate::schema::library;
 
-/// Runs the program with its arguments.
-pub fn run(arguments: &[String]) -> ExitCode {
-    let words: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let done = match words.as_slice() {
-        ["version" | "--version"] => {
-            say(&format!(
-                "carbyne-gateway {} (Kong {KONG_VERSION})",
-                env!("CARGO_PKG_VERSION")
-            ));
-            Ok(())
+mod config;
+mod lifecycle;
+mod migrations;
+mod prefix;
+mod serve;
+mod start;
+
+/// Runs the program with its arguments, the first of which is its own name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let name = Name::of(arguments.first().map(OsString::as_os_str));
+    let command = Arguments::command()
+        .name(name.as_str())
+        .bin_name(name.as_str());
+    let parsed = command
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help that was asked for is no error; all else is Kong's exit code, not clap's.
+            let asked = !error.use_stderr();
+            drop(error.print());
+            return if asked {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            };
         }
-        ["check", rest @ ..] => check(rest),
-        ["config", "parse", file] => parse(Path::new(file)),
-        ["start", rest @ ..] => start(rest),
-        [] | ["help" | "--help" | "-h", ..] => {
-            say(USAGE);
-            Ok(())
-        }
-        other => Err(format!(
-            "there is no command `{}`\n\n{USAGE}",
-            other.join(" ")
-        )),
     };
-    match done {
+    match parsed.run(name) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            drop(writeln!(std::io::stderr(), "Error: {why}"));
-            ExitCode::FAILURE
+        Err(failure) => {
+            if let Some(why) = failure.why {
+                drop(writeln!(std::io::stderr(), "Error: {why}"));
+            }
+            ExitCode::from(failure.code)
         }
     }
 }
 
-const USAGE: &str = "\
-Usage: carbyne-gateway COMMAND
+/// What the program was called as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Name {
+    Carbyne,
+    Kong,
+}
 
-  start [-c FILE]      serve the Admin API (there is no data path yet: nothing is proxied)
-  check [-c FILE]      check kong.conf and the KONG_* variables
-  config parse FILE    check a declarative configuration
-  version              print the version
+impl Name {
+    fn of(program: Option<&std::ffi::OsStr>) -> Self {
+        match program.and_then(|program| Path::new(program).file_name()) {
+            Some(name) if name == "kong" => Self::Kong,
+            _ => Self::Carbyne,
+        }
+    }
 
-Without -c, /etc/kong/kong.conf and /etc/kong.conf are looked for.";
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Carbyne => "carbyne-gateway",
+            Self::Kong => "kong",
+        }
+    }
+}
 
-type Done = Result<(), String>;
+/// A gateway that takes Kong's place.
+#[derive(Debug, Parser)]
+#[command(disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Say more
+    #[arg(long = "v", global = true)]
+    verbose: bool,
+    /// Say every key in effect
+    #[arg(long = "vv", global = true)]
+    debug: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a configuration file
+    Check {
+        #[arg(value_name = "CONF")]
+        file: Option<PathBuf>,
+        #[arg(short, long, value_name = "CONF", conflicts_with = "file")]
+        conf: Option<PathBuf>,
+    },
+    /// Use declarative configuration files
+    Config {
+        #[command(subcommand)]
+        verb: config::Verb,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Prepare the prefix and serve in the foreground, as Kong's image does
+    DockerStart(start::Arguments),
+    /// Check whether a node runs
+    Health(lifecycle::Arguments),
+    /// Manage database migrations
+    Migrations(migrations::Arguments),
+    /// Prepare the prefix
+    Prepare(start::Arguments),
+    /// Stop a node when its requests are done
+    Quit(lifecycle::Quit),
+    /// Read the configuration again
+    Reload(start::Arguments),
+    /// Stop a node and start it again
+    Restart(start::Arguments),
+    /// Start a node
+    Start(start::Arguments),
+    /// Stop a node
+    Stop(lifecycle::Arguments),
+    /// Look at vaults
+    Vault {
+        #[command(subcommand)]
+        verb: VaultVerb,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print the version
+    #[command(alias = "--version")]
+    Version {
+        /// Print the versions of what it is made of
+        #[arg(short, long)]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum VaultVerb {
+    /// Print what a reference stands for
+    Get { reference: String },
+}
+
+/// Which node is meant.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct Place {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE", global = true)]
+    conf: Option<PathBuf>,
+    /// In place of the configured prefix
+    #[arg(short, long, value_name = "FOLDER", global = true)]
+    prefix: Option<String>,
+}
+
+impl Place {
+    /// The configuration, and what is to be said of it.
+    fn conf(&self) -> Result<(Conf, Vec<String>), Failure> {
+        let told = Conf::load_at(self.conf.as_deref(), environment(), self.prefix.as_deref())?;
+        // Nothing has asked for a schema yet.
+        library::choose(told.0.router().flavor);
+        Ok(told)
+    }
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+impl Arguments {
+    fn run(self, name: Name) -> Done {
+        let debug = self.debug;
+        match self.verb {
+            Verb::Check { file, conf } => check(file.or(conf).as_deref(), debug),
+            Verb::Config { verb, place } => config::run(verb, &place),
+            Verb::DockerStart(arguments) => start::docker_start(&arguments),
+            Verb::Health(arguments) => lifecycle::health(&arguments),
+            Verb::Migrations(arguments) => migrations::run(&arguments),
+            Verb::Prepare(arguments) => start::prepare(&arguments),
+            Verb::Quit(arguments) => lifecycle::quit(&arguments),
+            Verb::Reload(arguments) => start::reload(&arguments),
+            Verb::Restart(arguments) => start::restart(&arguments, name),
+            Verb::Start(arguments) => start::start(&arguments, name, debug),
+            Verb::Stop(arguments) => lifecycle::stop(&arguments),
+            Verb::Vault {
+                verb: VaultVerb::Get { reference },
+                ..
+            } => vault_get(&reference),
+            Verb::Version { all } => {
+                version(all);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Why a verb failed, and the exit code that says so.
+#[derive(Debug)]
+struct Failure {
+    why: Option<String>,
+    code: u8,
+}
+
+impl Failure {
+    fn code(code: u8) -> Self {
+        Self { why: None, code }
+    }
+}
+
+impl<T: std::fmt::Display> From<T> for Failure {
+    fn from(why: T) -> Self {
+        Self {
+            why: Some(why.to_string()),
+            code: 1,
+        }
+    }
+}
+
+type Done = Result<(), Failure>;
 
 fn say(text: &str) {
     // A closed pipe is nobody who listens.
     drop(writeln!(std::io::stdout(), "{text}"));
 }
 
-fn conf(arguments: &[&str]) -> Result<(Conf, Vec<String>), String> {
-    let file = match arguments {
-        [] => None,
-        ["-c" | "--conf", file] | [file] if !file.starts_with('-') => Some(PathBuf::from(file)),
-        other => return Err(format!("unknown arguments: {}", other.join(" "))),
-    };
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Conf::load(file.as_deref(), environment).map_err(|error| error.to_string())
+fn warn(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
 }
 
-fn check(arguments: &[&str]) -> Done {
-    let (_, notes) = conf(arguments)?;
+/// Every key in effect, secrets blotted out.
+fn say_conf(conf: &Conf) {
+    for (key, value) in conf.print() {
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_json(), ToOwned::to_owned);
+        warn(&format!("[debug] {key} = {text}"));
+    }
+}
+
+fn check(file: Option<&Path>, debug: bool) -> Done {
+    let file = file.unwrap_or_else(|| Path::new("/etc/kong/kong.conf"));
+    let (conf, notes) = Conf::load(Some(file), environment())?;
+    if debug {
+        say_conf(&conf);
+    }
     for note in notes {
-        say(&note);
+        warn(&format!("[warn] {note}"));
     }
-    say("configuration is valid");
+    say(&format!("configuration at {} is valid", file.display()));
     Ok(())
 }
 
-fn parse(path: &Path) -> Done {
-    let document = read(path)?;
-    document
-        .flatten()
-        .map_err(|error| explained(path, &error))?;
-    say("parse successful");
-    Ok(())
-}
-
-fn read(path: &Path) -> Result<Document, String> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let name = path.file_name().and_then(|name| name.to_str());
-    Document::read(&text, name).map_err(|error| explained(path, &error))
-}
-
-/// Every error of a file, with its line and column.
-fn explained(path: &Path, error: &crate::error::Error) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let places = error
-        .fields
-        .as_ref()
-        .map(|fields| Place::find(&text, fields))
-        .unwrap_or_default();
-    let lines: Vec<_> = places
-        .iter()
-        .map(|place| format!("{}:{place}", path.display()))
-        .collect();
-    format!(
-        "error parsing declarative config file {}:\n{}",
-        path.display(),
-        lines.join("\n")
-    )
-}
-
-fn start(arguments: &[&str]) -> Done {
-    let (conf, notes) = conf(arguments)?;
-    let level = match conf.get("log_level") {
-        Some("debug") => "debug",
-        Some("warn") => "warn",
-        Some("error" | "crit" | "alert" | "emerg") => "error",
-        _ => "info",
+fn vault_get(reference: &str) -> Done {
+    let whole = if reference.starts_with('{') {
+        reference.to_owned()
+    } else {
+        format!("{{vault://{reference}}}")
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(level)
-        .with_writer(std::io::stderr)
-        .init();
-    for note in notes {
-        tracing::warn!("{note}");
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime
-        .map_err(|error| error.to_string())?
-        .block_on(serve(conf))
-}
-
-async fn serve(conf: Conf) -> Done {
-    let (store, declarative) = open(&conf).await?;
-    let mut listeners = Vec::new();
-    for listen in conf.admin_listen().map_err(|error| error.to_string())? {
-        if listen.tls {
-            tracing::warn!(address = %listen.address, "the Admin API is not served over TLS yet: this address is left out");
-            continue;
-        }
-        let bound = TcpListener::bind(listen.address).await;
-        let bound = bound.map_err(|error| format!("admin_listen {}: {error}", listen.address))?;
-        let address = bound.local_addr().map_err(|error| error.to_string())?;
-        tracing::info!(%address, "the Admin API listens");
-        if listen.is_open() {
-            tracing::warn!(%address, "everyone who reaches this address can change the whole configuration: the Admin API asks nobody who they are");
-        }
-        listeners.push(bound);
-    }
-    tracing::warn!(
-        "there is no data path yet: nothing listens on proxy_listen, and no request is proxied"
-    );
-    let admin = Arc::new(Admin::new(Entities::new(store), declarative, conf));
-    let mut servers = tokio::task::JoinSet::new();
-    for listener in listeners {
-        servers.spawn(Arc::clone(&admin).serve(listener));
-    }
-    tokio::select! {
-        Some(ended) = servers.join_next() => match ended {
-            Ok(Err(error)) => Err(format!("the Admin API: {error}")),
-            other => Err(format!("the Admin API ended: {other:?}")),
-        },
-        signal = stopped() => signal,
-    }
-}
-
-/// Waits until the process is told to end.
-async fn stopped() -> Done {
-    use tokio::signal::unix::{SignalKind, signal};
-    let of = |kind| signal(kind).map_err(|error| error.to_string());
-    let (mut interrupt, mut quit) = (of(SignalKind::interrupt())?, of(SignalKind::quit())?);
-    let mut terminate = of(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = quit.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    tracing::info!("told to stop");
+    let variables = environment().collect();
+    let found = dereference(&whole, &variables)
+        .ok_or_else(|| Failure::from(format!("{reference} is no reference")))?;
+    say(&found?);
     Ok(())
 }
 
-/// Opens the store that the configuration names.
-async fn open(conf: &Conf) -> Result<(Arc<dyn Store>, Option<Loaded>), String> {
-    if !conf.is_dbless() {
-        let folder = conf.prefix();
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| format!("{}: {error}", folder.display()))?;
-        let store =
-            Embedded::open(&folder.join("carbyne.redb")).map_err(|error| error.to_string())?;
-        return Ok((Arc::new(store), None));
+fn version(all: bool) {
+    if all {
+        say(&format!(
+            "Kong: {KONG_VERSION}\ncarbyne-gateway: {}",
+            env!("CARGO_PKG_VERSION")
+        ));
+    } else {
+        say(KONG_VERSION);
     }
-    let loaded = Loaded::default();
-    let document = match (
-        conf.get("declarative_config"),
-        conf.get("declarative_config_string"),
-    ) {
-        (Some(file), _) => Some((read(Path::new(file))?, Some(file))),
-        (None, Some(text)) => Some((
-            Document::read(text, None).map_err(|error| error.message)?,
-            None,
-        )),
-        (None, None) => None,
-    };
-    if let Some((document, file)) = document {
-        let done = loaded.load(&document).await;
-        done.map_err(|error| {
-            file.map_or_else(
-                || error.message.clone(),
-                |file| explained(Path::new(file), &error),
-            )
-        })?;
-    }
-    Ok((loaded.store(), Some(loaded)))
 }

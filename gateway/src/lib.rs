@@ -1,15 +1,18 @@
 //! The gateway: Kong Gateway's place, on Carbyne's engine.
 //!
-//! This half keeps the configuration; there is no data path yet.
-//!
 //! * [`schema`]: what entities and plugins may look like, kept as data in `schemas/`: validation,
 //!   defaults, shorthands, form inference and `GET /schemas` all read the one source.
 //! * [`entity`]: create, read, update, delete, with Kong's rules between entities.
 //! * [`store`]: where entities live, behind one trait: a declarative file, or an embedded database.
 //! * [`declarative`]: kong.yml in and out.
 //! * [`admin`]: the Admin API over all of it.
+//! * [`router`]: which route a request takes, in Kong's order.
 //! * [`conf`]: kong.conf and `KONG_*`.
-//! * [`command`]: the program's verbs.
+//! * [`plan`]: what rows mean, typed; [`live`]: what requests are served with, swapped as rows change.
+//! * [`balance`]: which host a request goes to; [`dns`]: names to addresses.
+//! * [`proxy`]: the way of a request; [`plugin`]: what plugins are and may do; [`plugins`]: those that run.
+//! * [`node`], [`server`]: what a process shares, and the process.
+//! * [`command`]: the program's verbs; [`log`]: what a node says meanwhile.
 
 pub mod admin;
 pub mod balance;
@@ -19,7 +22,15 @@ pub mod declarative;
 pub mod dns;
 pub mod entity;
 pub mod error;
+pub mod live;
+pub mod log;
+pub mod node;
 pub mod plan;
+pub mod plugin;
+pub mod plugins;
+pub mod proxy;
+pub mod router;
 pub mod schema;
+pub mod server;
 pub mod store;
 pub mod value;

@@ -1,16 +1,16 @@
 //! The closure's schema as static data: what a field number means, for code that walks messages without their types.
 //!
-//! It is read-only memory of the program file, shared and never parsed; no descriptor pool is built from it.
+//! It is read-only memory of the program file, shared and never parsed; no descriptor pool is built from it. The tables refer to each other
+//! and to their names by number: with pointers in them the loader would write to every page when a program starts, and each process would
+//! have its own.
 
 /// One message type of the closure.
 #[derive(Debug)]
 pub struct Message {
-    /// Full name without a leading dot, such as `envoy.config.cluster.v3.Cluster`.
-    pub name: &'static str,
+    name: Name,
     /// Which JSON form it has.
     pub shape: Shape,
-    /// Its fields in ascending order of number.
-    pub fields: &'static [Field],
+    fields: Run,
 }
 
 /// The JSON form of a message (proto3-JSON, "JSON Mapping").
@@ -41,10 +41,8 @@ pub enum Shape {
 /// One field of a message.
 #[derive(Debug)]
 pub struct Field {
-    /// Name as in the .proto file, snake_case.
-    pub name: &'static str,
-    /// Name in lowerCamelCase.
-    pub json_name: &'static str,
+    name: Name,
+    json_name: Name,
     /// Number on the wire.
     pub number: u32,
     /// Type of one element.
@@ -101,10 +99,35 @@ pub enum Label {
 /// One enum type of the closure.
 #[derive(Debug)]
 pub struct Enum {
-    /// Full name without a leading dot.
-    pub name: &'static str,
-    /// Names and numbers in the order of declaration; a number may have several names, the first prints.
-    pub values: &'static [(&'static str, i32)],
+    name: Name,
+    values: Run,
+}
+
+/// A name: a piece of `NAMES`.
+#[derive(Clone, Copy, Debug)]
+struct Name(u32, u8);
+
+/// Neighbours in a table: the first, and how many.
+#[derive(Clone, Copy, Debug)]
+struct Run(u16, u16);
+
+impl Name {
+    /// Empty where the generated table is wrong, which no test would survive.
+    fn text(self) -> &'static str {
+        let start = self.0 as usize;
+        NAMES
+            .get(start..start + usize::from(self.1))
+            .unwrap_or_default()
+    }
+}
+
+impl Run {
+    fn of<T>(self, table: &'static [T]) -> &'static [T] {
+        let start = usize::from(self.0);
+        table
+            .get(start..start + usize::from(self.1))
+            .unwrap_or_default()
+    }
 }
 
 include!(concat!(env!("OUT_DIR"), "/schema_tables.rs"));
@@ -112,7 +135,7 @@ include!(concat!(env!("OUT_DIR"), "/schema_tables.rs"));
 /// The message of this full name, if the closure holds it.
 pub fn message(name: &str) -> Option<&'static Message> {
     MESSAGES
-        .binary_search_by(|message| message.name.cmp(name))
+        .binary_search_by(|message| message.name().cmp(name))
         .ok()
         .map(|at| &MESSAGES[at])
 }
@@ -122,23 +145,46 @@ pub fn message_names() -> impl Iterator<Item = &'static str> {
     MESSAGES
         .iter()
         .filter(|message| message.shape != Shape::MapEntry)
-        .map(|message| message.name)
+        .map(Message::name)
 }
 
 impl Message {
+    /// Full name without a leading dot, such as `envoy.config.cluster.v3.Cluster`.
+    pub fn name(&self) -> &'static str {
+        self.name.text()
+    }
+
+    /// Its fields in ascending order of number.
+    pub fn fields(&self) -> &'static [Field] {
+        self.fields.of(FIELDS)
+    }
+
     /// The field of this number.
     pub fn field(&self, number: u32) -> Option<&'static Field> {
-        self.fields
+        let fields = self.fields();
+        fields
             .binary_search_by_key(&number, |field| field.number)
             .ok()
-            .map(|at| &self.fields[at])
+            .map(|at| &fields[at])
     }
 
     /// The field of this name in either spelling.
     pub fn field_named(&self, name: &str) -> Option<&'static Field> {
-        self.fields
+        self.fields()
             .iter()
-            .find(|field| field.name == name || field.json_name == name)
+            .find(|field| field.name() == name || field.json_name() == name)
+    }
+}
+
+impl Field {
+    /// Name as in the .proto file, snake_case.
+    pub fn name(&self) -> &'static str {
+        self.name.text()
+    }
+
+    /// Name in lowerCamelCase.
+    pub fn json_name(&self) -> &'static str {
+        self.json_name.text()
     }
 }
 
@@ -161,18 +207,27 @@ impl Kind {
 }
 
 impl Enum {
+    /// Full name without a leading dot.
+    pub fn name(&self) -> &'static str {
+        self.name.text()
+    }
+
+    /// Names and numbers in the order of declaration; a number may have several names, the first prints.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, i32)> {
+        let values = self.values.of(VALUES).iter();
+        values.map(|(name, number)| (name.text(), *number))
+    }
+
     /// The name that prints for a number.
     pub fn value_name(&self, number: i32) -> Option<&'static str> {
-        self.values
-            .iter()
+        self.values()
             .find(|value| value.1 == number)
             .map(|value| value.0)
     }
 
     /// The number of a name.
     pub fn number(&self, name: &str) -> Option<i32> {
-        self.values
-            .iter()
+        self.values()
             .find(|value| value.0 == name)
             .map(|value| value.1)
     }

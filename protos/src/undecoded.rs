@@ -103,7 +103,7 @@ impl Walk {
             let mut fields = Fields::new(bytes);
             while let Some((number, _)) = fields.next_field()? {
                 if schema.field(number).is_none() {
-                    self.report(What::Field(number, schema.name));
+                    self.report(What::Field(number, schema.name()));
                 }
             }
             self.any(&any.type_url, &any.value, depth);
@@ -113,7 +113,7 @@ impl Walk {
         let mut fields = Fields::new(bytes);
         while let Some((number, raw)) = fields.next_field()? {
             let Some(field) = schema.field(number) else {
-                self.report(What::Field(number, schema.name));
+                self.report(What::Field(number, schema.name()));
                 continue;
             };
             let index = match field.label {
@@ -130,7 +130,7 @@ impl Walk {
                 }
                 _ => None,
             };
-            self.path.push((field.name, index));
+            self.path.push((field.name(), index));
             let result = self.field(field, raw, depth);
             self.path.pop();
             result?;
@@ -170,7 +170,7 @@ impl Walk {
         if let Some(declared) = kind.enumeration()
             && declared.value_name(number).is_none()
         {
-            self.report(What::EnumValue(number, declared.name));
+            self.report(What::EnumValue(number, declared.name()));
         }
     }
 
@@ -182,7 +182,7 @@ impl Walk {
             return self.report(What::Type(type_url.to_owned()));
         };
         self.message(schema, bytes, depth);
-        if !schema.name.ends_with(".TypedStruct") {
+        if !schema.name().ends_with(".TypedStruct") {
             return;
         }
         let any = Any {

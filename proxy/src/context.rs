@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderValue;
 use smallvec::SmallVec;
@@ -11,7 +10,7 @@ use smallvec::SmallVec;
 use crate::filter::addition::Addition;
 use crate::filter::grpc_stats::Messages;
 use crate::live::clusters::LiveCluster;
-use crate::live::route::RouteEntry;
+use crate::live::route::{RouteEntry, Timeouts};
 use crate::observe::peer::Peer;
 use crate::observe::trace::Span;
 
@@ -43,8 +42,8 @@ pub struct Context {
     pub hash: Option<u64>,
     /// Cookies that the hash rules made up.
     pub set_cookies: SmallVec<[HeaderValue; 1]>,
-    /// Time of one try.
-    pub try_timeout: Option<Duration>,
+    /// How long it may take.
+    pub timeouts: Timeouts,
     /// Dynamic metadata by filter name (jwt_authn payloads, rbac's effective policy, …).
     pub metadata: Metadata,
     /// The client's workload, as metadata exchange told.

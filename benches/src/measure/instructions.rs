@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
+use super::process;
 use crate::error::BenchError;
 
 /// Removes what an earlier run left.
@@ -14,6 +16,27 @@ pub fn clear(folder: &Path) -> Result<(), BenchError> {
         fs::remove_file(&path).map_err(BenchError::file(path))?;
     }
     Ok(())
+}
+
+/// Forgets what a process and those below it have spent so far. What a start costs varies by more than a short run does: the libraries
+/// of cryptography measure the machine's noise for as long as they need.
+///
+/// # Errors
+/// When `callgrind_control`, a part of valgrind, cannot reach the process.
+pub fn zero(root: u32) -> Result<(), BenchError> {
+    let processes = process::tree(root);
+    let done = Command::new("callgrind_control")
+        .arg("--zero")
+        .args(processes.iter().map(u32::to_string))
+        .output()
+        .map_err(BenchError::file("callgrind_control"))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(BenchError::Helper {
+        program: "callgrind_control",
+        what: String::from_utf8_lossy(&done.stderr).into_owned(),
+    })
 }
 
 /// The instructions of every process that wrote a file into the folder.

@@ -374,6 +374,21 @@ impl Default for Thresholds {
     }
 }
 
+impl Thresholds {
+    /// Nothing is limited.
+    #[must_use]
+    pub const fn without_limits() -> Self {
+        Self {
+            max_connections: u64::MAX,
+            max_pending: u64::MAX,
+            max_requests: u64::MAX,
+            max_retries: u64::MAX,
+            retry_budget: None,
+            track_remaining: false,
+        }
+    }
+}
+
 impl Default for RetryBudget {
     fn default() -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::observe::metrics::{Histogram, HistogramSnapshot};
+use crate::observe::metrics::{DEFAULT_BOUNDS, Histogram, HistogramSnapshot};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -385,34 +385,12 @@ impl Times {
 }
 
 fn observe(histogram: &OnceLock<Histogram>, took: Duration) {
-    let histogram = histogram.get_or_init(|| Histogram::new(Arc::from(MILLISECONDS)));
+    let histogram = histogram.get_or_init(|| Histogram::new(Arc::from(DEFAULT_BOUNDS)));
     histogram.observe_milliseconds(took);
 }
 
 const FIRST_STATUS: usize = 100;
 const STATUSES: usize = 501;
-/// Envoy's default bounds.
-const MILLISECONDS: [f64; 19] = [
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-    250.0,
-    500.0,
-    1000.0,
-    2500.0,
-    5000.0,
-    10_000.0,
-    30_000.0,
-    60_000.0,
-    300_000.0,
-    600_000.0,
-    1_800_000.0,
-    3_600_000.0,
-];
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::net::splice::Pipe;
 use crate::net::{Stream, scratch};
 
 /// Bytes that went through, to be read while they do.
@@ -80,7 +81,25 @@ struct Way<'a> {
     /// Looks at the first bytes, which are held until it is done.
     head: Option<&'a mut dyn Head>,
     held: BytesMut,
+    means: Means,
+    /// Lent while bytes are in it, or more may follow at once.
+    pipe: Option<Pipe>,
 }
+
+/// How bytes get from one side to the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Means {
+    /// Through the worker's buffer: cheaper for messages.
+    #[default]
+    Copy,
+    /// Through a pipe in the kernel: cheaper for bulk.
+    Splice,
+    /// The kernel splices nothing here.
+    CopyAlways,
+}
+
+/// Who moves less than this at a time sends messages.
+const MESSAGE: usize = 16 * 1024;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
@@ -175,6 +194,9 @@ impl Way<'_> {
                     .map_err(Failure::Write)?;
                 self.pending.advance(written);
             }
+            if let Some(pipe) = &mut self.pipe {
+                ready!(pipe.poll_drain(to, cx)).map_err(Failure::Write)?;
+            }
             match self.state {
                 State::Open => {}
                 State::Ending => {
@@ -186,12 +208,49 @@ impl Way<'_> {
             if self.state == State::Ended {
                 continue;
             }
-            let read = ready!(self.poll_copy(from, to, cx))?;
+            let read = match ready!(self.poll_splice(from, to, cx)) {
+                Some(read) => read?,
+                None => ready!(self.poll_copy(from, to, cx))?,
+            };
             count.set(count.get() + read as u64);
             if read == 0 {
                 // What was held back goes on before the end does.
                 self.state = State::Ending;
             }
+        }
+    }
+
+    /// Takes what arrived into a pipe; `None` where it has to be copied.
+    fn poll_splice(
+        &mut self,
+        from: &Stream,
+        to: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<usize, Failure>>> {
+        if self.means != Means::Splice || self.head.is_some() || !Pipe::leads(from, to) {
+            return Poll::Ready(None);
+        }
+        let Some(pipe) = self.pipe.take().or_else(Pipe::take) else {
+            return Poll::Ready(None);
+        };
+        let pipe = self.pipe.insert(pipe);
+        match pipe.poll_fill(from, cx) {
+            Poll::Pending => {
+                self.pipe = None;
+                Poll::Pending
+            }
+            Poll::Ready(Ok(read)) => {
+                if read < MESSAGE {
+                    self.means = Means::Copy;
+                }
+                Poll::Ready(Some(Ok(read)))
+            }
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.pipe = None;
+                self.means = Means::CopyAlways;
+                Poll::Ready(None)
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(Failure::Read(error)))),
         }
     }
 
@@ -214,7 +273,12 @@ impl Way<'_> {
                     return Poll::Pending;
                 }
             }
+            let whole = buffer.remaining() == 0;
             let filled = buffer.filled();
+            if whole && self.means == Means::Copy {
+                // More than fits: the next of it can do without us.
+                self.means = Means::Splice;
+            }
             if let Some(head) = &mut self.head {
                 self.held.extend_from_slice(filled);
                 match head.take(&self.held, filled.is_empty()) {
@@ -249,3 +313,6 @@ impl std::fmt::Debug for Heads<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

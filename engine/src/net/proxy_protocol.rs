@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
@@ -42,6 +45,21 @@ pub enum Version {
     V1,
     /// Binary.
     V2,
+}
+
+/// What a connection begins with, once it is known; `None` where it ended before. Everything that was read is in `read`.
+pub async fn read<S: AsyncRead + Unpin>(stream: &mut S, read: &mut BytesMut) -> Option<Parsed> {
+    loop {
+        match parse(read) {
+            Parsed::NeedMore => {}
+            known => return Some(known),
+        }
+        read.reserve(256);
+        match stream.read_buf(read).await {
+            Ok(1..) => {}
+            _ => return None,
+        }
+    }
 }
 
 /// Looks at what has come so far.

@@ -20,6 +20,29 @@ pub struct Gauge {
     value: Arc<AtomicI64>,
 }
 
+/// The bounds of a histogram of milliseconds that nobody set: those that dashboards made for Envoy expect.
+pub const DEFAULT_BOUNDS: [f64; 19] = [
+    0.5,
+    1.0,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1000.0,
+    2500.0,
+    5000.0,
+    10_000.0,
+    30_000.0,
+    60_000.0,
+    300_000.0,
+    600_000.0,
+    1_800_000.0,
+    3_600_000.0,
+];
+
 /// A distribution over fixed bucket bounds.
 #[derive(Clone, Debug)]
 pub struct Histogram {

@@ -68,13 +68,7 @@ impl Balancer {
         let now = Instant::now();
         let mut settings = settings::Settings::named(name);
         // Kong limits neither connections nor requests.
-        let unlimited = Thresholds {
-            max_connections: u64::MAX,
-            max_pending: u64::MAX,
-            max_requests: u64::MAX,
-            max_retries: u64::MAX,
-            ..Thresholds::default()
-        };
+        let unlimited = Thresholds::without_limits();
         settings.thresholds = [unlimited.clone(), unlimited];
         Self {
             cluster: Cluster::new(settings, now),

@@ -3,12 +3,21 @@
 use std::net::SocketAddr;
 
 use super::ConfError;
+use crate::object;
+use crate::value::Object;
 
 /// An address to listen on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Listen {
     pub address: SocketAddr,
     pub tls: bool,
+    pub http2: bool,
+    /// Every connection begins with the PROXY protocol's header.
+    pub proxy_protocol: bool,
+    /// One socket a worker.
+    pub reuse_port: bool,
+    /// Connections that wait in the kernel.
+    pub backlog: Option<i32>,
 }
 
 impl Listen {
@@ -33,19 +42,59 @@ impl Listen {
             let address = written.replace("localhost:", "127.0.0.1:").parse();
             let address =
                 address.map_err(|_| invalid(written, "is no address such as 127.0.0.1:8001"))?;
-            let mut tls = false;
+            let mut listen = Self {
+                address,
+                tls: false,
+                http2: false,
+                proxy_protocol: false,
+                reuse_port: false,
+                backlog: None,
+            };
             for flag in words {
-                match flag.split_once('=').map_or(flag, |(name, _)| name) {
-                    "ssl" => tls = true,
+                let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+                match name {
+                    "ssl" => listen.tls = true,
+                    "http2" => listen.http2 = true,
+                    "proxy_protocol" => listen.proxy_protocol = true,
+                    "reuseport" => listen.reuse_port = true,
+                    "backlog" => {
+                        let backlog = value.parse();
+                        listen.backlog = Some(backlog.map_err(|_| invalid(flag, "is no number"))?);
+                    }
                     // How nginx listens; the sockets here do as well without being told.
-                    "backlog" | "bind" | "deferred" | "http2" | "ipv6only" | "reuseport"
-                    | "so_keepalive" => {}
+                    "bind" | "deferred" | "ipv6only" | "so_keepalive" => {}
                     _ => return Err(invalid(flag, "is no flag of an address that is served")),
                 }
             }
-            all.push(Self { address, tls });
+            all.push(listen);
         }
         Ok(all)
+    }
+
+    /// As `GET /` shows it.
+    pub fn print(&self) -> Object {
+        let mut listener = self.address.to_string();
+        let flags = [
+            ("proxy_protocol", self.proxy_protocol),
+            ("ssl", self.tls),
+            ("reuseport", self.reuse_port),
+        ];
+        for (flag, _) in flags.iter().filter(|(_, is_set)| *is_set) {
+            listener.push(' ');
+            listener.push_str(flag);
+        }
+        if let Some(backlog) = self.backlog {
+            listener.push_str(&format!(" backlog={backlog}"));
+        }
+        object! {
+            "ip": self.address.ip().to_string(),
+            "port": u32::from(self.address.port()),
+            "ssl": self.tls,
+            "http2": self.http2,
+            "proxy_protocol": self.proxy_protocol,
+            "reuseport": self.reuse_port,
+            "listener": listener,
+        }
     }
 
     /// Whether others than this machine can reach it.

@@ -126,7 +126,7 @@ impl<'json> Parser<'json> {
                 None => self.mismatch("a list of paths in one string", value),
             },
             Shape::Wrapper => {
-                if let Some(field) = schema.fields.first() {
+                if let Some(field) = schema.fields().first() {
                     self.single(field, value, out);
                 }
             }
@@ -149,7 +149,7 @@ impl<'json> Parser<'json> {
             }
             match schema.field_named(name) {
                 Some(field) => found.push((field, name, value)),
-                None => self.unknown(name, format_args!("{} has no such field", schema.name)),
+                None => self.unknown(name, format_args!("{} has no such field", schema.name())),
             }
         }
         found.sort_by_key(|(field, _, _)| field.number);
@@ -206,7 +206,8 @@ impl<'json> Parser<'json> {
     }
 
     fn map(&mut self, field: &Field, entries: &'json Map<String, Value>, out: &mut Vec<u8>) {
-        let Some([key_field, value_field]) = field.kind.message().map(|entry| entry.fields) else {
+        let Some([key_field, value_field]) = field.kind.message().map(|entry| entry.fields())
+        else {
             return;
         };
         for (name, value) in entries {
@@ -257,7 +258,7 @@ impl<'json> Parser<'json> {
                 return None;
             }
             if declared.number(name).is_none() {
-                self.error(format!("{} has no value {name:?}", declared.name));
+                self.error(format!("{} has no value {name:?}", declared.name()));
                 return None;
             }
         }

@@ -91,7 +91,7 @@ fn print(schema: &Message, bytes: &[u8], style: Style) -> Result<Value, Malforme
             Ok(Value::String(paths.join(",")))
         }
         Shape::Wrapper => {
-            let field = schema.fields.first().ok_or(Malformed)?;
+            let field = schema.fields().first().ok_or(Malformed)?;
             let mut value = zero(field.kind);
             let mut fields = Fields::new(bytes);
             while let Some((_, raw)) = fields.next_field()? {
@@ -127,13 +127,13 @@ fn object(schema: &Message, bytes: &[u8], style: Style) -> Result<Map<String, Va
     let mut fields = Fields::new(bytes);
     while let Some((number, raw)) = fields.next_field()? {
         if let Ok(at) = schema
-            .fields
+            .fields()
             .binary_search_by_key(&number, |field| field.number)
         {
             // Of a oneof the last member stands (protobuf.dev, "Encoding", "Last One Wins").
-            let one_of = schema.fields[at].one_of;
+            let one_of = schema.fields()[at].one_of;
             if one_of != 0 {
-                found.retain(|(other, _)| *other == at || schema.fields[*other].one_of != one_of);
+                found.retain(|(other, _)| *other == at || schema.fields()[*other].one_of != one_of);
             }
             found.push((at, raw));
         }
@@ -144,7 +144,7 @@ fn object(schema: &Message, bytes: &[u8], style: Style) -> Result<Map<String, Va
         let Some((at, last)) = group.last() else {
             continue;
         };
-        let field = &schema.fields[*at];
+        let field = &schema.fields()[*at];
         let value = match field.label {
             Label::Map => map(field, group, style)?,
             Label::Repeated => repeated(field, group, style)?,
@@ -161,18 +161,18 @@ fn object(schema: &Message, bytes: &[u8], style: Style) -> Result<Map<String, Va
             Label::Map => value.as_object().is_some_and(Map::is_empty),
         };
         if style.defaults || !empty {
-            object.insert(field.name.to_owned(), value);
+            object.insert(field.name().to_owned(), value);
         }
     }
     if style.defaults {
-        for field in schema.fields.iter().filter(|field| field.one_of == 0) {
+        for field in schema.fields().iter().filter(|field| field.one_of == 0) {
             let value = match field.label {
                 Label::Implicit => zero(field.kind),
                 Label::Repeated => Value::Array(Vec::new()),
                 Label::Map => Value::Object(Map::new()),
                 Label::Explicit => continue,
             };
-            object.entry(field.name).or_insert(value);
+            object.entry(field.name()).or_insert(value);
         }
     }
     Ok(object)
@@ -214,7 +214,7 @@ fn repeated(field: &Field, group: &[(usize, Raw<'_>)], style: Style) -> Result<V
 }
 
 fn map(field: &Field, group: &[(usize, Raw<'_>)], style: Style) -> Result<Value, Malformed> {
-    let [key_field, value_field] = field.kind.message().ok_or(Malformed)?.fields else {
+    let [key_field, value_field] = field.kind.message().ok_or(Malformed)?.fields() else {
         return Err(Malformed);
     };
     let mut object = Map::new();
@@ -284,7 +284,7 @@ fn scalar(kind: Kind, raw: Raw<'_>, style: Style) -> Result<Value, Malformed> {
 
 fn enumerated(kind: Kind, number: i32) -> Value {
     match kind.enumeration() {
-        Some(declared) if declared.name == "google.protobuf.NullValue" => Value::Null,
+        Some(declared) if declared.name() == "google.protobuf.NullValue" => Value::Null,
         Some(declared) => declared
             .value_name(number)
             .map_or_else(|| Value::from(number), Value::from),

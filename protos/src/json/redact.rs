@@ -29,7 +29,7 @@ fn walk(schema: &Message, value: &mut Value, secret: bool) {
         Shape::Struct | Shape::Value | Shape::ListValue if secret => blank(value),
         Shape::Wrapper if secret => {
             let bytes = schema
-                .fields
+                .fields()
                 .first()
                 .is_some_and(|field| field.kind == Kind::Bytes);
             *value = replacement(bytes, value);

@@ -147,7 +147,7 @@ pub(super) fn takes_null(kind: Kind) -> bool {
         .is_some_and(|schema| schema.shape == Shape::Value)
         || kind
             .enumeration()
-            .is_some_and(|declared| declared.name == "google.protobuf.NullValue")
+            .is_some_and(|declared| declared.name() == "google.protobuf.NullValue")
 }
 
 pub(super) fn expectation(kind: Kind) -> &'static str {

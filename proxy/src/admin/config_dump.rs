@@ -109,7 +109,7 @@ fn one_resource(
         );
         return Err((400, reason));
     };
-    if let Some((text, _)) = mask.as_ref().filter(|(_, mask)| !mask.fits(element.name)) {
+    if let Some((text, _)) = mask.as_ref().filter(|(_, mask)| !mask.fits(element.name())) {
         return Err((
             400,
             format!("FieldMask {text} could not be successfully used."),
@@ -118,14 +118,14 @@ fn one_resource(
     let Value::Object(mut printed) = any_to_json_redacted(section) else {
         return Ok(Vec::new());
     };
-    let Some(Value::Array(elements)) = printed.remove(field.name) else {
+    let Some(Value::Array(elements)) = printed.remove(field.name()) else {
         return Ok(Vec::new());
     };
     let typed = elements.into_iter().map(|mut value| {
         if let Some(object) = value.as_object_mut() {
             object.insert(
                 "@type".to_owned(),
-                Value::from(format!("{TYPE_URL_HOST}{}", element.name)),
+                Value::from(format!("{TYPE_URL_HOST}{}", element.name())),
             );
         }
         match &mask {

@@ -25,12 +25,12 @@ pub(super) fn add_defaults(full_name: &str, value: &mut Value) {
 }
 
 fn fill(message: &Message, object: &mut Map<String, Value>) {
-    for field in message.fields {
+    for field in message.fields() {
         let inner = field
             .kind
             .message()
             .filter(|inner| inner.shape == Shape::Plain);
-        match (object.get_mut(field.name), inner) {
+        match (object.get_mut(field.name()), inner) {
             (Some(Value::Object(value)), Some(inner)) if field.label != Label::Map => {
                 fill(inner, value)
             }
@@ -43,7 +43,7 @@ fn fill(message: &Message, object: &mut Map<String, Value>) {
             (Some(_), _) => {}
             (None, _) => {
                 if let Some(default) = default(field.label, field.kind) {
-                    object.insert(field.name.to_owned(), default);
+                    object.insert(field.name().to_owned(), default);
                 }
             }
         }

@@ -17,6 +17,11 @@ pub fn is_grpc(request: &Request) -> bool {
 /// Gives an answer the form that gRPC clients read, where `request` is gRPC: status 200, `grpc-status` from the HTTP status unless a filter
 /// set one, `grpc-message` from the body (Envoy's local replies). An answer that has this form already stays as it is.
 pub fn for_grpc(answer: &mut Answer, request: &Request) {
+    for_grpc_as(answer, request, status_from_http(answer.response.status));
+}
+
+/// The same with a status that does not follow from the HTTP status.
+pub fn for_grpc_as(answer: &mut Answer, request: &Request, status: u32) {
     let headers = &mut answer.response.headers;
     let done = headers
         .get(&header::CONTENT_TYPE)
@@ -29,10 +34,7 @@ pub fn for_grpc(answer: &mut Answer, request: &Request) {
         HeaderValue::from_static("application/grpc"),
     );
     if !headers.contains(&GRPC_STATUS) {
-        headers.insert(
-            GRPC_STATUS,
-            HeaderValue::from(status_from_http(answer.response.status)),
-        );
+        headers.insert(GRPC_STATUS, HeaderValue::from(status));
     }
     let body = std::mem::take(&mut answer.body);
     if !body.is_empty()
@@ -42,6 +44,9 @@ pub fn for_grpc(answer: &mut Answer, request: &Request) {
     }
     answer.response.status = StatusCode::OK;
 }
+
+/// gRPC's DEADLINE_EXCEEDED.
+pub const DEADLINE_EXCEEDED: u32 = 4;
 
 /// The gRPC status that an HTTP status stands for (grpc/doc/http-grpc-status-mapping.md).
 pub const fn status_from_http(status: StatusCode) -> u32 {

@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use carbyne_engine::observe::metrics::HistogramSnapshot;
 use rustc_hash::FxHashMap;
 
-pub use self::config::{DEFAULT_BOUNDS, StatsRules};
+pub use self::config::StatsRules;
+pub use carbyne_engine::observe::metrics::DEFAULT_BOUNDS;
 
 use self::config::Tagged;
 use super::istio::{SeriesValue, Store};

@@ -102,8 +102,11 @@ mod tests {
             let line = parse(text).unwrap_or_else(|| panic!("line {}: {text}", number + 1));
             let message = schema::message(line.message)
                 .unwrap_or_else(|| panic!("line {}: no message {}", number + 1, line.message));
-            let exists =
-                line.field == "*" || message.fields.iter().any(|field| field.name == line.field);
+            let exists = line.field == "*"
+                || message
+                    .fields()
+                    .iter()
+                    .any(|field| field.name() == line.field);
             assert!(
                 exists,
                 "line {}: {} has no field {}",

@@ -74,7 +74,7 @@ impl<F: FnMut(&'static str, &'static str) -> bool> Walk<F> {
         }
         // Whatever JSON can say is a value, not a field.
         if matches!(
-            schema.name,
+            schema.name(),
             "google.protobuf.Struct" | "google.protobuf.Value" | "google.protobuf.ListValue"
         ) {
             return Ok(());
@@ -86,14 +86,14 @@ impl<F: FnMut(&'static str, &'static str) -> bool> Walk<F> {
             let field = schema.field(number);
             let value = take(number, wire, &mut rest)?;
             let Some(field) = field else {
-                self.report(What::Field(number, schema.name));
+                self.report(What::Field(number, schema.name()));
                 continue;
             };
             let length = self.path.len();
             if length > 0 {
                 self.path.push('.');
             }
-            self.path.push_str(field.name);
+            self.path.push_str(field.name());
             match field.label {
                 Label::Repeated => {
                     let index = match counts.iter_mut().find(|(held, _)| *held == number) {
@@ -115,8 +115,8 @@ impl<F: FnMut(&'static str, &'static str) -> bool> Walk<F> {
                 }
                 Label::Implicit | Label::Explicit => {}
             }
-            if !(self.approve)(schema.name, field.name) {
-                self.report(What::NotServed(schema.name));
+            if !(self.approve)(schema.name(), field.name()) {
+                self.report(What::NotServed(schema.name()));
             }
             self.value(field.kind, field.label, &value, depth)?;
             self.path.truncate(length);
@@ -143,7 +143,7 @@ impl<F: FnMut(&'static str, &'static str) -> bool> Walk<F> {
                         self.value(field.kind, Label::Implicit, &inner, depth)?;
                     }
                     Some(_) => {}
-                    None => self.report(What::Field(number, entry.name)),
+                    None => self.report(What::Field(number, entry.name())),
                 }
             }
             return Ok(());
@@ -172,7 +172,7 @@ impl<F: FnMut(&'static str, &'static str) -> bool> Walk<F> {
         if let Some(declared) = kind.enumeration()
             && declared.value_name(number).is_none()
         {
-            self.report(What::EnumValue(number, declared.name));
+            self.report(What::EnumValue(number, declared.name()));
         }
     }
 
@@ -192,14 +192,14 @@ impl<F: FnMut(&'static str, &'static str) -> bool> Walk<F> {
         match &unwrapped.content {
             Content::Encoded(bytes) => {
                 if self.message(schema, bytes, depth).is_err() {
-                    self.report(What::Malformed(schema.name.to_owned()));
+                    self.report(What::Malformed(schema.name().to_owned()));
                 }
                 Ok(())
             }
             Content::Struct(fields) => {
                 let mut described = json::struct_to_json(fields);
                 if let Some(object) = described.as_object_mut() {
-                    object.insert("@type".to_owned(), serde_json::Value::from(schema.name));
+                    object.insert("@type".to_owned(), serde_json::Value::from(schema.name()));
                 }
                 match json::any_from_json(&described) {
                     Ok(inner) => self.any(&inner, depth.checked_sub(1).ok_or(Malformed)?),

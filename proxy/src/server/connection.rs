@@ -328,28 +328,21 @@ async fn introduce(
     origin: &mut Origin,
     read: &mut BytesMut,
 ) -> bool {
-    loop {
-        match proxy_protocol::parse(read) {
-            Parsed::NeedMore => {}
-            Parsed::Absent => return rule.optional,
-            Parsed::Malformed(_) => return false,
-            Parsed::Header(header) => {
-                if !rule.versions[header.version as usize] {
-                    // A version that is not taken is no header: its bytes are the client's, where that may be.
-                    return rule.optional;
-                }
-                let _header = read.split_to(header.length);
-                if let Some(addresses) = header.addresses {
-                    origin.local = Address::Tcp(addresses.destination);
-                    origin.remote = Address::Tcp(addresses.source);
-                }
-                return true;
+    match proxy_protocol::read(socket, read).await {
+        // The first never: it is asked for more.
+        Some(Parsed::NeedMore | Parsed::Malformed(_)) | None => false,
+        Some(Parsed::Absent) => rule.optional,
+        Some(Parsed::Header(header)) => {
+            if !rule.versions[header.version as usize] {
+                // A version that is not taken is no header: its bytes are the client's, where that may be.
+                return rule.optional;
             }
-        }
-        read.reserve(256);
-        match socket.read_buf(read).await {
-            Ok(1..) => {}
-            _ => return false,
+            let _header = read.split_to(header.length);
+            if let Some(addresses) = header.addresses {
+                origin.local = Address::Tcp(addresses.destination);
+                origin.remote = Address::Tcp(addresses.source);
+            }
+            true
         }
     }
 }

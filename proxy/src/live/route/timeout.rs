@@ -50,6 +50,25 @@ pub struct Timeouts {
     pub max_duration: Option<Duration>,
 }
 
+impl Timeouts {
+    /// Tells the host how long we wait, when `elapsed` of it has passed since the request came whole (Envoy: `setTimeoutHeaders`).
+    pub fn tell(&self, request: &mut Request, elapsed: Duration) {
+        let Some(mut expected) = self.per_try.or(self.global) else {
+            return;
+        };
+        if let Some(global) = self.global {
+            // No time would mean no limit.
+            let left = global.saturating_sub(elapsed);
+            expected = expected.min(left).max(Duration::from_millis(1));
+        }
+        let mut digits = itoa::Buffer::new();
+        // Decimal digits always belong into a field.
+        if let Ok(value) = HeaderValue::from_str(digits.format(expected.as_millis())) {
+            request.headers.insert(EXPECTED_RQ_TIMEOUT, value);
+        }
+    }
+}
+
 impl TimeoutRules {
     /// The times of a request. Fields by which the request asks for others are taken off it and what remains is told to the host
     /// (`x-envoy-expected-rq-timeout-ms`), unless `suppress_headers`. `listener_max` is the listener's `max_stream_duration`.
@@ -88,12 +107,8 @@ impl TimeoutRules {
         {
             times.per_try = None;
         }
-        if !suppress_headers && let Some(expected) = times.per_try.or(times.global) {
-            let mut digits = itoa::Buffer::new();
-            // Decimal digits always belong into a field.
-            if let Ok(value) = HeaderValue::from_str(digits.format(expected.as_millis())) {
-                request.headers.insert(EXPECTED_RQ_TIMEOUT, value);
-            }
+        if !suppress_headers {
+            times.tell(request, Duration::ZERO);
         }
         times
     }

@@ -1,7 +1,8 @@
 //! The bootstrap's `stats_config`: which parts of names become tags, which names are kept, which buckets histograms have.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use carbyne_engine::observe::metrics::DEFAULT_BOUNDS;
 use carbyne_protos::envoy::config::metrics::v3::stats_matcher::StatsMatcher as Matcher;
 use carbyne_protos::envoy::config::metrics::v3::tag_specifier::TagValue;
 use carbyne_protos::envoy::config::metrics::v3::{StatsConfig, TagSpecifier};
@@ -41,7 +42,14 @@ enum Value {
     Fixed(Box<str>),
     /// The first group is taken out of the name, the second, or the first, is the value. Istio's own patterns look ahead, which the regular
     /// `regex` crate does not serve; they come from the bootstrap, not from the network.
-    Regex(Box<Regex>),
+    Regex(Box<Pattern>),
+}
+
+/// A pattern that is compiled when it is needed first, which for Envoy's own is the first scrape: their machines are half a megabyte.
+#[derive(Debug)]
+struct Pattern {
+    text: &'static str,
+    compiled: OnceLock<Option<Regex>>,
 }
 
 #[derive(Debug)]
@@ -173,7 +181,8 @@ impl StatsRules {
                 Value::Fixed(value) => tags.push((Arc::clone(&tag.name), value.clone())),
                 Value::Regex(pattern) => {
                     // A pattern that gives up for its cost takes nothing.
-                    let Ok(Some(found)) = pattern.captures(name) else {
+                    let found = pattern.compiled().map(|regex| regex.captures(name));
+                    let Some(Ok(Some(found))) = found else {
                         continue;
                     };
                     let Some(taken) = found.get(1) else { continue };
@@ -199,13 +208,34 @@ impl StatsRules {
     }
 }
 
+impl Pattern {
+    const fn built_in(text: &'static str) -> Self {
+        Self {
+            text,
+            compiled: OnceLock::new(),
+        }
+    }
+
+    fn compiled(&self) -> Option<&Regex> {
+        let compile = || Regex::new(self.text).ok();
+        self.compiled.get_or_init(compile).as_ref()
+    }
+}
+
+impl From<Regex> for Pattern {
+    fn from(regex: Regex) -> Self {
+        Self {
+            text: "",
+            compiled: Some(regex).into(),
+        }
+    }
+}
+
 /// Envoy's own tags.
 fn built_in() -> impl Iterator<Item = Tag> {
-    DEFAULT_TAGS.into_iter().filter_map(|(name, pattern)| {
-        Some(Tag {
-            name: Arc::from(name),
-            value: Value::Regex(Box::new(Regex::new(pattern).ok()?)),
-        })
+    DEFAULT_TAGS.into_iter().map(|(name, pattern)| Tag {
+        name: Arc::from(name),
+        value: Value::Regex(Box::new(Pattern::built_in(pattern))),
     })
 }
 
@@ -234,32 +264,9 @@ fn plan_tag(tag: &TagSpecifier, scope: &Scope<'_>) -> Option<Tag> {
     let compiled = Regex::new(pattern).map_err(|error| Fault::Malformed(error.to_string()));
     Some(Tag {
         name: Arc::from(tag.tag_name.as_str()),
-        value: Value::Regex(Box::new(scope.field("regex").take(compiled)?)),
+        value: Value::Regex(Box::new(scope.field("regex").take(compiled)?.into())),
     })
 }
-
-/// Envoy's buckets.
-pub const DEFAULT_BOUNDS: [f64; 19] = [
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-    250.0,
-    500.0,
-    1000.0,
-    2500.0,
-    5000.0,
-    10_000.0,
-    30_000.0,
-    60_000.0,
-    300_000.0,
-    600_000.0,
-    1_800_000.0,
-    3_600_000.0,
-];
 
 /// Envoy's tags for the statistics that there are here (docs: "Statistics", well-known tags).
 const DEFAULT_TAGS: [(&str, &str); 11] = [
@@ -296,3 +303,18 @@ const DEFAULT_TAGS: [(&str, &str); 11] = [
         r"^((.*?)\.)http_local_rate_limit\.",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_that_wait_for_the_first_scrape_compile() {
+        for tag in built_in() {
+            let Value::Regex(pattern) = &tag.value else {
+                panic!("{} is fixed", tag.name);
+            };
+            assert!(pattern.compiled().is_some(), "{}", tag.name);
+        }
+    }
+}

@@ -159,12 +159,6 @@ fn set_proto(request: &mut Request, secure: bool) {
         .insert(names::FORWARDED_PROTO, HeaderValue::from_static(proto));
 }
 
-fn set(request: &mut Request, name: http::HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        request.headers.insert(name, value);
-    }
-}
-
 /// Appends an address to a list field; nearly always it is the first.
 fn append_address(request: &mut Request, name: &http::HeaderName, address: IpAddr) {
     let text = IpText::of(address);
@@ -213,7 +207,9 @@ pub fn append_via(headers: &mut Headers, via: &HeaderValue) {
 }
 
 fn joined(headers: &Headers, name: &http::HeaderName, separator: &[u8]) -> Vec<u8> {
-    let mut joined = Vec::new();
+    let length = headers.all(name).map(|value| value.len() + separator.len());
+    // And room for the one that is about to be appended.
+    let mut joined = Vec::with_capacity(length.sum::<usize>() + 64);
     for value in headers.all(name) {
         if !joined.is_empty() {
             joined.extend_from_slice(separator);
@@ -244,26 +240,18 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &ClientR
         return;
     }
     let Some(peer) = &tls.peer else { return };
-    let mut element = String::new();
+    let mut element = String::with_capacity(CLIENT_CERT_SIZE);
     for uri in tls.local.iter().flat_map(|local| local.uri_sans.iter()) {
         push(&mut element, "By", uri);
     }
     push(&mut element, "Hash", &peer.fingerprint);
     let wanted = options.certificate_details;
     if wanted.cert {
-        push(
-            &mut element,
-            "Cert",
-            &format!("\"{}\"", peer.pem_url_encoded()),
-        );
+        push_quoted(&mut element, "Cert", &peer.pem_url_encoded());
     }
     if wanted.subject {
         // Quoted: a subject has commas.
-        push(
-            &mut element,
-            "Subject",
-            &format!("\"{}\"", peer.subject.replace('"', "\\\"")),
-        );
+        push_quoted(&mut element, "Subject", &peer.subject);
     }
     if wanted.uri {
         for uri in &peer.uri_sans {
@@ -280,9 +268,16 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &ClientR
     }
     match options.forward_certificate {
         ClientCert::AppendForward => append(request, &names::FORWARDED_CLIENT_CERT, &element),
-        _ => set(request, names::FORWARDED_CLIENT_CERT, &element),
+        _ => set_bytes(
+            &mut request.headers,
+            names::FORWARDED_CLIENT_CERT,
+            element.into_bytes(),
+        ),
     }
 }
+
+/// What two identities and a fingerprint take, so that the text grows once.
+const CLIENT_CERT_SIZE: usize = 256;
 
 fn push(element: &mut String, key: &str, value: &str) {
     let separator = if element.is_empty() { "" } else { ";" };
@@ -290,6 +285,17 @@ fn push(element: &mut String, key: &str, value: &str) {
     element.push_str(key);
     element.push('=');
     element.push_str(value);
+}
+
+fn push_quoted(element: &mut String, key: &str, value: &str) {
+    push(element, key, "\"");
+    let mut parts = value.split('"');
+    element.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        element.push_str("\\\"");
+        element.push_str(part);
+    }
+    element.push('"');
 }
 
 #[cfg(test)]

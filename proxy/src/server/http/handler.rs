@@ -123,7 +123,13 @@ impl Handler for HttpHandler {
             let count = HeaderValue::from(number + 1);
             exchange.request.headers.insert(names::ATTEMPT_COUNT, count);
         }
-        let timeout = exchange.context.try_timeout;
+        let times = exchange.context.timeouts;
+        if number > 0 && !self.manager.suppress_envoy_headers {
+            let whole = exchange.timing.request_end;
+            let elapsed = whole.map(|whole| exchange.timing.start.elapsed().saturating_sub(whole));
+            times.tell(&mut exchange.request, elapsed.unwrap_or_default());
+        }
+        let timeout = times.per_try;
         let source = self.manager.original_source(exchange);
         let target = target(&live, host, exchange, timeout, source);
         if let Some(tracer) = &self.manager.telemetry.tracer {
@@ -179,7 +185,12 @@ impl Handler for HttpHandler {
             complete: exchange.timing.request_end.is_some(),
         };
         let mut answer = local_reply::error(error, circumstances);
-        reply::for_grpc(&mut answer, &exchange.request);
+        if matches!(error, Error::MaxDuration) {
+            // Not what the HTTP status stands for: the deadline was the client's own.
+            reply::for_grpc_as(&mut answer, &exchange.request, reply::DEADLINE_EXCEEDED);
+        } else {
+            reply::for_grpc(&mut answer, &exchange.request);
+        }
         exchange.response = Some(answer.response);
         self.finish_local(exchange);
         if let Some(response) = exchange.response.take() {
@@ -352,7 +363,7 @@ impl HttpManager {
             limits.max_stream,
             self.suppress_envoy_headers,
         );
-        exchange.context.try_timeout = times.per_try;
+        exchange.context.timeouts = times;
         if let Some(reason) = weighted.and_then(|weighted| weighted.refuse.as_ref()) {
             let details = format!("configuration_not_understood{{{reason}}}").replace(' ', "_");
             return Err(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "", details));

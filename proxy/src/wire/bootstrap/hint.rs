@@ -8,9 +8,9 @@ pub(super) fn hint(error: &JsonError) -> Option<String> {
     let name = error.path.rsplit('.').next().unwrap_or_default();
     if let Some(message) = error.reason.strip_suffix(" has no such field") {
         let fields = schema::message(message)?
-            .fields
+            .fields()
             .iter()
-            .map(|field| field.name);
+            .map(|field| field.name());
         return Some(match nearest(name, fields) {
             Some(near) => format!("write {near:?}, or start with --allow-unknown-static-fields"),
             None => "remove it, or start with --allow-unknown-static-fields".to_owned(),
@@ -59,10 +59,10 @@ pub(super) fn nearest<'a>(
 fn enum_values(name: &str) -> Option<Vec<&'static str>> {
     schema::message_names()
         .filter_map(schema::message)
-        .flat_map(|message| message.fields)
+        .flat_map(|message| message.fields())
         .filter_map(|field| field.kind.enumeration())
-        .find(|declared| declared.name == name)
-        .map(|declared| declared.values.iter().map(|value| value.0).collect())
+        .find(|declared| declared.name() == name)
+        .map(|declared| declared.values().map(|value| value.0).collect())
 }
 
 /// Edits between two names (Levenshtein).

@@ -51,7 +51,7 @@ fn walk(schema: &schema::Message, bytes: &[u8], place: &str, found: &mut Vec<Var
         .map(|field| String::from_utf8(field.content.to_vec()).unwrap());
     for (index, field) in fields.iter().enumerate() {
         let described = schema.field(field.number).unwrap();
-        let place = format!("{place}.{}", described.name);
+        let place = format!("{place}.{}", described.name());
         if described.one_of > 0 {
             found.push(Variant {
                 place: format!("{place} as an unknown arm"),

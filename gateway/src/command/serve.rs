@@ -1,0 +1,201 @@
+//! The node itself: opens the store, binds, and serves until told to end.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::config::{explained, read};
+use super::{Done, Failure};
+use crate::admin::{Admin, Served};
+use crate::conf::Conf;
+use crate::declarative::{Document, Loaded};
+use crate::entity::Entities;
+use crate::log;
+use crate::schema::{is_uuid, uuid};
+use crate::server::Server;
+use crate::store::{Embedded, Store};
+
+/// Serves a node. `started` is called once, when everything listens; `environment` is the file
+/// that is read again on SIGHUP.
+pub(super) fn run(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -> Done {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(serve(conf, environment, started))
+}
+
+async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -> Done {
+    // Before anything that takes its time: a signal that comes meanwhile is not lost.
+    let mut signals = Signals::new()?;
+    let (store, declarative) = open(&conf).await?;
+    let node_id = node_id(&conf)?;
+    let mut listeners = Vec::new();
+    for served in [Served::Admin, Served::Status] {
+        listeners.extend(served.bind(&conf).await?);
+    }
+    let server = Server::start(&conf, store.clone(), &node_id).await?;
+    started()?;
+    tracing::info!("the gateway serves");
+    let entities = Entities::new(store);
+    let admin = Admin::new(entities, declarative.clone(), conf.clone(), &node_id);
+    let admin = Arc::new(admin);
+    let mut servers = tokio::task::JoinSet::new();
+    for listener in listeners {
+        servers.spawn(Arc::clone(&admin).serve_on(listener));
+    }
+    let mut conf = conf;
+    let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+    let graceful = loop {
+        tokio::select! {
+            Some(ended) = servers.join_next() => return match ended {
+                Ok(Err(error)) => Err(format!("the Admin API: {error}").into()),
+                other => Err(format!("the Admin API ended: {other:?}").into()),
+            },
+            told = signals.next() => match told {
+                Told::Quit => break true,
+                Told::Reload => conf = reload(conf, environment, declarative.as_ref()).await,
+                Told::Reopen => server.reopen_logs(),
+                Told::Stop => break false,
+            },
+            _ = second.tick() => log::tick(),
+        }
+    };
+    tracing::info!(graceful, "told to stop");
+    admin.drain();
+    server.finish(graceful, signals.stopped()).await;
+    Ok(())
+}
+
+/// What the process is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Told {
+    Quit,
+    Reload,
+    Reopen,
+    Stop,
+}
+
+struct Signals {
+    hang_up: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    reopen: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hang_up: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.hang_up.recv() => Told::Reload,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.quit.recv() => Told::Quit,
+            _ = self.reopen.recv() => Told::Reopen,
+            _ = self.terminate.recv() => Told::Stop,
+        }
+    }
+
+    /// Waits until it is told to end at once.
+    async fn stopped(&mut self) {
+        while self.next().await != Told::Stop {}
+    }
+}
+
+/// Reads again what `reload` left, and applies what can be applied to a node that runs. What is
+/// not sound changes nothing.
+async fn reload(conf: Conf, environment: &Path, declarative: Option<&Loaded>) -> Conf {
+    // What does not fit into a line of the file is only in the environment.
+    let several_lines = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, value)| name.starts_with("KONG_") && value.contains('\n'));
+    let new = match Conf::load(Some(environment), several_lines) {
+        Ok((new, _)) => new,
+        Err(error) => {
+            tracing::error!(%error, "the configuration is not sound: what was in effect stays");
+            return conf;
+        }
+    };
+    log::configure(new.get("log_level").unwrap_or("notice"));
+    if let Some(declarative) = declarative
+        && let Err(error) = load(&new, declarative).await
+    {
+        tracing::error!(
+            error,
+            "the declarative configuration was not loaded: what was in effect stays"
+        );
+    }
+    for key in new.changed_since(&conf) {
+        if ![
+            "log_level",
+            "declarative_config",
+            "declarative_config_string",
+        ]
+        .contains(&key)
+        {
+            tracing::warn!("{key} was changed: it takes effect when the node starts anew");
+        }
+    }
+    tracing::info!("the configuration was read again");
+    new
+}
+
+/// Who the node is: what it was told, or what it found out when it started first.
+fn node_id(conf: &Conf) -> std::io::Result<String> {
+    if let Some(id) = conf.get("node_id") {
+        return Ok(id.to_owned());
+    }
+    let file = conf.prefix().join("kong.id");
+    match std::fs::read_to_string(&file) {
+        Ok(id) if is_uuid(id.trim()) => Ok(id.trim().to_owned()),
+        _ => {
+            let id = uuid();
+            std::fs::write(&file, &id)?;
+            Ok(id)
+        }
+    }
+}
+
+/// Opens the store that the configuration names.
+async fn open(conf: &Conf) -> Result<(Arc<dyn Store>, Option<Loaded>), Failure> {
+    if !conf.is_dbless() {
+        return Ok((Arc::new(Embedded::open(&conf.store())?), None));
+    }
+    let loaded = Loaded::default();
+    load(conf, &loaded).await?;
+    Ok((loaded.store(), Some(loaded)))
+}
+
+/// Loads the file, or the text, that the configuration names.
+async fn load(conf: &Conf, loaded: &Loaded) -> Result<(), String> {
+    let document = match (
+        conf.get("declarative_config"),
+        conf.get("declarative_config_string"),
+    ) {
+        (Some(file), _) => Some((read(Path::new(file))?, Some(file))),
+        (None, Some(text)) => Some((
+            Document::read(text, None).map_err(|error| error.message)?,
+            None,
+        )),
+        (None, None) => None,
+    };
+    let Some((document, file)) = document else {
+        return Ok(());
+    };
+    let done = loaded.load(&document).await;
+    done.map(drop).map_err(|error| {
+        file.map_or_else(
+            || error.message.clone(),
+            |file| explained(Path::new(file), &error),
+        )
+    })
+}

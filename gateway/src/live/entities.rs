@@ -1,0 +1,211 @@
+//! The plans of everything that requests are served with, kept from one change to the next: what did not change is not
+//! planned again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use carbyne_engine::tls::IdentitySlot;
+use rustc_hash::FxHashMap;
+
+use crate::node::Node;
+use crate::plan::certificate::{Certificate, Sni, read_authority};
+use crate::plan::plugin::PluginPlan;
+use crate::plan::route::Route;
+use crate::plan::service::Service;
+use crate::plugin::instance::Instance;
+use crate::plugin::table;
+use crate::store::Row;
+use crate::value::Value;
+
+/// Kinds of entities that are planned here; consumers and credentials are read as they are asked for.
+pub const PLANNED: [&str; 6] = [
+    "services",
+    "routes",
+    "plugins",
+    "certificates",
+    "snis",
+    "ca_certificates",
+];
+
+/// Plans by id.
+#[derive(Debug, Default)]
+pub struct Entities {
+    pub services: FxHashMap<Box<str>, Kept<Service>>,
+    pub routes: BTreeMap<Box<str>, Kept<Route>>,
+    pub plugins: BTreeMap<Box<str>, Arc<Instance>>,
+    pub certificates: BTreeMap<Box<str>, Slots>,
+    pub snis: BTreeMap<Box<str>, Sni>,
+    pub authorities: FxHashMap<Box<str>, Arc<str>>,
+    /// What changed since it was last asked.
+    pub changed: Changed,
+    /// Of every row that was taken: the same row again changes nothing.
+    digests: FxHashMap<Box<str>, [u8; 16]>,
+}
+
+/// A plan, and its row as JSON for what writes requests down.
+#[derive(Clone, Debug)]
+pub struct Kept<T> {
+    pub plan: Arc<T>,
+    pub json: Arc<str>,
+}
+
+/// A certificate, and its alternative of another kind of key.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    pub first: Arc<IdentitySlot>,
+    pub second: Option<Arc<IdentitySlot>>,
+}
+
+/// Which parts of a snapshot have to be made anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changed {
+    pub certificates: bool,
+    pub plugins: bool,
+    pub routes: bool,
+    pub services: bool,
+}
+
+impl Changed {
+    pub const fn any(self) -> bool {
+        self.certificates || self.plugins || self.routes || self.services
+    }
+}
+
+impl Entities {
+    /// Takes a row in place of what its id had. A row that cannot be planned leaves what was there: the last good one
+    /// goes on serving, and the log says what is wrong with the new one.
+    pub fn put(&mut self, entity: &str, row: &Row, node: &Arc<Node>) {
+        let id: Box<str> = row.id.as_str().into();
+        let json = Value::from(row.entity.clone()).to_json();
+        let digest = md5::compute(&json).0;
+        if self.digests.insert(id.clone(), digest) == Some(digest) {
+            return;
+        }
+        let planned = match entity {
+            "services" => Service::read(&row.entity)
+                .map_err(|error| error.to_string())
+                .map(|service| {
+                    self.changed.services = true;
+                    self.services.insert(id.clone(), Kept::new(service, json));
+                }),
+            "routes" => Route::read(&row.entity)
+                .map_err(|errors| {
+                    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                    errors.join("; ")
+                })
+                .map(|route| {
+                    self.changed.routes = true;
+                    self.routes.insert(id.clone(), Kept::new(route, json));
+                }),
+            "plugins" => PluginPlan::read(&row.entity)
+                .map_err(|error| error.to_string())
+                .map(|plan| self.put_plugin(id.clone(), &plan, node)),
+            "certificates" => Certificate::read(&row.entity)
+                .map_err(|error| error.to_string())
+                .map(|certificate| {
+                    self.changed.certificates = true;
+                    self.changed.services = true;
+                    let slots = Slots::of(certificate);
+                    self.certificates.insert(id.clone(), slots);
+                }),
+            "snis" => Sni::read(&row.entity)
+                .map_err(|error| error.to_string())
+                .map(|sni| {
+                    self.changed.certificates = true;
+                    self.snis.insert(id.clone(), sni);
+                }),
+            "ca_certificates" => read_authority(&row.entity)
+                .map_err(|error| error.to_string())
+                .map(|(_, pem)| {
+                    self.changed.services = true;
+                    self.authorities.insert(id.clone(), Arc::from(&*pem));
+                }),
+            _ => Ok(()),
+        };
+        if let Err(problem) = planned {
+            tracing::error!(entity, %id, problem, "cannot be used: what was there before goes on");
+        }
+    }
+
+    /// Takes a row away.
+    pub fn remove(&mut self, entity: &str, id: &str) {
+        self.digests.remove(id);
+        match entity {
+            "services" => self.changed.services |= self.services.remove(id).is_some(),
+            "routes" => self.changed.routes |= self.routes.remove(id).is_some(),
+            "plugins" => self.changed.plugins |= self.plugins.remove(id).is_some(),
+            "certificates" => {
+                let gone = self.certificates.remove(id).is_some();
+                self.changed.certificates |= gone;
+                self.changed.services |= gone;
+            }
+            "snis" => self.changed.certificates |= self.snis.remove(id).is_some(),
+            "ca_certificates" => self.changed.services |= self.authorities.remove(id).is_some(),
+            _ => {}
+        }
+    }
+
+    /// The ids of a kind of entity.
+    pub fn ids(&self, entity: &str) -> Vec<Box<str>> {
+        match entity {
+            "services" => self.services.keys().cloned().collect(),
+            "routes" => self.routes.keys().cloned().collect(),
+            "plugins" => self.plugins.keys().cloned().collect(),
+            "certificates" => self.certificates.keys().cloned().collect(),
+            "snis" => self.snis.keys().cloned().collect(),
+            "ca_certificates" => self.authorities.keys().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn put_plugin(&mut self, id: Box<str>, plan: &PluginPlan, node: &Arc<Node>) {
+        self.changed.plugins = true;
+        if !plan.is_http() {
+            self.plugins.remove(&id);
+            return;
+        }
+        if !table::runs(plan.name) {
+            let scope = &plan.scope;
+            let what = if plan.guards {
+                "its requests are answered with 503"
+            } else {
+                "it has no effect"
+            };
+            tracing::warn!(
+                plugin = plan.name,
+                %id,
+                route = scope.route.as_deref(),
+                service = scope.service.as_deref(),
+                consumer = scope.consumer.as_deref(),
+                "the plugin does not run here: {what}"
+            );
+        }
+        let instance = Instance::new(plan, node);
+        self.plugins.insert(id, Arc::new(instance));
+    }
+}
+
+impl Slots {
+    fn of(certificate: Certificate) -> Self {
+        let name = format!("certificate {}", certificate.id);
+        Self {
+            first: IdentitySlot::filled(&name, certificate.identity),
+            second: certificate
+                .alternative
+                .map(|identity| IdentitySlot::filled(&name, identity)),
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<IdentitySlot>> {
+        std::iter::once(&self.first).chain(&self.second)
+    }
+}
+
+impl<T> Kept<T> {
+    fn new(plan: T, json: String) -> Self {
+        Self {
+            plan: Arc::new(plan),
+            json: json.into(),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! One node: what every part of the data path shares for the life of the process.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use carbyne_engine::tls::IdentitySlot;
+
+use crate::live::Snapshot;
+use crate::plugin::records::Generations;
+use crate::plugin::table::Shared;
+use crate::proxy::settings::Settings;
+use crate::store::Store;
+
+/// The node.
+#[derive(Debug)]
+pub struct Node {
+    /// Its id, as the Admin API tells it.
+    pub id: Box<str>,
+    pub settings: Settings,
+    pub store: Arc<dyn Store>,
+    /// What requests are served with from now on.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// What each plugin's instances share.
+    pub shared: Shared,
+    pub generations: Generations,
+    /// What clients are shown that ask for no name that a certificate is for.
+    pub default_certificates: Vec<Arc<IdentitySlot>>,
+}
+
+impl Node {
+    /// A node that has no configuration yet.
+    pub fn new(
+        id: &str,
+        settings: Settings,
+        store: Arc<dyn Store>,
+        default_certificates: Vec<Arc<IdentitySlot>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: id.into(),
+            settings,
+            store,
+            snapshot: ArcSwap::from_pointee(Snapshot::default()),
+            shared: Shared::default(),
+            generations: Generations::default(),
+            default_certificates,
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! Answers in place of the service's.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use carbyne_engine::http::Headers;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use crate::value::{Object, Value};
+
+/// An answer of a plugin. What [`Exit::error`] says is worded by what the client accepts, everything else goes as it is.
+#[derive(Debug)]
+pub struct Exit(Box<Reply>);
+
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Headers,
+    pub(crate) content: Content,
+}
+
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// These bytes, and their type where it was said.
+    Bytes(Bytes),
+    /// A text within the node's template for what the client accepts (Kong: `kong.response.error`).
+    Error(Cow<'static, str>),
+    /// `{"message": …}` on one line; for gRPC the message goes into the head (Kong: `kong.response.exit`).
+    Message(Cow<'static, str>),
+    /// As an error, where nginx words it in Kong: without an `Accept` the form is the node's default.
+    Own(Cow<'static, str>),
+}
+
+impl Exit {
+    /// The text in the form that the client accepts, as Kong's own errors (Kong: `kong.response.error`).
+    pub fn error(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(status, Content::Error(text.into()))
+    }
+
+    /// `{"message":"…"}` (Kong: `kong.response.exit(status, { message = … })`).
+    pub fn message(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(status, Content::Message(text.into()))
+    }
+
+    /// A body of JSON.
+    pub fn json(status: StatusCode, body: Object) -> Self {
+        let mut exit = Self::of(status, Content::Bytes(Value::from(body).to_json().into()));
+        exit.0.headers.append(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        );
+        exit
+    }
+
+    /// Any body, or none; its type is a header like others.
+    pub fn body(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self::of(status, Content::Bytes(body.into()))
+    }
+
+    /// What Kong says where a plugin fails.
+    pub fn unexpected() -> Self {
+        Self::message(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "An unexpected error occurred",
+        )
+    }
+
+    /// An error that nginx finds in Kong, before any of Kong's code ran.
+    pub(crate) fn own(status: StatusCode, text: &'static str) -> Self {
+        Self::of(status, Content::Own(text.into()))
+    }
+
+    /// The plugin that guards this cannot run.
+    pub(crate) fn refused() -> Self {
+        Self::message(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable")
+    }
+
+    /// With a header field, in place of those of the same name.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.insert(name, value);
+        self
+    }
+
+    /// With one more header field.
+    #[must_use]
+    pub fn append(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.append(name, value);
+        self
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    fn of(status: StatusCode, content: Content) -> Self {
+        Self(Box::new(Reply {
+            status,
+            headers: Headers::new(),
+            content,
+        }))
+    }
+
+    pub(crate) fn into_reply(self) -> Reply {
+        *self.0
+    }
+}

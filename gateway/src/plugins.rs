@@ -1,0 +1,5 @@
+//! The plugins that run, one file each; [`crate::plugin::table`] lists them.
+
+pub mod correlation_id;
+pub mod key_auth;
+pub mod request_termination;

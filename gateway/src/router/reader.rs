@@ -1,0 +1,64 @@
+//! The texts that expressions read. Kong's engine takes UTF-8 alone: a request that has anything else
+//! where any route of the table looks has no route at all.
+
+use super::evaluate::Request;
+use super::expression::Expression;
+use super::field::{Field, Header};
+use super::lookup::Lookup;
+use super::query;
+
+/// Where a table's expressions look.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    path: bool,
+    headers: Vec<Header>,
+    queries: Vec<Box<str>>,
+}
+
+impl Reader {
+    pub(super) fn add(&mut self, expression: &Expression) {
+        match expression {
+            Expression::All(parts) | Expression::Any(parts) => {
+                parts.iter().for_each(|part| self.add(part));
+            }
+            Expression::Not(inner) => self.add(inner),
+            Expression::Test(test) => match &test.field {
+                Field::Path | Field::Segments(_) | Field::SegmentCount => self.path = true,
+                Field::Header(header) if !self.headers.contains(header) => {
+                    self.headers.push(header.clone());
+                }
+                Field::Query(name) if !self.queries.contains(name) => {
+                    self.queries.push(name.clone());
+                }
+                _ => {}
+            },
+        }
+    }
+
+    /// The lookup as expressions read it; `None` where they cannot.
+    pub(super) fn request<'a>(&self, lookup: &'a Lookup<'a>) -> Option<Request<'a>> {
+        let Some(http) = &lookup.http else {
+            return Some(Request {
+                lookup,
+                http: None,
+                host: None,
+                path: "",
+            });
+        };
+        let headers = self.headers.iter().all(|header| header.is_text(http));
+        let queries = http.query.is_none_or(|query| {
+            let mut queries = self.queries.iter();
+            queries.all(|name| query::is_text(query, name))
+        });
+        (headers && queries).then_some(())?;
+        Some(Request {
+            lookup,
+            http: Some(http),
+            host: (!http.host.is_empty()).then_some(http.host),
+            path: match self.path {
+                true => std::str::from_utf8(http.path).ok()?,
+                false => "",
+            },
+        })
+    }
+}

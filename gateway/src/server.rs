@@ -1,0 +1,211 @@
+//! The data path of a process: workers, the proxy's addresses, and what keeps them in step with the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use carbyne_engine::net::Address;
+use carbyne_engine::net::listen::ListenOptions;
+use carbyne_engine::observe::log::{LogFile, LogSettings};
+use carbyne_engine::runtime::{Drain, Listening, Workers, budget};
+use carbyne_engine::tls::IdentitySlot;
+
+use crate::conf::{Conf, Interface};
+use crate::live::local::Local;
+use crate::live::update::Updater;
+use crate::node::Node;
+use crate::proxy::access_log::AccessLog;
+use crate::proxy::listener::{Connections, Entrance, serve_settings};
+use crate::proxy::settings::Settings;
+use crate::store::Store;
+
+/// Why the gateway does not proxy.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("{0}")]
+    Configuration(String),
+    #[error("{what}: {source}")]
+    System {
+        what: String,
+        source: std::io::Error,
+    },
+}
+
+type Result<T> = std::result::Result<T, ServerError>;
+
+/// A data path that serves.
+#[derive(Debug)]
+pub struct Server {
+    node: Arc<Node>,
+    /// Held so that they go on.
+    _workers: Arc<Workers>,
+    listening: Vec<Listening>,
+    drain: Arc<Drain>,
+    counts: Arc<Connections>,
+    log: Option<LogFile>,
+}
+
+impl Server {
+    /// Serves what the store holds, once it was read. For the control runtime, a local one.
+    pub async fn start(conf: &Conf, store: Arc<dyn Store>, node_id: &str) -> Result<Self> {
+        if conf
+            .get("stream_listen")
+            .is_some_and(|listen| listen != "off")
+        {
+            return Err(ServerError::Configuration(
+                "stream_listen is not served: TCP and TLS streams are not proxied, set it to off"
+                    .to_owned(),
+            ));
+        }
+        let workers =
+            Workers::start(worker_count(conf)?).map_err(|source| system("workers", source))?;
+        let workers = Arc::new(workers);
+        let settings = Settings::read(conf).map_err(|errors| {
+            let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            ServerError::Configuration(errors.join("\n"))
+        })?;
+        let node = Node::new(node_id, settings, store, default_certificates(conf)?);
+        let told = (node.clone(), workers.clone());
+        let mut updater = Updater::new(node.clone(), move || {
+            let (node, workers) = &told;
+            let node = node.clone();
+            workers.on_each(move |_| Local::of(&node).refresh());
+        });
+        let version = updater
+            .begin()
+            .await
+            .map_err(|error| ServerError::Configuration(error.to_string()))?;
+        tokio::task::spawn_local(updater.run(version));
+        let mut server = Self {
+            node,
+            _workers: workers.clone(),
+            listening: Vec::new(),
+            drain: Arc::default(),
+            counts: Arc::default(),
+            log: access_log(conf)?,
+        };
+        server.listen(conf, &workers)?;
+        budget::limit_connections(connection_limit());
+        Ok(server)
+    }
+
+    /// The node that it serves.
+    pub const fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Connections of clients.
+    pub const fn connections(&self) -> &Arc<Connections> {
+        &self.counts
+    }
+
+    /// The addresses that it listens on, with the ports that the kernel chose.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.listening.iter().map(Listening::address)
+    }
+
+    fn listen(&mut self, conf: &Conf, workers: &Workers) -> Result<()> {
+        let addresses = conf.proxy_listen();
+        for listen in addresses.map_err(|error| ServerError::Configuration(error.to_string()))? {
+            let address = listen.address;
+            // One socket a worker also without `reuseport`: nginx's workers share one then, to the same end.
+            let mut options = ListenOptions::default();
+            options.backlog = listen.backlog.unwrap_or(options.backlog);
+            let entrance = Entrance {
+                node: self.node.clone(),
+                settings: Arc::new(serve_settings(&listen)),
+                log: self.log.clone().map(AccessLog::new),
+                drain: self.drain.clone(),
+                counts: self.counts.clone(),
+                listen,
+            };
+            let listening = workers
+                .listen(&Address::Tcp(address), options, Arc::new(entrance))
+                .map_err(|source| system(&format!("proxy_listen {address}"), source))?;
+            tracing::info!(address = %listening.address(), "the proxy listens");
+            self.listening.push(listening);
+        }
+        Ok(())
+    }
+
+    /// As after a rotation of logs.
+    pub fn reopen_logs(&self) {
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
+    }
+
+    /// Stops accepting. A graceful end lets what was begun come to its end, unless `hurry` comes first.
+    pub async fn finish(mut self, graceful: bool, hurry: impl Future<Output = ()>) {
+        self.listening.clear();
+        self.drain.start();
+        if graceful {
+            self.drain.finish();
+            let finished = async {
+                while budget::arrivals() > 0 || self.counts.active.value() > 0 {
+                    tokio::time::sleep(FINISH_INTERVAL).await;
+                }
+            };
+            tokio::select! {
+                () = finished => {}
+                () = hurry => tracing::warn!("ends although connections are open: told again"),
+            }
+        }
+        if let Some(log) = &self.log {
+            log.close();
+        }
+    }
+}
+
+fn access_log(conf: &Conf) -> Result<Option<LogFile>> {
+    let path = conf.get("proxy_access_log").unwrap_or("logs/access.log");
+    // A format behind the path is nginx's name of one; there is one format here.
+    let path = path.split_whitespace().next().unwrap_or("off");
+    if path == "off" {
+        return Ok(None);
+    }
+    let path = conf.prefix().join(path);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|source| system(&folder.display().to_string(), source))?;
+    }
+    let opened = LogFile::open(&path, LogSettings::default());
+    opened
+        .map(Some)
+        .map_err(|source| system(&path.display().to_string(), source))
+}
+
+/// The certificates for names that no other is for.
+fn default_certificates(conf: &Conf) -> Result<Vec<Arc<IdentitySlot>>> {
+    let identities = conf.identities(Interface::Proxy);
+    let identities = identities.map_err(|error| ServerError::Configuration(error.to_string()))?;
+    let slot = |identity| IdentitySlot::filled("default certificate", identity);
+    Ok(identities.into_iter().map(slot).collect())
+}
+
+/// `nginx_worker_processes`: a number, or as many as the machine lets run at once.
+fn worker_count(conf: &Conf) -> Result<usize> {
+    match conf.worker_processes() {
+        None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+        Some(count @ 1..=1024) => Ok(count),
+        Some(_) => Err(ServerError::Configuration(
+            "nginx_worker_processes is more than 1024".to_owned(),
+        )),
+    }
+}
+
+/// Nine tenths of the file descriptors that the process may have: the rest is for logs, the store and hosts.
+fn connection_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = limit.current.and_then(|limit| usize::try_from(limit).ok());
+    limit.map_or(usize::MAX, |limit| (limit - limit / 10).max(1))
+}
+
+fn system(what: &str, source: std::io::Error) -> ServerError {
+    ServerError::System {
+        what: what.to_owned(),
+        source,
+    }
+}
+
+/// How often the end looks whether it has come.
+const FINISH_INTERVAL: Duration = Duration::from_millis(10);

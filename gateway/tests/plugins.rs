@@ -1,0 +1,23 @@
+//! Plugins: tables of configuration, request, answer and what the upstream saw, against the real program.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
+
+#[path = "support/cases.rs"]
+mod cases;
+#[path = "support/gateway.rs"]
+#[expect(dead_code, reason = "shared by several suites")]
+mod gateway;
+
+#[path = "plugins/correlation_id.rs"]
+mod correlation_id;
+#[path = "plugins/key_auth.rs"]
+mod key_auth;
+#[path = "plugins/request_termination.rs"]
+mod request_termination;
