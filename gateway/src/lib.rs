@@ -10,6 +10,7 @@
 //! * [`conf`]: kong.conf and `KONG_*`.
 //! * [`plan`]: what rows mean, typed; [`live`]: what requests are served with, swapped as rows change.
 //! * [`proxy`]: the way of a request; [`plugin`]: what plugins are and may do; [`plugins`]: those that run.
+//! * [`multipart`]: bodies of parts, as the Admin API and plugins read them.
 //! * [`node`], [`server`]: what a process shares, and the process.
 //! * [`command`]: the program's verbs; [`log`]: what a node says meanwhile.
 
@@ -21,6 +22,7 @@ pub mod entity;
 pub mod error;
 pub mod live;
 pub mod log;
+pub mod multipart;
 pub mod node;
 pub mod plan;
 pub mod plugin;
