@@ -1,5 +1,6 @@
 //! The plugins that run, one file each; [`crate::plugin::table`] lists them.
 
+pub mod basic_auth;
 pub mod correlation_id;
 pub mod key_auth;
 pub mod request_termination;

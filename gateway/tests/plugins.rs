@@ -15,6 +15,10 @@ mod cases;
 #[expect(dead_code, reason = "shared by several suites")]
 mod gateway;
 
+#[path = "plugins/authentication.rs"]
+mod authentication;
+#[path = "plugins/basic_auth.rs"]
+mod basic_auth;
 #[path = "plugins/correlation_id.rs"]
 mod correlation_id;
 #[path = "plugins/key_auth.rs"]
