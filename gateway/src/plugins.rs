@@ -2,5 +2,6 @@
 
 pub mod basic_auth;
 pub mod correlation_id;
+pub mod jwt;
 pub mod key_auth;
 pub mod request_termination;

@@ -21,6 +21,8 @@ mod authentication;
 mod basic_auth;
 #[path = "plugins/correlation_id.rs"]
 mod correlation_id;
+#[path = "plugins/jwt.rs"]
+mod jwt;
 #[path = "plugins/key_auth.rs"]
 mod key_auth;
 #[path = "plugins/request_termination.rs"]

@@ -135,6 +135,7 @@ macro_rules! plugins {
 plugins! {
     BasicAuth in basic_auth is "basic-auth",
     CorrelationId in correlation_id is "correlation-id",
+    Jwt in jwt is "jwt",
     KeyAuth in key_auth is "key-auth",
     RequestTermination in request_termination is "request-termination",
 }
