@@ -1,5 +1,6 @@
 //! The plugins that run, one file each; [`crate::plugin::table`] lists them.
 
+pub mod acl;
 pub mod basic_auth;
 pub mod correlation_id;
 pub mod jwt;

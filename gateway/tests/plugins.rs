@@ -15,6 +15,8 @@ mod cases;
 #[expect(dead_code, reason = "shared by several suites")]
 mod gateway;
 
+#[path = "plugins/acl.rs"]
+mod acl;
 #[path = "plugins/authentication.rs"]
 mod authentication;
 #[path = "plugins/basic_auth.rs"]

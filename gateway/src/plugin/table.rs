@@ -133,6 +133,7 @@ macro_rules! plugins {
 }
 
 plugins! {
+    Acl in acl is "acl",
     BasicAuth in basic_auth is "basic-auth",
     CorrelationId in correlation_id is "correlation-id",
     Jwt in jwt is "jwt",
