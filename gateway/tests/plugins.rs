@@ -23,6 +23,8 @@ mod authentication;
 mod basic_auth;
 #[path = "plugins/correlation_id.rs"]
 mod correlation_id;
+#[path = "plugins/cors.rs"]
+mod cors;
 #[path = "plugins/jwt.rs"]
 mod jwt;
 #[path = "plugins/key_auth.rs"]
