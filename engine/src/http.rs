@@ -7,14 +7,12 @@
 //! | [`body`] | streaming bodies with trailers |
 //! | [`canonical`] | one canonical host and path, computed once per request |
 //! | [`h1`] | HTTP/1: strict sans-io codec and the connections over it |
-//! | [`h2`] | HTTP/2 over the `h2` crate |
-//! | [`h2_guard`] | frame budgets below `h2` |
+//! | [`h2`] | HTTP/2: strict sans-io codec and the connections over it |
 
 pub mod body;
 pub mod canonical;
 pub mod h1;
 pub mod h2;
-pub mod h2_guard;
 pub mod headers;
 pub mod message;
 

@@ -1,4 +1,4 @@
 #![no_main]
-//! HTTP/2 frames as the guard sees them.
+//! HTTP/2 connections, either side.
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| carbyne_engine::http::h2_guard::fuzz_frames(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| carbyne_engine::http::h2::fuzz::frames(data));

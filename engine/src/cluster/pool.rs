@@ -18,7 +18,6 @@ use super::host::Flag;
 use super::settings::Protocol as Wanted;
 use super::{Cluster, Host};
 use crate::forward::{Error, Protocol, Target, TlsTarget};
-use crate::http::h2_guard::Budgets;
 use crate::http::{h1, h2};
 use crate::net::Address;
 use crate::net::connect::{ConnectOptions, Keepalive, OriginalSource, connect};
@@ -233,14 +232,12 @@ impl Pools {
         let (stream, facts) = open(target, priority).await?;
         let settings = target.cluster.settings();
         let changed = self.changed(key);
-        let connection = h2::client::ClientConnection::handshake(
+        let connection = h2::client::ClientConnection::begin(
             stream,
             &http2_settings(&settings),
-            Arc::new(Budgets::default()),
+            Arc::new(h2::Budgets::default()),
             move || changed.notify_waiters(),
-        )
-        .await
-        .map_err(|_| Error::UpstreamProtocol("http2.handshake"))?;
+        );
         let mut hosts = self.hosts.borrow_mut();
         if let Some(HostPool::H2(pool)) = hosts.get_mut(&key) {
             pool.connections.push((connection.clone(), facts.clone()));

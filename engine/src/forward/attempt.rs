@@ -50,7 +50,7 @@ impl Default for Progress {
 #[derive(Debug)]
 pub(super) enum Writer {
     H1(h1::client::RequestWriter),
-    H2(h2::stream::Outgoing),
+    H2(h2::Outgoing),
 }
 
 /// The receiving half of a response.
@@ -218,7 +218,9 @@ impl Writer {
         match self {
             Self::H1(writer) => writer.shutdown().await,
             // Fails only where the stream is closed already.
-            Self::H2(writer) => drop(writer.end(None)),
+            Self::H2(writer) => {
+                writer.end(None).ok();
+            }
         }
     }
 
@@ -241,7 +243,7 @@ impl Writer {
             }
             Self::H2(writer) => writer
                 .end(trailers)
-                .map_err(|error| UploadError::Host(Error::from_h2(&error))),
+                .map_err(|error| UploadError::Host(Error::from_h2(error))),
         }
     }
 }
@@ -266,10 +268,7 @@ impl Reader {
                     }
                 }
                 Self::H2(reader) => {
-                    let (response, body) = reader
-                        .head()
-                        .await
-                        .map_err(|error| Error::from_h2(&error))?;
+                    let (response, body) = reader.head().await.map_err(Error::from_h2)?;
                     Reply {
                         response,
                         body,
@@ -360,7 +359,12 @@ pub(super) fn send_head_on(
                         h2::client::SendError::Target => {
                             Error::RequestEncoding("http2.request_target")
                         }
-                        h2::client::SendError::Connection(error) => Error::from_h2(&error),
+                        h2::client::SendError::Full => Error::UpstreamReset {
+                            reset: Reset::Refused,
+                            reason: Cow::Borrowed("no stream left"),
+                            unprocessed: true,
+                        },
+                        h2::client::SendError::Connection(error) => Error::from_h2(error),
                     })?;
             Ok((Writer::H2(writer), Reader::H2(reader)))
         }
@@ -451,7 +455,7 @@ async fn send(writer: &mut Writer, frame: Frame) -> Result<bool, UploadError> {
                 Writer::H2(writer) => writer
                     .data(bytes)
                     .await
-                    .map_err(|error| UploadError::Host(Error::from_h2(&error)))?,
+                    .map_err(|error| UploadError::Host(Error::from_h2(error)))?,
             }
             Ok(false)
         }

@@ -75,7 +75,7 @@ impl Reply {
 /// A call whose two directions are independent, such as a gRPC stream; HTTP/2 only.
 #[derive(Debug)]
 pub struct Duplex {
-    writer: crate::http::h2::stream::Outgoing,
+    writer: crate::http::h2::Outgoing,
     reader: crate::http::h2::client::ResponseReader,
     response: Option<Response>,
     body: Body,
@@ -112,7 +112,7 @@ impl Duplex {
     }
 
     /// Sends a piece of the request.
-    pub async fn send(&mut self, bytes: bytes::Bytes) -> Result<(), ::h2::Error> {
+    pub async fn send(&mut self, bytes: bytes::Bytes) -> Result<(), crate::http::h2::Error> {
         self.writer.data(bytes).await
     }
 

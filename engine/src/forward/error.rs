@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use super::exchange::Event;
-use crate::http::BodyError;
+use crate::http::{BodyError, h2};
 
 /// An error of forwarding. Each front words its own answer, status and log flags from it.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +193,7 @@ impl Error {
             BodyError::Malformed(detail) => Self::UpstreamProtocol(detail),
             // RFC 9112 §8: an end in order inside a message is no end of the message.
             BodyError::Closed => Self::UpstreamProtocol("http1.incomplete_body"),
-            BodyError::Stream(error) => match Self::from_h2(error) {
+            BodyError::Stream(error) => match Self::from_h2(*error) {
                 Self::UpstreamReset { reset, .. } => Self::UpstreamTruncated(reset),
                 other => other,
             },
@@ -204,28 +204,28 @@ impl Error {
     }
 
     /// The error of an HTTP/2 stream or connection.
-    pub(crate) fn from_h2(error: &::h2::Error) -> Self {
-        if error.is_io() || error.is_go_away() {
-            return Self::UpstreamReset {
+    pub(crate) fn from_h2(error: h2::Error) -> Self {
+        match error {
+            h2::Error::Io(_) | h2::Error::GoAway(..) => Self::UpstreamReset {
                 reset: Reset::Connection,
                 reason: Cow::Borrowed("connection termination"),
                 // The host names the last stream that it processed: this one came later.
-                unprocessed: error.is_go_away() && error.is_remote(),
-            };
-        }
-        let Some(reason) = error.reason().filter(|_| error.is_remote()) else {
-            // The codec gave the stream up: what came is no HTTP/2.
-            return Self::UpstreamProtocol("http2.protocol_error");
-        };
-        let refused = reason == ::h2::Reason::REFUSED_STREAM;
-        Self::UpstreamReset {
-            reset: if refused {
-                Reset::Refused
-            } else {
-                Reset::Stream
+                unprocessed: matches!(error, h2::Error::GoAway(_, h2::By::Peer)),
             },
-            reason: Cow::Owned(format!("remote reset: {reason}")),
-            unprocessed: refused,
+            // The codec gave the stream up: what came is no HTTP/2.
+            h2::Error::Reset(_, h2::By::Us) => Self::UpstreamProtocol("http2.protocol_error"),
+            h2::Error::Reset(reason, h2::By::Peer) => {
+                let refused = reason == h2::Reason::REFUSED_STREAM;
+                Self::UpstreamReset {
+                    reset: if refused {
+                        Reset::Refused
+                    } else {
+                        Reset::Stream
+                    },
+                    reason: Cow::Owned(format!("remote reset: {reason}")),
+                    unprocessed: refused,
+                }
+            }
         }
     }
 

@@ -16,7 +16,6 @@ use crate::cluster::health::{
 use crate::cluster::pool::{Session, dial, http2_settings};
 use crate::cluster::settings::Transport;
 use crate::cluster::{Cluster, Host};
-use crate::http::h2_guard::Budgets;
 use crate::http::{Body, Frame, Headers, Request, Response, h1, h2};
 use crate::net::{Address, Stream};
 
@@ -147,16 +146,12 @@ impl Prober {
             Probe::Tcp { .. } => Wire::Tcp(stream),
             probe => Wire::Http(match protocol(probe) {
                 Protocol::Http1 => Session::H1(h1::client::ClientConnection::new(stream)),
-                Protocol::Http2 => Session::H2(
-                    h2::client::ClientConnection::handshake(
-                        stream,
-                        &http2_settings(&settings),
-                        Arc::new(Budgets::default()),
-                        || {},
-                    )
-                    .await
-                    .map_err(|_| Error::UpstreamProtocol("http2.handshake"))?,
-                ),
+                Protocol::Http2 => Session::H2(h2::client::ClientConnection::begin(
+                    stream,
+                    &http2_settings(&settings),
+                    Arc::new(h2::Budgets::default()),
+                    || {},
+                )),
             }),
         };
         Ok(Kept {

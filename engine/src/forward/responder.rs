@@ -93,7 +93,7 @@ impl Responder {
     pub(super) fn go_on(&mut self) {
         if let Self::H2 { responder, .. } = self {
             // Fails only where the stream is closed, which the exchange sees itself.
-            drop(responder.interim(&Response::new(StatusCode::CONTINUE)));
+            responder.interim(&Response::new(StatusCode::CONTINUE)).ok();
         }
     }
 
@@ -160,7 +160,7 @@ impl Responder {
             Self::H2 { responder, .. } => {
                 if let Some(stream) = responder.stream() {
                     // Fails only where the stream is closed already.
-                    drop(stream.end(None));
+                    stream.end(None).ok();
                 }
                 Poll::Ready(())
             }
@@ -242,7 +242,7 @@ impl Responder {
     pub(super) fn reset(&mut self) {
         match self {
             Self::H1 { responder, .. } => responder.close_after(),
-            Self::H2 { responder, .. } => responder.reset(::h2::Reason::INTERNAL_ERROR),
+            Self::H2 { responder, .. } => responder.reset(h2::Reason::INTERNAL_ERROR),
         }
     }
 

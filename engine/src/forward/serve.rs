@@ -1,6 +1,6 @@
 //! A downstream connection: codec, requests one after another or side by side.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use super::{Answer, Handler, request};
 use crate::http::canonical::{self, Policy, Rejection, Verdict};
 use crate::http::h1::server::{Next, ReadTimeouts, ServerConnection};
 use crate::http::h1::{HeadError, Limits};
-use crate::http::h2_guard::Budgets;
 use crate::http::{Body, Request, h2};
 use crate::net::Stream;
 use crate::runtime::{DrainSignal, Timer, Worker, clock};
@@ -32,7 +31,7 @@ pub struct ServeSettings {
     /// HTTP/2 limits.
     pub http2: h2::Settings,
     /// HTTP/2 frame budgets.
-    pub budgets: Arc<Budgets>,
+    pub budgets: Arc<h2::Budgets>,
     /// How host and path become canonical.
     pub policy: Policy,
     /// Longest silence between requests; `None` is no limit.
@@ -270,36 +269,28 @@ impl<H: Handler> Serve<H> {
             downstream: self.downstream.clone(),
             drain: self.drain.clone(),
         });
-        let open = Rc::new(Cell::new(0_usize));
         let timers: Rc<RefCell<Vec<Timer>>> = Rc::default();
-        let mut draining = false;
+        let mut idle = Idle::default();
         loop {
-            let idle = async {
-                match settings.idle_timeout {
-                    Some(limit) if open.get() == 0 => tokio::time::sleep(limit).await,
-                    _ => std::future::pending().await,
+            let next = poll_fn(|cx| {
+                let next = connection.poll_accept(cx);
+                if next.is_pending() && !idle.drains {
+                    let limit = settings.idle_timeout;
+                    let idles = !connection.has_streams();
+                    if self.drain.poll_started(cx).is_ready() || idle.poll(cx, idles, limit) {
+                        idle.drains = true;
+                        connection.drain();
+                        // At once: the client may be about to send.
+                        return connection.poll_accept(cx);
+                    }
                 }
-            };
-            let next = tokio::select! {
-                biased;
-                next = poll_fn(|cx| connection.poll_accept(cx)) => next,
-                () = self.drain.started(), if !draining => {
-                    draining = true;
-                    connection.drain();
-                    continue;
-                }
-                () = idle, if !draining => {
-                    draining = true;
-                    connection.drain();
-                    continue;
-                }
-            };
+                next
+            })
+            .await;
             let Some((mut request, body, responder)) = next else {
                 return;
             };
             let this = this.clone();
-            let open = open.clone();
-            open.set(open.get() + 1);
             let timers = timers.clone();
             // Boxed: spawning moves a task around several times.
             tokio::task::spawn_local(Box::pin(async move {
@@ -317,7 +308,6 @@ impl<H: Handler> Serve<H> {
                 let verdict = canonical::apply(&mut request, &this.settings.policy);
                 this.exchange(request, verdict, body, None, &mut responder, &mut timer)
                     .await;
-                open.set(open.get() - 1);
                 let mut timers = timers.borrow_mut();
                 if timers.len() < TIMERS_KEPT {
                     timers.push(timer);
@@ -384,6 +374,28 @@ impl<H: Handler> Serve<H> {
             // The connection closes either way.
             drop(poll_fn(|cx| responder.poll_flush(cx)).await);
         }
+    }
+}
+
+/// Since when an HTTP/2 connection has no streams.
+#[derive(Default)]
+struct Idle {
+    since: Option<Instant>,
+    timer: Timer,
+    /// Whether the client was told to go.
+    drains: bool,
+}
+
+impl Idle {
+    /// Whether a connection that idles now did so for too long.
+    fn poll(&mut self, cx: &mut Context<'_>, idles: bool, limit: Option<Duration>) -> bool {
+        if !idles {
+            self.since = None;
+            return false;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let due = limit.and_then(|limit| since.checked_add(limit));
+        due.is_some_and(|due| self.timer.poll(cx, due).is_ready())
     }
 }
 

@@ -43,7 +43,7 @@ pub enum BodyError {
     Malformed(&'static str),
     /// The peer reset the HTTP/2 stream, or broke the protocol.
     #[error("stream error: {0}")]
-    Stream(#[from] ::h2::Error),
+    Stream(#[from] h2::Error),
     /// The transport failed.
     #[error("transport failed: {0}")]
     Io(#[from] io::Error),

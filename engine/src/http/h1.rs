@@ -21,7 +21,7 @@ pub mod error;
 mod fields;
 pub mod framing;
 pub mod head;
-mod names;
+pub(super) mod names;
 pub mod scan;
 pub mod server;
 mod target;

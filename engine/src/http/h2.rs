@@ -1,16 +1,43 @@
-//! HTTP/2 over the `h2` crate, with [`super::h2_guard`] between it and the stream.
+//! HTTP/2: a strict codec without I/O, and the connections over it (RFC 9113).
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | [`server`] | connections that requests are accepted from |
 //! | [`client`] | connections that carry many requests at a time |
-//! | [`stream`] | bodies in and out of one HTTP/2 stream |
+//! | [`body`] | bodies in and out of one stream |
+//! | `driver` | moves a connection's bytes; keepalive, and the way out |
+//! | `connection` | one connection without I/O: frames in and out, windows, resets, GOAWAY |
+//! | `stream` | what a connection keeps of one stream |
+//! | [`budget`] | how much of each kind of frame a peer may send |
+//! | `head` | heads and trailers out of fields, strictly |
+//! | `encode` | heads and trailers into frames |
+//! | `hpack` | header compression (RFC 7541) |
+//! | `frame` | frames on the wire |
+//! | `outbox` | bytes on their way out |
+//! | [`fuzz`] | what the fuzz programs call |
+//! | [`error`] | error codes, and how streams end early |
 
+pub mod body;
+pub mod budget;
 pub mod client;
+mod connection;
+mod driver;
+mod encode;
+pub mod error;
+mod frame;
+pub mod fuzz;
+mod head;
+mod hpack;
+mod outbox;
 pub mod server;
-pub mod stream;
+mod stream;
 
-pub use self::stream::Incoming;
+#[cfg(test)]
+mod tests;
+
+pub use self::body::{Incoming, Outgoing};
+pub use self::budget::Budgets;
+pub use self::error::{By, Error, Reason};
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One read buffer a worker, so that a connection that waits holds none.
+//! One read buffer a worker and a few to write to, so that a connection that waits holds none.
 
 use std::cell::RefCell;
 
@@ -26,14 +26,36 @@ pub(crate) fn with_room<T>(f: impl FnOnce(&mut BytesMut) -> T) -> T {
     })
 }
 
+/// A buffer to write to, with room for a head or two; [`give_back`] takes it again.
+pub(crate) fn write_buffer() -> Vec<u8> {
+    BUFFERS
+        .with_borrow_mut(Vec::pop)
+        .unwrap_or_else(|| Vec::with_capacity(BUFFER_SIZE))
+}
+
+/// Keeps a buffer whose bytes are written for the next connection that writes.
+pub(crate) fn give_back(mut buffer: Vec<u8>) {
+    buffer.clear();
+    if (1..=2 * BUFFER_SIZE).contains(&buffer.capacity()) {
+        BUFFERS.with_borrow_mut(|buffers| {
+            if buffers.len() < BUFFERS_KEPT {
+                buffers.push(buffer);
+            }
+        });
+    }
+}
+
 /// Pieces from this size on are worth sharing: a copy costs more, and a piece holds on to at most eight times its size.
 pub(crate) const LARGE: usize = 8 * 1024;
 /// Less room than this would cut reads short.
 const LEAST: usize = SIZE / 2;
 /// A TLS record or four, and what a default socket buffer gives at once.
 const SIZE: usize = 64 * 1024;
+const BUFFER_SIZE: usize = 4096;
+const BUFFERS_KEPT: usize = 64;
 
 thread_local! {
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     static ROOM: RefCell<BytesMut> = RefCell::new(BytesMut::new());
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into_boxed_slice());
 }

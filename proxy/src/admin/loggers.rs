@@ -189,10 +189,7 @@ const LOGGERS: &[(&str, &[&str])] = &[
     ("hc", &["carbyne_engine::cluster::health"]),
     ("health_checker", &[]),
     ("http", &["carbyne_engine::http"]),
-    (
-        "http2",
-        &["carbyne_engine::http::h2", "carbyne_engine::http::h2_guard"],
-    ),
+    ("http2", &["carbyne_engine::http::h2"]),
     ("hystrix", &[]),
     ("init", &["carbyne_proxy::live"]),
     ("io", &[]),

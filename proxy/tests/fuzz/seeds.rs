@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use carbyne_engine::http::{canonical, h1, h2_guard};
+use carbyne_engine::http::{canonical, h1, h2};
 use carbyne_engine::tls::{hello, sniff};
 use carbyne_protos::json;
 use carbyne_proxy::filter::{metadata_exchange, rbac};
@@ -13,19 +13,21 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use serde_json::{Value, json};
 
+use crate::support::hpack;
 use crate::support::http2::{self, PREFACE};
 use crate::support::report_cases;
 
 type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 11] = [
     ("bootstrap", bootstrap::fuzz, bootstraps),
     ("canonical", canonical::fuzz_canonical, places),
     ("client_hello", hello::fuzz_hello, hellos),
     ("h1_chunked", h1::chunked::fuzz_chunked, chunks),
     ("h1_heads", h1::head::fuzz_heads, heads),
     ("h1_round_trip", h1::encode::fuzz_round_trip, heads),
-    ("h2_frames", h2_guard::fuzz_frames, frames),
+    ("h2_frames", h2::fuzz::frames, frames),
+    ("h2_hpack", h2::fuzz::hpack, blocks),
     ("metadata_exchange", metadata_exchange::tcp::fuzz, peers),
     ("rbac", rbac::fuzz::fuzz_rbac, rules),
     ("sniff", sniff::fuzz_sniff, heads),
@@ -229,6 +231,29 @@ fn frames() -> Vec<Vec<u8>> {
         ]
         .concat(),
         open,
+    ]
+}
+
+fn blocks() -> Vec<Vec<u8>> {
+    let fields = [("x-a", "1"), ("x-b", "2"), ("accept", "*/*")];
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        hpack::indexed_literal(&mut kept, b"x-a", b"1");
+        hpack::index(&mut kept, 62);
+    }
+    let mut resized = Vec::new();
+    hpack::integer(&mut resized, 0x20, 5, 100);
+    resized.extend(hpack::block(&fields));
+    vec![
+        // RFC 7541 appendix C.4.1: Huffman's code.
+        vec![
+            0x82, 0x86, 0x84, 0x41, 0x8c, 0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab,
+            0x90, 0xf4, 0xff,
+        ],
+        hpack::block(&fields),
+        kept,
+        resized,
+        hpack::block(&[(":path", "/"), ("X-Upper", "\r\n")]),
     ]
 }
 

@@ -297,9 +297,7 @@ impl Connection {
     pub(crate) fn flat(&mut self) -> &mut Vec<u8> {
         debug_assert!(self.out.queue.is_empty());
         if self.out.flat.capacity() == 0 {
-            self.out.flat = BUFFERS
-                .with_borrow_mut(Vec::pop)
-                .unwrap_or_else(|| Vec::with_capacity(BUFFER_SIZE));
+            self.out.flat = scratch::write_buffer();
         }
         &mut self.out.flat
     }
@@ -347,16 +345,8 @@ impl Connection {
             out.advance(written);
         }
         if out.flat.capacity() > 0 {
-            let mut flat = std::mem::take(&mut out.flat);
             out.written = 0;
-            flat.clear();
-            if flat.capacity() <= 2 * BUFFER_SIZE {
-                BUFFERS.with_borrow_mut(|buffers| {
-                    if buffers.len() < BUFFERS_KEPT {
-                        buffers.push(flat);
-                    }
-                });
-            }
+            scratch::give_back(std::mem::take(&mut out.flat));
         }
         // A no-op on plain sockets; TLS writes its last record here.
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -433,11 +423,5 @@ enum Step {
 
 /// Pieces up to this size are copied behind the head: one slice is cheaper than two.
 const COPY_LIMIT: usize = 2048;
-const BUFFER_SIZE: usize = 4096;
-const BUFFERS_KEPT: usize = 64;
 /// Requests that a peer may send ahead while its first one is being answered.
 const PIPELINE_LIMIT: usize = 64 * 1024;
-
-thread_local! {
-    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}

@@ -8,7 +8,7 @@ use http::header::HeaderName;
 use super::words::equals;
 
 /// The name if it is a frequent end-to-end one, in any case of letters.
-pub(super) fn frequent(name: &[u8]) -> Option<&'static HeaderName> {
+pub(in crate::http) fn frequent(name: &[u8]) -> Option<&'static HeaderName> {
     if name.is_empty() {
         return None;
     }

@@ -1,34 +1,34 @@
 //! Connections that carry many requests at a time.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
-use bytes::Bytes;
-use h2::client::{Connection, ResponseFuture, SendRequest};
-use http::{Method, Uri, Version};
+use http::header;
 
 use super::Settings;
-use super::server::header_map;
-use super::stream::{Incoming, Outgoing};
-use crate::http::h2_guard::{Budgets, Guarded};
+use super::body::{Handle, Incoming, Outgoing};
+use super::budget::Budgets;
+use super::connection::{Connection, Shared, Side};
+use super::driver::Driver;
+use super::encode;
+use super::error::Error;
 use crate::http::{Body, Request, Response};
 use crate::net::Stream;
 
-/// A handle to a connection; clones open streams on the same one.
-#[derive(Clone, Debug)]
+/// A handle to a connection; clones open streams on the same one. It goes away with its last handle and stream.
+#[derive(Debug)]
 pub struct ClientConnection {
-    send: SendRequest<Bytes>,
-    closed: Rc<Cell<bool>>,
+    connection: Shared,
 }
 
 /// Receives the response to one request.
 #[derive(Debug)]
 pub struct ResponseReader {
-    future: ResponseFuture,
+    handle: Handle,
 }
 
 /// Why a request could not be put on the connection.
@@ -37,119 +37,99 @@ pub enum SendError {
     /// Authority or path cannot be written as HTTP/2 pseudo-headers.
     #[error("request target is not a valid URI")]
     Target,
+    /// The server allows no further stream for now.
+    #[error("too many streams are open")]
+    Full,
     /// The connection failed or is going away.
     #[error("connection failed: {0}")]
-    Connection(#[from] h2::Error),
+    Connection(#[from] Error),
 }
 
 impl ClientConnection {
-    /// Exchanges settings with the server and spawns the task that drives the connection on this worker.
-    pub async fn handshake(
+    /// Begins a connection and spawns the task that drives it on this worker. Nothing is waited for: the first requests
+    /// leave with the preface.
+    pub fn begin(
         stream: Stream,
         settings: &Settings,
         budgets: Arc<Budgets>,
         on_close: impl FnOnce() + 'static,
-    ) -> Result<Self, h2::Error> {
-        let (guarded, _alarm) = Guarded::client(stream, budgets);
-        let (send, connection): (_, Connection<Guarded<Stream>, Bytes>) =
-            h2::client::Builder::new()
-                .initial_window_size(settings.stream_window)
-                .initial_connection_window_size(settings.connection_window)
-                .max_header_list_size(settings.max_header_list)
-                .max_send_buffer_size(settings.max_send_buffer)
-                .enable_push(false)
-                .handshake(guarded)
-                .await?;
-        let closed = Rc::new(Cell::new(false));
-        let flag = closed.clone();
+    ) -> Self {
+        let connection = Connection::new(Side::Client, settings, budgets, Instant::now());
+        let connection = Rc::new(RefCell::new(connection));
+        connection.borrow_mut().users = 1;
+        let mut driver = Driver::new(stream, connection.clone(), settings);
         tokio::task::spawn_local(async move {
             // Its error reaches every stream that it ends.
-            drop(connection.await);
-            flag.set(true);
+            poll_fn(|cx| driver.poll(cx)).await;
             on_close();
         });
-        Ok(Self { send, closed })
+        Self { connection }
     }
 
-    /// Whether the connection ended.
+    /// Whether it takes no more requests: it ended, or the server goes away.
     pub fn is_closed(&self) -> bool {
-        self.closed.get()
+        !self.connection.borrow().takes_requests()
     }
 
     /// Streams that the server lets us have open.
     pub fn max_streams(&self) -> usize {
-        self.send.current_max_send_streams()
-    }
-
-    /// Waits until a stream may be opened.
-    pub async fn ready(&mut self) -> Result<(), h2::Error> {
-        poll_fn(|cx| self.send.poll_ready(cx)).await
+        self.connection.borrow().max_streams() as usize
     }
 
     /// Opens a stream with the head of `request`; `end` where no body follows.
     pub fn send(
-        &mut self,
+        &self,
         request: &Request,
         secure: bool,
         end: bool,
     ) -> Result<(Outgoing, ResponseReader), SendError> {
-        let (future, stream) = self
-            .send
-            .send_request(request_parts(request, secure)?, end)?;
-        Ok((Outgoing::new(stream, end), ResponseReader { future }))
+        encode::check(request).map_err(|_| SendError::Target)?;
+        let mut connection = self.connection.borrow_mut();
+        connection.admits()?;
+        let key = connection.send_request(request, secure, end);
+        drop(connection);
+        let handle = Handle::new(self.connection.clone(), key);
+        let reader = ResponseReader {
+            handle: handle.another(),
+        };
+        Ok((Outgoing::new(handle, end), reader))
+    }
+}
+
+impl Clone for ClientConnection {
+    fn clone(&self) -> Self {
+        self.connection.borrow_mut().users += 1;
+        Self {
+            connection: self.connection.clone(),
+        }
+    }
+}
+
+impl Drop for ClientConnection {
+    fn drop(&mut self) {
+        let mut connection = self.connection.borrow_mut();
+        connection.users -= 1;
+        if connection.users == 0 {
+            connection.wake_driver();
+        }
     }
 }
 
 impl ResponseReader {
     /// Waits for the head: an informational one, or the final one with its body.
-    pub async fn head(&mut self) -> Result<(Response, Body), h2::Error> {
+    pub async fn head(&mut self) -> Result<(Response, Body), Error> {
         poll_fn(|cx| self.poll_head(cx)).await
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Response, Body), h2::Error>> {
-        if let Poll::Ready(Some(interim)) = self.future.poll_informational(cx) {
-            let (parts, ()) = interim?.into_parts();
-            return Poll::Ready(Ok((response_head(parts), Body::empty())));
-        }
-        let (parts, stream) = ready!(Pin::new(&mut self.future).poll(cx))?.into_parts();
-        let response = response_head(parts);
-        let body = Incoming::body(stream, &response.headers);
+    fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<(Response, Body), Error>> {
+        let (response, end) = ready!(self.handle.poll_head(cx))?;
+        let body = if end || response.status.is_informational() {
+            Body::empty()
+        } else {
+            let length = response.headers.text(&header::CONTENT_LENGTH);
+            let length = length.and_then(|text| text.parse().ok());
+            Body::h2(Incoming::new(self.handle.another(), length))
+        };
         Poll::Ready(Ok((response, body)))
     }
-}
-
-fn response_head(parts: http::response::Parts) -> Response {
-    Response {
-        status: parts.status,
-        version: Version::HTTP_2,
-        headers: parts.headers.into(),
-    }
-}
-
-fn request_parts(request: &Request, secure: bool) -> Result<http::Request<()>, SendError> {
-    let uri = if request.method == Method::CONNECT && request.protocol.is_none() {
-        Uri::builder().authority(&request.authority[..])
-    } else {
-        Uri::builder()
-            // The client's scheme goes on, as in Envoy; a request of our own has that of the connection.
-            .scheme(if request.secure.unwrap_or(secure) {
-                "https"
-            } else {
-                "http"
-            })
-            .authority(&request.authority[..])
-            .path_and_query(&request.path[..])
-    };
-    let mut message = http::Request::new(());
-    *message.uri_mut() = uri.build().map_err(|_| SendError::Target)?;
-    *message.method_mut() = request.method.clone();
-    *message.version_mut() = Version::HTTP_2;
-    *message.headers_mut() = header_map(&request.headers);
-    if let Some(protocol) = &request.protocol {
-        let protocol = std::str::from_utf8(protocol).map_err(|_| SendError::Target)?;
-        message
-            .extensions_mut()
-            .insert(h2::ext::Protocol::from(protocol));
-    }
-    Ok(message)
 }

@@ -1,173 +1,190 @@
-//! Bodies in and out of one HTTP/2 stream.
+//! What a connection keeps of one stream.
 
-use std::future::poll_fn;
-use std::task::{Context, Poll, ready};
+use std::collections::VecDeque;
+use std::task::{Context, Waker};
 
-use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream};
+use bytes::{Bytes, BytesMut};
+use rustc_hash::FxHashMap;
 
-use crate::http::body::{BodyError, Frame};
-use crate::http::{Body, Headers};
+use super::error::Error;
+use crate::http::{Headers, Response};
 
-/// The receiving half of a stream.
+/// Where a stream is in [`Streams`].
+pub(super) type Key = u32;
+
+/// Something that came on a stream and was not taken yet.
 #[derive(Debug)]
-pub struct Incoming {
-    stream: RecvStream,
-    state: State,
-    length: Option<u64>,
+pub(super) enum Event {
+    Head(Response),
+    Data(Bytes),
+    /// Small pieces, joined: a peer that sends a byte a frame must not make us keep more than it sends.
+    Small(BytesMut),
+    Trailers(Headers),
 }
 
-/// The sending half of a stream. Dropped before its end it resets the stream.
-#[derive(Debug)]
-pub struct Outgoing {
-    stream: SendStream<Bytes>,
-    ended: bool,
-    /// Accepted by [`Outgoing::queue`] and not yet given to the connection.
-    queued: Bytes,
-    bytes: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Data,
-    Trailers,
+/// How the sending side is to end, once what waits for the window is out.
+#[derive(Debug, Default)]
+pub(super) enum Ending {
+    #[default]
+    Open,
     End,
+    Trailers(Box<Headers>),
 }
 
-impl Incoming {
-    /// The body of a message with `headers`.
-    pub(super) fn body(stream: RecvStream, headers: &Headers) -> Body {
-        if stream.is_end_stream() {
-            return Body::empty();
+/// One stream.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    pub(super) id: u32,
+    /// Handles that are held; the place is free again after the last.
+    pub(super) handles: u32,
+    /// Whether it counts as open.
+    pub(super) counted: bool,
+    /// Whether the message's head came, an informational one aside.
+    pub(super) headed: bool,
+    /// Whether END_STREAM came.
+    pub(super) received: bool,
+    /// Whether END_STREAM was queued.
+    pub(super) sent: bool,
+    /// Whether nobody wants what else comes.
+    pub(super) deaf: bool,
+    /// Whether it stands in line to send.
+    pub(super) queued: bool,
+    /// Whether a request asked for a head only.
+    pub(super) head_only: bool,
+    /// Bytes that we may send, and that the peer may.
+    pub(super) send_window: i32,
+    pub(super) receive_window: i32,
+    /// Bytes taken and not yet given back to the peer's window.
+    pub(super) taken: u32,
+    /// Bytes of content that must still come.
+    pub(super) length: Option<u64>,
+    pub(super) inbox: VecDeque<Event>,
+    /// Waits for the window, or for the transport.
+    pub(super) outbox: Bytes,
+    pub(super) ending: Ending,
+    pub(super) error: Option<Error>,
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+}
+
+/// All streams of a connection. Places are used again, with what they hold on to.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    places: Vec<Stream>,
+    free: Vec<Key>,
+    by_id: FxHashMap<u32, Key>,
+}
+
+impl Stream {
+    /// Whether nothing more comes or goes.
+    pub(super) const fn is_over(&self) -> bool {
+        self.error.is_some() || self.received && self.sent
+    }
+
+    pub(super) fn wake_reader(&mut self) {
+        if let Some(waker) = self.reader.take() {
+            waker.wake();
         }
-        let length = headers
-            .text(&http::header::CONTENT_LENGTH)
-            .and_then(|text| text.parse().ok());
-        Body::h2(Self {
-            stream,
-            state: State::Data,
-            length,
-        })
     }
 
-    pub(crate) fn is_end(&self) -> bool {
-        self.state == State::End || self.stream.is_end_stream()
+    pub(super) fn wake_writer(&mut self) {
+        if let Some(waker) = self.writer.take() {
+            waker.wake();
+        }
     }
 
-    pub(crate) fn exact_length(&self) -> Option<u64> {
-        if self.is_end() { Some(0) } else { self.length }
+    /// Keeps a small piece.
+    pub(super) fn push_small(&mut self, bytes: &[u8]) {
+        if let Some(Event::Small(last)) = self.inbox.back_mut()
+            && last.len() + bytes.len() <= JOINED
+        {
+            last.extend_from_slice(bytes);
+        } else {
+            self.inbox.push_back(Event::Small(BytesMut::from(bytes)));
+        }
     }
 
-    pub(crate) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame, BodyError>>> {
-        while self.state == State::Data {
-            match ready!(self.stream.poll_data(cx)) {
-                Some(Ok(bytes)) if bytes.is_empty() => {}
-                Some(Ok(bytes)) => {
-                    // Given back at once: we are asked for the next piece only after this one was
-                    // written, which bounds what is held to one piece.
-                    self.stream.flow_control().release_capacity(bytes.len())?;
-                    if let Some(length) = &mut self.length {
-                        *length = length.saturating_sub(bytes.len() as u64);
-                    }
-                    return Poll::Ready(Some(Ok(Frame::Data(bytes))));
-                }
-                Some(Err(error)) => {
-                    self.state = State::End;
-                    return Poll::Ready(Some(Err(error.into())));
-                }
-                None => self.state = State::Trailers,
+    /// Drops what nobody will take, and says how many bytes of the connection's window that was.
+    pub(super) fn clear_inbox(&mut self) -> usize {
+        let lengths = self.inbox.iter().map(|event| match event {
+            Event::Data(bytes) => bytes.len(),
+            Event::Small(bytes) => bytes.len(),
+            Event::Head(_) | Event::Trailers(_) => 0,
+        });
+        let dropped = lengths.sum();
+        self.inbox.clear();
+        dropped
+    }
+}
+
+impl Streams {
+    /// Opens a stream.
+    pub(super) fn open(&mut self, id: u32, send_window: i32, receive_window: i32) -> Key {
+        let key = match self.free.pop() {
+            Some(key) => key,
+            None => {
+                self.places.push(Stream::default());
+                // Identifiers have 31 bits.
+                Key::try_from(self.places.len() - 1).unwrap_or(Key::MAX)
             }
+        };
+        let stream = self.get(key);
+        // The inbox stays: its room is used again.
+        stream.id = id;
+        stream.counted = true;
+        stream.send_window = send_window;
+        stream.receive_window = receive_window;
+        self.by_id.insert(id, key);
+        key
+    }
+
+    #[inline]
+    pub(super) fn get(&mut self, key: Key) -> &mut Stream {
+        &mut self.places[key as usize]
+    }
+
+    #[inline]
+    pub(super) fn find(&self, id: u32) -> Option<Key> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Gives a place back.
+    pub(super) fn close(&mut self, key: Key) {
+        let stream = &mut self.places[key as usize];
+        self.by_id.remove(&stream.id);
+        let mut inbox = std::mem::take(&mut stream.inbox);
+        inbox.clear();
+        if inbox.capacity() > EVENTS_KEPT {
+            inbox = VecDeque::new();
         }
-        if self.state == State::Trailers {
-            let trailers = ready!(self.stream.poll_trailers(cx));
-            self.state = State::End;
-            return match trailers {
-                Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::Trailers(trailers.into())))),
-                Ok(None) => Poll::Ready(None),
-                Err(error) => Poll::Ready(Some(Err(error.into()))),
-            };
+        *stream = Stream {
+            inbox,
+            ..Stream::default()
+        };
+        if self.by_id.is_empty() && self.places.len() > PLACES_KEPT {
+            *self = Self::default();
+        } else {
+            self.free.push(key);
         }
-        Poll::Ready(None)
+    }
+
+    /// The keys of all streams.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.by_id.values().copied().collect()
     }
 }
 
-impl Outgoing {
-    pub(super) const fn new(stream: SendStream<Bytes>, ended: bool) -> Self {
-        Self {
-            stream,
-            ended,
-            queued: Bytes::new(),
-            bytes: 0,
-        }
-    }
-
-    /// Sends a piece of the body as the peer's window allows.
-    pub async fn data(&mut self, bytes: Bytes) -> Result<(), h2::Error> {
-        self.queue(bytes);
-        poll_fn(|cx| self.poll_room(cx)).await
-    }
-
-    /// Takes a piece of the body; [`Outgoing::poll_room`] must be ready before the next one.
-    pub fn queue(&mut self, bytes: Bytes) {
-        debug_assert!(self.queued.is_empty());
-        self.bytes += bytes.len() as u64;
-        self.stream.reserve_capacity(bytes.len());
-        self.queued = bytes;
-    }
-
-    /// Ready when the piece taken before has been given to the connection.
-    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        while !self.queued.is_empty() {
-            let mut room = self.stream.capacity();
-            if room == 0 {
-                room = match ready!(self.stream.poll_capacity(cx)) {
-                    Some(room) => room?,
-                    // The stream is closed; the reason is the peer's reset.
-                    None => return Poll::Ready(Err(Reason::CANCEL.into())),
-                };
-            }
-            let piece = self.queued.split_to(room.min(self.queued.len()));
-            self.stream.send_data(piece, false)?;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Ends the stream, with trailers or without.
-    pub fn end(&mut self, trailers: Option<Headers>) -> Result<(), h2::Error> {
-        if self.ended {
-            return Ok(());
-        }
-        self.ended = true;
-        match trailers {
-            Some(trailers) => self.stream.send_trailers(trailers.into()),
-            None => self.stream.send_data(Bytes::new(), true),
-        }
-    }
-
-    /// Resets the stream.
-    pub fn reset(&mut self, reason: Reason) {
-        self.ended = true;
-        self.stream.send_reset(reason);
-    }
-
-    /// Ready when the peer reset the stream.
-    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>> {
-        self.stream.poll_reset(cx)
-    }
-
-    /// Body bytes sent.
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
+/// Notes who is to be woken.
+#[inline]
+pub(super) fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) if waker.will_wake(cx.waker()) => {}
+        _ => *place = Some(cx.waker().clone()),
     }
 }
 
-impl Drop for Outgoing {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.stream.send_reset(Reason::CANCEL);
-        }
-    }
-}
+/// Small pieces are joined up to this size.
+const JOINED: usize = 16 * 1024;
+const EVENTS_KEPT: usize = 16;
+/// Places that a connection without streams keeps.
+const PLACES_KEPT: usize = 4;
