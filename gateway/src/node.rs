@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use carbyne_engine::tls::IdentitySlot;
 
+use crate::balance::Balancers;
 use crate::live::Snapshot;
 use crate::plugin::records::Generations;
 use crate::plugin::table::Shared;
@@ -17,6 +18,8 @@ pub struct Node {
     /// Its id, as the Admin API tells it.
     pub id: Box<str>,
     pub settings: Settings,
+    /// Which hosts there are, and who of them is well.
+    pub balancers: Arc<Balancers>,
     pub store: Arc<dyn Store>,
     /// What requests are served with from now on.
     pub snapshot: ArcSwap<Snapshot>,
@@ -33,11 +36,13 @@ impl Node {
         id: &str,
         settings: Settings,
         store: Arc<dyn Store>,
+        balancers: Arc<Balancers>,
         default_certificates: Vec<Arc<IdentitySlot>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             id: id.into(),
             settings,
+            balancers,
             store,
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             shared: Shared::default(),

@@ -9,7 +9,9 @@ use carbyne_engine::observe::log::{LogFile, LogSettings};
 use carbyne_engine::runtime::{Drain, Listening, Workers, budget};
 use carbyne_engine::tls::IdentitySlot;
 
+use crate::balance::Balancers;
 use crate::conf::{Conf, Interface};
+use crate::dns::{self, Resolver};
 use crate::live::local::Local;
 use crate::live::update::Updater;
 use crate::node::Node;
@@ -63,7 +65,13 @@ impl Server {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             ServerError::Configuration(errors.join("\n"))
         })?;
-        let node = Node::new(node_id, settings, store, default_certificates(conf)?);
+        let resolver = dns::Settings::read(conf)
+            .map_err(|error| ServerError::Configuration(error.to_string()))?;
+        let balancers = Balancers::new(Arc::new(Resolver::new(resolver)));
+        let driven = balancers.clone();
+        tokio::task::spawn_local(async move { driven.run().await });
+        let certificates = default_certificates(conf)?;
+        let node = Node::new(node_id, settings, store, balancers, certificates);
         let told = (node.clone(), workers.clone());
         let mut updater = Updater::new(node.clone(), move || {
             let (node, workers) = &told;

@@ -108,10 +108,12 @@ impl Admin {
             };
             #[expect(clippy::cast_precision_loss, reason = "priorities are small")]
             let priority = plugin.priority as f64;
-            available.insert(
-                name.into(),
-                object! { "version": KONG_VERSION, "priority": priority }.into(),
-            );
+            let mut about = object! { "version": KONG_VERSION, "priority": priority };
+            if !crate::plugin::table::runs(name) {
+                // Accepted, and known by its schema alone; what it guards is refused.
+                about.insert("running".into(), false.into());
+            }
+            available.insert(name.into(), about.into());
             loaded.insert(name.into(), true.into());
         }
         let mut enabled: Vec<Value> = Vec::new();

@@ -12,10 +12,11 @@ use super::chain::{ByConsumer, Chain, Slot};
 use super::entities::Entities;
 use super::route::{LiveRoute, LiveService, Routes};
 use super::{Snapshot, Tls};
+use crate::balance::{Planned, Secrets};
 use crate::node::Node;
 use crate::plan::service::Service;
 use crate::plugin::instance::Instance;
-use crate::proxy::upstream::Upstream;
+use crate::proxy::upstream::{Transports, Upstream};
 
 /// What one snapshot leaves to the next.
 #[derive(Debug, Default)]
@@ -26,6 +27,7 @@ pub struct Builder {
     routes: Arc<Routes>,
     global: Arc<Chain>,
     tls: Option<Arc<Tls>>,
+    transports: Transports,
 }
 
 /// Where a chain is: the route where it has plugins of its own, and the service where that has.
@@ -46,15 +48,24 @@ impl Builder {
     /// A snapshot of what is planned now.
     pub fn build(&mut self, entities: &mut Entities, node: &Arc<Node>, version: u64) -> Snapshot {
         let changed = std::mem::take(&mut entities.changed);
-        if changed.services {
-            self.build_services(entities, node);
+        if changed.upstreams || changed.certificates {
+            node.balancers.update(upstreams(entities, node));
+        }
+        if changed.services || changed.upstreams || changed.certificates {
+            let borrowed = changed.certificates || changed.upstreams || changed.authorities;
+            self.build_services(entities, node, borrowed);
         }
         if changed.plugins {
             self.by_scope = Scopes::of(entities);
             self.chains.clear();
             self.global = self.chain((None, None));
         }
-        if changed.routes || changed.services || changed.plugins {
+        if changed.routes
+            || changed.services
+            || changed.upstreams
+            || changed.certificates
+            || changed.plugins
+        {
             self.build_routes(entities, node);
         }
         if changed.certificates || self.tls.is_none() {
@@ -68,22 +79,25 @@ impl Builder {
         }
     }
 
-    fn build_services(&mut self, entities: &Entities, node: &Arc<Node>) {
+    /// `borrowed` says that certificates or authorities changed, or whose they are: services with TLS are made anew.
+    fn build_services(&mut self, entities: &Entities, node: &Arc<Node>, borrowed: bool) {
         let before = std::mem::take(&mut self.services);
         for (id, kept) in &entities.services {
             let plan = &kept.plan;
-            // What a service borrows from certificates may have changed under it.
-            let borrows = plan.client_certificate.is_some() || !plan.ca_certificates.is_empty();
-            let same = before
-                .get(id)
-                .filter(|before| Arc::ptr_eq(&before.plan, plan) && !borrows);
+            let balancer = node.balancers.of(&plan.host, plan.port);
+            let same = before.get(id).filter(|before| {
+                Arc::ptr_eq(&before.plan, plan)
+                    && before.upstream.is_over(&balancer)
+                    && !(borrowed && plan.is_secure())
+            });
             let live = match same {
                 Some(same) => same.clone(),
                 None => {
                     let tls = plan.is_secure().then(|| client_tls(plan, entities, node));
+                    let cluster = self.transports.of(plan, node.settings.keepalive);
                     Arc::new(LiveService {
                         plan: plan.clone(),
-                        upstream: Upstream::new(plan, node.settings.keepalive, tls.flatten()),
+                        upstream: Upstream::new(plan, balancer, cluster, tls.flatten()),
                         json: kept.json.clone(),
                     })
                 }
@@ -289,13 +303,49 @@ fn server_tls(entities: &Entities, node: &Arc<Node>) -> Option<Arc<Tls>> {
     }
 }
 
+/// Upstreams with their targets.
+fn upstreams(entities: &Entities, node: &Node) -> Vec<Planned> {
+    let mut targets: FxHashMap<&str, Vec<_>> = FxHashMap::default();
+    for target in entities.targets.values() {
+        targets
+            .entry(&*target.upstream)
+            .or_default()
+            .push(target.clone());
+    }
+    let trust = node
+        .settings
+        .trusted_certificates()
+        .map(|trust| TrustSlot::filled("upstreams", trust));
+    let one = |upstream: &Arc<crate::plan::upstream::Upstream>| Planned {
+        upstream: upstream.clone(),
+        targets: targets.remove(&*upstream.id).unwrap_or_default(),
+        secrets: Secrets {
+            identity: identity(upstream.client_certificate.as_deref(), entities),
+            trust: trust
+                .clone()
+                .filter(|_| upstream.healthchecks.active.https_verify_certificate),
+        },
+    };
+    entities.upstreams.values().map(one).collect()
+}
+
+/// A certificate to show; one that is not there is waited for, not done without.
+fn identity(id: Option<&str>, entities: &Entities) -> Option<Arc<IdentitySlot>> {
+    let id = id?;
+    let slots = entities.certificates.get(id);
+    Some(slots.map_or_else(|| IdentitySlot::new(id), |slots| slots.first.clone()))
+}
+
 /// TLS towards a service's hosts. Where its certificates cannot be had nobody is trusted in their place: the service
 /// gets settings under which no handshake succeeds.
 fn client_tls(service: &Service, entities: &Entities, node: &Arc<Node>) -> Option<Arc<ClientTls>> {
-    let identity = service.client_certificate.as_ref().map(|id| {
-        let slots = entities.certificates.get(id);
-        slots.map_or_else(|| IdentitySlot::new(id), |slots| slots.first.clone())
-    });
+    let of_upstream = || {
+        let mut upstreams = entities.upstreams.values();
+        let upstream = upstreams.find(|upstream| *upstream.name == *service.host)?;
+        upstream.client_certificate.as_deref()
+    };
+    let own = service.client_certificate.as_deref();
+    let identity = identity(own.or_else(of_upstream), entities);
     let verify = service
         .tls_verify
         .unwrap_or(node.settings.upstream_tls_verify);

@@ -12,13 +12,16 @@ use crate::plan::certificate::{Certificate, Sni, read_authority};
 use crate::plan::plugin::PluginPlan;
 use crate::plan::route::Route;
 use crate::plan::service::Service;
+use crate::plan::upstream::{Target, Upstream};
 use crate::plugin::instance::Instance;
 use crate::plugin::table;
 use crate::store::Row;
 use crate::value::Value;
 
 /// Kinds of entities that are planned here; consumers and credentials are read as they are asked for.
-pub const PLANNED: [&str; 6] = [
+pub const PLANNED: [&str; 8] = [
+    "upstreams",
+    "targets",
     "services",
     "routes",
     "plugins",
@@ -36,6 +39,8 @@ pub struct Entities {
     pub certificates: BTreeMap<Box<str>, Slots>,
     pub snis: BTreeMap<Box<str>, Sni>,
     pub authorities: FxHashMap<Box<str>, Arc<str>>,
+    pub upstreams: BTreeMap<Box<str>, Arc<Upstream>>,
+    pub targets: BTreeMap<Box<str>, Arc<Target>>,
     /// What changed since it was last asked.
     pub changed: Changed,
     /// Of every row that was taken: the same row again changes nothing.
@@ -59,15 +64,17 @@ pub struct Slots {
 /// Which parts of a snapshot have to be made anew.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Changed {
+    pub authorities: bool,
     pub certificates: bool,
     pub plugins: bool,
     pub routes: bool,
     pub services: bool,
+    pub upstreams: bool,
 }
 
 impl Changed {
     pub const fn any(self) -> bool {
-        self.certificates || self.plugins || self.routes || self.services
+        self.certificates || self.plugins || self.upstreams || self.routes || self.services
     }
 }
 
@@ -104,7 +111,6 @@ impl Entities {
                 .map_err(|error| error.to_string())
                 .map(|certificate| {
                     self.changed.certificates = true;
-                    self.changed.services = true;
                     let slots = Slots::of(certificate);
                     self.certificates.insert(id.clone(), slots);
                 }),
@@ -117,8 +123,21 @@ impl Entities {
             "ca_certificates" => read_authority(&row.entity)
                 .map_err(|error| error.to_string())
                 .map(|(_, pem)| {
+                    self.changed.authorities = true;
                     self.changed.services = true;
                     self.authorities.insert(id.clone(), Arc::from(&*pem));
+                }),
+            "upstreams" => Upstream::read(&row.entity)
+                .map_err(|error| error.to_string())
+                .map(|upstream| {
+                    self.changed.upstreams = true;
+                    self.upstreams.insert(id.clone(), Arc::new(upstream));
+                }),
+            "targets" => Target::read(&row.entity)
+                .map_err(|error| error.to_string())
+                .map(|target| {
+                    self.changed.upstreams = true;
+                    self.targets.insert(id.clone(), Arc::new(target));
                 }),
             _ => Ok(()),
         };
@@ -137,10 +156,15 @@ impl Entities {
             "certificates" => {
                 let gone = self.certificates.remove(id).is_some();
                 self.changed.certificates |= gone;
-                self.changed.services |= gone;
             }
             "snis" => self.changed.certificates |= self.snis.remove(id).is_some(),
-            "ca_certificates" => self.changed.services |= self.authorities.remove(id).is_some(),
+            "upstreams" => self.changed.upstreams |= self.upstreams.remove(id).is_some(),
+            "targets" => self.changed.upstreams |= self.targets.remove(id).is_some(),
+            "ca_certificates" => {
+                let gone = self.authorities.remove(id).is_some();
+                self.changed.authorities |= gone;
+                self.changed.services |= gone;
+            }
             _ => {}
         }
     }
@@ -153,6 +177,8 @@ impl Entities {
             "plugins" => self.plugins.keys().cloned().collect(),
             "certificates" => self.certificates.keys().cloned().collect(),
             "snis" => self.snis.keys().cloned().collect(),
+            "upstreams" => self.upstreams.keys().cloned().collect(),
+            "targets" => self.targets.keys().cloned().collect(),
             "ca_certificates" => self.authorities.keys().cloned().collect(),
             _ => Vec::new(),
         }

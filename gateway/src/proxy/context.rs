@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Method};
 use smallvec::SmallVec;
 
 use super::arrival::Arrival;
+use crate::balance::Affinity;
 use crate::live::chain::{Chain, Selected};
 use crate::live::local::{Local, Pinned};
 use crate::live::route::LiveRoute;
@@ -51,6 +52,10 @@ pub struct Context {
     /// The request's fields as the client and the plugins left them, where a plugin writes them down.
     pub logged_headers: Option<Headers>,
     pub tries: SmallVec<[Try; 1]>,
+    /// Where the balancer sends the request, once for all tries.
+    pub affinity: Option<Affinity>,
+    /// The service's host has no address.
+    pub unresolved: bool,
     shared: Vec<(Box<str>, Value)>,
 }
 
@@ -150,6 +155,8 @@ impl Context {
             log_values: Vec::new(),
             logged_headers: None,
             tries: SmallVec::new(),
+            affinity: None,
+            unresolved: false,
             shared: Vec::new(),
         }
     }

@@ -19,9 +19,10 @@ pub(super) fn to_service(exchange: &mut Exchange) {
     let request = &mut exchange.request;
     let context = &exchange.context;
     let arrival = &context.arrival;
-    let address = IpText::of(arrival.direct);
+    let client = IpText::of(arrival.client);
     let forwarded = match request.headers.get(&FORWARDED_FOR) {
         Some(given) => {
+            let address = IpText::of(arrival.direct);
             let mut all = Vec::with_capacity(given.len() + 2 + address.as_bytes().len());
             // Several fields are one list (RFC 9110 §5.3).
             for given in request.headers.all(&FORWARDED_FOR) {
@@ -31,10 +32,9 @@ pub(super) fn to_service(exchange: &mut Exchange) {
             all.extend_from_slice(address.as_bytes());
             Bytes::from(all)
         }
-        None => Bytes::copy_from_slice(IpText::of(arrival.client).as_bytes()),
+        None => Bytes::copy_from_slice(client.as_bytes()),
     };
     set(request, FORWARDED_FOR, forwarded);
-    let client = IpText::of(arrival.client);
     set(request, REAL_IP, Bytes::copy_from_slice(client.as_bytes()));
     let keeps = |name: &HeaderName, request: &carbyne_engine::http::Request| {
         arrival.trusted && request.headers.contains(name)

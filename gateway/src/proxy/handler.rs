@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,8 +19,9 @@ use super::access_log::AccessLog;
 use super::arrival::Arrival;
 use super::context::{Context, Exchange, Original, RequestId, Source, Try};
 use super::{departure, error, phases};
+use crate::balance::Outcome;
 use crate::live::local::Local;
-use crate::live::route::{Asked, LiveRoute};
+use crate::live::route::{Asked, LiveRoute, LiveService};
 use crate::plan::route::Protocol;
 use crate::plugin::Flow;
 use crate::plugin::exit::Exit;
@@ -53,30 +55,12 @@ impl Handler for Gateway {
         }
     }
 
-    async fn attempt(&self, exchange: &mut Exchange, number: u32) -> Result<Target, Error> {
+    async fn attempt(&self, exchange: &mut Exchange, _number: u32) -> Result<Target, Error> {
         let began = exchange.elapsed();
-        let Some(service) = exchange
-            .context
-            .route
-            .as_ref()
-            .and_then(|route| route.service.clone())
-        else {
+        let Some(service) = service_of(exchange) else {
             return Err(Error::NoCluster);
         };
-        let (target, name) = service
-            .upstream
-            .target(exchange, &service.plan, number)
-            .await?;
-        let preserve = exchange
-            .context
-            .route
-            .as_ref()
-            .is_some_and(|route| route.plan.preserve_host);
-        exchange.request.authority = match &exchange.context.upstream.host {
-            Some(chosen) => chosen.clone(),
-            None if preserve => exchange.context.original.authority.clone(),
-            None => name,
-        };
+        let target = service.upstream.target(exchange, &service.plan).await?;
         if let Some(address) = target.host.address.socket() {
             exchange.context.tries.push(Try {
                 start: began,
@@ -89,10 +73,29 @@ impl Handler for Gateway {
     }
 
     fn tried(&self, exchange: &mut Exchange, end: TryEnd<'_>) {
-        if let TryEnd::Failed(error) = end
-            && let Some(tried) = exchange.context.tries.last_mut()
+        let outcome = match end {
+            TryEnd::Failed(error) => {
+                if let Some(tried) = exchange.context.tries.last_mut() {
+                    tried.failed = Some(error::of_forwarding(error, false).0.as_u16());
+                }
+                outcome_of(error)
+            }
+            TryEnd::Response | TryEnd::Again => {
+                let timing = &exchange.timing;
+                let began = exchange.context.tries.last().map(|tried| tried.start);
+                let took = timing.response_start.zip(began);
+                exchange.upstream.status.map(|status| Outcome::Status {
+                    status: status.as_u16(),
+                    took: took.map_or(Duration::ZERO, |(answered, began)| {
+                        answered.saturating_sub(began)
+                    }),
+                })
+            }
+        };
+        if let Some(outcome) = outcome
+            && let Some(service) = service_of(exchange)
         {
-            tried.failed = Some(error::of_forwarding(error, false).0.as_u16());
+            service.upstream.report(exchange, outcome);
         }
     }
 
@@ -104,14 +107,14 @@ impl Handler for Gateway {
                 response.headers.insert(name, value);
             }
         }
+        set_cookie(exchange);
         phases::header_filters(exchange);
         departure::to_client(exchange);
         Ok(())
     }
 
     fn error(&self, exchange: &mut Exchange, error: &Error) -> Answer {
-        let unresolved = exchange.context.tries.is_empty() && is_unresolved(exchange);
-        let (status, text) = error::of_forwarding(error, unresolved);
+        let (status, text) = error::of_forwarding(error, exchange.context.unresolved);
         let context = &exchange.context;
         let settings = &context.local.node.settings;
         let answer = if matches!(error, Error::NoHealthyHost) {
@@ -386,13 +389,47 @@ async fn read_ahead(exchange: &mut Exchange) -> Flow {
     Ok(())
 }
 
-fn is_unresolved(exchange: &Exchange) -> bool {
-    let service = exchange
+/// The cookie by which the client comes back to the same target, in place of one of that name.
+fn set_cookie(exchange: &mut Exchange) {
+    let cookie = exchange
         .context
-        .route
-        .as_ref()
-        .and_then(|route| route.service.as_ref());
-    service.is_some_and(|service| service.upstream.is_unresolved())
+        .affinity
+        .as_mut()
+        .and_then(|affinity| affinity.cookie.take());
+    let (Some(cookie), Some(response)) = (cookie, &mut exchange.response) else {
+        return;
+    };
+    let Ok(value) = HeaderValue::from_str(&cookie.field) else {
+        return;
+    };
+    let is_same = |value: &HeaderValue| {
+        let rest = value.as_bytes().strip_prefix(cookie.name.as_bytes());
+        rest.is_some_and(|rest| rest.first() == Some(&b'='))
+    };
+    response
+        .headers
+        .retain(|name, value| *name != header::SET_COOKIE || !is_same(value));
+    response.headers.append(header::SET_COOKIE, value);
+}
+
+fn service_of(exchange: &Exchange) -> Option<Arc<LiveService>> {
+    let route = exchange.context.route.as_ref()?;
+    route.service.clone()
+}
+
+/// What passive health checks count an error as; nothing where the host is not to blame.
+fn outcome_of(error: &Error) -> Option<Outcome> {
+    match error {
+        Error::ConnectTimeout | Error::TryTimeout | Error::Timeout | Error::StreamIdle => {
+            Some(Outcome::Timeout)
+        }
+        Error::Connect { .. }
+        | Error::Tls { .. }
+        | Error::UpstreamProtocol(_)
+        | Error::UpstreamReset { .. }
+        | Error::UpstreamTruncated(_) => Some(Outcome::TcpFailure),
+        _ => None,
+    }
 }
 
 /// When a request may be tried again: Kong's balancer does so after a connection that failed, whatever the method, and

@@ -1,108 +1,146 @@
 //! Where a try goes: a host of the service, and how it is spoken to.
 
-use std::net::IpAddr;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use carbyne_engine::cluster::dns::{Resolve, SystemResolver};
-use carbyne_engine::cluster::settings::{self, AddressFamily, Thresholds};
-use carbyne_engine::cluster::{
-    Assignment, Cluster, Endpoint, Locality, LocalityEndpoints, PickContext,
-};
+use carbyne_engine::cluster::Cluster;
+use carbyne_engine::cluster::settings::{self, Thresholds};
 use carbyne_engine::forward::{Error, Protocol, RetryPolicy, Target, TlsTarget};
 use carbyne_engine::tls::ClientTls;
 use http::Method;
+use rustc_hash::{FxHashMap, FxHasher};
+use smallvec::SmallVec;
 
 use super::context::Exchange;
 use super::handler::retry_policy;
 use super::settings::Keepalive;
+use crate::balance::{Affinity, Balancer, Keys, Outcome, PickError, Picked};
 use crate::plan::service::Service;
 
 /// The way to a service.
 #[derive(Debug)]
 pub struct Upstream {
+    balancer: Arc<Balancer>,
+    /// What connections are told to be; the hosts are the balancer's.
     cluster: Arc<Cluster>,
     tls: Option<Arc<ClientTls>>,
-    /// `Host` for the service where the route does not keep the client's.
+    /// Tells connections apart that lead to one host and are not the same: another protocol, other certificates.
+    variant: u64,
+    /// `Host` for the service's own host, where the route does not keep the client's.
     authority: Bytes,
-    server_name: Option<Arc<str>>,
-    resolved: ArcSwapOption<Instant>,
-    resolving: AtomicBool,
     /// For requests that may be repeated, and for those that may not.
     retry: [Option<Arc<RetryPolicy>>; 2],
 }
 
+/// Settings of connections, shared by all services that want the same.
+#[derive(Debug, Default)]
+pub struct Transports {
+    known: FxHashMap<(Duration, bool), Arc<Cluster>>,
+}
+
+impl Transports {
+    /// What a service's connections are told to be.
+    pub fn of(&mut self, service: &Service, keepalive: Keepalive) -> Arc<Cluster> {
+        let key = (service.connect_timeout, service.is_grpc());
+        let make = || {
+            let mut settings = settings::Settings::named("services");
+            settings.connect_timeout = service.connect_timeout;
+            settings.idle_timeout = keepalive.idle_timeout;
+            settings.max_requests_per_connection = match keepalive.pool_size {
+                0 => Some(1),
+                _ => keepalive.max_requests,
+            };
+            settings.http1_trailers = true;
+            settings.thresholds = [Thresholds::without_limits(), Thresholds::without_limits()];
+            if service.is_grpc() {
+                settings.protocol = settings::Protocol::Http2(settings::Http2Settings::default());
+            }
+            Cluster::new(settings, Instant::now())
+        };
+        self.known.entry(key).or_insert_with(make).clone()
+    }
+}
+
 impl Upstream {
-    /// The way to a service, with the TLS settings that its certificates make.
-    pub fn new(service: &Service, keepalive: Keepalive, tls: Option<Arc<ClientTls>>) -> Self {
-        let mut settings = settings::Settings::named(&service.id);
-        settings.connect_timeout = service.connect_timeout;
-        settings.idle_timeout = keepalive.idle_timeout;
-        settings.max_requests_per_connection = keepalive.max_requests;
-        settings.http1_trailers = true;
-        settings.thresholds = [Thresholds::without_limits(), Thresholds::without_limits()];
-        if service.is_grpc() {
-            settings.protocol = settings::Protocol::Http2(settings::Http2Settings::default());
+    pub fn new(
+        service: &Service,
+        balancer: Arc<Balancer>,
+        cluster: Arc<Cluster>,
+        tls: Option<Arc<ClientTls>>,
+    ) -> Self {
+        let mut variant = FxHasher::default();
+        service.is_grpc().hash(&mut variant);
+        if tls.is_some() {
+            // Every service shows and believes what it was told; they share no connections.
+            service.id.hash(&mut variant);
         }
-        let cluster = Cluster::new(settings, Instant::now());
-        let upstream = Self {
+        Self {
+            balancer,
+            cluster,
             tls,
-            authority: authority(service),
-            server_name: service.is_secure().then(|| Arc::from(&*service.host)),
-            resolved: ArcSwapOption::empty(),
-            resolving: AtomicBool::new(false),
+            variant: variant.finish(),
+            authority: authority(&service.host, service.port, service),
             retry: [true, false].map(|idempotent| {
                 let policy = retry_policy(service.retries, idempotent);
                 (service.retries > 0).then(|| Arc::new(policy))
             }),
-            cluster,
-        };
-        if let Ok(address) = service.host.trim_matches(['[', ']']).parse() {
-            upstream.assign(&[address], service);
-            upstream.resolved.store(None);
         }
-        upstream
+    }
+
+    /// Whether its hosts are this balancer's.
+    pub fn is_over(&self, balancer: &Arc<Balancer>) -> bool {
+        Arc::ptr_eq(&self.balancer, balancer)
     }
 
     /// What makes a request of this method be tried again.
     pub fn retries(&self, method: &Method) -> Option<Arc<RetryPolicy>> {
-        // nginx's list of what it repeats unless told otherwise.
+        // nginx's list of what it does not repeat unless told so.
         let once = [Method::POST, Method::PATCH].contains(method) || method.as_str() == "LOCK";
         self.retry[usize::from(once)].clone()
     }
 
-    /// Whether nobody knows an address of the service.
-    pub fn is_unresolved(&self) -> bool {
-        !self.cluster.is_assigned()
-    }
-
-    /// The target of a try, and the `Host` for it.
+    /// The target of a try; the request's `Host` is settled with it.
     pub async fn target(
         &self,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
         service: &Service,
-        _number: u32,
-    ) -> Result<(Target, Bytes), Error> {
-        self.resolve(service).await;
-        let context = PickContext {
-            tried: &exchange.upstream.tried,
-            reselections: 2,
-            ..PickContext::first(Instant::now())
+    ) -> Result<Target, Error> {
+        let other = exchange.context.upstream.target.clone();
+        let other = other.map(|(host, port)| exchange.context.local.node.balancers.of(&host, port));
+        let balancer = other.as_ref().unwrap_or(&self.balancer);
+        balancer.ready().await;
+        if exchange.context.affinity.is_none() {
+            exchange.context.affinity = Some(affinity(balancer, exchange));
+        }
+        let affinity = exchange.context.affinity.get_or_insert_default();
+        let picked = balancer
+            .pick(affinity, &exchange.upstream.tried)
+            .map_err(|error| {
+                exchange.context.unresolved = error == PickError::Unresolved;
+                Error::NoHealthyHost
+            })?;
+        self.settle_host(exchange, service, &picked);
+        let (variant, tls) = match &self.tls {
+            None => (self.variant, None),
+            Some(client) => {
+                let name = host_of(&exchange.request.authority);
+                let mut variant = FxHasher::default();
+                (self.variant, &name).hash(&mut variant);
+                let tls = TlsTarget {
+                    client: client.clone(),
+                    // Names only: an address is no server name (RFC 6066 §3).
+                    server_name: name,
+                    alpn: None,
+                    verify_name: None,
+                };
+                (variant.finish(), Some(tls))
+            }
         };
-        let host = exchange.worker.pickers.pick(&self.cluster, &context);
-        let host = host.ok_or(Error::NoHealthyHost)?;
-        let tls = self.tls.as_ref().map(|client| TlsTarget {
-            client: client.clone(),
-            server_name: self.server_name.clone(),
-            alpn: None,
-            verify_name: None,
-        });
-        let target = Target {
+        Ok(Target {
             cluster: self.cluster.clone(),
-            host,
+            host: picked.host,
             tls,
             protocol: if service.is_grpc() {
                 Protocol::Http2
@@ -111,61 +149,81 @@ impl Upstream {
             },
             timeout: Some(service.read_timeout),
             source: None,
-            variant: 0,
-        };
-        Ok((target, self.authority.clone()))
+            variant,
+        })
     }
 
-    /// Asks for the addresses of the service's host where they are not known, or not known lately.
-    async fn resolve(&self, service: &Service) {
-        let age = self.resolved.load().as_ref().map(|at| at.elapsed());
-        let fresh = match age {
-            None => self.cluster.is_assigned(),
-            Some(age) => age < REFRESH,
-        };
-        if fresh || self.cluster.is_assigned() && self.resolving.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let found = SystemResolver
-            .resolve(Arc::from(&*service.host), AddressFamily::V4Preferred)
-            .await;
-        self.resolving.store(false, Ordering::Release);
-        match found {
-            Ok(found) if !found.addresses.is_empty() => self.assign(&found.addresses, service),
-            Ok(_) => {}
-            Err(error) => {
-                tracing::debug!(host = %service.host, %error, "a service's host has no address")
+    /// A plugin's word, else the client's where the route keeps it, else the target's name.
+    fn settle_host(&self, exchange: &mut Exchange, service: &Service, picked: &Picked) {
+        let context = &exchange.context;
+        let preserve = context
+            .route
+            .as_ref()
+            .is_some_and(|route| route.plan.preserve_host);
+        exchange.request.authority = match &context.upstream.host {
+            Some(chosen) => chosen.clone(),
+            None if preserve => context.original.authority.clone(),
+            None if *picked.name == *service.host && picked.port == service.port => {
+                self.authority.clone()
             }
-        }
+            None => authority(&picked.name, picked.port, service),
+        };
     }
 
-    fn assign(&self, addresses: &[IpAddr], service: &Service) {
-        let endpoints = addresses.iter().map(|ip| Endpoint {
-            hostname: Arc::from(&*service.host),
-            ..Endpoint::at((*ip, service.port).into())
-        });
-        let locality = LocalityEndpoints {
-            locality: Locality::default(),
-            priority: 0,
-            weight: 1,
-            endpoints: endpoints.collect(),
-        };
-        self.resolved.store(Some(Arc::new(Instant::now())));
-        self.cluster
-            .update_endpoints(Assignment::of(vec![locality]), Instant::now());
+    /// Tells the balancer how a try ended: its health checks count it.
+    pub fn report(&self, exchange: &Exchange, outcome: Outcome) {
+        if let Some(host) = &exchange.upstream.host
+            && exchange.context.upstream.target.is_none()
+        {
+            self.balancer.report(host, outcome);
+        }
     }
 }
 
+/// Where the request belongs, by what the balancer hashes.
+fn affinity(balancer: &Balancer, exchange: &Exchange) -> Affinity {
+    let context = &exchange.context;
+    let captures = context.captures.iter().flat_map(|captures| captures.iter());
+    let captures: SmallVec<[(&str, &str); 4]> = captures.collect();
+    let consumer = context.consumer.as_ref().map(|consumer| &*consumer.id);
+    let credential = || {
+        context
+            .credential
+            .as_ref()
+            .map(|credential| &*credential.id)
+    };
+    let original = &context.original.path;
+    let end = memchr::memchr(b'?', original).unwrap_or(original.len());
+    balancer.affinity(&Keys {
+        consumer: consumer.or_else(credential),
+        headers: &exchange.request.headers,
+        ip: context.arrival.client,
+        path: std::str::from_utf8(&original[..end]).unwrap_or_default(),
+        query: original
+            .get(end + 1..)
+            .and_then(|query| std::str::from_utf8(query).ok()),
+        captures: &captures,
+    })
+}
+
 /// `Host` as Kong words it: without the port that the scheme implies.
-pub(super) fn authority(service: &Service) -> Bytes {
+fn authority(host: &str, port: u16, service: &Service) -> Bytes {
     let implied = if service.is_secure() { 443 } else { 80 };
-    let text = if service.port == implied {
-        service.host.to_string()
+    let text = if port == implied {
+        host.to_owned()
     } else {
-        format!("{}:{}", service.host, service.port)
+        format!("{host}:{port}")
     };
     text.into()
 }
 
-/// How long addresses are taken to be good.
-const REFRESH: Duration = Duration::from_secs(5);
+/// The server name in an authority: its host, unless that is an address.
+fn host_of(authority: &Bytes) -> Option<Arc<str>> {
+    let text = std::str::from_utf8(authority).ok()?;
+    let host = match text.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => text,
+    };
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    address.is_err().then(|| Arc::from(host))
+}

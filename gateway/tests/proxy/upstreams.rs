@@ -153,3 +153,137 @@ fn other_upgrades_do_not() {
     assert_eq!(answer.status(), 200, "{answer:?}");
     assert_eq!(upstream.seen()[0].header("upgrade"), None);
 }
+
+/// An upstream's targets take turns, one that is away is passed over, and what nobody serves has Kong's words.
+#[test]
+fn targets_share_the_load() {
+    let (one, two) = (Upstream::start(), Upstream::start());
+    let away = {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        taken.local_addr().expect("a bound socket")
+    };
+    let yaml = format!(
+        r#"
+_format_version: "3.0"
+upstreams:
+- name: both
+  targets: [{{target: "{}"}}, {{target: "{}"}}]
+- name: half
+  host_header: given.example
+  healthchecks: {{passive: {{unhealthy: {{tcp_failures: 1}}}}}}
+  targets: [{{target: "{}"}}, {{target: "{away}"}}]
+- name: nobody
+- name: sticky
+  algorithm: consistent-hashing
+  hash_on: cookie
+  hash_on_cookie: seat
+  targets: [{{target: "{}"}}, {{target: "{}"}}]
+services:
+- {{name: both, host: both, routes: [{{paths: [/both]}}]}}
+- {{name: half, host: half, routes: [{{paths: [/half]}}]}}
+- {{name: nobody, host: nobody, routes: [{{paths: [/nobody]}}]}}
+- {{name: sticky, host: sticky, routes: [{{paths: [/sticky]}}]}}
+"#,
+        one.address, two.address, one.address, one.address, two.address
+    );
+    let gateway = Gateway::declarative(&yaml);
+    for _ in 0..10 {
+        assert_eq!(gateway.send(&get("/both")).status(), 200);
+    }
+    assert_eq!((one.seen().len(), two.seen().len()), (5, 5));
+    for _ in 0..10 {
+        assert_eq!(gateway.send(&get("/half")).status(), 200);
+    }
+    let seen = one.seen();
+    assert_eq!(seen.len(), 10);
+    let host = format!("given.example:{}", one.address.port());
+    assert_eq!(seen[0].header("host"), Some(host.as_str()));
+    let answer = gateway.send(&get("/nobody"));
+    assert_eq!(answer.status(), 503);
+    assert_eq!(
+        answer.json()["message"],
+        "failure to get a peer from the ring-balancer"
+    );
+    let answer = gateway.send(&get("/sticky"));
+    let cookie = answer.header("set-cookie").expect("a cookie").to_owned();
+    assert!(
+        cookie.starts_with("seat=") && cookie.ends_with("; HttpOnly"),
+        "{cookie}"
+    );
+    one.seen();
+    two.seen();
+    let cookie = cookie.split(';').next().expect("a cookie");
+    for _ in 0..6 {
+        let answer = gateway.send(&get("/sticky").header("cookie", cookie));
+        assert_eq!(answer.header("set-cookie"), None);
+    }
+    let seen = (one.seen().len(), two.seen().len());
+    assert!(seen == (6, 0) || seen == (0, 6), "{seen:?}");
+}
+
+/// What the service's certificate must be, and whom it is asked as.
+#[test]
+fn services_over_tls() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut parameters =
+        rcgen::CertificateParams::new(vec!["secure.test".to_owned(), "127.0.0.1".to_owned()])
+            .expect("names");
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let certificate = parameters.self_signed(&key).expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cert, secret) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+    std::fs::write(&cert, certificate.pem()).expect("a file");
+    std::fs::write(&secret, key.serialize_pem()).expect("a file");
+    let port = {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        taken.local_addr().expect("a bound socket").port()
+    };
+    let mut server = std::process::Command::new("openssl")
+        .args([
+            "s_server",
+            "-quiet",
+            "-www",
+            "-accept",
+            &format!("127.0.0.1:{port}"),
+        ])
+        .arg("-cert")
+        .arg(&cert)
+        .arg("-key")
+        .arg(&secret)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("openssl is needed: install it");
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(
+            server.try_wait().expect("a child").is_none(),
+            "openssl s_server ended"
+        );
+        std::thread::yield_now();
+    }
+    let pem: String = certificate
+        .pem()
+        .lines()
+        .map(|line| format!("    {line}\n"))
+        .collect();
+    let gateway = Gateway::declarative(&format!(
+        r#"
+_format_version: "3.0"
+ca_certificates:
+- id: 4e3ad2e4-0bc4-4638-8e34-c84a417ba39b
+  cert: |
+{pem}
+services:
+- {{name: careless, url: "https://127.0.0.1:{port}", routes: [{{paths: [/careless]}}]}}
+- {{name: careful, url: "https://127.0.0.1:{port}", tls_verify: true, ca_certificates: [4e3ad2e4-0bc4-4638-8e34-c84a417ba39b], routes: [{{paths: [/careful]}}]}}
+- {{name: other, url: "https://127.0.0.1:{port}", tls_verify: true, routes: [{{paths: [/other]}}]}}
+"#
+    ));
+    let statuses =
+        ["/careless", "/careful", "/other"].map(|path| gateway.send(&get(path)).status());
+    drop(server.kill());
+    drop(server.wait());
+    // A certificate of an authority that nobody trusts is as good as none.
+    assert_eq!((statuses[0], statuses[2]), (200, 502));
+    assert_eq!(statuses[1], 200);
+}
