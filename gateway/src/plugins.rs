@@ -2,4 +2,5 @@
 
 pub mod correlation_id;
 pub mod key_auth;
+pub mod rate_limiting;
 pub mod request_termination;

@@ -19,5 +19,7 @@ mod gateway;
 mod correlation_id;
 #[path = "plugins/key_auth.rs"]
 mod key_auth;
+#[path = "plugins/rate_limiting.rs"]
+mod rate_limiting;
 #[path = "plugins/request_termination.rs"]
 mod request_termination;

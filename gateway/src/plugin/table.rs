@@ -135,6 +135,7 @@ macro_rules! plugins {
 plugins! {
     CorrelationId in correlation_id is "correlation-id",
     KeyAuth in key_auth is "key-auth",
+    RateLimiting in rate_limiting is "rate-limiting",
     RequestTermination in request_termination is "request-termination",
 }
 
