@@ -16,6 +16,7 @@
 //! | [`records`] | entities of the store by a key, cached with those that are not there |
 //! | [`serialize`] | a request as log plugins write it down |
 //! | [`outgoing`] | HTTP calls of a plugin's own |
+//! | [`fields`] | members that log plugins add |
 //! | [`instance`] | a configured plugin |
 
 use std::fmt;
@@ -29,6 +30,7 @@ use crate::plan::plugin::Scope;
 pub mod call;
 pub mod client;
 pub mod exit;
+pub mod fields;
 pub mod instance;
 pub mod outgoing;
 pub mod query;

@@ -13,6 +13,8 @@ use crate::value::{Object, Value};
 pub(super) struct Answer {
     status: u16,
     body: Option<Value>,
+    /// In place of a body of JSON.
+    text: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -21,6 +23,7 @@ impl Answer {
         Self {
             status,
             body: Some(body.into()),
+            text: None,
             headers: Vec::new(),
         }
     }
@@ -29,7 +32,17 @@ impl Answer {
         Self {
             status,
             body: None,
+            text: None,
             headers: Vec::new(),
+        }
+    }
+
+    /// A text of another type than JSON.
+    pub(super) fn text(content_type: HeaderValue, text: String) -> Self {
+        Self {
+            text: Some(text),
+            headers: vec![(header::CONTENT_TYPE, content_type)],
+            ..Self::empty(200)
         }
     }
 
@@ -58,12 +71,14 @@ impl Answer {
         Self {
             status: 204,
             body: None,
+            text: None,
             headers,
         }
     }
 
     pub(super) fn into_response(self, is_head: bool) -> Response<Full<Bytes>> {
-        let body = self.body.map(|body| Bytes::from(body.to_json()));
+        let body = self.text.or_else(|| self.body.map(|body| body.to_json()));
+        let body = body.map(Bytes::from);
         let length = body.as_ref().map(Bytes::len);
         let sent = body.filter(|_| !is_head).unwrap_or_default();
         let mut response = Response::new(Full::new(sent));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use carbyne_engine::http::{Headers, Request};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::arrival::Arrival;
@@ -51,6 +51,8 @@ pub struct Context {
     /// The request's fields as the client and the plugins left them, where a plugin writes them down.
     pub logged_headers: Option<Headers>,
     pub tries: SmallVec<[Try; 1]>,
+    /// What a client is told whose body becomes larger than a plugin lets it.
+    pub too_large: Option<(StatusCode, &'static str)>,
     shared: Vec<(Box<str>, Value)>,
 }
 
@@ -150,6 +152,7 @@ impl Context {
             log_values: Vec::new(),
             logged_headers: None,
             tries: SmallVec::new(),
+            too_large: None,
             shared: Vec::new(),
         }
     }

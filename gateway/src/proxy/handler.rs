@@ -39,6 +39,7 @@ impl Handler for Gateway {
     }
 
     async fn request(&self, exchange: &mut Exchange) -> Result<Route, Answer> {
+        self.local.node.connections.requests.increment();
         begin(exchange);
         let passed = match enter(exchange)
             .and_then(|()| phases::rewrite(exchange))
@@ -114,7 +115,12 @@ impl Handler for Gateway {
         let (status, text) = error::of_forwarding(error, unresolved);
         let context = &exchange.context;
         let settings = &context.local.node.settings;
-        let answer = if matches!(error, Error::NoHealthyHost) {
+        let told = exchange.context.too_large;
+        let told = told.filter(|_| matches!(error, Error::RequestTooLarge { .. }));
+        let answer = if let Some((status, text)) = told {
+            let reply = Exit::error(status, text).into_reply();
+            error::answer(reply, &exchange.request, context.id, settings)
+        } else if matches!(error, Error::NoHealthyHost) {
             // Found by Kong's balancer and not by nginx: other rules for the form.
             let reply = Exit::error(status, text).into_reply();
             error::answer(reply, &exchange.request, context.id, settings)
@@ -130,6 +136,7 @@ impl Handler for Gateway {
     }
 
     fn log(&self, exchange: &Exchange) {
+        self.local.node.connections.ended.increment();
         phases::log(exchange);
         if let Some(log) = &self.log {
             log.write(exchange);
