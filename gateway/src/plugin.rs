@@ -8,15 +8,16 @@
 //! |---|---|
 //! | [`table`] | every plugin that runs, dispatched without a pointer |
 //! | [`call`] | a phase of one plugin on one request; everything below is reached through it |
-//! | [`request`], [`query`] | the request: read, and changed on its way to the service |
+//! | [`request`], [`query`], [`field`] | the request: read, and changed on its way to the service |
 //! | [`client`] | who the client is, and who it was found to be |
+//! | [`authentication`] | how several plugins that find that out go together |
 //! | [`response`] | the response on its way to the client |
 //! | [`exit`] | answers in place of the service's |
 //! | [`transform`] | bodies, piece by piece or whole |
 //! | [`records`] | entities of the store by a key, cached with those that are not there |
 //! | [`serialize`] | a request as log plugins write it down |
 //! | [`outgoing`] | HTTP calls of a plugin's own |
-//! | [`fields`] | members that log plugins add |
+//! | [`custom_fields`] | members that log plugins add |
 //! | [`instance`] | a configured plugin |
 
 use std::fmt;
@@ -27,10 +28,12 @@ use serde::de::DeserializeOwned;
 use crate::node::Node;
 use crate::plan::plugin::Scope;
 
+pub mod authentication;
 pub mod call;
 pub mod client;
+pub mod custom_fields;
 pub mod exit;
-pub mod fields;
+pub mod field;
 pub mod instance;
 pub mod outgoing;
 pub mod query;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use carbyne_engine::observe::log::{LogFile, LogSettings};
 use serde::Deserialize;
 
-use crate::plugin::fields::CustomFields;
+use crate::plugin::custom_fields::CustomFields;
 use crate::plugin::{Ended, Plugin, Refusal, Setup};
 use crate::value::Value;
 

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use serde::Deserialize;
 
 use self::queue::{Queue, Queues, Sender, Settings};
-use crate::plugin::fields::CustomFields;
+use crate::plugin::custom_fields::CustomFields;
 use crate::plugin::outgoing::Endpoint;
 use crate::plugin::{Ended, Plugin, Refusal, Setup};
 use crate::value::Value;
