@@ -25,6 +25,8 @@ mod basic_auth;
 mod correlation_id;
 #[path = "plugins/cors.rs"]
 mod cors;
+#[path = "plugins/dashboard.rs"]
+mod dashboard;
 #[path = "plugins/ip_restriction.rs"]
 mod ip_restriction;
 #[path = "plugins/jwt.rs"]

@@ -54,6 +54,7 @@ impl Plugin for RequestSizeLimiting {
         let exchange = call.exchange();
         let headers = &exchange.request.headers;
         let told = headers.text(&header::CONTENT_LENGTH);
+        // Of HTTP/1 the engine has taken it off, to answer it itself.
         let expects = headers
             .text(&header::EXPECT)
             .is_some_and(|value| value.trim().eq_ignore_ascii_case("100-continue"));

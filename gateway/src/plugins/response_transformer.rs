@@ -286,7 +286,7 @@ fn fields(pairs: &[Box<str>], field: &str) -> Result<Vec<(HeaderName, HeaderValu
     valued(pairs).map(one).collect()
 }
 
-fn name_of(name: &str) -> Result<HeaderName, http::header::InvalidHeaderName> {
+fn name_of(name: &str) -> Result<HeaderName, header::InvalidHeaderName> {
     HeaderName::from_bytes(name.trim().to_ascii_lowercase().as_bytes())
 }
 

@@ -377,10 +377,10 @@ async fn read_ahead(exchange: &mut Exchange) -> Flow {
                 frames.push_back(frame);
             }
             Some(Err(BodyError::TooLarge { .. })) => {
-                return Err(Exit::own(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "Payload too large",
-                ));
+                return Err(match exchange.context.too_large {
+                    Some((status, text)) => Exit::error(status, text),
+                    None => Exit::own(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"),
+                });
             }
             Some(Err(_)) => return Err(Exit::own(StatusCode::BAD_REQUEST, "Bad request")),
             None => {

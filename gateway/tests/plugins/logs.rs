@@ -89,11 +89,9 @@ consumers:
 
 #[test]
 fn http_log_sends_batches_and_tries_again() {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     let upstream = Upstream::start();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
+    let count = AtomicUsize::new(0);
     // The first call fails.
     let collector = Upstream::answering(move |_| {
         let status = if count.fetch_add(1, Ordering::Relaxed) == 0 {

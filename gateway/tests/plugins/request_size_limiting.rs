@@ -44,7 +44,7 @@ services:
             refused(
                 "a client that asks first",
                 post("/bytes", 11).header("expect", "100-continue"),
-                417,
+                413,
                 LARGE,
             ),
             passes("a kilobyte", post("/kilobytes", 1024)),

@@ -395,7 +395,7 @@ mod tests {
             },
             minute(3.0),
         ];
-        let mut take = |now| take(&counters, "who", &limits, now);
+        let take = |now| take(&counters, "who", &limits, now);
         assert_eq!(take(NOON), (false, vec![1.0, 2.0]));
         assert_eq!(take(NOON), (false, vec![0.0, 1.0]));
         assert_eq!(take(NOON), (true, vec![0.0, 1.0]));
@@ -439,9 +439,9 @@ mod tests {
         }
         // Long ones are told apart to the last byte.
         let long = |end: &str| "x".repeat(1000) + end;
-        assert_eq!(take(&counters, &long("a"), &limits, NOON).0, false);
-        assert_eq!(take(&counters, &long("b"), &limits, NOON).0, false);
-        assert_eq!(take(&counters, &long("a"), &limits, NOON).0, true);
+        assert!(!take(&counters, &long("a"), &limits, NOON).0);
+        assert!(!take(&counters, &long("b"), &limits, NOON).0);
+        assert!(take(&counters, &long("a"), &limits, NOON).0);
     }
 
     #[test]

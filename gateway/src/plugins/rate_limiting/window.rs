@@ -81,7 +81,10 @@ mod tests {
 
     /// Second of a date, by the days of its months.
     fn second(year: u64, month: usize, day: u64, rest: u64) -> u64 {
-        let is_leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+        let is_leap = |year: u64| {
+            let of = |years| year.is_multiple_of(years);
+            (of(4) && !of(100)) || of(400)
+        };
         let mut days: u64 = (1970..year)
             .map(|year| 365 + u64::from(is_leap(year)))
             .sum();

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// A value with what is to be filled in.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Template(Box<[Piece]>);
+pub(super) struct Template(Box<[Piece]>);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Piece {
@@ -27,7 +27,7 @@ enum Operand {
 
 /// What can be referred to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Source {
+pub(super) enum Source {
     Headers,
     QueryParams,
     UriCaptures,
@@ -39,17 +39,17 @@ pub enum Source {
 #[error(
     "$({expression}) needs Lua: served are headers, query_params, uri_captures and shared with a name or a number, texts, .. and or"
 )]
-pub struct NeedsLua {
+pub(super) struct NeedsLua {
     expression: Box<str>,
 }
 
 /// Nothing was to be joined with something: an error in Lua.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("attempt to concatenate a nil value")]
-pub struct JoinsNothing;
+pub(super) struct JoinsNothing;
 
 impl Template {
-    pub fn parse(text: &str) -> Result<Self, NeedsLua> {
+    pub(super) fn parse(text: &str) -> Result<Self, NeedsLua> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some(start) = rest.find("$(") {
@@ -74,7 +74,7 @@ impl Template {
     }
 
     /// The value, with what `look_up` finds.
-    pub fn render<'a>(
+    pub(super) fn render<'a>(
         &'a self,
         mut look_up: impl FnMut(Source, &str) -> Option<String>,
     ) -> Result<Cow<'a, str>, JoinsNothing> {
