@@ -5,6 +5,7 @@
 //! [`config`], [`node`] and [`targets`] the rest.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -17,12 +18,14 @@ use crate::conf::Conf;
 use crate::declarative::Loaded;
 use crate::entity::Entities;
 use crate::error::KONG_VERSION;
+use crate::node::Node;
 
 mod answer;
 mod config;
 mod core;
 mod entities;
 mod form;
+mod metrics;
 mod node;
 mod request;
 mod routes;
@@ -51,6 +54,8 @@ pub struct Admin {
     warnings: Vec<String>,
     draining: AtomicBool,
     counters: Counters,
+    /// The data path, where there is one.
+    node: Option<Arc<Node>>,
 }
 
 /// What `GET /status` says of the node's own server.
@@ -78,7 +83,15 @@ impl Admin {
             draining: AtomicBool::new(false),
             counters: Counters::default(),
             conf,
+            node: None,
         }
+    }
+
+    /// With a data path, whose metrics it tells.
+    #[must_use]
+    pub fn with_node(mut self, node: Arc<Node>) -> Self {
+        self.node = Some(node);
+        self
     }
 
     /// From now on `GET /status/ready` sends load balancers elsewhere.

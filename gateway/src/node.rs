@@ -9,6 +9,7 @@ use crate::balance::Balancers;
 use crate::live::Snapshot;
 use crate::plugin::records::Generations;
 use crate::plugin::table::Shared;
+use crate::proxy::listener::Connections;
 use crate::proxy::settings::Settings;
 use crate::store::Store;
 
@@ -26,6 +27,8 @@ pub struct Node {
     /// What each plugin's instances share.
     pub shared: Shared,
     pub generations: Generations,
+    /// Connections and requests of clients.
+    pub connections: Connections,
     /// What clients are shown that ask for no name that a certificate is for.
     pub default_certificates: Vec<Arc<IdentitySlot>>,
 }
@@ -47,6 +50,7 @@ impl Node {
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             shared: Shared::default(),
             generations: Generations::default(),
+            connections: Connections::default(),
             default_certificates,
         })
     }

@@ -17,6 +17,7 @@
 //! | [`records`] | entities of the store by a key, cached with those that are not there |
 //! | [`serialize`] | a request as log plugins write it down |
 //! | [`outgoing`] | HTTP calls of a plugin's own |
+//! | [`custom_fields`] | members that log plugins add |
 //! | [`instance`] | a configured plugin |
 
 use std::fmt;
@@ -30,6 +31,7 @@ use crate::plan::plugin::Scope;
 pub mod authentication;
 pub mod call;
 pub mod client;
+pub mod custom_fields;
 pub mod exit;
 pub mod field;
 pub mod instance;

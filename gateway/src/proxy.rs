@@ -20,7 +20,7 @@ pub mod context;
 mod departure;
 pub mod error;
 pub mod handler;
-mod limit;
+pub(crate) mod limit;
 pub mod listener;
 mod phases;
 pub mod settings;

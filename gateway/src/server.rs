@@ -42,7 +42,6 @@ pub struct Server {
     _workers: Arc<Workers>,
     listening: Vec<Listening>,
     drain: Arc<Drain>,
-    counts: Arc<Connections>,
     log: Option<LogFile>,
 }
 
@@ -88,7 +87,6 @@ impl Server {
             _workers: workers.clone(),
             listening: Vec::new(),
             drain: Arc::default(),
-            counts: Arc::default(),
             log: access_log(conf)?,
         };
         server.listen(conf, &workers)?;
@@ -102,8 +100,8 @@ impl Server {
     }
 
     /// Connections of clients.
-    pub const fn connections(&self) -> &Arc<Connections> {
-        &self.counts
+    pub fn connections(&self) -> &Connections {
+        &self.node.connections
     }
 
     /// The addresses that it listens on, with the ports that the kernel chose.
@@ -123,7 +121,6 @@ impl Server {
                 settings: Arc::new(serve_settings(&listen, conf)),
                 log: self.log.clone().map(AccessLog::new),
                 drain: self.drain.clone(),
-                counts: self.counts.clone(),
                 listen,
             };
             let listening = workers
@@ -140,6 +137,7 @@ impl Server {
         if let Some(log) = &self.log {
             log.reopen();
         }
+        self.node.shared.file_log().reopen();
     }
 
     /// Stops accepting. A graceful end lets what was begun come to its end, unless `hurry` comes first.
@@ -149,7 +147,7 @@ impl Server {
         if graceful {
             self.drain.finish();
             let finished = async {
-                while budget::arrivals() > 0 || self.counts.active.value() > 0 {
+                while budget::arrivals() > 0 || self.node.connections.active.value() > 0 {
                     tokio::time::sleep(FINISH_INTERVAL).await;
                 }
             };
@@ -158,6 +156,10 @@ impl Server {
                 () = hurry => tracing::warn!("ends although connections are open: told again"),
             }
         }
+        if graceful {
+            self.node.shared.http_log().finish(QUEUES_INTERVAL).await;
+        }
+        self.node.shared.file_log().close();
         if let Some(log) = &self.log {
             log.close();
         }
@@ -217,3 +219,5 @@ fn system(what: &str, source: std::io::Error) -> ServerError {
 
 /// How often the end looks whether it has come.
 const FINISH_INTERVAL: Duration = Duration::from_millis(10);
+/// How long it waits for what plugins have still to send.
+const QUEUES_INTERVAL: Duration = Duration::from_secs(5);

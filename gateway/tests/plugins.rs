@@ -25,11 +25,25 @@ mod basic_auth;
 mod correlation_id;
 #[path = "plugins/cors.rs"]
 mod cors;
+#[path = "plugins/dashboard.rs"]
+mod dashboard;
 #[path = "plugins/ip_restriction.rs"]
 mod ip_restriction;
 #[path = "plugins/jwt.rs"]
 mod jwt;
 #[path = "plugins/key_auth.rs"]
 mod key_auth;
+#[path = "plugins/logs.rs"]
+mod logs;
+#[path = "plugins/prometheus.rs"]
+mod prometheus;
+#[path = "plugins/rate_limiting.rs"]
+mod rate_limiting;
+#[path = "plugins/request_size_limiting.rs"]
+mod request_size_limiting;
 #[path = "plugins/request_termination.rs"]
 mod request_termination;
+#[path = "plugins/request_transformer.rs"]
+mod request_transformer;
+#[path = "plugins/response_transformer.rs"]
+mod response_transformer;

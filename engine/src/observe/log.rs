@@ -42,7 +42,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Buffer {
     lines: Vec<u8>,
-    reopen: bool,
+    /// Where among them the file is to be opened anew.
+    reopen: Option<usize>,
     /// Write out what is here and end.
     closed: bool,
     /// The writer has ended.
@@ -79,15 +80,15 @@ impl LogFile {
         Ok(Self { shared })
     }
 
-    /// Appends what `line` writes, which must end with the line's own newline if it has one.
-    pub fn append(&self, line: &[u8]) {
+    /// Appends what `line` writes, which must end with the line's own newline if it has one. False where it was dropped.
+    pub fn append(&self, line: &[u8]) -> bool {
         let shared = &*self.shared;
         // The lock is held for a copy of some hundred bytes; the writer swaps the buffer out before it
         // touches the disk.
         let mut buffer = shared.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         if buffer.lines.len() + line.len() > shared.settings.limit {
             shared.dropped.increment();
-            return;
+            return false;
         }
         let before = buffer.lines.len();
         buffer.lines.extend_from_slice(line);
@@ -96,16 +97,17 @@ impl LogFile {
         if before < due && buffer.lines.len() >= due {
             shared.wake.notify_one();
         }
+        true
     }
 
-    /// Asks the writer to close and open the file again, as after log rotation (Envoy: `SIGUSR1`).
+    /// Asks the writer to close and open the file again, as after log rotation (Envoy: `SIGUSR1`). Lines appended before this
+    /// go where they would have gone.
     pub fn reopen(&self) {
-        self.shared
-            .buffer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .reopen = true;
-        self.shared.wake.notify_one();
+        let shared = &*self.shared;
+        let mut buffer = shared.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = buffer.lines.len();
+        buffer.reopen.get_or_insert(before);
+        shared.wake.notify_one();
     }
 
     /// Lines taken; lines dropped, because the writer lagged or the disk was full; and writes that failed.
@@ -147,29 +149,35 @@ impl Shared {
         let mut lines = Vec::new();
         loop {
             let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-            if buffer.lines.len() < self.settings.flush_size && !buffer.closed && !buffer.reopen {
+            if buffer.lines.len() < self.settings.flush_size
+                && !buffer.closed
+                && buffer.reopen.is_none()
+            {
                 (buffer, _) = self
                     .wake
                     .wait_timeout(buffer, self.settings.flush_interval)
                     .unwrap_or_else(PoisonError::into_inner);
             }
             std::mem::swap(&mut buffer.lines, &mut lines);
-            let reopen = std::mem::take(&mut buffer.reopen);
+            let reopen = buffer.reopen.take();
             let closed = buffer.closed;
             drop(buffer);
-            if let Err(lost) = output.write(&lines) {
-                self.failed.increment();
-                self.dropped.add(lost);
-            }
-            lines.clear();
-            lines.shrink_to(self.settings.flush_size * 2);
-            if reopen && let Ok(file) = open(&self.path) {
+            let (before, behind) = lines.split_at(reopen.unwrap_or(lines.len()));
+            self.write(&mut output, before);
+            if reopen.is_some()
+                && let Ok(file) = open(&self.path)
+            {
                 // What was torn ended in the old file.
                 output = Output {
                     file,
                     torn: Vec::new(),
                 };
             }
+            if !behind.is_empty() {
+                self.write(&mut output, behind);
+            }
+            lines.clear();
+            lines.shrink_to(self.settings.flush_size * 2);
             if closed {
                 self.buffer
                     .lock()
@@ -178,6 +186,13 @@ impl Shared {
                 self.wake.notify_all();
                 return;
             }
+        }
+    }
+
+    fn write(&self, output: &mut Output, lines: &[u8]) {
+        if let Err(lost) = output.write(lines) {
+            self.failed.increment();
+            self.dropped.add(lost);
         }
     }
 }
@@ -253,6 +268,20 @@ mod tests {
         log.close();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\n");
         assert_eq!(log.counts(), (2, 0, 0));
+    }
+
+    #[test]
+    fn lines_go_to_the_file_of_their_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, rotated) = (folder.path().join("a.log"), folder.path().join("a.log.1"));
+        let log = LogFile::open(&path, LogSettings::default()).unwrap();
+        log.append(b"before\n");
+        std::fs::rename(&path, &rotated).unwrap();
+        log.reopen();
+        log.append(b"behind\n");
+        log.close();
+        assert_eq!(std::fs::read_to_string(&rotated).unwrap(), "before\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "behind\n");
     }
 
     #[test]

@@ -14,6 +14,13 @@ pub struct Counter {
     cells: Arc<[AtomicU64]>,
 }
 
+/// Several counts that are made together: those of a worker lie side by side, in one allocation for all.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    width: usize,
+    cells: Arc<[AtomicU64]>,
+}
+
 /// A value that goes up and down, such as open connections.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge {
@@ -123,6 +130,40 @@ impl Counter {
 impl Default for Counter {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Counters {
+    /// So many counters at zero.
+    pub fn new(width: usize) -> Self {
+        let workers = *WORKERS.get_or_init(|| 1);
+        let cells = (0..(workers + 1) * width).map(|_| AtomicU64::new(0));
+        Self {
+            width,
+            cells: cells.collect(),
+        }
+    }
+
+    /// Adds `n` to the counter of that index.
+    #[inline]
+    pub fn add(&self, index: usize, n: u64) {
+        debug_assert!(index < self.width);
+        let worker = CELL.with(Cell::get);
+        match self.cells.get(worker * self.width + index) {
+            // Only this thread writes this cell.
+            Some(cell) if worker > 0 => {
+                cell.store(cell.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+            }
+            _ => {
+                self.cells[index].fetch_add(n, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The sum over all workers of the counter of that index.
+    pub fn value(&self, index: usize) -> u64 {
+        let cells = self.cells.iter().skip(index).step_by(self.width);
+        cells.map(|cell| cell.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -240,6 +281,21 @@ mod tests {
         .join()
         .unwrap();
         assert_eq!(counter.value(), 5);
+    }
+
+    #[test]
+    fn counters_side_by_side_keep_apart() {
+        let counters = Counters::new(3);
+        counters.add(2, 5);
+        let other = counters.clone();
+        std::thread::spawn(move || {
+            enter_worker(0);
+            other.add(0, 1);
+            other.add(2, 2);
+        })
+        .join()
+        .unwrap();
+        assert_eq!([0, 1, 2].map(|index| counters.value(index)), [1, 0, 7]);
     }
 
     #[test]

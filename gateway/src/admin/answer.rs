@@ -12,15 +12,23 @@ use crate::value::{Object, Value};
 #[derive(Debug)]
 pub(super) struct Answer {
     status: u16,
-    body: Option<Value>,
+    body: Content,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Nothing,
+    Json(Value),
+    /// Of a type that the headers say.
+    Text(String),
 }
 
 impl Answer {
     pub(super) fn new(status: u16, body: impl Into<Value>) -> Self {
         Self {
             status,
-            body: Some(body.into()),
+            body: Content::Json(body.into()),
             headers: Vec::new(),
         }
     }
@@ -28,8 +36,17 @@ impl Answer {
     pub(super) fn empty(status: u16) -> Self {
         Self {
             status,
-            body: None,
+            body: Content::Nothing,
             headers: Vec::new(),
+        }
+    }
+
+    /// A text of another type than JSON.
+    pub(super) fn text(content_type: HeaderValue, text: String) -> Self {
+        Self {
+            body: Content::Text(text),
+            headers: vec![(header::CONTENT_TYPE, content_type)],
+            ..Self::empty(200)
         }
     }
 
@@ -57,13 +74,17 @@ impl Answer {
         ];
         Self {
             status: 204,
-            body: None,
+            body: Content::Nothing,
             headers,
         }
     }
 
     pub(super) fn into_response(self, is_head: bool) -> Response<Full<Bytes>> {
-        let body = self.body.map(|body| Bytes::from(body.to_json()));
+        let body = match self.body {
+            Content::Nothing => None,
+            Content::Json(value) => Some(Bytes::from(value.to_json())),
+            Content::Text(text) => Some(Bytes::from(text)),
+        };
         let length = body.as_ref().map(Bytes::len);
         let sent = body.filter(|_| !is_head).unwrap_or_default();
         let mut response = Response::new(Full::new(sent));

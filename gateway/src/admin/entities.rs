@@ -38,6 +38,7 @@ impl Admin {
                 parent,
             } => self.linked(schema, field, parent, asked).await,
             Action::Config => self.config(asked).await,
+            Action::Metrics => self.metrics().await,
             Action::Target | Action::Targets | Action::TargetsAll => {
                 self.targets(action, asked).await
             }

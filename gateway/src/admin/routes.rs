@@ -53,6 +53,7 @@ pub(super) enum Action {
     Endpoints,
     Entity(&'static Schema),
     LogLevel,
+    Metrics,
     PluginSchema,
     PluginsEnabled,
     Ready,
@@ -99,6 +100,7 @@ impl Table {
     /// The Status API's: what monitoring may see without being able to change anything.
     pub(super) fn status() -> Self {
         let own = [
+            ("/metrics", Action::Metrics),
             ("/status", Action::Status),
             ("/status/dns", Action::StatusOfDns),
             ("/status/ready", Action::Ready),
@@ -308,6 +310,7 @@ fn own() -> Vec<(&'static str, Action)> {
             Action::WasmIsOff,
         ),
         ("/snis/{snis}/certificate", Action::Disabled),
+        ("/metrics", Action::Metrics),
         ("/status", Action::Status),
         ("/status/dns", Action::StatusOfDns),
         ("/tags", Action::Tags),

@@ -1,6 +1,6 @@
 //! Plans into a snapshot. What did not change is taken over from the one before.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use carbyne_engine::tls::{
     AlpnList, ClientCertificate, ClientTls, ClientTlsPlan, IdentitySlot, PeerRules, Resumption,
@@ -134,6 +134,7 @@ impl Builder {
                 service,
                 chain,
                 json: kept.json.clone(),
+                series: OnceLock::new(),
             }));
         }
         self.routes = Arc::new(Routes::new(node.settings.rules, all, &self.routes));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use carbyne_engine::http::Request;
@@ -10,6 +10,7 @@ use carbyne_engine::http::Request;
 use super::chain::Chain;
 use crate::plan::route::Route;
 use crate::plan::service::Service;
+use crate::plugins::prometheus::series::RouteSeries;
 use crate::proxy::arrival::Arrival;
 use crate::proxy::upstream::Upstream;
 use crate::router::{Captures, Http, Lookup, Protocol, Router, Rules, uri};
@@ -22,6 +23,8 @@ pub struct LiveRoute {
     pub chain: Arc<Chain>,
     /// The row as JSON, for what writes requests down.
     pub json: Arc<str>,
+    /// What prometheus counts its requests in, once there was one; none where there are too many series.
+    pub series: OnceLock<Option<Arc<RouteSeries>>>,
 }
 
 /// A service with the way to it.

@@ -121,13 +121,13 @@ impl<'a> Request<'a> {
 
     /// The same with a limit of the plugin's own.
     pub async fn raw_body_within(&mut self, limit: usize) -> Result<Bytes, Exit> {
+        let told = self.exchange.context.too_large;
+        let (status, text) = told.unwrap_or((StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"));
         self.exchange
             .buffer_body(limit)
             .await
             .map_err(|error| match error {
-                Error::RequestTooLarge { .. } => {
-                    Exit::error(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large")
-                }
+                Error::RequestTooLarge { .. } => Exit::error(status, text),
                 _ => Exit::error(StatusCode::BAD_REQUEST, "Bad request"),
             })
     }

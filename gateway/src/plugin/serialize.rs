@@ -11,6 +11,19 @@ use crate::object;
 use crate::proxy::context::{Context, Exchange, Source};
 use crate::value::{Object, Value, put};
 
+/// How long a request took.
+#[derive(Clone, Copy, Debug)]
+pub struct Latencies {
+    /// In Kong itself, until the request was sent to the service.
+    pub kong: Duration,
+    /// Waiting for the service; nothing where none answered.
+    pub proxy: Option<Duration>,
+    /// In all.
+    pub request: Duration,
+    /// Receiving the response.
+    pub receive: Duration,
+}
+
 /// Writes a request that is over down.
 pub fn serialize(exchange: &Exchange) -> Object {
     let context = &exchange.context;
@@ -121,22 +134,34 @@ fn response(exchange: &Exchange) -> Object {
     }
 }
 
-/// Milliseconds: in Kong itself, waiting for the service, in all, and receiving.
+impl Latencies {
+    pub fn of(exchange: &Exchange) -> Self {
+        let timing = &exchange.timing;
+        let end = timing.end.unwrap_or_else(|| exchange.elapsed());
+        let waited = timing
+            .upstream_start
+            .zip(timing.response_start)
+            .map(|(sent, answered)| answered.saturating_sub(sent));
+        let received = timing
+            .response_start
+            .map_or(Duration::ZERO, |answered| end.saturating_sub(answered));
+        Self {
+            kong: timing.upstream_start.unwrap_or(end),
+            proxy: waited,
+            request: end,
+            receive: received,
+        }
+    }
+}
+
+/// In milliseconds.
 fn latencies(exchange: &Exchange) -> Object {
-    let timing = &exchange.timing;
-    let end = timing.end.unwrap_or_else(|| exchange.elapsed());
-    let waited = timing
-        .upstream_start
-        .zip(timing.response_start)
-        .map(|(sent, answered)| answered.saturating_sub(sent));
-    let received = timing
-        .response_start
-        .map_or(Duration::ZERO, |answered| end.saturating_sub(answered));
+    let latencies = Latencies::of(exchange);
     object! {
-        "kong": milliseconds(timing.upstream_start.unwrap_or(end)),
-        "proxy": waited.map_or(Value::Number(-1.0), milliseconds),
-        "request": milliseconds(end),
-        "receive": milliseconds(received),
+        "kong": milliseconds(latencies.kong),
+        "proxy": latencies.proxy.map_or(Value::Number(-1.0), milliseconds),
+        "request": milliseconds(latencies.request),
+        "receive": milliseconds(latencies.receive),
     }
 }
 

@@ -140,7 +140,14 @@ plugins! {
     IpRestriction in ip_restriction is "ip-restriction",
     Jwt in jwt is "jwt",
     KeyAuth in key_auth is "key-auth",
+    FileLog in file_log is "file-log",
+    HttpLog in http_log is "http-log",
+    Prometheus in prometheus is "prometheus",
+    RateLimiting in rate_limiting is "rate-limiting",
+    RequestSizeLimiting in request_size_limiting is "request-size-limiting",
     RequestTermination in request_termination is "request-termination",
+    RequestTransformer in request_transformer is "request-transformer",
+    ResponseTransformer in response_transformer is "response-transformer",
 }
 
 /// Whether a plugin has code here.

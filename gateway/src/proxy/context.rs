@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use carbyne_engine::http::{Headers, Request};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::arrival::Arrival;
@@ -56,6 +56,8 @@ pub struct Context {
     pub affinity: Option<Affinity>,
     /// The service's host has no address.
     pub unresolved: bool,
+    /// What a client is told whose body becomes larger than a plugin lets it.
+    pub too_large: Option<(StatusCode, &'static str)>,
     shared: Vec<(Box<str>, Value)>,
 }
 
@@ -157,6 +159,7 @@ impl Context {
             tries: SmallVec::new(),
             affinity: None,
             unresolved: false,
+            too_large: None,
             shared: Vec::new(),
         }
     }

@@ -41,6 +41,7 @@ impl Handler for Gateway {
     }
 
     async fn request(&self, exchange: &mut Exchange) -> Result<Route, Answer> {
+        self.local.node.connections.requests.increment();
         begin(exchange);
         let passed = match enter(exchange)
             .and_then(|()| phases::rewrite(exchange))
@@ -117,7 +118,12 @@ impl Handler for Gateway {
         let (status, text) = error::of_forwarding(error, exchange.context.unresolved);
         let context = &exchange.context;
         let settings = &context.local.node.settings;
-        let answer = if matches!(error, Error::NoHealthyHost) {
+        let told = exchange.context.too_large;
+        let told = told.filter(|_| matches!(error, Error::RequestTooLarge { .. }));
+        let answer = if let Some((status, text)) = told {
+            let reply = Exit::error(status, text).into_reply();
+            error::answer(reply, &exchange.request, context.id, settings)
+        } else if matches!(error, Error::NoHealthyHost) {
             // Found by Kong's balancer and not by nginx: other rules for the form.
             let reply = Exit::error(status, text).into_reply();
             error::answer(reply, &exchange.request, context.id, settings)
@@ -133,6 +139,7 @@ impl Handler for Gateway {
     }
 
     fn log(&self, exchange: &Exchange) {
+        self.local.node.connections.ended.increment();
         phases::log(exchange);
         if let Some(log) = &self.log {
             log.write(exchange);
@@ -373,10 +380,10 @@ async fn read_ahead(exchange: &mut Exchange) -> Flow {
                 frames.push_back(frame);
             }
             Some(Err(BodyError::TooLarge { .. })) => {
-                return Err(Exit::own(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "Payload too large",
-                ));
+                return Err(match exchange.context.too_large {
+                    Some((status, text)) => Exit::error(status, text),
+                    None => Exit::own(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"),
+                });
             }
             Some(Err(_)) => return Err(Exit::own(StatusCode::BAD_REQUEST, "Bad request")),
             None => {

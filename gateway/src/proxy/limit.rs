@@ -7,13 +7,13 @@ use crate::plugin::transform::Transform;
 
 /// Counts what passes, and breaks off beyond the limit.
 #[derive(Debug)]
-pub(super) struct Counting {
+pub(crate) struct Counting {
     limit: u64,
     passed: u64,
 }
 
 impl Counting {
-    pub(super) const fn new(limit: u64) -> Self {
+    pub(crate) const fn new(limit: u64) -> Self {
         Self { limit, passed: 0 }
     }
 }

@@ -30,14 +30,16 @@ pub struct Entrance {
     pub log: Option<AccessLog>,
     pub settings: Arc<ServeSettings>,
     pub drain: Arc<Drain>,
-    pub counts: Arc<Connections>,
 }
 
-/// Connections of clients, all addresses together.
+/// Connections and requests of clients, all addresses together.
 #[derive(Debug, Default)]
 pub struct Connections {
     pub accepted: Counter,
     pub active: Gauge,
+    /// Requests that began, and that ended.
+    pub requests: Counter,
+    pub ended: Counter,
 }
 
 struct Active<'a>(&'a Connections);
@@ -55,9 +57,10 @@ impl Accept for Entrance {
         accepted: Accepted,
     ) -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(async move {
-            self.counts.accepted.increment();
-            self.counts.active.increment();
-            let _active = Active(&self.counts);
+            let connections = &self.node.connections;
+            connections.accepted.increment();
+            connections.active.increment();
+            let _active = Active(connections);
             let Accepted {
                 mut socket,
                 remote: direct_remote,

@@ -1,0 +1,66 @@
+//! `GET /metrics`: what prometheus counted, and the node itself.
+
+use http::HeaderValue;
+
+use super::Admin;
+use super::answer::Answer;
+use super::entities::Answered;
+use crate::plugins::prometheus::text::{self, Connections, Facts};
+
+impl Admin {
+    pub(super) async fn metrics(&self) -> Answered {
+        let Some(node) = self.node.clone() else {
+            return Err(Answer::not_found());
+        };
+        let connections = &node.connections;
+        let (began, ended) = (connections.requests.value(), connections.ended.value());
+        let (limited, room) = node.shared.rate_limiting().size();
+        let (groups, most) = node.shared.prometheus().size();
+        let facts = Facts {
+            node_id: node.id.to_string(),
+            store_is_reachable: node.store.reachable().await.is_ok(),
+            connections: Connections {
+                accepted: connections.accepted.value(),
+                active: u64::try_from(connections.active.value()).unwrap_or_default(),
+                requests: began,
+                writing: began.saturating_sub(ended),
+            },
+            resident: resident(),
+            memory: vec![
+                (
+                    "kong_rate_limiting_counters",
+                    limited as u64 * COUNTER,
+                    room as u64 * COUNTER,
+                ),
+                (
+                    "prometheus_metrics",
+                    groups as u64 * GROUP,
+                    most as u64 * GROUP,
+                ),
+            ],
+            targets: Vec::new(),
+        };
+        // Thousands of routes are megabytes of text: not where the Admin API answers others.
+        let written =
+            tokio::task::spawn_blocking(move || text::write(node.shared.prometheus(), &facts));
+        let written = written
+            .await
+            .map_err(|_| Answer::message(500, "An unexpected error occurred"))?;
+        let content_type = HeaderValue::from_static("text/plain; charset=UTF-8");
+        Ok(Answer::text(content_type, written))
+    }
+}
+
+/// About how many bytes an entry of either table takes.
+const COUNTER: u64 = 160;
+const GROUP: u64 = 1024;
+
+/// Bytes that the process has in memory.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or_default() * rustix::param::page_size() as u64
+}
