@@ -20,6 +20,7 @@ mod load;
 mod pattern;
 mod print;
 mod process;
+mod redact;
 mod reference;
 mod shorthand;
 #[cfg(test)]
@@ -90,8 +91,8 @@ pub struct Field {
     pub unique_across_ws: bool,
     /// May hold `{vault://…}` in place of its value.
     pub referenceable: bool,
-    /// A secret: never to be logged.
-    pub encrypted: bool,
+    /// A secret: never in a log, nor in what is said of it.
+    pub secret: bool,
     /// Not stored with the entity.
     pub transient: bool,
     uuid: bool,
