@@ -25,6 +25,7 @@ mod entities;
 mod form;
 mod multipart;
 mod node;
+pub mod openapi;
 mod request;
 mod routes;
 mod server;

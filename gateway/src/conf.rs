@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use indexmap::IndexMap;
 
+use crate::router::{Calculation, Flavor, Rules};
 use crate::value::{Object, Value};
 
 mod certificates;
@@ -166,6 +167,20 @@ impl Conf {
         Listen::parse("admin_listen", self.get("admin_listen").unwrap_or("off"))
     }
 
+    /// What the router goes by.
+    pub fn router(&self) -> Rules {
+        Rules {
+            flavor: match self.get("router_flavor") {
+                Some("expressions") => Flavor::Expressions,
+                _ => Flavor::TraditionalCompatible,
+            },
+            calculation: match self.get("route_match_calculation") {
+                Some("strict") => Calculation::Strict,
+                _ => Calculation::Original,
+            },
+        }
+    }
+
     /// The addresses at which requests are proxied.
     pub fn proxy_listen(&self) -> Result<Vec<Listen>, ConfError> {
         Listen::parse("proxy_listen", self.get("proxy_listen").unwrap_or("off"))
@@ -247,9 +262,13 @@ impl Conf {
             "router_flavor",
             &["traditional", "traditional_compatible", "expressions"],
         )?;
-        if self.get("router_flavor") != Some("traditional_compatible") {
-            return refuse("router_flavor: only 'traditional_compatible' is served yet");
+        if self.get("router_flavor") == Some("traditional") {
+            return refuse(
+                "router_flavor: the router that Kong had before 3.0 is not served: 'traditional_compatible' takes the \
+                 same routes, and with route_match_calculation = strict puts them in nearly the same order",
+            );
         }
+        choice("route_match_calculation", &["original", "strict"])?;
         choice(
             "log_level",
             &[

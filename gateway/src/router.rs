@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `lookup` | what the router is asked |
-//! | `field`, `expression` | what a route asks of a request, as a tree; printed, it is Kong's own text |
+//! | `field`, `pattern`, `expression` | what a route asks of a request, as a tree; printed, it is Kong's own text |
 //! | `generate`, `parse` | the tree of a route's fields; of an expression that a user wrote |
 //! | `priority` | the order of routes |
 //! | `reader`, `evaluate` | a tree and a request: the interpreter |
@@ -26,9 +26,12 @@ mod generate;
 mod index;
 mod lookup;
 mod parse;
+mod pattern;
 mod priority;
 mod query;
 mod reader;
+#[cfg(test)]
+mod tests;
 pub mod uri;
 
 pub use expression::Expression;
@@ -36,6 +39,7 @@ pub use found::{Captures, Found};
 pub use lookup::{Http, Lookup, Protocol};
 pub use parse::schema;
 
+use found::Traced;
 use index::{Index, Simplified};
 use reader::Reader;
 
@@ -116,7 +120,9 @@ pub struct Router<T> {
 #[derive(Debug)]
 struct Entry<T> {
     payload: Arc<T>,
-    matcher: Matcher,
+    expression: Expression,
+    traced: Traced,
+    stream: bool,
 }
 
 impl<T> Router<T> {
@@ -130,16 +136,15 @@ impl<T> Router<T> {
             match matchers(rules, route) {
                 Ok(matchers) => {
                     let payload = Arc::new(payload);
-                    let entry = |matcher| {
-                        (
-                            route.is_stream(),
-                            Entry {
-                                payload: payload.clone(),
-                                matcher,
-                            },
-                        )
-                    };
-                    entries.extend(matchers.into_iter().map(entry));
+                    entries.extend(matchers.into_iter().map(|matcher| {
+                        let entry = Entry {
+                            payload: payload.clone(),
+                            traced: Traced::new(&matcher.expression),
+                            expression: matcher.expression,
+                            stream: route.is_stream(),
+                        };
+                        ((matcher.priority, matcher.id), entry)
+                    }));
                 }
                 Err(problem) => rejected.push(Rejected {
                     id: route.id.clone(),
@@ -148,20 +153,16 @@ impl<T> Router<T> {
                 }),
             }
         }
-        entries.sort_by(|(_, a), (_, b)| {
-            let key = |entry: &Entry<T>| (entry.matcher.priority, entry.matcher.id);
-            key(b).cmp(&key(a))
-        });
+        entries.sort_by(|(a, _), (b, _)| b.cmp(a));
+        let entries: Vec<_> = entries.into_iter().map(|(_, entry)| entry).collect();
         let mut reader = Reader::default();
-        for (_, entry) in &entries {
-            reader.add(&entry.matcher.expression);
-        }
-        let indices = indices(&entries);
-        let entries = entries.into_iter().map(|(_, entry)| entry).collect();
+        entries
+            .iter()
+            .for_each(|entry| reader.add(&entry.expression));
         let router = Self {
+            indices: indices(&entries),
             entries,
             reader,
-            indices,
         };
         (router, rejected)
     }
@@ -173,7 +174,8 @@ impl<T> Router<T> {
         let entry = &self.entries[rank];
         Some(Found::new(
             &entry.payload,
-            &entry.matcher.expression,
+            &entry.expression,
+            entry.traced,
             request,
         ))
     }
@@ -189,17 +191,16 @@ impl<T> Router<T> {
 }
 
 /// Protocols whose routes ask the same share an index: most tables ask nothing about the protocol.
-fn indices<T>(entries: &[(bool, Entry<T>)]) -> [Arc<Index>; Protocol::ALL.len()] {
+fn indices<T>(entries: &[Entry<T>]) -> [Arc<Index>; Protocol::ALL.len()] {
     let mut known: Vec<(bool, Vec<(u32, Simplified)>, Arc<Index>)> = Vec::new();
     Protocol::ALL.map(|protocol| {
         let stream = protocol.is_stream();
         let mine = (0..)
             .zip(entries)
-            .filter(|(_, (of_stream, _))| *of_stream == stream);
-        let one = |(rank, (_, entry)): (u32, &(bool, Entry<T>))| {
-            (rank, index::simplified(&entry.matcher.expression, protocol))
-        };
-        let expressions: Vec<_> = mine.map(one).collect();
+            .filter(|(_, entry)| entry.stream == stream);
+        let expressions: Vec<_> = mine
+            .map(|(rank, entry)| (rank, index::simplified(&entry.expression, protocol)))
+            .collect();
         let equal = |(of_stream, other, _): &&(bool, Vec<_>, Arc<Index>)| {
             *of_stream == stream && *other == expressions
         };
@@ -212,7 +213,16 @@ fn indices<T>(entries: &[(bool, Entry<T>)]) -> [Arc<Index>; Protocol::ALL.len()]
     })
 }
 
-/// What a route becomes, or why it cannot be matched; the Admin API asks before it stores one.
+/// Why a route cannot be matched; the Admin API asks before it stores one. Here every regular
+/// expression is compiled, which a table does only when it needs one.
+pub fn check(rules: Rules, route: &Route) -> Result<(), Problem> {
+    for matcher in matchers(rules, route)? {
+        matcher.expression.compile()?;
+    }
+    Ok(())
+}
+
+/// What a route becomes.
 pub fn matchers(rules: Rules, route: &Route) -> Result<Vec<Matcher>, Problem> {
     priority::groups(route)
         .into_iter()

@@ -63,7 +63,12 @@ fn what_is_not_served_stops_the_node() {
         ("KONG_ROLE", "data_plane", "role"),
         ("KONG_PG_HOST", "db", "pg_host"),
         ("KONG_DATABASE", "cassandra", "database"),
-        ("KONG_ROUTER_FLAVOR", "expressions", "router_flavor"),
+        ("KONG_ROUTER_FLAVOR", "traditional", "router_flavor"),
+        (
+            "KONG_ROUTE_MATCH_CALCULATION",
+            "exact",
+            "route_match_calculation",
+        ),
         ("KONG_ADMIN_LISTEN", "nowhere", "admin_listen"),
     ] {
         let error = load("", &[(key, value)]).unwrap_err().to_string();
@@ -73,6 +78,21 @@ fn what_is_not_served_stops_the_node() {
         load("nonsense\n", &[]),
         Err(ConfError::Unreadable { .. })
     ));
+}
+
+#[test]
+fn routers_by_their_names() {
+    let rules = |environment: &[_]| load("", environment).unwrap().0.router();
+    assert_eq!(rules(&[]), Rules::default());
+    let told = rules(&[
+        ("KONG_ROUTER_FLAVOR", "expressions"),
+        ("KONG_ROUTE_MATCH_CALCULATION", "strict"),
+    ]);
+    let expected = Rules {
+        flavor: Flavor::Expressions,
+        calculation: Calculation::Strict,
+    };
+    assert_eq!(told, expected);
 }
 
 #[test]

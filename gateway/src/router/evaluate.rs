@@ -19,7 +19,7 @@ pub(super) struct Request<'a> {
     /// The parts of a request; a connection has none.
     pub(super) http: Option<&'a Http<'a>>,
     /// An HTTP/1.0 request may come without.
-    pub(super) host: Option<&'a str>,
+    pub(super) host: Option<&'a [u8]>,
     pub(super) path: &'a str,
 }
 
@@ -76,7 +76,10 @@ impl Test {
     ) -> bool {
         match field {
             Field::Method => self.text(http.method.as_str(), witness),
-            Field::Host => request.host.is_some_and(|host| self.text(host, witness)),
+            Field::Host => {
+                let host = request.host.and_then(|host| std::str::from_utf8(host).ok());
+                host.is_some_and(|host| self.text(host, witness))
+            }
             Field::Path => self.text(request.path, witness),
             Field::Segments(segments) => segments
                 .of(request.path)
@@ -134,7 +137,10 @@ impl Test {
             Check::Suffix(text) => (value.ends_with(&**text), text),
             Check::Unequal(text) => return value != &**text,
             Check::Contains(text) => return value.contains(&**text),
-            Check::Regex(regex) => return self.regex(&regex.0, value, witness),
+            Check::Regex(pattern) => {
+                let regex = pattern.regex();
+                return regex.is_some_and(|regex| self.regex(regex, value, witness));
+            }
             _ => return false,
         };
         if passes && self.field == Field::Path {

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use regex::Regex;
-
 use super::field::Field;
+use super::pattern::Pattern;
 
 /// A condition on a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,10 +41,6 @@ pub enum Check {
     In(Network),
     NotIn(Network),
 }
-
-/// A regular expression; equal to another one of the same text.
-#[derive(Clone, Debug)]
-pub struct Pattern(pub Regex);
 
 /// How a number is compared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -114,12 +109,6 @@ fn masked(address: IpAddr, length: u8) -> Option<IpAddr> {
     }
 }
 
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
-}
-
 impl Relation {
     pub fn holds(self, left: i64, right: i64) -> bool {
         match self {
@@ -154,6 +143,19 @@ impl fmt::Display for Expression {
 }
 
 impl Expression {
+    /// Whether its regular expressions can be compiled.
+    pub(super) fn compile(&self) -> Result<(), regex::Error> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().try_for_each(Self::compile),
+            Self::Not(inner) => inner.compile(),
+            Self::Test(Test {
+                check: Check::Regex(pattern),
+                ..
+            }) => pattern.compile(),
+            Self::Test(_) => Ok(()),
+        }
+    }
+
     fn nested(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All(parts) => {
@@ -202,7 +204,7 @@ impl fmt::Display for Check {
             Self::Prefix(text) => write!(formatter, "^= {}", Literal(text)),
             Self::Suffix(text) => write!(formatter, "=^ {}", Literal(text)),
             Self::Contains(text) => write!(formatter, "contains {}", Literal(text)),
-            Self::Regex(regex) => write!(formatter, "~ {}", Literal(regex.0.as_str())),
+            Self::Regex(regex) => write!(formatter, "~ {}", Literal(regex.text())),
             Self::Number(relation, number) => write!(formatter, "{} {number}", relation.sign()),
             Self::Address(address) => write!(formatter, "== {}", Address(*address)),
             Self::OtherAddress(address) => write!(formatter, "!= {}", Address(*address)),

@@ -5,14 +5,33 @@ use std::borrow::Cow;
 use regex::Regex;
 
 use super::evaluate::{Request, Witness};
-use super::expression::Expression;
+use super::expression::{Check, Expression, Test};
+use super::field::Field;
 
 /// The route that a request takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a, T> {
     pub payload: &'a T,
     expression: &'a Expression,
+    traced: Traced,
     request: Request<'a>,
+}
+
+/// What an expression has to be asked again for, once it is known to hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Traced {
+    path: Path,
+    captures: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Path {
+    /// No test of the path: none can match.
+    None,
+    /// Whichever prefix it was, it was so long.
+    Prefix(usize),
+    /// Only evaluation in order can say.
+    Evaluated,
 }
 
 /// What regular expressions captured.
@@ -25,11 +44,13 @@ impl<'a, T> Found<'a, T> {
     pub(super) const fn new(
         payload: &'a T,
         expression: &'a Expression,
+        traced: Traced,
         request: Request<'a>,
     ) -> Self {
         Self {
             payload,
             expression,
+            traced,
             request,
         }
     }
@@ -38,19 +59,82 @@ impl<'a, T> Found<'a, T> {
     /// nothing where the route asked for no path. A route with `strip_path` takes as many bytes
     /// off the path as this has.
     pub fn path(&self) -> Option<Cow<'a, str>> {
-        let mut trace = Trace::default();
-        self.expression.holds(&self.request, &mut trace);
-        trace.path.map(Cow::Owned)
+        match self.traced.path {
+            Path::None => None,
+            Path::Prefix(length) => self.request.path.get(..length).map(Cow::Borrowed),
+            Path::Evaluated => self.trace().path.map(Cow::Owned),
+        }
     }
 
     /// What regular expressions captured, on whatever field; nothing where they only matched.
     pub fn captures(&self) -> Option<Captures> {
+        if !self.traced.captures {
+            return None;
+        }
+        let values = self.trace().captures;
+        (values.len() > 1).then_some(Captures { values })
+    }
+
+    fn trace(&self) -> Trace {
         let mut trace = Trace::default();
         self.expression.holds(&self.request, &mut trace);
-        let captured = trace.captures.len() > 1;
-        captured.then_some(Captures {
-            values: trace.captures,
-        })
+        trace
+    }
+}
+
+impl Traced {
+    pub(super) fn new(expression: &Expression) -> Self {
+        let mut tests = Vec::new();
+        collect(expression, &mut tests);
+        let is_path = |test: &&&Test| test.field == Field::Path;
+        let paths = tests.iter().filter(is_path).count();
+        let conditions = match expression {
+            Expression::All(conditions) => conditions,
+            other => std::slice::from_ref(other),
+        };
+        let path = match paths {
+            0 => Path::None,
+            _ => conditions
+                .iter()
+                .find_map(|condition| prefixes(condition, paths))
+                .map_or(Path::Evaluated, Path::Prefix),
+        };
+        let captures = |test: &&Test| matches!(test.check, Check::Regex(_));
+        Self {
+            path,
+            captures: tests.iter().any(captures),
+        }
+    }
+}
+
+/// The length of the prefixes of which a condition consists, if they are the only tests of the path
+/// that there are.
+fn prefixes(condition: &Expression, paths: usize) -> Option<usize> {
+    let tests = match condition {
+        Expression::Any(tests) => tests,
+        other => std::slice::from_ref(other),
+    };
+    let length = |test: &Expression| match test {
+        Expression::Test(Test {
+            field: Field::Path,
+            lower: false,
+            check: Check::Prefix(prefix),
+            ..
+        }) => Some(prefix.len()),
+        _ => None,
+    };
+    let first = length(tests.first()?)?;
+    let same = tests.len() == paths && tests.iter().all(|test| length(test) == Some(first));
+    same.then_some(first)
+}
+
+fn collect<'e>(expression: &'e Expression, tests: &mut Vec<&'e Test>) {
+    match expression {
+        Expression::All(parts) | Expression::Any(parts) => {
+            parts.iter().for_each(|part| collect(part, tests));
+        }
+        Expression::Not(inner) => collect(inner, tests),
+        Expression::Test(test) => tests.push(test),
     }
 }
 

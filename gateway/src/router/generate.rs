@@ -2,10 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use regex::Regex;
-
-use super::expression::{Check, Expression, Network, Pattern, Relation, Test};
+use super::expression::{Check, Expression, Network, Relation, Test};
 use super::field::{Field, Header};
+use super::pattern::Pattern;
 use super::{Calculation, Flavor, Problem, parse};
 use crate::plan::route::{Peer, Protocol, Route};
 
@@ -17,8 +16,12 @@ pub(super) fn expression(
     paths: &[Box<str>],
 ) -> Result<Expression, Problem> {
     let mut parts = match &route.expression {
-        Some(text) => vec![parse::expression(text, route.is_stream())?],
         None => parts(calculation, route, paths)?,
+        // Nothing binds looser than `&&`: what is added is one more of its parts.
+        Some(text) => match parse::expression(text, route.is_stream())? {
+            Expression::All(parts) => parts,
+            other => vec![other],
+        },
     };
     if parts.is_empty() {
         return Err(Problem::Empty);
@@ -205,14 +208,14 @@ fn split_port(text: &str) -> (&str, Option<u16>) {
 fn one_path(path: &str) -> Result<Expression, Problem> {
     let check = match path.strip_prefix('~') {
         None => Check::Prefix(path.into()),
-        Some(pattern) => Check::Regex(Pattern(path_regex(pattern)?)),
+        Some(pattern) => Check::Regex(path_pattern(pattern)?),
     };
     Ok(test(Field::Path, check))
 }
 
-/// A route's regular expression: anchored at its start, `(?<name>…)` in the engine's spelling.
-pub(super) fn path_regex(pattern: &str) -> Result<Regex, Problem> {
-    Ok(Regex::new(&format!("^{}", pattern.replace("?<", "?P<")))?)
+/// Anchored at its start; `(?<name>…)` in the engine's older spelling.
+fn path_pattern(pattern: &str) -> Result<Pattern, Problem> {
+    Ok(Pattern::new(&format!("^{}", pattern.replace("?<", "?P<")))?)
 }
 
 fn one_header(name: &str, values: &[Box<str>]) -> Result<Expression, Problem> {
@@ -224,7 +227,7 @@ fn one_header(name: &str, values: &[Box<str>]) -> Result<Expression, Problem> {
     let header = Header::named(&name).ok_or_else(|| Problem::Header(name.clone()))?;
     let one = |value: &str| {
         let check = match value.strip_prefix("~*") {
-            Some(pattern) => Check::Regex(Pattern(Regex::new(&pattern.to_ascii_lowercase())?)),
+            Some(pattern) => Check::Regex(Pattern::new(&pattern.to_ascii_lowercase())?),
             None => Check::Equal(value.to_ascii_lowercase().into()),
         };
         Ok(Expression::Test(Test {

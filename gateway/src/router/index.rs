@@ -110,7 +110,7 @@ impl Index {
         let key = if request.http.is_some() {
             request.host
         } else {
-            request.lookup.sni
+            request.lookup.sni.map(str::as_bytes)
         };
         let found = self.hosts.visit(key, |bucket, best| {
             self.paths

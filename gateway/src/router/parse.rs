@@ -9,8 +9,9 @@ use atc_router::{ast, parser};
 use regex::Regex;
 
 use super::Problem;
-use super::expression::{Check, Expression, Network, Pattern, Relation, Test};
+use super::expression::{Check, Expression, Network, Relation, Test};
 use super::field::{Field, Header, Segments};
+use super::pattern::Pattern;
 
 /// Deeper or longer ones could exhaust the stack, for the engine walks them recursively.
 const MAX_DEPTH: usize = 64;
@@ -216,7 +217,7 @@ fn check(predicate: &Predicate, fold: bool) -> Result<Check, Problem> {
         (Operator::LessOrEqual, _) => number(Relation::LessOrEqual)?,
         (Operator::In, _) => Check::In(network()?),
         (Operator::NotIn, _) => Check::NotIn(network()?),
-        (Operator::Regex, Value::Regex(regex)) => Check::Regex(Pattern(regex.clone())),
+        (Operator::Regex, Value::Regex(regex)) => Check::Regex(Pattern::new(regex.as_str())?),
         (Operator::Regex, _) => return Err(mismatch()),
     })
 }

@@ -3,18 +3,23 @@
 //! Routes of higher priority are asked first; among equals the higher id. A route with paths of
 //! several lengths, or with regular expressions beside prefixes, counts as one route a group.
 //!
-//! ```text
-//! strict     61-63 weight   60 plain hosts   52-59 headers   51 regex   19-50 regex_priority   0-18 length
-//! original   29-31 weight   60 plain hosts   20-27 headers   51 regex   19-31 regex_priority   0-18 length
-//! ```
+//! | | strict | original |
+//! |---|---|---|
+//! | weight: how many kinds of conditions | bits 61 to 63 | 29, 30, 63 |
+//! | no host has a wildcard | 60 | 60 |
+//! | how many headers | 52 to 59 | 20 to 27 |
+//! | regular expressions | 51 | 51 |
+//! | `regex_priority` | 19 to 50 | 19 to 30, 63 |
+//! | length of the prefix | 0 to 18 | 0 to 18 |
 //!
 //! `strict` is what Kong documents. `original` is what every Kong from 3.0 to 3.9 does: it shifts
 //! a Lua number where it meant a 64-bit one, which takes the distance modulo 32 and the result for
 //! a signed 32-bit integer. So a route of plain hosts goes before all with less than four kinds of
-//! conditions, whatever they are, and next come those with regular expressions; and what reaches
-//! bit 31 (four kinds of conditions, `regex_priority` negative or from 4096 on) fills all higher
-//! bits. Kong Enterprise gave the choice a name, `route_match_calculation`, and left it at
-//! `original`.
+//! conditions, whatever they are, and next come those with regular expressions. What reaches bit 31
+//! (four kinds of conditions; `regex_priority` negative or from 4096 on) is negative there: as a
+//! 64-bit number it has bit 63, and whether it has those below depends on how far LuaJIT has compiled
+//! Kong by then. Here it has not, so that routes of expressions stay above. Kong Enterprise gave the
+//! choice a name, `route_match_calculation`, and left it at `original`.
 
 use super::Calculation;
 use crate::plan::route::{Peer, Route};
@@ -103,14 +108,15 @@ pub(super) fn priority(calculation: Calculation, route: &Route, paths: &[Box<str
     let regex_priority = if regex { route.regex_priority } else { 0 };
     let shifted = match calculation {
         Calculation::Original => {
-            // Only the low bits take part.
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "as LuaJIT does"
             )]
-            let low =
-                |number: i64, distance: u32| i64::from(((number as u32) << distance) as i32) as u64;
+            let low = |number: i64, distance: u32| {
+                let shifted = u64::from((number as u32) << distance);
+                shifted & 0x7fff_ffff | shifted >> 31 << 63
+            };
             #[expect(clippy::cast_possible_wrap, reason = "both are small")]
             let (weight, headers) = (weight as i64, headers as i64);
             low(weight, 61 % 32) | low(headers, 52 % 32) | low(regex_priority, 19)

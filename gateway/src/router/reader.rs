@@ -45,7 +45,6 @@ impl Reader {
                 path: "",
             });
         };
-        let text = |bytes| std::str::from_utf8(bytes).ok();
         let headers = self.headers.iter().all(|header| header.is_text(http));
         let queries = http.query.is_none_or(|query| {
             let mut queries = self.queries.iter();
@@ -55,8 +54,11 @@ impl Reader {
         Some(Request {
             lookup,
             http: Some(http),
-            host: text(http.host).filter(|host| !host.is_empty()),
-            path: if self.path { text(http.path)? } else { "" },
+            host: (!http.host.is_empty()).then_some(http.host),
+            path: match self.path {
+                true => std::str::from_utf8(http.path).ok()?,
+                false => "",
+            },
         })
     }
 }

@@ -5,7 +5,8 @@ use std::sync::{LazyLock, OnceLock};
 use indexmap::IndexMap;
 
 use super::load::{Loader, Result};
-use super::{Record, Schema};
+use super::{Record, Schema, flavor};
+use crate::router::Flavor;
 use crate::value::{Object, Value};
 
 /// A plugin's schema.
@@ -17,6 +18,17 @@ pub struct Plugin {
     /// authenticates, authorises, limits or checks.
     pub guards: bool,
     pub record: Record,
+}
+
+/// Says which routes are served. The program does it before anything else: schemas are built once.
+/// False where they were built for others already.
+pub fn choose(chosen: Flavor) -> bool {
+    *FLAVOR.get_or_init(|| chosen) == chosen
+}
+
+/// Which routes are served.
+pub fn flavor() -> Flavor {
+    *FLAVOR.get_or_init(Flavor::default)
 }
 
 /// The schema of a kind of entity.
@@ -50,12 +62,19 @@ pub fn by_dependency() -> &'static [&'static Schema] {
     &BY_DEPENDENCY
 }
 
+static FLAVOR: OnceLock<Flavor> = OnceLock::new();
+
 static TYPES: LazyLock<Object> =
     LazyLock::new(|| built("types", yaml(include_str!("../../schemas/types.yaml"))));
 
 static ENTITIES: LazyLock<IndexMap<&str, Schema>> = LazyLock::new(|| {
     let load = |(name, text): &(&'static str, &str)| {
-        let schema = yaml(text).and_then(|raw| Loader { types: &TYPES }.schema(name, &raw));
+        let schema = yaml(text).and_then(|mut raw| {
+            if *name == "routes" && flavor() == Flavor::Expressions {
+                flavor::with_expressions(&mut raw);
+            }
+            Loader { types: &TYPES }.schema(name, &raw)
+        });
         (*name, built(name, schema))
     };
     ENTITY_FILES.iter().map(load).collect()

@@ -1,5 +1,7 @@
 //! URLs as LuaSocket takes them apart, and paths as Kong's router normalises them.
 
+use crate::router;
+
 /// The parts of a URL.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub(super) struct Url<'a> {
@@ -66,94 +68,14 @@ impl<'a> Url<'a> {
     }
 }
 
-/// A path as the router sees it: escapes of all but reserved characters undone, dot segments
-/// removed, slashes merged.
+/// A path as the router sees it.
 pub fn normalize(path: &str) -> String {
-    if path.is_empty() || path == "/" {
-        return path.into();
-    }
-    let decoded = decode(path);
-    let mut segments: Vec<&[u8]> = Vec::new();
-    let mut rest = decoded.as_slice();
-    while !rest.is_empty() {
-        if rest == b"/." {
-            rest = b"/";
-        } else if rest == b"/.." {
-            rest = b"/";
-            segments.pop();
-        } else if rest == b"." || rest == b".." {
-            rest = b"";
-        } else if let Some(after) = rest
-            .strip_prefix(b"../")
-            .or_else(|| rest.strip_prefix(b"./"))
-        {
-            rest = after;
-        } else if rest.starts_with(b"/./") {
-            rest = &rest[2..];
-        } else if rest.starts_with(b"/../") {
-            rest = &rest[3..];
-            segments.pop();
-        } else if rest.starts_with(b"//") {
-            rest = &rest[1..];
-        } else {
-            let end = rest
-                .iter()
-                .skip(1)
-                .position(|byte| *byte == b'/')
-                .map_or(rest.len(), |end| end + 1);
-            segments.push(&rest[..end]);
-            rest = &rest[end..];
-        }
-    }
-    String::from_utf8_lossy(&segments.concat()).into_owned()
-}
-
-fn decode(path: &str) -> Vec<u8> {
-    let bytes = path.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while index < bytes.len() {
-        let escaped = (bytes[index] == b'%')
-            .then(|| path.get(index + 1..index + 3))
-            .flatten()
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match escaped {
-            Some(byte) if b"!*'();:@&=+$,/?%#[]".contains(&byte) => {
-                out.extend(format!("%{byte:02X}").bytes());
-                index += 3;
-            }
-            Some(byte) => {
-                out.push(byte);
-                index += 3;
-            }
-            None => {
-                out.push(bytes[index]);
-                index += 1;
-            }
-        }
-    }
-    out
+    String::from_utf8_lossy(&router::uri::normalize(path.as_bytes())).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_normalised() {
-        for (path, normal) in [
-            ("/", "/"),
-            ("/a/../b", "/b"),
-            ("/a/./b/", "/a/b/"),
-            ("/a//b", "/a/b"),
-            ("/a%2fb", "/a%2Fb"),
-            ("/%61%20b", "/a b"),
-            ("/..", "/"),
-            ("/a/..", "/"),
-        ] {
-            assert_eq!(normalize(path), normal, "{path}");
-        }
-    }
 
     #[test]
     fn urls_come_apart() {

@@ -12,7 +12,7 @@ use super::trie::{Ranked, Trie};
 #[derive(Debug)]
 pub(super) struct Hosts {
     /// Keys are the configuration's, so nobody can make them collide.
-    exact: HashMap<Box<str>, Bucket, FxBuildHasher>,
+    exact: HashMap<Box<[u8]>, Bucket, FxBuildHasher>,
     prefixes: Tails,
     suffixes: Tails,
     any: Option<Bucket>,
@@ -45,7 +45,7 @@ impl Hosts {
             match key {
                 HostKey::Any => hosts.any = Some(bucket),
                 HostKey::Exact(host) => {
-                    hosts.exact.insert(host, bucket);
+                    hosts.exact.insert(host.into_boxed_bytes(), bucket);
                 }
                 HostKey::Prefix(start) => prefixes.push((start.as_bytes().into(), vec![bucket])),
                 HostKey::Suffix(end) => {
@@ -60,7 +60,7 @@ impl Hosts {
 
     /// Asks every list that a host leads to for something better than what is there, those of
     /// longer texts first.
-    pub(super) fn visit(&self, host: Option<&str>, ask: impl Fn(Bucket, u32) -> u32) -> u32 {
+    pub(super) fn visit(&self, host: Option<&[u8]>, ask: impl Fn(Bucket, u32) -> u32) -> u32 {
         let mut best = NONE;
         if let Some(host) = host {
             if let Some(bucket) = self.exact.get(host) {
@@ -86,16 +86,15 @@ impl Tails {
 
     fn visit<const BACKWARD: bool>(
         &self,
-        host: &str,
+        host: &[u8],
         best: u32,
         ask: impl Fn(Bucket, u32) -> u32,
     ) -> u32 {
         let Some(root) = self.root else {
             return best;
         };
-        let text = host.as_bytes();
         self.trie
-            .walk::<BACKWARD>(root, text, best, |buckets, best| {
+            .walk::<BACKWARD>(root, host, best, |buckets, best| {
                 buckets.iter().fold(best, |best, bucket| ask(*bucket, best))
             })
     }

@@ -49,7 +49,7 @@ pub(super) fn paths(condition: &Expression) -> Option<Keys<Vec<u8>>> {
         Some(match &test.check {
             Check::Prefix(text) => (text.as_bytes().into(), true),
             Check::Equal(text) => (text.as_bytes().into(), false),
-            Check::Regex(regex) => (beginning(regex.0.as_str())?, false),
+            Check::Regex(regex) => (beginning(regex.text())?, false),
             _ => return None,
         })
     })

@@ -140,7 +140,7 @@ impl<P: Ranked> Trie<P> {
             }
             let next = if BACKWARD { rest.last() } else { rest.first() };
             let Some(next) = next else { break };
-            let Some(child) = memchr::memchr(*next, node.children.of(&self.first)) else {
+            let Some(child) = position(*next, node.children.of(&self.first)) else {
                 break;
             };
             node = &self.nodes[node.children.start as usize + child];
@@ -169,6 +169,14 @@ impl<P: Ranked> Trie<P> {
             }
         }
         best
+    }
+}
+
+/// Most nodes have few children.
+fn position(byte: u8, bytes: &[u8]) -> Option<usize> {
+    match bytes.len() {
+        ..=8 => bytes.iter().position(|known| *known == byte),
+        _ => memchr::memchr(byte, bytes),
     }
 }
 

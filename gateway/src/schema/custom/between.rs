@@ -1,9 +1,10 @@
 //! Checks that look at several members at once.
 
 use super::{either, field, shared_dict, text_at};
-use crate::schema::crypto;
-use crate::schema::is_reference;
+use crate::plan::route::Route;
+use crate::router::{self, Rules};
 use crate::schema::uri::Url;
+use crate::schema::{crypto, is_reference, library};
 use crate::value::{Object, Value};
 
 type Checked = Result<(), String>;
@@ -209,30 +210,50 @@ pub(super) fn llm_statistics(entity: &Object) -> Checked {
     )
 }
 
-/// What the router could not compile. Kong compiles the expression that a route stands for; the
-/// only part of it that can be wrong once the fields are sound is a regular expression, whose
-/// flavour there is Rust's.
+/// What the router could not compile, or would not know how to.
 pub(super) fn route(entity: &Object) -> Checked {
-    let refuse = |error: regex::Error| format!("Router Expression failed validation: {error}");
-    let paths = field(entity, "paths")
-        .and_then(Value::as_array)
-        .unwrap_or_default();
-    for path in paths.iter().filter_map(Value::as_str) {
-        if let Some(pattern) = path.strip_prefix('~') {
-            regex::Regex::new(pattern).map_err(refuse)?;
-        }
+    let failed = |why: &str| Err(format!("Router Expression failed validation: {why}"));
+    let told = |name: &&str| field(entity, name).is_some_and(Value::is_nonempty);
+    let number = |name: &str| field(entity, name).and_then(Value::as_number);
+    let fields = [
+        "methods",
+        "hosts",
+        "paths",
+        "headers",
+        "snis",
+        "sources",
+        "destinations",
+    ];
+    let by_fields = fields.iter().any(told);
+    let by_expression = field(entity, "expression").is_some();
+    if !by_fields && !by_expression {
+        return Ok(());
     }
-    let headers = field(entity, "headers").and_then(Value::as_object);
-    for values in headers
-        .into_iter()
-        .flat_map(Object::values)
-        .filter_map(Value::as_array)
-    {
-        if let [Value::String(value)] = values
-            && let Some(pattern) = value.strip_prefix("~*")
-        {
-            regex::Regex::new(pattern).map_err(refuse)?;
-        }
+    let others = "'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations'";
+    if by_fields && by_expression {
+        return failed(&format!(
+            "cannot set 'expression' with {others} simultaneously"
+        ));
     }
-    Ok(())
+    if by_expression && number("regex_priority").unwrap_or_default() != 0.0 {
+        return failed("cannot set 'regex_priority' with 'expression' simultaneously");
+    }
+    if by_fields && number("priority").unwrap_or_default() != 0.0 {
+        return failed(&format!(
+            "cannot set 'priority' with {others} simultaneously"
+        ));
+    }
+    let mut entity = entity.clone();
+    entity
+        .entry("id".into())
+        .or_insert_with(|| "00000000-0000-0000-0000-000000000000".into());
+    // Wrong fields are told of elsewhere.
+    let Ok(route) = Route::read(&entity) else {
+        return Ok(());
+    };
+    let rules = Rules {
+        flavor: library::flavor(),
+        ..Rules::default()
+    };
+    router::check(rules, &route).or_else(|problem| failed(&problem.to_string()))
 }
