@@ -170,11 +170,10 @@ struct Place {
 impl Place {
     /// The configuration, and what is to be said of it.
     fn conf(&self) -> Result<(Conf, Vec<String>), Failure> {
-        let (conf, notes) =
-            Conf::load_at(self.conf.as_deref(), environment(), self.prefix.as_deref())?;
+        let told = Conf::load_at(self.conf.as_deref(), environment(), self.prefix.as_deref())?;
         // Nothing has asked for a schema yet.
-        library::choose(conf.router().flavor);
-        Ok((conf, notes))
+        library::choose(told.0.router().flavor);
+        Ok(told)
     }
 }
 
