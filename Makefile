@@ -23,6 +23,8 @@ export CARBYNE_CACHE CARGO_TARGET_DIR FULL
 export PATH := $(CARBYNE_CACHE)/tools/bin:$(PATH)
 
 PROGRAMS := carbyne carbyne-proxy
+# `make up` needs no gateway.
+RELEASED := $(PROGRAMS) carbyne-gateway
 
 .PHONY: help up test bench check release
 
@@ -53,5 +55,5 @@ check: ## format, clippy with the workspace lints, licences, bans and sources
 	$(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources
 
 release: ## build the programs with the release profile and print their paths
-	@$(CARGO) build --locked --release $(foreach p,$(PROGRAMS),--bin $(p))
-	@for program in $(PROGRAMS); do echo "$(CARGO_TARGET_DIR)/release/$$program"; done
+	@$(CARGO) build --locked --release $(foreach p,$(RELEASED),--bin $(p))
+	@for program in $(RELEASED); do echo "$(CARGO_TARGET_DIR)/release/$$program"; done

@@ -27,6 +27,7 @@ mod entities;
 mod form;
 mod metrics;
 mod node;
+pub mod openapi;
 mod request;
 mod routes;
 mod server;

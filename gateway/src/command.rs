@@ -10,6 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::conf::{Conf, dereference};
 use crate::error::KONG_VERSION;
 use crate::schema::library;
+use crate::value::Value;
 
 mod config;
 mod lifecycle;
@@ -119,6 +120,11 @@ enum Verb {
     Reload(start::Arguments),
     /// Stop a node and start it again
     Restart(start::Arguments),
+    /// Print what the Admin API is, in OpenAPI's words
+    Schema {
+        #[arg(value_enum)]
+        form: SchemaForm,
+    },
     /// Start a node
     Start(start::Arguments),
     /// Stop a node
@@ -137,6 +143,11 @@ enum Verb {
         #[arg(short, long)]
         all: bool,
     },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum SchemaForm {
+    Openapi,
 }
 
 #[derive(Debug, Subcommand)]
@@ -184,6 +195,12 @@ impl Arguments {
             Verb::Quit(arguments) => lifecycle::quit(&arguments),
             Verb::Reload(arguments) => start::reload(&arguments),
             Verb::Restart(arguments) => start::restart(&arguments, name),
+            Verb::Schema {
+                form: SchemaForm::Openapi,
+            } => {
+                say(&Value::from(crate::admin::openapi::description()).to_json());
+                Ok(())
+            }
             Verb::Start(arguments) => start::start(&arguments, name, debug),
             Verb::Stop(arguments) => lifecycle::stop(&arguments),
             Verb::Vault {

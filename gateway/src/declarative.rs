@@ -59,7 +59,7 @@ impl Document {
         let parsed = match parsed {
             Some(Ok(value @ Value::Object(_))) => Ok(value),
             other if !yaml => other.unwrap_or(Ok(Value::Null)),
-            _ => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
+            _ => from_yaml(text),
         };
         let why = match parsed {
             Ok(Value::Object(content)) => {
@@ -75,6 +75,12 @@ impl Document {
             "failed parsing declarative configuration: {why}"
         )))
     }
+}
+
+/// The lines around an error are not shown: there may be keys and passwords in them.
+fn from_yaml(text: &str) -> Result<Value, String> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
 
 fn unreadable(why: String) -> Error {

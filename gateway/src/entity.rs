@@ -350,7 +350,7 @@ impl Entities {
                 failed.push((
                     name.to_owned(),
                     unique.to_owned(),
-                    value,
+                    parent.shown(unique, &value).to_owned(),
                     parent.name.clone(),
                 ));
             }

@@ -18,9 +18,11 @@ mod flavor;
 mod infer;
 pub mod library;
 mod load;
+pub mod openapi;
 mod pattern;
 mod print;
 mod process;
+mod redact;
 mod reference;
 mod shorthand;
 #[cfg(test)]
@@ -93,8 +95,8 @@ pub struct Field {
     pub unique_across_ws: bool,
     /// May hold `{vault://…}` in place of its value.
     pub referenceable: bool,
-    /// A secret: never to be logged.
-    pub encrypted: bool,
+    /// A secret: never in a log, nor in what is said of it.
+    pub secret: bool,
     /// Not stored with the entity.
     pub transient: bool,
     uuid: bool,

@@ -10,6 +10,8 @@
 
 #[path = "support/cases.rs"]
 mod cases;
+#[path = "admin/catalogue.rs"]
+mod catalogue;
 #[path = "admin/client.rs"]
 mod client;
 #[path = "admin/dbless.rs"]
@@ -24,3 +26,5 @@ mod generated;
 mod paths;
 #[path = "admin/samples.rs"]
 mod samples;
+#[path = "admin/secrets.rs"]
+mod secrets;

@@ -141,6 +141,13 @@ impl Table {
         })
     }
 
+    /// Every path, what it serves, and its methods.
+    pub(super) fn described(&self) -> impl Iterator<Item = (String, &Action, Vec<&'static str>)> {
+        self.0
+            .iter()
+            .map(|endpoint| (endpoint.path(), &endpoint.action, endpoint.methods()))
+    }
+
     /// Every path, as `GET /endpoints` lists them.
     pub(super) fn paths(&self) -> Vec<String> {
         let mut paths: Vec<_> = self.0.iter().map(Endpoint::path).collect();

@@ -81,6 +81,21 @@ fn what_is_not_served_stops_the_node() {
 }
 
 #[test]
+fn routers_by_their_names() {
+    let rules = |environment: &[_]| load("", environment).unwrap().0.router();
+    assert_eq!(rules(&[]), Rules::default());
+    let told = rules(&[
+        ("KONG_ROUTER_FLAVOR", "expressions"),
+        ("KONG_ROUTE_MATCH_CALCULATION", "strict"),
+    ]);
+    let expected = Rules {
+        flavor: Flavor::Expressions,
+        calculation: Calculation::Strict,
+    };
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn secrets_are_not_shown() {
     let (conf, _) = load(
         "",
@@ -243,19 +258,4 @@ fn every_key_in_effect_is_documented() {
         stray.is_empty(),
         "documented, but without effect: {stray:?}"
     );
-}
-
-#[test]
-fn routers_by_their_names() {
-    let rules = |environment: &[_]| load("", environment).unwrap().0.router();
-    assert_eq!(rules(&[]), Rules::default());
-    let told = rules(&[
-        ("KONG_ROUTER_FLAVOR", "expressions"),
-        ("KONG_ROUTE_MATCH_CALCULATION", "strict"),
-    ]);
-    let expected = Rules {
-        flavor: Flavor::Expressions,
-        calculation: Calculation::Strict,
-    };
-    assert_eq!(told, expected);
 }

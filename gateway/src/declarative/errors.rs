@@ -141,7 +141,7 @@ fn one(
     {
         entry.insert("entity_tags".into(), tags.clone());
     }
-    entry.insert("entity".into(), item.into());
+    entry.insert("entity".into(), schema.redacted(&item).into());
     entry.insert("errors".into(), list.into());
     out.push(entry.into());
 }

@@ -360,8 +360,9 @@ fn references(items: &[Item], known: &Known, errors: &mut Object) {
                 .is_some()
             {
                 let why = format!(
-                    "uniqueness violation: '{}' entity with {key} set to '{value}' already declared",
-                    schema.name
+                    "uniqueness violation: '{}' entity with {key} set to '{}' already declared",
+                    schema.name,
+                    schema.shown(&key, &value)
                 );
                 place(errors, &item.path, why.into());
                 break;
@@ -392,6 +393,7 @@ fn references(items: &[Item], known: &Known, errors: &mut Object) {
                 .meta
                 .endpoint_key
                 .as_ref()
+                .filter(|key| !schema.is_secret(key))
                 .and_then(|key| item.sent.get(key)?.as_str());
             let at = name.unwrap_or(&item.id).to_owned();
             let table = errors

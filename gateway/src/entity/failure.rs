@@ -66,7 +66,8 @@ pub(super) fn read_only(schema: &Schema, verb: Verb, selector: Option<&Selector>
 pub(super) fn absent(schema: &Schema, selector: &Selector) -> Error {
     match selector {
         Selector::By(field, value) => {
-            Error::not_found_by(field, value.as_str().unwrap_or_default())
+            let value = value.as_str().unwrap_or_default();
+            Error::not_found_by(field, schema.shown(field, value))
         }
         Selector::Id(id) => {
             let mut key = Object::new();

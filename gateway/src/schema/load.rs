@@ -175,7 +175,7 @@ impl Loader<'_> {
             unique: flag("unique"),
             unique_across_ws: flag("unique_across_ws"),
             referenceable: flag("referenceable"),
-            encrypted: flag("encrypted"),
+            secret: flag("secret") || flag("encrypted"),
             transient: flag("transient"),
             uuid: flag("uuid"),
             len_min: number("len_min"),
@@ -228,7 +228,7 @@ impl Loader<'_> {
 }
 
 /// What a field is made of, and what is ours alone: not shown as attributes.
-const INNER: [&str; 9] = [
+const INNER: [&str; 10] = [
     "elements",
     "keys",
     "values",
@@ -238,10 +238,11 @@ const INNER: [&str; 9] = [
     "check",
     "to",
     "fn",
+    "secret",
 ];
 
 /// Attributes that are no rules.
-const PLAIN: [&str; 13] = [
+const PLAIN: [&str; 14] = [
     "type",
     "required",
     "unique",
@@ -250,6 +251,7 @@ const PLAIN: [&str; 13] = [
     "default",
     "referenceable",
     "encrypted",
+    "secret",
     "on_delete",
     "abstract",
     "transient",

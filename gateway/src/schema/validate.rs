@@ -1,6 +1,6 @@
 //! Whether values are what their fields say, in Kong's order and words.
 
-use super::{Field, Kind, Record, Rule, Schema, View, is_reference, library};
+use super::{Field, Kind, Record, Rule, Schema, View, is_reference, library, redact};
 use crate::value::{Object, Value, as_integer, number_text};
 
 /// How much of an entity is at hand.
@@ -197,6 +197,11 @@ fn checked(field: &Field, value: &Value, mode: Mode, required: bool) -> Result<(
     }
     for rule in &field.rules {
         if let Err(fault) = rule.check(value, matches!(field.kind, Kind::Map(..))) {
+            let fault = if field.secret {
+                redact::fault(fault, value)
+            } else {
+                fault
+            };
             return Err(field.err.as_deref().map_or(fault, Value::from));
         }
     }

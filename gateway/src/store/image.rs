@@ -268,7 +268,7 @@ impl Image {
         if let Some(table) = self.tables.get(schema.name.as_str()) {
             for (key, shown) in keys(schema, entity) {
                 if table.unique.get(&key).is_some_and(|other| *other != id) {
-                    return Err(StoreError::Unique(shown));
+                    return Err(StoreError::Unique(schema.redacted(&shown)));
                 }
             }
         }

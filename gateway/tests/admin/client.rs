@@ -36,20 +36,38 @@ impl Node {
     pub(crate) async fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Embedded::open(&folder.path().join("store.redb")).unwrap();
-        Self::serve(Entities::new(Arc::new(store)), None, folder).await
+        Self::serve(Entities::new(Arc::new(store)), None, folder, &[]).await
+    }
+
+    /// With the embedded store, and variables.
+    pub(crate) async fn told(variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(&folder.path().join("store.redb")).unwrap();
+        Self::serve(Entities::new(Arc::new(store)), None, folder, variables).await
     }
 
     /// Without a database.
     pub(crate) async fn dbless() -> Self {
         let loaded = Loaded::default();
         let entities = Entities::new(loaded.store());
-        Self::serve(entities, Some(loaded), tempfile::tempdir().unwrap()).await
+        Self::serve(entities, Some(loaded), tempfile::tempdir().unwrap(), &[]).await
     }
 
-    async fn serve(entities: Entities, loaded: Option<Loaded>, folder: TempDir) -> Self {
+    async fn serve(
+        entities: Entities,
+        loaded: Option<Loaded>,
+        folder: TempDir,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let file = folder.path().join("kong.conf");
         std::fs::write(&file, "").unwrap();
-        let (conf, notes) = Conf::load(Some(&file), std::iter::empty()).unwrap();
+        let (conf, notes) = Conf::load(
+            Some(&file),
+            variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
+        .unwrap();
         assert_eq!(notes, Vec::<String>::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
