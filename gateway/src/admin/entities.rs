@@ -38,9 +38,11 @@ impl Admin {
                 parent,
             } => self.linked(schema, field, parent, asked).await,
             Action::Config => self.config(asked).await,
-            Action::Target | Action::Targets | Action::TargetsAll => {
-                self.targets(action, asked).await
-            }
+            Action::Target
+            | Action::TargetHealth { .. }
+            | Action::Targets
+            | Action::TargetsAll
+            | Action::UpstreamHealth => self.targets(action, asked).await,
             ref action => self.core(action, asked).await,
         }
     }
