@@ -26,7 +26,6 @@ mod core;
 mod entities;
 mod form;
 mod health;
-mod multipart;
 mod node;
 mod request;
 mod routes;

@@ -11,6 +11,7 @@
 //! * [`plan`]: what rows mean, typed; [`live`]: what requests are served with, swapped as rows change.
 //! * [`balance`]: which host a request goes to; [`dns`]: names to addresses.
 //! * [`proxy`]: the way of a request; [`plugin`]: what plugins are and may do; [`plugins`]: those that run.
+//! * [`multipart`]: bodies of parts, as the Admin API and plugins read them.
 //! * [`node`], [`server`]: what a process shares, and the process.
 //! * [`command`]: the program's verbs; [`log`]: what a node says meanwhile.
 
@@ -24,6 +25,7 @@ pub mod entity;
 pub mod error;
 pub mod live;
 pub mod log;
+pub mod multipart;
 pub mod node;
 pub mod plan;
 pub mod plugin;
