@@ -2,7 +2,7 @@
 //!
 //! [`server`] accepts connections, [`routes`] is the table of endpoints, [`request`] reads what was
 //! asked, [`answer`] is what goes back. [`entities`] serves every kind of entity; [`core`],
-//! [`config`], [`node`] and [`targets`] the rest.
+//! [`config`], [`health`], [`node`] and [`targets`] the rest.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
+use crate::balance::Balancers;
 use crate::conf::Conf;
 use crate::declarative::Loaded;
 use crate::entity::Entities;
@@ -25,6 +26,7 @@ mod config;
 mod core;
 mod entities;
 mod form;
+mod health;
 mod metrics;
 mod node;
 pub mod openapi;
@@ -47,6 +49,8 @@ pub struct Admin {
     declarative: Option<Loaded>,
     conf: Conf,
     node_id: String,
+    /// Who knows of the health of upstreams.
+    balancers: Option<Arc<Balancers>>,
     table: Table,
     status_table: Table,
     /// Origins whose pages may call; none: any.
@@ -74,6 +78,7 @@ impl Admin {
             entities,
             declarative,
             node_id: node_id.to_owned(),
+            balancers: None,
             table: Table::admin(),
             status_table: Table::status(),
             origins: origins
@@ -92,6 +97,13 @@ impl Admin {
     #[must_use]
     pub fn with_node(mut self, node: Arc<Node>) -> Self {
         self.node = Some(node);
+        self
+    }
+
+    /// Tells of the health of upstreams what these know.
+    #[must_use]
+    pub fn with_balancers(mut self, balancers: Arc<Balancers>) -> Self {
+        self.balancers = Some(balancers);
         self
     }
 

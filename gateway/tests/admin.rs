@@ -22,6 +22,8 @@ mod deck;
 mod endpoints;
 #[path = "admin/generated.rs"]
 mod generated;
+#[path = "admin/health.rs"]
+mod health;
 #[path = "admin/paths.rs"]
 mod paths;
 #[path = "admin/samples.rs"]

@@ -33,6 +33,14 @@ impl Answer {
         }
     }
 
+    /// Together with another member of its body.
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        if let Some(Value::Object(body)) = &mut self.body {
+            body.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
     pub(super) fn empty(status: u16) -> Self {
         Self {
             status,

@@ -39,9 +39,11 @@ impl Admin {
             } => self.linked(schema, field, parent, asked).await,
             Action::Config => self.config(asked).await,
             Action::Metrics => self.metrics().await,
-            Action::Target | Action::Targets | Action::TargetsAll => {
-                self.targets(action, asked).await
-            }
+            Action::Target
+            | Action::TargetHealth { .. }
+            | Action::Targets
+            | Action::TargetsAll
+            | Action::UpstreamHealth => self.targets(action, asked).await,
             ref action => self.core(action, asked).await,
         }
     }

@@ -67,8 +67,12 @@ pub(super) enum Action {
     Tag,
     Tags,
     Target,
+    TargetHealth {
+        healthy: bool,
+    },
     Targets,
     TargetsAll,
+    UpstreamHealth,
     Timers,
     Validate,
     ValidateNamed(&'static str),
@@ -201,6 +205,7 @@ impl Endpoint {
             Action::Cache if self.segments.len() == 1 => vec!["DELETE", "OPTIONS"],
             Action::Cache => vec!["DELETE", "GET", "HEAD", "OPTIONS"],
             Action::Ready => vec!["GET", "HEAD", "OPTIONS", "POST"],
+            Action::TargetHealth { .. } => vec!["OPTIONS", "PUT"],
             Action::Validate | Action::ValidateNamed(_) => vec!["OPTIONS", "POST"],
             _ => vec!["GET", "HEAD", "OPTIONS"],
         }
@@ -329,6 +334,23 @@ fn own() -> Vec<(&'static str, Action)> {
         ("/upstreams/{upstreams}/targets", Action::Targets),
         ("/upstreams/{upstreams}/targets/all", Action::TargetsAll),
         ("/upstreams/{upstreams}/targets/{targets}", Action::Target),
+        ("/upstreams/{upstreams}/health", Action::UpstreamHealth),
+        (
+            "/upstreams/{upstreams}/targets/{targets}/healthy",
+            Action::TargetHealth { healthy: true },
+        ),
+        (
+            "/upstreams/{upstreams}/targets/{targets}/unhealthy",
+            Action::TargetHealth { healthy: false },
+        ),
+        (
+            "/upstreams/{upstreams}/targets/{targets}/{address}/healthy",
+            Action::TargetHealth { healthy: true },
+        ),
+        (
+            "/upstreams/{upstreams}/targets/{targets}/{address}/unhealthy",
+            Action::TargetHealth { healthy: false },
+        ),
         // Kong 3.9 has one workspace and no endpoint for it.
         ("/workspaces", Action::Disabled),
         ("/workspaces/{workspaces}", Action::Disabled),
@@ -374,9 +396,9 @@ mod tests {
             paths.contains(&"/consumers/{consumers}/basic-auth/{basicauth_credentials}".to_owned())
         );
         assert!(
-            !paths
-                .iter()
-                .any(|path| path.contains("health") || path.contains("metrics"))
+            place("/upstreams/{upstreams}/targets/{targets}/healthy")
+                < place("/upstreams/{upstreams}/targets/{targets}/{address}/healthy")
         );
+        assert!(!paths.iter().any(|path| path.contains("metrics")));
     }
 }

@@ -32,12 +32,22 @@ impl Admin {
             .and_then(Value::as_str)
             .unwrap_or_default();
         match action {
+            Action::UpstreamHealth => self.upstream_health(targets, id, &asked).await,
+            Action::TargetHealth { healthy } => {
+                self.switch_target(targets, id, &asked, *healthy).await
+            }
             Action::Targets if asked.method == Method::POST => {
                 let mut sent = asked.entity(targets);
                 sent.insert("upstream".into(), object! { "id": id }.into());
                 Ok(Answer::new(201, self.entities.insert(targets, sent).await?))
             }
-            Action::Targets => self.latest(targets, id, &asked).await,
+            Action::Targets => {
+                let (page, offset) = self.latest(targets, id, &asked).await?;
+                let data = page.into_iter().map(Value::from).collect();
+                Ok(listing(data, offset, |offset| {
+                    format!("/upstreams/{id}/targets?offset={offset}")
+                }))
+            }
             Action::TargetsAll => {
                 let page = self
                     .entities
@@ -52,7 +62,12 @@ impl Admin {
     }
 
     /// Newest first; of those with the same address, the newest. The offset is a number.
-    async fn latest(&self, targets: &'static Schema, upstream: &str, asked: &Asked) -> Answered {
+    pub(super) async fn latest(
+        &self,
+        targets: &'static Schema,
+        upstream: &str,
+        asked: &Asked,
+    ) -> Result<(Vec<Object>, Option<String>), Answer> {
         let asked_for = paging(targets, asked, None)?;
         let size = page_size(asked_for.size)?;
         let from = match asked_for.offset.as_deref() {
@@ -73,10 +88,7 @@ impl Admin {
         let end = all.len().min(from + size);
         let offset = (end < all.len()).then(|| end.to_string());
         let page = all.get(from.min(end)..end).unwrap_or_default().to_vec();
-        let data = page.into_iter().map(Value::from).collect();
-        Ok(listing(data, offset, |offset| {
-            format!("/upstreams/{upstream}/targets?offset={offset}")
-        }))
+        Ok((page, offset))
     }
 
     /// The targets of an upstream, oldest first.
@@ -115,15 +127,9 @@ impl Admin {
 
     /// Putting a target changes it as patching does; one that is not there is not made.
     async fn target(&self, targets: &'static Schema, upstream: &str, asked: Asked) -> Answered {
-        let named = asked.parameter(1);
-        let field = if is_uuid(named) { "id" } else { "target" };
-        let all = self.of(targets, upstream).await?;
-        let is_meant = |target: &&Object| target.get(field).and_then(Value::as_str) == Some(named);
-        let target = all
-            .iter()
-            .rev()
-            .find(is_meant)
-            .ok_or_else(Answer::not_found)?;
+        let target = self
+            .named_target(targets, upstream, asked.parameter(1))
+            .await?;
         let selector = Selector::Id(
             target
                 .get("id")
@@ -141,8 +147,24 @@ impl Admin {
                 self.entities.delete(targets, &selector).await?;
                 Answer::empty(204)
             }
-            _ => Answer::ok(target.clone()),
+            _ => Answer::ok(target),
         })
+    }
+
+    /// The target of an upstream by its id or its address; of those with the same address, the newest.
+    pub(super) async fn named_target(
+        &self,
+        targets: &'static Schema,
+        upstream: &str,
+        named: &str,
+    ) -> Result<Object, Answer> {
+        let field = if is_uuid(named) { "id" } else { "target" };
+        let all = self.of(targets, upstream).await?;
+        let is_meant = |target: &Object| target.get(field).and_then(Value::as_str) == Some(named);
+        all.into_iter()
+            .rev()
+            .find(is_meant)
+            .ok_or_else(Answer::not_found)
     }
 }
 

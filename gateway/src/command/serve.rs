@@ -39,7 +39,11 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
     tracing::info!("the gateway serves");
     let entities = Entities::new(store);
     let admin = Admin::new(entities, declarative.clone(), conf.clone(), &node_id);
-    let admin = Arc::new(admin.with_node(server.node().clone()));
+    let node = server.node();
+    let admin = admin
+        .with_node(node.clone())
+        .with_balancers(node.balancers.clone());
+    let admin = Arc::new(admin);
     let mut servers = tokio::task::JoinSet::new();
     for listener in listeners {
         servers.spawn(Arc::clone(&admin).serve_on(listener));

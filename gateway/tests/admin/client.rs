@@ -4,9 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use carbyne_gateway::admin::Admin;
+use carbyne_gateway::balance::{Balancers, Planned, Secrets};
 use carbyne_gateway::conf::Conf;
 use carbyne_gateway::declarative::Loaded;
+use carbyne_gateway::dns::{Resolver, Settings};
 use carbyne_gateway::entity::Entities;
+use carbyne_gateway::plan::upstream::{Target, Upstream};
+use carbyne_gateway::schema::library;
 use carbyne_gateway::schema::uuid;
 use carbyne_gateway::store::Embedded;
 use carbyne_gateway::value::{Object, Value};
@@ -19,6 +23,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct Node {
     address: SocketAddr,
     server: JoinHandle<()>,
+    entities: Entities,
+    pub(crate) balancers: Arc<Balancers>,
     _folder: TempDir,
 }
 
@@ -71,13 +77,50 @@ impl Node {
         assert_eq!(notes, Vec::<String>::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let admin = Arc::new(Admin::new(entities, loaded, conf, &uuid()));
+        let balancers = Balancers::new(Arc::new(Resolver::new(Settings::default())));
+        let admin = Admin::new(entities.clone(), loaded, conf, &uuid());
+        let admin = Arc::new(admin.with_balancers(balancers.clone()));
         let server = tokio::spawn(async move { admin.serve(listener).await.unwrap() });
         Self {
             address,
             server,
+            entities,
+            balancers,
             _folder: folder,
         }
+    }
+
+    /// Tells the balancers what the store holds, as the data path does.
+    pub(crate) async fn balance(&self) {
+        let rows = async |name| {
+            let all = self
+                .entities
+                .all(library::entity(name).unwrap())
+                .await
+                .unwrap();
+            let object = |value| match value {
+                Value::Object(object) => object,
+                other => panic!("{other:?}"),
+            };
+            all.into_iter().map(object).collect::<Vec<_>>()
+        };
+        let targets: Vec<_> = rows("targets")
+            .await
+            .iter()
+            .map(|row| Arc::new(Target::read(row).unwrap()))
+            .collect();
+        let planned = rows("upstreams").await.into_iter().map(|row| {
+            let upstream = Arc::new(Upstream::read(&row).unwrap());
+            let own = targets
+                .iter()
+                .filter(|target| target.upstream == upstream.id);
+            Planned {
+                targets: own.cloned().collect(),
+                upstream,
+                secrets: Secrets::default(),
+            }
+        });
+        self.balancers.update(planned.collect());
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {

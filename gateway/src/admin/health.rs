@@ -1,0 +1,97 @@
+//! The health of upstreams: what the balancers know of it, and the switches of operators.
+
+use std::sync::Arc;
+
+use super::Admin;
+use super::answer::{Answer, listing};
+use super::entities::Answered;
+use super::form::escape;
+use super::request::Asked;
+use crate::balance::{Balancer, SwitchError};
+use crate::plan::upstream::Host;
+use crate::schema::{Address, Schema};
+use crate::value::{Object, Value};
+
+impl Admin {
+    /// `GET /upstreams/{}/health`: the targets with their health, or the health of the whole.
+    pub(super) async fn upstream_health(
+        &self,
+        targets: &'static Schema,
+        upstream: &str,
+        asked: &Asked,
+    ) -> Answered {
+        let status = self.balancer(upstream).map(|balancer| balancer.status());
+        if asked.argument("balancer_health") == Some("1") {
+            let mut body = Object::new();
+            let health = status.map_or(Value::Null, |status| status.balancer().into());
+            body.insert("data".into(), health);
+            body.insert("next".into(), Value::Null);
+            body.insert("node_id".into(), self.node_id.as_str().into());
+            return Ok(Answer::ok(body));
+        }
+        let (mut page, offset) = self.latest(targets, upstream, asked).await?;
+        if let Some(status) = &status {
+            for target in &mut page {
+                let address = target.get("target").and_then(Value::as_str);
+                let known = address.and_then(|address| status.target(address));
+                // A target of which no balancer has heard has no address either.
+                let health = known.map_or("DNS_ERROR", |known| known.health());
+                target.insert("health".into(), health.into());
+                if let Some(known) = known {
+                    target.insert("data".into(), known.data().into());
+                }
+            }
+        }
+        let data = page.into_iter().map(Value::from).collect();
+        let next = |offset: &str| {
+            let upstream = asked.parameter(0);
+            format!("/upstreams/{upstream}/health?offset={}", escape(offset))
+        };
+        Ok(listing(data, offset, next).with("node_id", self.node_id.as_str()))
+    }
+
+    /// `PUT /upstreams/{}/targets/{}/healthy` and its like: for a whole target, or for one of its addresses.
+    pub(super) async fn switch_target(
+        &self,
+        targets: &'static Schema,
+        upstream: &str,
+        asked: &Asked,
+        healthy: bool,
+    ) -> Answered {
+        let target = self
+            .named_target(targets, upstream, asked.parameter(1))
+            .await?;
+        let target = target.get("target").and_then(Value::as_str);
+        let (host, port) = target.and_then(split).ok_or_else(Answer::not_found)?;
+        let address = match asked.parameters.get(2) {
+            None => None,
+            Some(text) => {
+                let whole = Address::target(text, DEFAULT_PORT);
+                let parts = whole.as_deref().and_then(split);
+                Some(parts.ok_or_else(|| Answer::message(400, "invalid address"))?)
+            }
+        };
+        let switched = match self.balancer(upstream) {
+            None => Err(SwitchError::Unknown(upstream.into())),
+            Some(balancer) => {
+                let address = address.as_ref().map(|(host, port)| (&*host.text, *port));
+                balancer.switch(&host.text, port, address, healthy)
+            }
+        };
+        switched
+            .map(|()| Answer::empty(204))
+            .map_err(|error| Answer::message(400, &error.to_string()))
+    }
+
+    fn balancer(&self, upstream: &str) -> Option<Arc<Balancer>> {
+        self.balancers.as_ref()?.by_id(upstream)
+    }
+}
+
+fn split(target: &str) -> Option<(Host, u16)> {
+    let (host, port) = target.rsplit_once(':')?;
+    Some((Host::new(host), port.parse().ok()?))
+}
+
+/// The port of addresses that are told without one.
+const DEFAULT_PORT: u16 = 8000;
