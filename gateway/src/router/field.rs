@@ -14,7 +14,7 @@ pub enum Field {
     Path,
     Segments(Segments),
     SegmentCount,
-    Header(Header),
+    Header(Box<Header>),
     Query(Box<str>),
     SourceIp,
     SourcePort,

@@ -25,7 +25,7 @@ impl Reader {
             Expression::Test(test) => match &test.field {
                 Field::Path | Field::Segments(_) | Field::SegmentCount => self.path = true,
                 Field::Header(header) if !self.headers.contains(header) => {
-                    self.headers.push(header.clone());
+                    self.headers.push(Header::clone(header));
                 }
                 Field::Query(name) if !self.queries.contains(name) => {
                     self.queries.push(name.clone());
