@@ -83,7 +83,12 @@ impl Job {
 
     async fn connect(&self) -> Result<Client, Fault> {
         match self.traffic.door {
-            Door::Plain | Door::Mtls | Door::MeshPair | Door::IstioPair => {
+            Door::Plain
+            | Door::Mtls
+            | Door::MeshPair
+            | Door::IstioPair
+            | Door::Gateway
+            | Door::GatewayPlugins => {
                 let stream = wire::connect(self.address, self.tls.as_ref()).await?;
                 Ok(Client::Http1(http1::Http1::new(stream)))
             }

@@ -41,7 +41,7 @@ struct Arguments {
         value_delimiter = ',',
         num_args = 0..,
         require_equals = true,
-        default_missing_values = ["ours", "envoy", "nginx", "haproxy", "pingora"]
+        default_missing_values = ["ours", "gateway", "envoy", "nginx", "haproxy", "pingora"]
     )]
     callgrind: Vec<Peer>,
     /// Do not count system calls.
@@ -56,6 +56,9 @@ struct Arguments {
     /// Another build of carbyne-proxy than the release build; nothing is written then.
     #[arg(long)]
     proxy: Option<PathBuf>,
+    /// Another build of carbyne-gateway than the release build; nothing is written then.
+    #[arg(long)]
+    gateway: Option<PathBuf>,
     /// Cargo's target folder.
     #[arg(long, env = "CARGO_TARGET_DIR", default_value = "target")]
     target_dir: PathBuf,
@@ -94,6 +97,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
     let proxy = arguments.proxy.as_deref().map(absolute).transpose()?;
     let installation = Installation {
         proxy,
+        gateway: arguments.gateway.as_deref().map(absolute).transpose()?,
         target: absolute(&arguments.target_dir)?,
         venv: absolute(&arguments.venv.clone().unwrap_or_else(default_venv))?,
     };
@@ -148,7 +152,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
             };
             print!("{}", report.table());
             all_right &= report.peers.values().all(|peer| peer.failure.is_none());
-            if !options.quick && arguments.proxy.is_none() {
+            if !options.quick && arguments.proxy.is_none() && arguments.gateway.is_none() {
                 report.store(&arguments.results)?;
                 summary::publish(&arguments.results)?;
             }
@@ -187,6 +191,7 @@ fn installed(
 ) -> (Vec<Peer>, BTreeMap<String, String>) {
     let all = [
         Peer::Ours,
+        Peer::Gateway,
         Peer::Envoy,
         Peer::Nginx,
         Peer::Haproxy,

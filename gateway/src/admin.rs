@@ -1,19 +1,17 @@
 //! The Admin API: endpoints generated from the schemas, and Kong's own.
 //!
-//! [`routes`] is the table of endpoints, [`request`] reads what was asked, [`answer`] is what goes
-//! back. [`entities`] serves every kind of entity; [`core`], [`config`] and [`targets`] the rest.
+//! [`server`] accepts connections, [`routes`] is the table of endpoints, [`request`] reads what was
+//! asked, [`answer`] is what goes back. [`entities`] serves every kind of entity; [`core`],
+//! [`config`], [`node`] and [`targets`] the rest.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
 
 use crate::conf::Conf;
 use crate::declarative::Loaded;
@@ -26,9 +24,13 @@ mod core;
 mod entities;
 mod form;
 mod multipart;
+mod node;
 mod request;
 mod routes;
+mod server;
 mod targets;
+
+pub use server::{Listener, Served};
 
 use answer::Answer;
 use request::{Asked, Body};
@@ -43,6 +45,12 @@ pub struct Admin {
     conf: Conf,
     node_id: String,
     table: Table,
+    status_table: Table,
+    /// Origins whose pages may call; none: any.
+    origins: Vec<HeaderValue>,
+    /// What is dangerous about how the node was told to listen.
+    warnings: Vec<String>,
+    draining: AtomicBool,
     counters: Counters,
 }
 
@@ -54,54 +62,35 @@ struct Counters {
     requests: AtomicU64,
 }
 
-/// Bodies above this are refused, as nginx does with Kong's default configuration.
-const LARGEST_BODY: usize = 10 * 1024 * 1024;
-
 impl Admin {
     pub fn new(entities: Entities, declarative: Option<Loaded>, conf: Conf, node_id: &str) -> Self {
+        let origins = conf.admin_gui_origins();
         Self {
             entities,
             declarative,
-            conf,
             node_id: node_id.to_owned(),
-            table: Table::new(),
+            table: Table::admin(),
+            status_table: Table::status(),
+            origins: origins
+                .iter()
+                .filter_map(|origin| HeaderValue::from_str(origin).ok())
+                .collect(),
+            warnings: server::warnings(&conf),
+            draining: AtomicBool::new(false),
             counters: Counters::default(),
+            conf,
         }
     }
 
-    /// Serves connections until the future is dropped.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener) -> std::io::Result<()> {
-        loop {
-            let (stream, _) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) if is_passing(&error) => {
-                    tracing::warn!(%error, "a connection to the Admin API was not accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let admin = Arc::clone(&self);
-            tokio::spawn(async move {
-                admin.counters.accepted.fetch_add(1, Ordering::Relaxed);
-                admin.counters.active.fetch_add(1, Ordering::Relaxed);
-                let service = hyper::service::service_fn(|request| admin.handle(request));
-                let served = hyper::server::conn::http1::Builder::new()
-                    .timer(hyper_util::rt::TokioTimer::new())
-                    .header_read_timeout(std::time::Duration::from_secs(60))
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-                if let Err(error) = served {
-                    tracing::debug!(%error, "a connection to the Admin API broke");
-                }
-                admin.counters.active.fetch_sub(1, Ordering::Relaxed);
-            });
-        }
+    /// From now on `GET /status/ready` sends load balancers elsewhere.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     async fn handle(
         &self,
         request: Request<Incoming>,
+        served: Served,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let began = Instant::now();
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
@@ -112,27 +101,36 @@ impl Admin {
             .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
             .cloned();
         let is_head = parts.method == Method::HEAD;
-        let answer = match http_body_util::Limited::new(body, LARGEST_BODY)
-            .collect()
-            .await
-        {
-            Ok(body) => self.answer(&parts, body.to_bytes(), wanted).await,
+        let largest = self.conf.admin_max_body_size().unwrap_or(u64::MAX);
+        let largest = usize::try_from(largest).unwrap_or(usize::MAX);
+        let answer = match http_body_util::Limited::new(body, largest).collect().await {
+            Ok(body) => self.answer(&parts, body.to_bytes(), wanted, served).await,
             Err(_) => Answer::message(413, "Payload Too Large"),
         };
         let mut response = answer.into_response(is_head);
         let headers = response.headers_mut();
         headers.insert(header::SERVER, SERVER.clone());
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_ORIGIN,
-            origin.unwrap_or(HeaderValue::from_static("*")),
-        );
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-            HeaderValue::from_static("true"),
-        );
+        if served == Served::Admin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.origin(origin));
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
+        }
         let latency = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         headers.insert("x-kong-admin-latency", latency.into());
         Ok(response)
+    }
+
+    /// The origin whose pages may read the answer: the one that asks, where `admin_gui_url` names
+    /// it or names none; else the first that it names.
+    fn origin(&self, asking: Option<HeaderValue>) -> HeaderValue {
+        match self.origins.first() {
+            None => asking.unwrap_or(HeaderValue::from_static("*")),
+            Some(first) => asking
+                .filter(|origin| self.origins.contains(origin))
+                .unwrap_or_else(|| first.clone()),
+        }
     }
 
     async fn answer(
@@ -140,8 +138,13 @@ impl Admin {
         parts: &http::request::Parts,
         body: Bytes,
         wanted: Option<HeaderValue>,
+        served: Served,
     ) -> Answer {
-        let Some(found) = self.table.find(parts.uri.path()) else {
+        let table = match served {
+            Served::Admin => &self.table,
+            Served::Status => &self.status_table,
+        };
+        let Some(found) = table.find(parts.uri.path()) else {
             return Answer::not_found();
         };
         let methods = found.endpoint.methods();
@@ -164,16 +167,6 @@ impl Admin {
         let answered = self.dispatch(&found.endpoint.action, asked).await;
         answered.unwrap_or_else(|refused| refused)
     }
-}
-
-/// What connections fail with while the listener is sound.
-fn is_passing(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
-    // Out of file descriptors (EMFILE, ENFILE) passes as well.
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted | WouldBlock
-    ) || matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 static SERVER: std::sync::LazyLock<HeaderValue> = std::sync::LazyLock::new(|| {

@@ -1,6 +1,10 @@
 //! kong.conf and `KONG_*`: what the node is told when it starts.
+//!
+//! [`sources`] reads files and variables, `reference` puts in what `{vault://env/…}` stands for,
+//! [`listen`], [`nginx`] and [`certificates`] give what was told its types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -9,15 +13,26 @@ use indexmap::IndexMap;
 use crate::router::{Calculation, Flavor, Rules};
 use crate::value::{Object, Value};
 
+mod certificates;
 mod listen;
+mod nginx;
+mod reference;
+mod sources;
 
+pub use certificates::{Interface, create_default};
 pub use listen::Listen;
+pub use nginx::VerifyClient;
+pub use reference::dereference;
 
-/// What the node was told.
-#[derive(Clone, Debug)]
+/// What the node was told. `Debug` shows no secret.
+#[derive(Clone)]
 pub struct Conf {
     /// Every key in effect; what was not told has its default.
     values: IndexMap<String, Option<String>>,
+    /// Keys that were told, as they were written: before references became values.
+    told: BTreeMap<String, String>,
+    /// Keys whose value is, or holds, a reference.
+    references: BTreeSet<String>,
 }
 
 /// Why a node does not start.
@@ -29,6 +44,12 @@ pub enum ConfError {
         value: String,
         problem: String,
     },
+    #[error("failed to dereference '{reference}': {problem} for config option '{key}'")]
+    Dangling {
+        key: String,
+        reference: String,
+        problem: String,
+    },
     #[error("no file at: {0}")]
     NoFile(PathBuf),
     #[error("{0}")]
@@ -36,9 +57,6 @@ pub enum ConfError {
     #[error("{path}: {problem}")]
     Unreadable { path: PathBuf, problem: String },
 }
-
-/// The files that are looked for where none is named.
-const DEFAULT_FILES: [&str; 2] = ["/etc/kong/kong.conf", "/etc/kong.conf"];
 
 /// Keys whose values nobody needs to see.
 const SECRET: [&str; 11] = [
@@ -49,8 +67,8 @@ const SECRET: [&str; 11] = [
     "declarative_config_string",
     "pg_password",
     "pg_ro_password",
-    "pluginserver_secret",
     "proxy_server",
+    "request_debug_token",
     "ssl_cert_key",
     "status_ssl_cert_key",
 ];
@@ -62,52 +80,66 @@ impl Conf {
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<(Self, Vec<String>), ConfError> {
-        let file = match file {
-            Some(path) if !path.is_file() => return Err(ConfError::NoFile(path.into())),
-            Some(path) => Some(path.to_owned()),
-            None => DEFAULT_FILES
-                .iter()
-                .map(PathBuf::from)
-                .find(|path| path.is_file()),
-        };
-        let mut told = BTreeMap::new();
-        if let Some(path) = file {
-            let unreadable = |problem: String| ConfError::Unreadable {
-                path: path.clone(),
-                problem,
-            };
-            let text =
-                std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
-            for (key, value) in lines(&text).map_err(unreadable)? {
-                told.insert(key.clone(), (key, value));
-            }
-        }
-        for (name, value) in environment {
-            if let Some(key) = name.strip_prefix("KONG_")
-                && !is_injected(key, &value)
-            {
-                told.insert(key.to_ascii_lowercase(), (name, value));
-            }
+        Self::load_at(file, environment, None)
+    }
+
+    /// The same, with the folder that a verb's `--prefix` names, which wins over both.
+    pub fn load_at(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        prefix: Option<&str>,
+    ) -> Result<(Self, Vec<String>), ConfError> {
+        let environment: BTreeMap<String, String> = environment.collect();
+        let mut told = sources::file(file)?;
+        told.extend(sources::environment(&environment)?);
+        if let Some(prefix) = prefix {
+            told.insert("prefix".into(), ("--prefix".into(), prefix.into()));
         }
         let mut notes = Vec::new();
-        let mut values = DEFAULTS.values.clone();
+        let mut conf = Self {
+            values: DEFAULTS.values.clone(),
+            told: BTreeMap::new(),
+            references: BTreeSet::new(),
+        };
         for (key, (written, value)) in told {
-            if let Some(slot) = values.get_mut(&key) {
-                *slot = (value != "NONE").then(|| value.trim().to_owned());
-                if !DEFAULTS.effective.contains(&key) {
-                    notes.push(format!("{written} is known but has no effect here"));
-                }
-            } else if key.starts_with("nginx_") {
-                notes.push(format!(
-                    "{written} is an nginx directive, of which none has an effect here"
-                ));
-            } else {
-                notes.push(unknown(&written, &key));
+            let Some(slot) = conf.values.get_mut(&key) else {
+                notes.push(sources::unknown(&written, &key));
+                continue;
+            };
+            let value = value.trim();
+            *slot = (value != "NONE" && !value.is_empty()).then(|| value.to_owned());
+            if !DEFAULTS.effective.contains(&key) {
+                notes.push(format!("{written} is known but has no effect here"));
             }
+            conf.told.insert(key, value.to_owned());
         }
-        let conf = Self { values };
+        conf.resolve(&environment)?;
+        conf.spread();
         conf.check()?;
         Ok((conf, notes))
+    }
+
+    /// Keys whose values differ.
+    pub fn changed_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
+        let differs = |(key, value): &(&String, &Option<String>)| {
+            before.values.get(key.as_str()) != Some(*value)
+        };
+        self.values
+            .iter()
+            .filter(move |pair| differs(pair))
+            .map(|(key, _)| key.as_str())
+    }
+
+    /// Whether the operator set a key.
+    pub fn is_told(&self, key: &str) -> bool {
+        self.told.contains_key(key)
+    }
+
+    /// What was told, as lines of a file: references, not what they stand for. A value of several
+    /// lines has no place in one.
+    pub fn told_lines(&self) -> impl Iterator<Item = String> {
+        let single = self.told.iter().filter(|(_, value)| !value.contains('\n'));
+        single.map(|(key, value)| format!("{key} = {}", sources::escaped(value)))
     }
 
     /// A key's value.
@@ -118,6 +150,11 @@ impl Conf {
     /// The folder in which the node keeps what it has to keep.
     pub fn prefix(&self) -> PathBuf {
         self.get("prefix").unwrap_or("/usr/local/kong/").into()
+    }
+
+    /// The file of the embedded store.
+    pub fn store(&self) -> PathBuf {
+        self.prefix().join("carbyne.redb")
     }
 
     /// Whether the configuration comes from a file and the Admin API only reads.
@@ -149,12 +186,31 @@ impl Conf {
         Listen::parse("proxy_listen", self.get("proxy_listen").unwrap_or("off"))
     }
 
+    /// The addresses of the Status API.
+    pub fn status_listen(&self) -> Result<Vec<Listen>, ConfError> {
+        Listen::parse("status_listen", self.get("status_listen").unwrap_or("off"))
+    }
+
+    /// Origins of the Kong Manager: the only ones whose pages may call the Admin API, if any is
+    /// named.
+    pub fn admin_gui_origins(&self) -> Vec<String> {
+        let urls = self.get("admin_gui_url").unwrap_or_default();
+        urls.split(',')
+            .filter_map(|url| {
+                let url: http::Uri = url.trim().parse().ok()?;
+                Some(format!("{}://{}", url.scheme_str()?, url.authority()?))
+            })
+            .collect()
+    }
+
     /// What `GET /` shows, secrets blotted out.
     pub fn print(&self) -> Object {
         let one = |(key, value): (&String, &Option<String>)| {
             let secret = value.is_some() && SECRET.contains(&key.as_str());
             let value = if secret {
                 Some("******")
+            } else if self.references.contains(key) {
+                self.told.get(key).map(String::as_str)
             } else {
                 value.as_deref()
             };
@@ -177,9 +233,11 @@ impl Conf {
                 "role: only 'traditional' is served: control planes and data planes are not",
             );
         }
+        // Without a database, Kong does not look at them either.
         if let Some(key) = self
             .values
             .keys()
+            .filter(|_| !self.is_dbless())
             .find(|key| key.starts_with("pg_") && changed(key))
         {
             return Err(ConfError::Refused(format!(
@@ -217,7 +275,23 @@ impl Conf {
                 "debug", "info", "notice", "warn", "error", "crit", "alert", "emerg",
             ],
         )?;
-        self.admin_listen().map(drop)
+        if let Some(id) = self.get("node_id").filter(|id| !crate::schema::is_uuid(id)) {
+            return Err(ConfError::Invalid {
+                key: "node_id".into(),
+                value: id.into(),
+                problem: "is no UUID".into(),
+            });
+        }
+        self.admin_listen()?;
+        self.proxy_listen()?;
+        self.status_listen()?;
+        self.check_nginx()
+    }
+}
+
+impl fmt::Debug for Conf {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Conf").field(&self.print()).finish()
     }
 }
 
@@ -231,79 +305,6 @@ fn typed(value: &str) -> Value {
             _ => text.into(),
         },
     }
-}
-
-/// `key = value` lines; `#` begins a comment.
-fn lines(text: &str) -> Result<Vec<(String, String)>, String> {
-    let mut all = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line
-            .split_once('#')
-            .map_or(line, |(before, _)| before)
-            .trim();
-        if line.is_empty() {
-            continue;
-        }
-        let Some((key, value)) = line.split_once('=') else {
-            return Err(format!("line {} is no `key = value`", number + 1));
-        };
-        all.push((key.trim().to_ascii_lowercase(), value.trim().to_owned()));
-    }
-    Ok(all)
-}
-
-/// What Kubernetes sets for a Service called `kong-…`: addresses that nobody meant as settings.
-fn is_injected(key: &str, value: &str) -> bool {
-    let ends = [
-        "_SERVICE_HOST",
-        "_SERVICE_PORT",
-        "_TCP",
-        "_UDP",
-        "_TCP_ADDR",
-        "_TCP_PORT",
-        "_TCP_PROTO",
-        "_UDP_ADDR",
-    ];
-    value.starts_with("tcp://")
-        || value.starts_with("udp://")
-        || ends.iter().any(|end| key.ends_with(end))
-        || key.contains("_SERVICE_PORT_")
-        || key.contains("_PORT_") && (key.ends_with("_UDP_PORT") || key.ends_with("_UDP_PROTO"))
-}
-
-fn unknown(written: &str, key: &str) -> String {
-    let nearest = DEFAULTS
-        .values
-        .keys()
-        .map(|known| (distance(key, known), known))
-        .min();
-    match nearest {
-        Some((distance, known)) if distance <= 3 => {
-            let known = if written.starts_with("KONG_") {
-                format!("KONG_{}", known.to_ascii_uppercase())
-            } else {
-                known.clone()
-            };
-            format!("{written} is unknown; did you mean {known}?")
-        }
-        _ => format!("{written} is unknown"),
-    }
-}
-
-/// How many letters are to be changed, added or left out.
-fn distance(a: &str, b: &str) -> usize {
-    let b = b.as_bytes();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(left != *right);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 struct Defaults {
@@ -326,117 +327,4 @@ static DEFAULTS: LazyLock<Defaults> = LazyLock::new(|| {
 });
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(file: &str, environment: &[(&str, &str)]) -> Result<(Conf, Vec<String>), ConfError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kong.conf");
-        std::fs::write(&path, file).unwrap();
-        Conf::load(
-            Some(&path),
-            environment
-                .iter()
-                .map(|(name, value)| ((*name).into(), (*value).into())),
-        )
-    }
-
-    #[test]
-    fn the_environment_wins_over_the_file() {
-        let (conf, notes) = load(
-            "# a comment\nadmin_listen = 127.0.0.1:1 # here\nprefix = /a\n",
-            &[
-                ("KONG_PREFIX", "/b"),
-                ("KONG_DATABASE", "off"),
-                ("HOME", "/root"),
-            ],
-        )
-        .unwrap();
-        assert_eq!(
-            (conf.get("prefix"), conf.get("admin_listen")),
-            (Some("/b"), Some("127.0.0.1:1"))
-        );
-        assert!(conf.is_dbless());
-        assert_eq!(notes, Vec::<String>::new());
-    }
-
-    #[test]
-    fn what_has_no_effect_is_said_once_and_what_is_unknown_is_guessed() {
-        let (_, notes) = load(
-            "admin_lisen = 127.0.0.1:1\nwholly_something_else = 1\n",
-            &[
-                ("KONG_PROXY_LISTEN", "0.0.0.0:8000"),
-                ("KONG_NGINX_HTTP_FOO", "1"),
-                ("KONG_LOG_LEVL", "info"),
-                ("KONG_PROXY_PORT", "tcp://10.0.0.1:80"),
-                ("KONG_PROXY_SERVICE_HOST", "10.0.0.1"),
-                ("KONG_ADMIN_PORT_8001_TCP_ADDR", "10.0.0.1"),
-            ],
-        )
-        .unwrap();
-        assert_eq!(
-            notes,
-            [
-                "admin_lisen is unknown; did you mean admin_listen?",
-                "KONG_LOG_LEVL is unknown; did you mean KONG_LOG_LEVEL?",
-                "KONG_NGINX_HTTP_FOO is an nginx directive, of which none has an effect here",
-                "KONG_PROXY_LISTEN is known but has no effect here",
-                "wholly_something_else is unknown",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_not_served_stops_the_node() {
-        for (key, value, why) in [
-            ("KONG_ROLE", "data_plane", "role"),
-            ("KONG_PG_HOST", "db", "pg_host"),
-            ("KONG_DATABASE", "cassandra", "database"),
-            ("KONG_ROUTER_FLAVOR", "traditional", "router_flavor"),
-            (
-                "KONG_ROUTE_MATCH_CALCULATION",
-                "exact",
-                "route_match_calculation",
-            ),
-            ("KONG_ADMIN_LISTEN", "nowhere", "admin_listen"),
-        ] {
-            let error = load("", &[(key, value)]).unwrap_err().to_string();
-            assert!(error.contains(why), "{key}: {error}");
-        }
-        assert!(matches!(
-            load("nonsense\n", &[]),
-            Err(ConfError::Unreadable { .. })
-        ));
-    }
-
-    #[test]
-    fn routers_by_their_names() {
-        let rules = |environment: &[_]| load("", environment).unwrap().0.router();
-        assert_eq!(rules(&[]), Rules::default());
-        let told = rules(&[
-            ("KONG_ROUTER_FLAVOR", "expressions"),
-            ("KONG_ROUTE_MATCH_CALCULATION", "strict"),
-        ]);
-        let expected = Rules {
-            flavor: Flavor::Expressions,
-            calculation: Calculation::Strict,
-        };
-        assert_eq!(told, expected);
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let (conf, _) = load(
-            "",
-            &[
-                ("KONG_SSL_CERT_KEY", "secret"),
-                ("KONG_ADMIN_LISTEN", "off"),
-            ],
-        )
-        .unwrap();
-        let shown = conf.print();
-        assert_eq!(shown["ssl_cert_key"], "******".into());
-        assert_eq!(shown["anonymous_reports"], true.into());
-        assert_eq!(shown["db_update_frequency"], 5.0.into());
-    }
-}
+mod tests;

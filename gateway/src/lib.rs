@@ -11,7 +11,7 @@
 //! * [`plan`]: what rows mean, typed; [`live`]: what requests are served with, swapped as rows change.
 //! * [`proxy`]: the way of a request; [`plugin`]: what plugins are and may do; [`plugins`]: those that run.
 //! * [`node`], [`server`]: what a process shares, and the process.
-//! * [`command`]: the program's verbs.
+//! * [`command`]: the program's verbs; [`log`]: what a node says meanwhile.
 
 pub mod admin;
 pub mod command;
@@ -20,6 +20,7 @@ pub mod declarative;
 pub mod entity;
 pub mod error;
 pub mod live;
+pub mod log;
 pub mod node;
 pub mod plan;
 pub mod plugin;

@@ -7,7 +7,8 @@
 //! | [`context`] | what is kept for one request |
 //! | [`arrival`] | who the client is and what it may say |
 //! | [`handler`] | the way of a request through routes and plugins |
-//! | [`departure`] | header fields to the service and to the client |
+//! | `phases` | the plugins' phases |
+//! | `departure` | header fields to the service and to the client |
 //! | `limit` | bodies that may not become too large |
 //! | [`upstream`] | where a try goes |
 //! | [`error`] | Kong's errors in the form that the client accepts |
@@ -21,5 +22,6 @@ pub mod error;
 pub mod handler;
 mod limit;
 pub mod listener;
+mod phases;
 pub mod settings;
 pub mod upstream;

@@ -7,8 +7,9 @@ use carbyne_engine::net::Address;
 use carbyne_engine::net::listen::ListenOptions;
 use carbyne_engine::observe::log::{LogFile, LogSettings};
 use carbyne_engine::runtime::{Drain, Listening, Workers, budget};
+use carbyne_engine::tls::IdentitySlot;
 
-use crate::conf::Conf;
+use crate::conf::{Conf, Interface};
 use crate::live::local::Local;
 use crate::live::update::Updater;
 use crate::node::Node;
@@ -16,8 +17,6 @@ use crate::proxy::access_log::AccessLog;
 use crate::proxy::listener::{Connections, Entrance, serve_settings};
 use crate::proxy::settings::Settings;
 use crate::store::Store;
-
-mod certificates;
 
 /// Why the gateway does not proxy.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +63,7 @@ impl Server {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             ServerError::Configuration(errors.join("\n"))
         })?;
-        let node = Node::new(node_id, settings, store, certificates::default(conf)?);
+        let node = Node::new(node_id, settings, store, default_certificates(conf)?);
         let told = (node.clone(), workers.clone());
         let mut updater = Updater::new(node.clone(), move || {
             let (node, workers) = &told;
@@ -175,18 +174,21 @@ fn access_log(conf: &Conf) -> Result<Option<LogFile>> {
         .map_err(|source| system(&path.display().to_string(), source))
 }
 
+/// The certificates for names that no other is for.
+fn default_certificates(conf: &Conf) -> Result<Vec<Arc<IdentitySlot>>> {
+    let identities = conf.identities(Interface::Proxy);
+    let identities = identities.map_err(|error| ServerError::Configuration(error.to_string()))?;
+    let slot = |identity| IdentitySlot::filled("default certificate", identity);
+    Ok(identities.into_iter().map(slot).collect())
+}
+
 /// `nginx_worker_processes`: a number, or as many as the machine lets run at once.
 fn worker_count(conf: &Conf) -> Result<usize> {
-    let told = ["nginx_main_worker_processes", "nginx_worker_processes"];
-    let told = told
-        .iter()
-        .filter_map(|key| conf.get(key))
-        .find(|value| *value != "auto");
-    match told.map(str::parse) {
+    match conf.worker_processes() {
         None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
-        Some(Ok(count @ 1..=1024)) => Ok(count),
+        Some(count @ 1..=1024) => Ok(count),
         Some(_) => Err(ServerError::Configuration(
-            "nginx_worker_processes is neither auto nor a number from 1 to 1024".to_owned(),
+            "nginx_worker_processes is more than 1024".to_owned(),
         )),
     }
 }

@@ -44,25 +44,31 @@ pub(super) enum Action {
         schema: &'static Schema,
         field: &'static str,
     },
+    Cache,
+    ChangeLogLevel,
     Clustering,
     Collection(&'static Schema),
     Config,
     Disabled,
     Endpoints,
     Entity(&'static Schema),
+    LogLevel,
     PluginSchema,
     PluginsEnabled,
+    Ready,
     Root,
     Schema,
     SchemaOfFilter,
     SchemaOfPlugin,
     SchemaOfVault,
     Status,
+    StatusOfDns,
     Tag,
     Tags,
     Target,
     Targets,
     TargetsAll,
+    Timers,
     Validate,
     ValidateNamed(&'static str),
     WasmIsOff,
@@ -76,7 +82,8 @@ pub(super) struct Found<'a> {
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
+    /// The Admin API's.
+    pub(super) fn admin() -> Self {
         let mut all = BTreeMap::new();
         for schema in library::entities().filter(|schema| schema.meta.generate_admin_api) {
             for (path, action) in generated(schema) {
@@ -86,6 +93,21 @@ impl Table {
         for (path, action) in own() {
             all.insert(segments(path), action);
         }
+        Self::of(all)
+    }
+
+    /// The Status API's: what monitoring may see without being able to change anything.
+    pub(super) fn status() -> Self {
+        let own = [
+            ("/status", Action::Status),
+            ("/status/dns", Action::StatusOfDns),
+            ("/status/ready", Action::Ready),
+        ];
+        let own = own.map(|(path, action)| (segments(path), action));
+        Self::of(own.into())
+    }
+
+    fn of(all: BTreeMap<Vec<Segment>, Action>) -> Self {
         Self(
             all.into_iter()
                 .map(|(segments, action)| Endpoint { segments, action })
@@ -165,6 +187,11 @@ impl Endpoint {
             Action::Disabled | Action::WasmIsOff => {
                 vec!["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
             }
+            // Kong has no way to read the level under the name of another.
+            Action::ChangeLogLevel => vec!["OPTIONS", "PUT"],
+            Action::Cache if self.segments.len() == 1 => vec!["DELETE", "OPTIONS"],
+            Action::Cache => vec!["DELETE", "GET", "HEAD", "OPTIONS"],
+            Action::Ready => vec!["GET", "HEAD", "OPTIONS", "POST"],
             Action::Validate | Action::ValidateNamed(_) => vec!["OPTIONS", "POST"],
             _ => vec!["GET", "HEAD", "OPTIONS"],
         }
@@ -236,6 +263,8 @@ fn generated(schema: &'static Schema) -> Vec<(String, Action)> {
 fn own() -> Vec<(&'static str, Action)> {
     vec![
         ("/", Action::Root),
+        ("/cache", Action::Cache),
+        ("/cache/{key}", Action::Cache),
         ("/clustering/data-planes", Action::Clustering),
         (
             "/clustering/data-planes/{clustering_data_planes}",
@@ -243,6 +272,12 @@ fn own() -> Vec<(&'static str, Action)> {
         ),
         ("/clustering/status", Action::Clustering),
         ("/config", Action::Config),
+        (
+            "/debug/cluster/log-level/{log_level}",
+            Action::ChangeLogLevel,
+        ),
+        ("/debug/node/log-level", Action::LogLevel),
+        ("/debug/node/log-level/{log_level}", Action::ChangeLogLevel),
         ("/endpoints", Action::Endpoints),
         ("/filter-chains", Action::WasmIsOff),
         ("/filter-chains/{filter_chains}", Action::WasmIsOff),
@@ -274,11 +309,13 @@ fn own() -> Vec<(&'static str, Action)> {
         ),
         ("/snis/{snis}/certificate", Action::Disabled),
         ("/status", Action::Status),
+        ("/status/dns", Action::StatusOfDns),
         ("/tags", Action::Tags),
         ("/tags/{tags}", Action::Tag),
         ("/targets", Action::Disabled),
         ("/targets/{targets}", Action::Disabled),
         ("/targets/{targets}/upstream", Action::Disabled),
+        ("/timers", Action::Timers),
         ("/upstreams/{upstreams}/targets", Action::Targets),
         ("/upstreams/{upstreams}/targets/all", Action::TargetsAll),
         ("/upstreams/{upstreams}/targets/{targets}", Action::Target),
@@ -294,7 +331,7 @@ mod tests {
 
     #[test]
     fn what_is_written_out_wins_over_parameters() {
-        let table = Table::new();
+        let table = Table::admin();
         let action = |path: &str| {
             table
                 .find(path)
@@ -319,7 +356,7 @@ mod tests {
 
     #[test]
     fn endpoints_are_listed_by_segments() {
-        let paths = Table::new().paths();
+        let paths = Table::admin().paths();
         let place = |path: &str| paths.iter().position(|known| known == path).unwrap();
         assert_eq!(paths[0], "/");
         assert!(place("/key-sets/{key_sets}/keys/{keys}") < place("/keys"));

@@ -3,40 +3,38 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Done;
 use super::config::{explained, read};
-use crate::admin::Admin;
+use super::{Done, Failure};
+use crate::admin::{Admin, Served};
 use crate::conf::Conf;
 use crate::declarative::{Document, Loaded};
 use crate::entity::Entities;
-use crate::schema::uuid;
+use crate::log;
+use crate::schema::{is_uuid, uuid};
 use crate::server::Server;
 use crate::store::{Embedded, Store};
 
-/// Serves a node. `started` is called once, when everything listens.
-pub(super) async fn serve(conf: Conf, started: impl FnOnce() -> Done) -> Done {
+/// Serves a node. `started` is called once, when everything listens; `environment` is the file
+/// that is read again on SIGHUP.
+pub(super) fn run(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -> Done {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(serve(conf, environment, started))
+}
+
+async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -> Done {
+    // Before anything that takes its time: a signal that comes meanwhile is not lost.
+    let mut signals = Signals::new()?;
     let (store, declarative) = open(&conf).await?;
+    let node_id = node_id(&conf)?;
     let mut listeners = Vec::new();
-    for listen in conf.admin_listen().map_err(|error| error.to_string())? {
-        if listen.tls {
-            tracing::warn!(address = %listen.address, "the Admin API is not served over TLS yet: this address is left out");
-            continue;
-        }
-        let bound = TcpListener::bind(listen.address).await;
-        let bound = bound.map_err(|error| format!("admin_listen {}: {error}", listen.address))?;
-        let address = bound.local_addr().map_err(|error| error.to_string())?;
-        tracing::info!(%address, "the Admin API listens");
-        if listen.is_open() {
-            tracing::warn!(%address, "everyone who reaches this address can change the whole configuration: the Admin API asks nobody who they are");
-        }
-        listeners.push(bound);
+    for served in [Served::Admin, Served::Status] {
+        listeners.extend(served.bind(&conf).await?);
     }
-    let node_id = conf.get("node_id").map_or_else(uuid, ToOwned::to_owned);
-    let server = Server::start(&conf, store.clone(), &node_id);
-    let server = server.await.map_err(|error| error.to_string())?;
+    let server = Server::start(&conf, store.clone(), &node_id).await?;
     started()?;
     tracing::info!("the gateway serves");
     let entities = Entities::new(store);
@@ -44,24 +42,27 @@ pub(super) async fn serve(conf: Conf, started: impl FnOnce() -> Done) -> Done {
     let admin = Arc::new(admin);
     let mut servers = tokio::task::JoinSet::new();
     for listener in listeners {
-        servers.spawn(Arc::clone(&admin).serve(listener));
+        servers.spawn(Arc::clone(&admin).serve_on(listener));
     }
-    let mut signals = Signals::new()?;
+    let mut conf = conf;
+    let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
     let graceful = loop {
         tokio::select! {
             Some(ended) = servers.join_next() => return match ended {
-                Ok(Err(error)) => Err(format!("the Admin API: {error}")),
-                other => Err(format!("the Admin API ended: {other:?}")),
+                Ok(Err(error)) => Err(format!("the Admin API: {error}").into()),
+                other => Err(format!("the Admin API ended: {other:?}").into()),
             },
             told = signals.next() => match told {
                 Told::Quit => break true,
-                Told::Reload => reload(&conf, declarative.as_ref()).await,
+                Told::Reload => conf = reload(conf, environment, declarative.as_ref()).await,
                 Told::Reopen => server.reopen_logs(),
                 Told::Stop => break false,
-            }
+            },
+            _ = second.tick() => log::tick(),
         }
     };
     tracing::info!(graceful, "told to stop");
+    admin.drain();
     server.finish(graceful, signals.stopped()).await;
     Ok(())
 }
@@ -84,14 +85,13 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> Result<Self, String> {
-        let of = |kind| signal(kind).map_err(|error| error.to_string());
+    fn new() -> std::io::Result<Self> {
         Ok(Self {
-            hang_up: of(SignalKind::hangup())?,
-            interrupt: of(SignalKind::interrupt())?,
-            quit: of(SignalKind::quit())?,
-            reopen: of(SignalKind::user_defined1())?,
-            terminate: of(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            terminate: signal(SignalKind::terminate())?,
         })
     }
 
@@ -111,27 +111,64 @@ impl Signals {
     }
 }
 
-/// Reads the file again. A bad one changes nothing.
-async fn reload(conf: &Conf, declarative: Option<&Loaded>) {
-    let Some(loaded) = declarative else {
-        tracing::info!("told to reload: the configuration is in the store and live already");
-        return;
+/// Reads again what `reload` left, and applies what can be applied to a node that runs. What is
+/// not sound changes nothing.
+async fn reload(conf: Conf, environment: &Path, declarative: Option<&Loaded>) -> Conf {
+    // What does not fit into a line of the file is only in the environment.
+    let several_lines = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, value)| name.starts_with("KONG_") && value.contains('\n'));
+    let new = match Conf::load(Some(environment), several_lines) {
+        Ok((new, _)) => new,
+        Err(error) => {
+            tracing::error!(%error, "the configuration is not sound: what was in effect stays");
+            return conf;
+        }
     };
-    match load(conf, loaded).await {
-        Ok(()) => tracing::info!("the declarative configuration was read again"),
-        Err(error) => tracing::error!(error, "the declarative configuration stays as it was"),
+    log::configure(new.get("log_level").unwrap_or("notice"));
+    if let Some(declarative) = declarative
+        && let Err(error) = load(&new, declarative).await
+    {
+        tracing::error!(
+            error,
+            "the declarative configuration was not loaded: what was in effect stays"
+        );
+    }
+    for key in new.changed_since(&conf) {
+        if ![
+            "log_level",
+            "declarative_config",
+            "declarative_config_string",
+        ]
+        .contains(&key)
+        {
+            tracing::warn!("{key} was changed: it takes effect when the node starts anew");
+        }
+    }
+    tracing::info!("the configuration was read again");
+    new
+}
+
+/// Who the node is: what it was told, or what it found out when it started first.
+fn node_id(conf: &Conf) -> std::io::Result<String> {
+    if let Some(id) = conf.get("node_id") {
+        return Ok(id.to_owned());
+    }
+    let file = conf.prefix().join("kong.id");
+    match std::fs::read_to_string(&file) {
+        Ok(id) if is_uuid(id.trim()) => Ok(id.trim().to_owned()),
+        _ => {
+            let id = uuid();
+            std::fs::write(&file, &id)?;
+            Ok(id)
+        }
     }
 }
 
 /// Opens the store that the configuration names.
-async fn open(conf: &Conf) -> Result<(Arc<dyn Store>, Option<Loaded>), String> {
+async fn open(conf: &Conf) -> Result<(Arc<dyn Store>, Option<Loaded>), Failure> {
     if !conf.is_dbless() {
-        let folder = conf.prefix();
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| format!("{}: {error}", folder.display()))?;
-        let store =
-            Embedded::open(&folder.join("carbyne.redb")).map_err(|error| error.to_string())?;
-        return Ok((Arc::new(store), None));
+        return Ok((Arc::new(Embedded::open(&conf.store())?), None));
     }
     let loaded = Loaded::default();
     load(conf, &loaded).await?;
@@ -151,14 +188,14 @@ async fn load(conf: &Conf, loaded: &Loaded) -> Result<(), String> {
         )),
         (None, None) => None,
     };
-    if let Some((document, file)) = document {
-        let done = loaded.load(&document).await;
-        done.map_err(|error| {
-            file.map_or_else(
-                || error.message.clone(),
-                |file| explained(Path::new(file), &error),
-            )
-        })?;
-    }
-    Ok(())
+    let Some((document, file)) = document else {
+        return Ok(());
+    };
+    let done = loaded.load(&document).await;
+    done.map(drop).map_err(|error| {
+        file.map_or_else(
+            || error.message.clone(),
+            |file| explained(Path::new(file), &error),
+        )
+    })
 }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use super::ConfError;
+use crate::object;
+use crate::value::Object;
 
 /// An address to listen on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -67,6 +69,32 @@ impl Listen {
             all.push(listen);
         }
         Ok(all)
+    }
+
+    /// As `GET /` shows it.
+    pub fn print(&self) -> Object {
+        let mut listener = self.address.to_string();
+        let flags = [
+            ("proxy_protocol", self.proxy_protocol),
+            ("ssl", self.tls),
+            ("reuseport", self.reuse_port),
+        ];
+        for (flag, _) in flags.iter().filter(|(_, is_set)| *is_set) {
+            listener.push(' ');
+            listener.push_str(flag);
+        }
+        if let Some(backlog) = self.backlog {
+            listener.push_str(&format!(" backlog={backlog}"));
+        }
+        object! {
+            "ip": self.address.ip().to_string(),
+            "port": u32::from(self.address.port()),
+            "ssl": self.tls,
+            "http2": self.http2,
+            "proxy_protocol": self.proxy_protocol,
+            "reuseport": self.reuse_port,
+            "listener": listener,
+        }
     }
 
     /// Whether others than this machine can reach it.

@@ -55,7 +55,7 @@ impl Builder {
             self.global = self.chain((None, None));
         }
         if changed.routes || changed.services || changed.plugins {
-            self.build_routes(entities);
+            self.build_routes(entities, node);
         }
         if changed.certificates || self.tls.is_none() {
             self.tls = server_tls(entities, node);
@@ -92,7 +92,7 @@ impl Builder {
         }
     }
 
-    fn build_routes(&mut self, entities: &Entities) {
+    fn build_routes(&mut self, entities: &Entities, node: &Node) {
         let mut all = Vec::with_capacity(entities.routes.len());
         for kept in entities.routes.values() {
             let plan = &kept.plan;
@@ -122,7 +122,7 @@ impl Builder {
                 json: kept.json.clone(),
             }));
         }
-        self.routes = Arc::new(Routes::new(all));
+        self.routes = Arc::new(Routes::new(node.settings.rules, all, &self.routes));
     }
 
     /// The plugins of a place; routes with the same ones share them.

@@ -15,7 +15,7 @@ use crate::plan::service::Service;
 use crate::plugin::instance::Instance;
 use crate::plugin::table;
 use crate::store::Row;
-use crate::value::{Object, Value};
+use crate::value::Value;
 
 /// Kinds of entities that are planned here; consumers and credentials are read as they are asked for.
 pub const PLANNED: [&str; 6] = [
@@ -38,6 +38,8 @@ pub struct Entities {
     pub authorities: FxHashMap<Box<str>, Arc<str>>,
     /// What changed since it was last asked.
     pub changed: Changed,
+    /// Of every row that was taken: the same row again changes nothing.
+    digests: FxHashMap<Box<str>, [u8; 16]>,
 }
 
 /// A plan, and its row as JSON for what writes requests down.
@@ -64,13 +66,6 @@ pub struct Changed {
 }
 
 impl Changed {
-    pub const EVERYTHING: Self = Self {
-        certificates: true,
-        plugins: true,
-        routes: true,
-        services: true,
-    };
-
     pub const fn any(self) -> bool {
         self.certificates || self.plugins || self.routes || self.services
     }
@@ -81,12 +76,17 @@ impl Entities {
     /// goes on serving, and the log says what is wrong with the new one.
     pub fn put(&mut self, entity: &str, row: &Row, node: &Arc<Node>) {
         let id: Box<str> = row.id.as_str().into();
+        let json = Value::from(row.entity.clone()).to_json();
+        let digest = md5::compute(&json).0;
+        if self.digests.insert(id.clone(), digest) == Some(digest) {
+            return;
+        }
         let planned = match entity {
             "services" => Service::read(&row.entity)
                 .map_err(|error| error.to_string())
                 .map(|service| {
                     self.changed.services = true;
-                    self.services.insert(id.clone(), kept(service, &row.entity));
+                    self.services.insert(id.clone(), Kept::new(service, json));
                 }),
             "routes" => Route::read(&row.entity)
                 .map_err(|errors| {
@@ -95,7 +95,7 @@ impl Entities {
                 })
                 .map(|route| {
                     self.changed.routes = true;
-                    self.routes.insert(id.clone(), kept(route, &row.entity));
+                    self.routes.insert(id.clone(), Kept::new(route, json));
                 }),
             "plugins" => PluginPlan::read(&row.entity)
                 .map_err(|error| error.to_string())
@@ -129,6 +129,7 @@ impl Entities {
 
     /// Takes a row away.
     pub fn remove(&mut self, entity: &str, id: &str) {
+        self.digests.remove(id);
         match entity {
             "services" => self.changed.services |= self.services.remove(id).is_some(),
             "routes" => self.changed.routes |= self.routes.remove(id).is_some(),
@@ -141,6 +142,19 @@ impl Entities {
             "snis" => self.changed.certificates |= self.snis.remove(id).is_some(),
             "ca_certificates" => self.changed.services |= self.authorities.remove(id).is_some(),
             _ => {}
+        }
+    }
+
+    /// The ids of a kind of entity.
+    pub fn ids(&self, entity: &str) -> Vec<Box<str>> {
+        match entity {
+            "services" => self.services.keys().cloned().collect(),
+            "routes" => self.routes.keys().cloned().collect(),
+            "plugins" => self.plugins.keys().cloned().collect(),
+            "certificates" => self.certificates.keys().cloned().collect(),
+            "snis" => self.snis.keys().cloned().collect(),
+            "ca_certificates" => self.authorities.keys().cloned().collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -187,9 +201,11 @@ impl Slots {
     }
 }
 
-fn kept<T>(plan: T, row: &Object) -> Kept<T> {
-    Kept {
-        plan: Arc::new(plan),
-        json: Value::from(row.clone()).to_json().into(),
+impl<T> Kept<T> {
+    fn new(plan: T, json: String) -> Self {
+        Self {
+            plan: Arc::new(plan),
+            json: json.into(),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Routes as they are served: each with its service and its plugins, and how one is found.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,7 +10,9 @@ use carbyne_engine::http::Request;
 use super::chain::Chain;
 use crate::plan::route::Route;
 use crate::plan::service::Service;
+use crate::proxy::arrival::Arrival;
 use crate::proxy::upstream::Upstream;
+use crate::router::{Captures, Http, Lookup, Protocol, Router, Rules, uri};
 
 /// A route with everything that its requests need.
 #[derive(Debug)]
@@ -30,9 +33,11 @@ pub struct LiveService {
     pub json: Arc<str>,
 }
 
-/// Every route.
+/// Every route, and the router that finds them.
 #[derive(Debug, Default)]
 pub struct Routes {
+    router: Option<Arc<Router<u32>>>,
+    /// What the router's numbers mean.
     all: Vec<Arc<LiveRoute>>,
 }
 
@@ -40,10 +45,8 @@ pub struct Routes {
 #[derive(Debug)]
 pub struct Asked<'a> {
     pub request: &'a Request,
-    /// Whether the connection is TLS.
-    pub secure: bool,
+    pub arrival: &'a Arrival,
     pub server_name: Option<&'a str>,
-    pub client: Option<SocketAddr>,
     pub server: Option<SocketAddr>,
 }
 
@@ -55,13 +58,33 @@ pub struct Matched {
     pub path: Bytes,
     /// What was taken off the front of the path.
     pub prefix: Option<Bytes>,
-    /// What the route's regular expression captured, by number and by name.
-    pub captures: Vec<(Box<str>, Box<str>)>,
+    pub captures: Option<Captures>,
 }
 
 impl Routes {
-    pub fn new(all: Vec<Arc<LiveRoute>>) -> Self {
-        Self { all }
+    /// Compiles the router, or takes over that of `before` where the routes are the same. A route that cannot be
+    /// matched is left out, and the log says why.
+    pub fn new(rules: Rules, all: Vec<Arc<LiveRoute>>, before: &Self) -> Self {
+        let same = before.all.len() == all.len()
+            && std::iter::zip(&before.all, &all)
+                .all(|(before, now)| Arc::ptr_eq(&before.plan, &now.plan));
+        if same && let Some(router) = &before.router {
+            return Self {
+                router: Some(router.clone()),
+                all,
+            };
+        }
+        let numbered = (0..)
+            .zip(&all)
+            .map(|(number, route)| (&*route.plan, number));
+        let (router, rejected) = Router::build(rules, numbered);
+        for rejected in rejected {
+            tracing::error!(id = %rejected.id, "{rejected}");
+        }
+        Self {
+            router: Some(Arc::new(router)),
+            all,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -74,67 +97,73 @@ impl Routes {
 
     /// The route that wants a request.
     pub fn find(&self, asked: &Asked<'_>) -> Option<Matched> {
-        let path = String::from_utf8_lossy(asked.request.path_only());
-        let path = crate::schema::normalize_path(&path);
-        let host = std::str::from_utf8(&asked.request.host).unwrap_or_default();
-        let mut best: Option<(usize, &Arc<LiveRoute>, &str)> = None;
-        for route in &self.all {
-            let plan = &route.plan;
-            let wanted = |list: &[Box<str>], value: &str| {
-                list.is_empty() || list.iter().any(|known| **known == *value)
-            };
-            if !wanted(&plan.hosts, host) || !wanted(&plan.methods, asked.request.method.as_str()) {
-                continue;
-            }
-            let prefix = plan
-                .paths
-                .iter()
-                .filter(|known| path.starts_with(&***known));
-            let prefix = prefix.max_by_key(|known| known.len());
-            if prefix.is_none() && !plan.paths.is_empty() {
-                continue;
-            }
-            let prefix = prefix.map_or("", |prefix| prefix);
-            let weight = prefix.len() + 1000 * plan.hosts.len().min(1);
-            if best.is_none_or(|(known, ..)| weight > known) {
-                best = Some((weight, route, prefix));
-            }
-        }
-        let (_, route, prefix) = best?;
-        let base = route
+        let request = asked.request;
+        let end = request.path_only().len();
+        let path = match uri::normalize(&request.path[..end]) {
+            Cow::Borrowed(_) => request.path.slice(..end),
+            Cow::Owned(path) => path.into(),
+        };
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let arrival = asked.arrival;
+        let lookup = Lookup {
+            protocol: if arrival.secure {
+                Protocol::Https
+            } else {
+                Protocol::Http
+            },
+            sni: asked.server_name,
+            source: SocketAddr::new(arrival.client, arrival.client_port),
+            destination: asked.server.unwrap_or(nowhere),
+            http: Some(Http {
+                method: &request.method,
+                host: &request.host,
+                port: port_of(&request.authority),
+                path: &path,
+                query: request.query(),
+                headers: &request.headers,
+                authority: &request.authority,
+            }),
+        };
+        let found = self.router.as_ref()?.find(&lookup)?;
+        let route = self.all.get(*found.payload as usize)?;
+        let strips = route.plan.strip_path;
+        let prefix = strips
+            .then(|| found.path())
+            .flatten()
+            .map(|prefix| prefix.len());
+        let service = route
             .service
             .as_ref()
             .and_then(|service| service.plan.path.as_deref());
-        let strip = route.plan.strip_path;
-        let path = upstream_path(
-            base.unwrap_or("/"),
-            &path,
-            if strip { prefix } else { "" },
-            strip,
-        );
+        // Without a path there is nothing to take off, and still the rest is joined as if there were.
+        let strip = strips.then(|| prefix.unwrap_or_default());
+        let joined = uri::upstream(service.unwrap_or_default().as_bytes(), &path, strip);
+        let upstream = match joined {
+            Cow::Borrowed(part) if is_part(&path, part) => path.slice_ref(part),
+            joined => Bytes::from(joined.into_owned()),
+        };
         Some(Matched {
             route: route.clone(),
-            path: path.into(),
-            prefix: strip.then(|| Bytes::copy_from_slice(prefix.as_bytes())),
-            captures: Vec::new(),
+            path: upstream,
+            prefix: prefix
+                .and_then(|prefix| path.get(..prefix).map(|prefix| path.slice_ref(prefix))),
+            captures: found.captures(),
         })
     }
 }
 
-/// Joins the service's path and the rest of the request's (kong.md 5.4).
-fn upstream_path(base: &str, path: &str, prefix: &str, strip: bool) -> String {
-    let rest = if strip { &path[prefix.len()..] } else { path };
-    let (base_ends, rest_begins) = (base.ends_with('/'), rest.starts_with('/'));
-    match (base_ends, rest_begins) {
-        (true, true) => format!("{}{}", base, &rest[1..]),
-        (true, false) | (false, true) => {
-            if rest == "/" && !strip {
-                base.to_owned()
-            } else {
-                format!("{base}{rest}")
-            }
-        }
-        (false, false) if rest.is_empty() => base.to_owned(),
-        (false, false) => format!("{base}/{rest}"),
-    }
+/// Whether these bytes lie in those.
+fn is_part(whole: &Bytes, part: &[u8]) -> bool {
+    let range = whole.as_ptr_range();
+    let part = part.as_ptr_range();
+    range.start <= part.start && part.end <= range.end
+}
+
+/// The port in an authority.
+fn port_of(authority: &[u8]) -> Option<u16> {
+    let colon = memchr::memrchr(b':', authority)?;
+    std::str::from_utf8(&authority[colon + 1..])
+        .ok()?
+        .parse()
+        .ok()
 }

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::FxHashSet;
 use tokio::runtime::Handle;
 
 use super::Snapshot;
 use super::build::Builder;
-use super::entities::{Changed, Entities, PLANNED};
+use super::entities::{Entities, PLANNED};
 use crate::node::Node;
 use crate::schema::library;
 use crate::store::{Changed as ChangedRow, Changes, ChangesKind, Query, StoreError};
@@ -28,6 +29,8 @@ pub struct Updater {
 struct Work {
     entities: Entities,
     builder: Builder,
+    /// Whether there was a first snapshot: also nothing has to be served.
+    built: bool,
 }
 
 impl Updater {
@@ -82,8 +85,9 @@ impl Updater {
         let done = tokio::task::spawn_blocking(move || {
             let read = handle.block_on(work.read(&node, changes.kind));
             let built = read.map(|()| {
-                let changed = work.entities.changed.any();
-                changed.then(|| Arc::new(work.builder.build(&mut work.entities, &node, version)))
+                let wanted = work.entities.changed.any() || !work.built;
+                work.built = true;
+                wanted.then(|| Arc::new(work.builder.build(&mut work.entities, &node, version)))
             });
             (work, built)
         });
@@ -147,14 +151,11 @@ impl Work {
     }
 
     async fn read_everything(&mut self, node: &Arc<Node>) -> Result<(), StoreError> {
-        let mut entities = Entities {
-            changed: Changed::EVERYTHING,
-            ..Entities::default()
-        };
         for name in PLANNED {
             let Some(schema) = library::entity(name) else {
                 continue;
             };
+            let mut gone: FxHashSet<_> = self.entities.ids(name).into_iter().collect();
             let mut query = Query {
                 size: 1000,
                 ..Query::default()
@@ -162,15 +163,18 @@ impl Work {
             loop {
                 let page = node.store.page(schema, &query).await?;
                 for row in &page.rows {
-                    entities.put(name, row, node);
+                    gone.remove(row.id.as_str());
+                    self.entities.put(name, row, node);
                 }
                 match page.offset {
                     Some(offset) => query.offset = Some(offset),
                     None => break,
                 }
             }
+            for id in gone {
+                self.entities.remove(name, &id);
+            }
         }
-        self.entities = entities;
         Ok(())
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Content {
     Error(Cow<'static, str>),
     /// `{"message": …}` on one line; for gRPC the message goes into the head (Kong: `kong.response.exit`).
     Message(Cow<'static, str>),
+    /// As an error, where nginx words it in Kong: without an `Accept` the form is the node's default.
+    Own(Cow<'static, str>),
 }
 
 impl Exit {
@@ -61,6 +63,11 @@ impl Exit {
             StatusCode::INTERNAL_SERVER_ERROR,
             "An unexpected error occurred",
         )
+    }
+
+    /// An error that nginx finds in Kong, before any of Kong's code ran.
+    pub(crate) fn own(status: StatusCode, text: &'static str) -> Self {
+        Self::of(status, Content::Own(text.into()))
     }
 
     /// The plugin that guards this cannot run.

@@ -60,7 +60,7 @@ impl<'a> Request<'a> {
 
     /// The path in the form that routes are matched with (Kong: `get_path`).
     pub fn path(&self) -> String {
-        crate::schema::normalize_path(&String::from_utf8_lossy(self.raw_path()))
+        String::from_utf8_lossy(&crate::router::uri::normalize(self.raw_path())).into_owned()
     }
 
     /// Path and query as they were sent.
@@ -98,9 +98,7 @@ impl<'a> Request<'a> {
 
     /// What the route's regular expression captured, by name or by number from 1.
     pub fn capture(&self, name: &str) -> Option<&str> {
-        let captures = &self.exchange.context.captures;
-        let found = captures.iter().find(|(known, _)| **known == *name);
-        found.map(|(_, value)| &**value)
+        self.exchange.context.captures.as_ref()?.get(name)
     }
 
     /// The body's length where it is told in advance.

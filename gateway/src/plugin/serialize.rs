@@ -16,7 +16,7 @@ pub fn serialize(exchange: &Exchange) -> Object {
     let context = &exchange.context;
     let mut all = Object::new();
     all.insert("request".into(), request(exchange).into());
-    if exchange.attempts > 0 {
+    if !context.tries.is_empty() {
         let upstream = String::from_utf8_lossy(&exchange.request.path).into_owned();
         all.insert("upstream_uri".into(), upstream.into());
     } else {
@@ -27,7 +27,7 @@ pub fn serialize(exchange: &Exchange) -> Object {
     }
     all.insert("response".into(), response(exchange).into());
     all.insert("latencies".into(), latencies(exchange).into());
-    if exchange.attempts > 0 {
+    if !context.tries.is_empty() {
         all.insert("tries".into(), tries(exchange).into());
     }
     if let Some(credential) = &context.credential {

@@ -93,7 +93,8 @@ impl RequestTermination {
         let body = call.request().raw_body().await?;
         let captures = call.exchange_ref().context.captures.iter();
         let captures: Object = captures
-            .map(|(name, value)| (name.to_string(), Value::from(&**value)))
+            .flat_map(|captures| captures.iter())
+            .map(|(name, value)| (name.to_owned(), Value::from(value)))
             .collect();
         let mut matched = object! { "uri_captures": captures };
         let entity = |json: &str| Value::from_json(json.as_bytes()).unwrap_or_default();

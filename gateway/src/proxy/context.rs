@@ -16,6 +16,7 @@ use crate::live::route::LiveRoute;
 use crate::plan::service::Service;
 use crate::plugin::client::{Consumer, Credential};
 use crate::plugin::table::State;
+use crate::router::Captures;
 use crate::value::Value;
 
 /// A request and its response in the gateway.
@@ -31,7 +32,7 @@ pub struct Context {
     pub id: RequestId,
     pub route: Option<Arc<LiveRoute>>,
     /// What the route's regular expression captured.
-    pub captures: Vec<(Box<str>, Box<str>)>,
+    pub captures: Option<Captures>,
     /// The request line as it came.
     pub original: Original,
     pub upstream: UpstreamRequest,
@@ -132,7 +133,7 @@ impl Context {
             arrival: Arrival::default(),
             id: RequestId::random(),
             route: None,
-            captures: Vec::new(),
+            captures: None,
             original: Original {
                 method: Method::GET,
                 path: Bytes::new(),

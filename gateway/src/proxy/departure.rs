@@ -1,6 +1,6 @@
 //! Header fields on their way out: to the service, and to the client.
 
-use std::io::Write;
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Version, header};
 
 use super::context::{Context, Exchange, FORWARDED_PROTO, Source};
 use crate::error::KONG_VERSION;
+use crate::router::uri;
 
 /// Makes the request what the service sees, but for the host, which is chosen with the target.
 pub(super) fn to_service(exchange: &mut Exchange) {
@@ -84,51 +85,15 @@ fn upstream_path(exchange: &Exchange) -> Bytes {
     let query = memchr::memchr(b'?', &exchange.request.path)
         .map(|at| exchange.request.path.slice(at..))
         .unwrap_or_default();
-    let plain = path.iter().all(|byte| is_plain(*byte));
-    if plain && query.is_empty() {
-        return path.clone();
-    }
-    let mut whole = Vec::with_capacity(path.len() + query.len() + 8);
-    for byte in path {
-        if is_plain(*byte) {
-            whole.push(*byte);
-        } else {
-            // Writing to memory cannot fail.
-            drop(write!(whole, "%{byte:02X}"));
+    let escaped = uri::escape(path);
+    match escaped {
+        Cow::Borrowed(_) if query.is_empty() => path.clone(),
+        // Nothing was taken off or put before: what came goes on.
+        Cow::Borrowed(path) if exchange.request.path_only() == path => {
+            exchange.request.path.clone()
         }
+        escaped => [&*escaped, &*query].concat().into(),
     }
-    whole.extend_from_slice(&query);
-    whole.into()
-}
-
-/// What Kong leaves as it is in a path (`kong.tools.uri.escape`).
-const fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b'/'
-                | b':'
-                | b';'
-                | b'='
-                | b'?'
-                | b'@'
-                | b'['
-                | b']'
-                | b'-'
-                | b'_'
-                | b'.'
-                | b'~'
-                | b'%'
-        )
 }
 
 /// What every response gets, whoever made it; after the plugins, so that none of them takes it off.
@@ -138,14 +103,13 @@ pub(super) fn to_client(exchange: &mut Exchange) {
     let debug = local.node.settings.debug_header && wants_debug(exchange);
     let elapsed = exchange.elapsed();
     let timing = exchange.timing;
-    let attempts = exchange.attempts;
     let version = exchange.request.version;
     let context = &mut exchange.context;
     let Some(response) = &mut exchange.response else {
         return;
     };
     let headers = &mut response.headers;
-    let proxied = context.source == Source::Service || attempts > 0;
+    let proxied = context.source == Source::Service || !context.tries.is_empty();
     if proxied {
         if switches.upstream_status
             && let Some(status) = exchange.upstream.status

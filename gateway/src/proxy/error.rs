@@ -40,6 +40,7 @@ pub(super) fn answer(
     response.headers = headers;
     let body = match content {
         Content::Bytes(bytes) => bytes,
+        Content::Own(text) => return own(status, &text, request, id, settings),
         Content::Error(text) => {
             let accept = request.headers.text(&header::ACCEPT);
             let form = if grpc {

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,21 +10,19 @@ use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{
     Answer, Downstream, Error, Handler, RetryPolicy, Route, Target, TryEnd,
 };
-use carbyne_engine::http::body::Frame;
-use carbyne_engine::http::{Body, Response};
+use carbyne_engine::http::Body;
+use carbyne_engine::http::body::{BodyError, Frame};
 use http::{HeaderValue, Method, StatusCode, Version, header};
 
 use super::access_log::AccessLog;
 use super::arrival::Arrival;
 use super::context::{Context, Exchange, Original, RequestId, Source, Try};
-use super::{departure, error};
-use crate::live::chain::Chain;
+use super::{departure, error, phases};
 use crate::live::local::Local;
 use crate::live::route::{Asked, LiveRoute};
 use crate::plan::route::Protocol;
 use crate::plugin::Flow;
 use crate::plugin::exit::Exit;
-use crate::plugin::table::State;
 
 /// One connection's requests.
 #[derive(Debug)]
@@ -43,13 +40,16 @@ impl Handler for Gateway {
 
     async fn request(&self, exchange: &mut Exchange) -> Result<Route, Answer> {
         begin(exchange);
-        let passed = match rewrite(exchange).and_then(|()| route(exchange)) {
+        let passed = match enter(exchange)
+            .and_then(|()| phases::rewrite(exchange))
+            .and_then(|()| route(exchange))
+        {
             Ok(()) => pass(exchange).await,
             Err(exit) => Err(exit),
         };
         match passed {
             Ok(route) => Ok(route),
-            Err(exit) => Err(finish(exchange, exit).await),
+            Err(exit) => Err(phases::finish(exchange, exit).await),
         }
     }
 
@@ -104,35 +104,33 @@ impl Handler for Gateway {
                 response.headers.insert(name, value);
             }
         }
-        header_filters(exchange);
+        phases::header_filters(exchange);
         departure::to_client(exchange);
         Ok(())
     }
 
     fn error(&self, exchange: &mut Exchange, error: &Error) -> Answer {
-        let unresolved =
-            exchange.attempts == 0 && exchange.context.tries.is_empty() && is_unresolved(exchange);
+        let unresolved = exchange.context.tries.is_empty() && is_unresolved(exchange);
         let (status, text) = error::of_forwarding(error, unresolved);
         let context = &exchange.context;
         let settings = &context.local.node.settings;
-        let answer = error::own(status, &text, &exchange.request, context.id, settings);
+        let answer = if matches!(error, Error::NoHealthyHost) {
+            // Found by Kong's balancer and not by nginx: other rules for the form.
+            let reply = Exit::error(status, text).into_reply();
+            error::answer(reply, &exchange.request, context.id, settings)
+        } else {
+            error::own(status, &text, &exchange.request, context.id, settings)
+        };
         exchange.context.source = Source::Error;
-        self.local_answer(exchange, answer)
+        phases::finish_now(exchange, answer)
     }
 
     fn answered(&self, _exchange: &mut Exchange) {
-        // `finish` did it: it had the body as well.
+        // `phases` did it, with the body as well.
     }
 
     fn log(&self, exchange: &Exchange) {
-        let context = &exchange.context;
-        if let Some(chain) = &context.chain {
-            for selected in &context.selected {
-                if let Some(instance) = chain.instance(selected) {
-                    instance.compiled.log(exchange, instance, &selected.state);
-                }
-            }
-        }
+        phases::log(exchange);
         if let Some(log) = &self.log {
             log.write(exchange);
         }
@@ -140,11 +138,16 @@ impl Handler for Gateway {
 
     fn refused(&self, downstream: &Downstream, refusal: &Refusal) -> Answer {
         let status = match refusal {
+            // nginx tells 400 where a head is too large (it keeps its own 494 to itself); only a long target has a word.
+            Refusal::Head(error)
+                if error.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE =>
+            {
+                StatusCode::BAD_REQUEST
+            }
             Refusal::Head(error) => error.status(),
             Refusal::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
             Refusal::Request(rejection) => rejection.status(),
         };
-        // nginx tells clients of too large a head 400 and keeps 494 to itself.
         let id = RequestId::random();
         let settings = &self.local.node.settings;
         let mut answer = error::refused(status, id, settings);
@@ -164,29 +167,6 @@ impl Handler for Gateway {
             log.refused(downstream, &answer, id);
         }
         answer
-    }
-}
-
-impl Gateway {
-    /// An answer that the engine words on the spot: bodies are here already, so that nothing has to be waited for.
-    fn local_answer(&self, exchange: &mut Exchange, answer: Answer) -> Answer {
-        let details = answer.details.clone();
-        dress(exchange, answer);
-        let response = exchange.response.take();
-        let mut body = std::mem::take(&mut exchange.response_body);
-        let mut bytes = Vec::new();
-        let waker = std::task::Waker::noop();
-        let mut cx = std::task::Context::from_waker(waker);
-        while let std::task::Poll::Ready(Some(Ok(frame))) = body.poll_frame(&mut cx) {
-            if let Frame::Data(piece) = frame {
-                bytes.extend_from_slice(&piece);
-            }
-        }
-        Answer {
-            response: response.unwrap_or_else(|| Response::new(StatusCode::INTERNAL_SERVER_ERROR)),
-            body: bytes.into(),
-            details,
-        }
     }
 }
 
@@ -212,10 +192,11 @@ fn begin(exchange: &mut Exchange) {
     }
 }
 
-/// The rewrite phase: of instances without a scope, as no route is known.
-fn rewrite(exchange: &mut Exchange) -> Flow {
-    if exchange.request.method == Method::CONNECT {
-        return Err(Exit::error(
+/// What is refused whatever the configuration says.
+fn enter(exchange: &mut Exchange) -> Flow {
+    // nginx takes neither of them.
+    if [Method::CONNECT, Method::TRACE].contains(&exchange.request.method) {
+        return Err(Exit::own(
             StatusCode::METHOD_NOT_ALLOWED,
             "Method not allowed",
         ));
@@ -224,29 +205,13 @@ fn rewrite(exchange: &mut Exchange) -> Flow {
     if limit > 0 && !exchange.body.is_end() {
         within(exchange, limit)?;
     }
-    let global = exchange.context.snapshot.global.clone();
-    if !global.rewrites {
-        return Ok(());
-    }
-    for slot in &global.slots {
-        let Some(instance) = slot.plain().filter(|instance| instance.compiled.rewrites()) else {
-            continue;
-        };
-        let mut state = instance.compiled.state();
-        let flow = instance.compiled.rewrite(exchange, instance, &mut state);
-        exchange
-            .context
-            .rewritten
-            .push((instance.id.clone(), state));
-        flow?;
-    }
     Ok(())
 }
 
 /// Refuses a body that is too large: at once where its length is told, else when it has become too large.
 fn within(exchange: &mut Exchange, limit: u64) -> Flow {
     match exchange.body.exact_length() {
-        Some(length) if length > limit => Err(Exit::error(
+        Some(length) if length > limit => Err(Exit::own(
             StatusCode::PAYLOAD_TOO_LARGE,
             "Payload too large",
         )),
@@ -266,9 +231,8 @@ fn route(exchange: &mut Exchange) -> Flow {
     let arrival = exchange.context.arrival;
     let asked = Asked {
         request: &exchange.request,
-        secure: arrival.secure,
+        arrival: &arrival,
         server_name: exchange.downstream.server_name.as_deref(),
-        client: exchange.downstream.direct_remote.socket(),
         server: exchange.downstream.local.socket(),
     };
     let Some(matched) = snapshot.routes.find(&asked) else {
@@ -352,7 +316,7 @@ fn check_grpc(exchange: &Exchange, insecure: bool) -> Flow {
 /// The access phase, and the way to the service.
 async fn pass(exchange: &mut Exchange) -> Result<Route, Exit> {
     if let Some(chain) = exchange.context.chain.clone() {
-        access(exchange, &chain).await?;
+        phases::access(exchange, &chain).await?;
         if chain.serializes {
             exchange.context.logged_headers = Some(exchange.request.headers.clone());
         }
@@ -365,7 +329,7 @@ async fn pass(exchange: &mut Exchange) -> Result<Route, Exit> {
         return Err(Exit::error(StatusCode::SERVICE_UNAVAILABLE, text));
     };
     if route.plan.request_buffering {
-        read_ahead(exchange).await;
+        read_ahead(exchange).await?;
     }
     departure::to_service(exchange);
     let plan = &service.plan;
@@ -378,44 +342,11 @@ async fn pass(exchange: &mut Exchange) -> Result<Route, Exit> {
     })
 }
 
-/// Runs the plugins. After an answer the others are chosen only: their later phases run.
-async fn access(exchange: &mut Exchange, chain: &Arc<Chain>) -> Flow {
-    let mut flow = Ok(());
-    for index in 0..chain.slots.len() {
-        let consumer = exchange.context.consumer.clone();
-        let selected = chain.select(index, consumer.as_ref().map(|consumer| &*consumer.id));
-        let Some(mut selected) = selected else {
-            continue;
-        };
-        if let Some(instance) = chain.instance(&selected).cloned() {
-            take_rewritten(exchange, &instance.id, &mut selected.state);
-            if flow.is_ok() {
-                flow = instance
-                    .compiled
-                    .access(exchange, &instance, &mut selected.state)
-                    .await;
-            }
-        }
-        exchange.context.selected.push(selected);
-    }
-    if flow.is_err() {
-        exchange.context.source = Source::Exit;
-    }
-    flow
-}
-
-fn take_rewritten(exchange: &mut Exchange, id: &str, state: &mut State) {
-    let rewritten = &mut exchange.context.rewritten;
-    if let Some(place) = rewritten.iter().position(|(known, _)| **known == *id) {
-        *state = rewritten.swap_remove(place).1;
-    }
-}
-
 /// Reads a small body before a host is asked, as `request_buffering` wants: a slow client then holds no connection of
 /// the service's. What is larger goes on as it comes.
-async fn read_ahead(exchange: &mut Exchange) {
+async fn read_ahead(exchange: &mut Exchange) -> Flow {
     if exchange.body.is_end() || exchange.upgrade.is_some() {
-        return;
+        return Ok(());
     }
     let mut body = std::mem::take(&mut exchange.body);
     let mut frames = VecDeque::new();
@@ -428,8 +359,13 @@ async fn read_ahead(exchange: &mut Exchange) {
                 }
                 frames.push_back(frame);
             }
-            // The error comes again when the engine reads on.
-            Some(Err(_)) => break,
+            Some(Err(BodyError::TooLarge { .. })) => {
+                return Err(Exit::own(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "Payload too large",
+                ));
+            }
+            Some(Err(_)) => return Err(Exit::own(StatusCode::BAD_REQUEST, "Bad request")),
             None => {
                 body = Body::empty();
                 break;
@@ -437,67 +373,7 @@ async fn read_ahead(exchange: &mut Exchange) {
         }
     }
     exchange.body = Body::chain(frames, body);
-}
-
-/// Makes a plugin's answer the response, lets the later phases see it, and gives it to the engine whole.
-async fn finish(exchange: &mut Exchange, exit: Exit) -> Answer {
-    let context = &exchange.context;
-    let settings = &context.local.node.settings;
-    let answer = error::answer(exit.into_reply(), &exchange.request, context.id, settings);
-    let details = answer.details.clone();
-    dress(exchange, answer);
-    let body = std::mem::take(&mut exchange.response_body);
-    // Made of bytes that are here: only a transformation could fail, and what is left of it is nothing.
-    let body = body
-        .collect(usize::MAX)
-        .await
-        .map_or_else(|_| Bytes::new(), |(bytes, _)| bytes);
-    Answer {
-        response: exchange
-            .response
-            .take()
-            .unwrap_or_else(|| Response::new(StatusCode::INTERNAL_SERVER_ERROR)),
-        body,
-        details,
-    }
-}
-
-/// Header filters and the node's own fields over an answer.
-fn dress(exchange: &mut Exchange, answer: Answer) {
-    let mut response = answer.response;
-    let kept = std::mem::take(&mut exchange.context.response_headers);
-    for (name, value) in kept {
-        response.headers.insert(name, value);
-    }
-    exchange.response = Some(response);
-    exchange.response_body = Body::full(answer.body);
-    header_filters(exchange);
-    departure::to_client(exchange);
-}
-
-/// Runs the header filters of the plugins that were chosen; where none were, of those without a scope.
-fn header_filters(exchange: &mut Exchange) {
-    if exchange.context.chain.is_none() {
-        exchange.context.chain = Some(exchange.context.snapshot.global.clone());
-    }
-    let Some(chain) = exchange.context.chain.clone() else {
-        return;
-    };
-    if exchange.context.selected.is_empty() {
-        for index in 0..chain.slots.len() {
-            exchange.context.selected.extend(chain.select(index, None));
-        }
-    }
-    let mut all = std::mem::take(&mut exchange.context.selected);
-    for selected in &mut all {
-        let Some(instance) = chain.instance(selected).cloned() else {
-            continue;
-        };
-        instance
-            .compiled
-            .header_filter(exchange, &instance, &mut selected.state);
-    }
-    exchange.context.selected = all;
+    Ok(())
 }
 
 fn is_unresolved(exchange: &Exchange) -> bool {

@@ -7,6 +7,7 @@ use carbyne_engine::tls::{TlsParameters, Trust, Version};
 use http::HeaderName;
 
 use crate::conf::Conf;
+use crate::router::Rules;
 
 /// How the node proxies.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Settings {
     pub keepalive: Keepalive,
     /// Whether hosts' certificates are verified where a service does not say.
     pub upstream_tls_verify: bool,
+    /// How routes are matched.
+    pub rules: Rules,
     trusted_certificates: Option<Box<str>>,
     /// Versions of TLS for clients.
     pub tls: TlsParameters,
@@ -122,9 +125,11 @@ impl Settings {
                 _ => wrong("trusted_ips", word, "is no address and no network"),
             }
         }
-        let real_ip_header = |key| conf.get(key);
-        let named =
-            real_ip_header("nginx_proxy_real_ip_header").or_else(|| conf.get("real_ip_header"));
+        // Either key may have been told; the injected directive is the closer one.
+        let told = |key, default| conf.get(key).filter(|value| *value != default);
+        let either =
+            |injected, own, default| told(injected, default).or_else(|| told(own, default));
+        let named = either("nginx_proxy_real_ip_header", "real_ip_header", "X-Real-IP");
         let real_ip = match named.unwrap_or("X-Real-IP") {
             "proxy_protocol" => RealIp::ProxyProtocol,
             name => RealIp::Header(name.to_ascii_lowercase().parse().unwrap_or_else(|_| {
@@ -132,9 +137,7 @@ impl Settings {
                 HeaderName::from_static("x-real-ip")
             })),
         };
-        let recursive = conf
-            .get("nginx_proxy_real_ip_recursive")
-            .or_else(|| conf.get("real_ip_recursive"));
+        let recursive = either("nginx_proxy_real_ip_recursive", "real_ip_recursive", "off");
         let mut port_maps = Vec::new();
         for word in words("port_maps") {
             let pair = word
@@ -210,6 +213,7 @@ impl Settings {
             debug_header: conf.get("allow_debug_header") == Some("on"),
             client_max_body_size,
             keepalive,
+            rules: conf.router(),
             trusted_certificates: conf.get("lua_ssl_trusted_certificate").map(Box::from),
             tls,
             upstream_tls_verify: conf.get("nginx_proxy_proxy_ssl_verify") == Some("on"),

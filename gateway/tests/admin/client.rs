@@ -7,6 +7,7 @@ use carbyne_gateway::admin::Admin;
 use carbyne_gateway::conf::Conf;
 use carbyne_gateway::declarative::Loaded;
 use carbyne_gateway::entity::Entities;
+use carbyne_gateway::schema::uuid;
 use carbyne_gateway::store::Embedded;
 use carbyne_gateway::value::{Object, Value};
 use tempfile::TempDir;
@@ -52,12 +53,7 @@ impl Node {
         assert_eq!(notes, Vec::<String>::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let admin = Arc::new(Admin::new(
-            entities,
-            loaded,
-            conf,
-            &carbyne_gateway::schema::uuid(),
-        ));
+        let admin = Arc::new(Admin::new(entities, loaded, conf, &uuid()));
         let server = tokio::spawn(async move { admin.serve(listener).await.unwrap() });
         Self {
             address,

@@ -127,6 +127,12 @@ pub fn encode_response(
     out.extend_from_slice(reason(response.status).as_bytes());
     out.extend_from_slice(b"\r\n");
     encode_fields(&response.headers, out);
+    if response.status == StatusCode::UPGRADE_REQUIRED
+        && let Some(protocols) = response.headers.get(&header::UPGRADE)
+    {
+        // RFC 9110 §15.5.22: such an answer names the protocols. It is ours to say, so that it is in the list.
+        encode_field(b"upgrade", protocols.as_bytes(), out);
+    }
     if let Some(date) = date
         && !response.status.is_informational()
         && !response.headers.contains(&header::DATE)

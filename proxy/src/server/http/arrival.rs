@@ -247,7 +247,7 @@ fn client_cert(request: &mut Request, downstream: &Downstream, options: &ClientR
     push(&mut element, "Hash", &peer.fingerprint);
     let wanted = options.certificate_details;
     if wanted.cert {
-        push_quoted(&mut element, "Cert", &peer.pem_url_encoded());
+        push_quoted(&mut element, "Cert", peer.pem_url_encoded());
     }
     if wanted.subject {
         // Quoted: a subject has commas.

@@ -1,0 +1,29 @@
+//! Proxying: what clients get and what services see, against the real program.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test: failing loudly is the point"
+)]
+
+#[path = "support/cases.rs"]
+mod cases;
+#[path = "support/gateway.rs"]
+#[expect(dead_code, reason = "shared by several suites")]
+mod gateway;
+
+#[path = "proxy/errors.rs"]
+mod errors;
+#[path = "proxy/headers.rs"]
+mod headers;
+#[path = "proxy/reload.rs"]
+mod reload;
+#[path = "proxy/scopes.rs"]
+mod scopes;
+#[path = "proxy/tls.rs"]
+mod tls;
+#[path = "proxy/upstreams.rs"]
+mod upstreams;
