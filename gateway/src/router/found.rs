@@ -56,7 +56,11 @@ impl<'a, T> Found<'a, T> {
     pub fn path(&self) -> Option<Cow<'a, str>> {
         match self.traced.path {
             Path::None => None,
-            Path::Prefix(length) => self.request.path.get(..length).map(Cow::Borrowed),
+            Path::Prefix(length) => {
+                // It equals a prefix, which is text.
+                let prefix = self.request.path.get(..length)?;
+                std::str::from_utf8(prefix).ok().map(Cow::Borrowed)
+            }
             Path::Evaluated => self.trace().path.map(Cow::Owned),
         }
     }
