@@ -23,7 +23,6 @@ mod config;
 mod core;
 mod entities;
 mod form;
-mod multipart;
 mod node;
 mod request;
 mod routes;

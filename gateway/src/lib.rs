@@ -9,18 +9,23 @@
 //! * [`router`]: which route a request takes, in Kong's order.
 //! * [`conf`]: kong.conf and `KONG_*`.
 //! * [`plan`]: what rows mean, typed; [`live`]: what requests are served with, swapped as rows change.
+//! * [`balance`]: which host a request goes to; [`dns`]: names to addresses.
 //! * [`proxy`]: the way of a request; [`plugin`]: what plugins are and may do; [`plugins`]: those that run.
+//! * [`multipart`]: bodies of parts, as the Admin API and plugins read them.
 //! * [`node`], [`server`]: what a process shares, and the process.
 //! * [`command`]: the program's verbs; [`log`]: what a node says meanwhile.
 
 pub mod admin;
+pub mod balance;
 pub mod command;
 pub mod conf;
 pub mod declarative;
+pub mod dns;
 pub mod entity;
 pub mod error;
 pub mod live;
 pub mod log;
+pub mod multipart;
 pub mod node;
 pub mod plan;
 pub mod plugin;

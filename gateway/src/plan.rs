@@ -4,3 +4,4 @@ pub mod certificate;
 pub mod plugin;
 pub mod route;
 pub mod service;
+pub mod upstream;

@@ -8,8 +8,9 @@
 //! |---|---|
 //! | [`table`] | every plugin that runs, dispatched without a pointer |
 //! | [`call`] | a phase of one plugin on one request; everything below is reached through it |
-//! | [`request`], [`query`] | the request: read, and changed on its way to the service |
+//! | [`request`], [`query`], [`field`] | the request: read, and changed on its way to the service |
 //! | [`client`] | who the client is, and who it was found to be |
+//! | [`authentication`] | how several plugins that find that out go together |
 //! | [`response`] | the response on its way to the client |
 //! | [`exit`] | answers in place of the service's |
 //! | [`transform`] | bodies, piece by piece or whole |
@@ -26,9 +27,11 @@ use serde::de::DeserializeOwned;
 use crate::node::Node;
 use crate::plan::plugin::Scope;
 
+pub mod authentication;
 pub mod call;
 pub mod client;
 pub mod exit;
+pub mod field;
 pub mod instance;
 pub mod outgoing;
 pub mod query;

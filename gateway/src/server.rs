@@ -112,7 +112,7 @@ impl Server {
             options.backlog = listen.backlog.unwrap_or(options.backlog);
             let entrance = Entrance {
                 node: self.node.clone(),
-                settings: Arc::new(serve_settings(&listen)),
+                settings: Arc::new(serve_settings(&listen, conf)),
                 log: self.log.clone().map(AccessLog::new),
                 drain: self.drain.clone(),
                 counts: self.counts.clone(),

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
 use super::answer::Answer;
-use super::{form, multipart};
+use super::form;
+use crate::multipart;
 use crate::schema::Schema;
 use crate::value::{Object, Value};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use carbyne_engine::runtime::Worker;
 
 use super::Flow;
-use super::client::Client;
+use super::client::{Client, Credential};
 use super::exit::Exit;
 use super::instance::Instance;
 use super::records::Record;
@@ -118,27 +118,32 @@ impl<'a, S> Call<'a, S> {
         local.records.children(&local.node, field, parent).await
     }
 
+    /// Takes the client for the consumer whose credential this is. False where that consumer is gone.
+    pub async fn authenticate_by(&mut self, credential: Credential) -> Result<bool, Exit> {
+        let Some(owner) = credential.consumer.clone() else {
+            return Ok(false);
+        };
+        let consumer = self.client().load_consumer(&owner, false).await?;
+        let known = consumer.is_some();
+        if known {
+            self.client().authenticate(consumer, Some(credential));
+        }
+        Ok(known)
+    }
+
     /// Takes the client for the anonymous consumer (an id or a username), where an authentication plugin let it be so.
     pub async fn authenticate_anonymous(&mut self, anonymous: &str) -> Flow {
-        let consumer = self.client().load_consumer(anonymous, true).await;
-        match consumer {
-            Ok(Some(consumer)) => {
-                self.client().authenticate(Some(consumer), None);
-                Ok(())
-            }
-            Ok(None) => {
-                // Kong's words in the log for the same mistake.
-                tracing::error!(
-                    anonymous,
-                    "anonymous consumer is configured but doesn't exist"
-                );
-                Err(Exit::unexpected())
-            }
-            Err(error) => {
-                tracing::error!(%error, "the anonymous consumer cannot be read");
-                Err(Exit::unexpected())
-            }
+        let consumer = self.client().load_consumer(anonymous, true).await?;
+        if consumer.is_none() {
+            // Kong's words in the log for the same mistake.
+            tracing::error!(
+                anonymous,
+                "anonymous consumer is configured but doesn't exist"
+            );
+            return Err(Exit::unexpected());
         }
+        self.client().authenticate(consumer, None);
+        Ok(())
     }
 
     /// The node.

@@ -80,7 +80,7 @@ impl<'a> Client<'a> {
     pub fn authenticate(&mut self, consumer: Option<Rc<Consumer>>, credential: Option<Credential>) {
         let headers = &mut self.exchange.request.headers;
         let mut tell = |name: &HeaderName, value: Option<&str>| match value
-            .and_then(|value| HeaderValue::from_str(value).ok())
+            .and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok())
         {
             Some(value) => headers.insert(name.clone(), value),
             None => drop(headers.remove(name)),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use carbyne_engine::http::Headers;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
+use crate::store::StoreError;
 use crate::value::{Object, Value};
 
 /// An answer of a plugin. What [`Exit::error`] says is worded by what the client accepts, everything else goes as it is.
@@ -103,5 +104,13 @@ impl Exit {
 
     pub(crate) fn into_reply(self) -> Reply {
         *self.0
+    }
+}
+
+/// The store does not answer: nobody can be told from anybody else.
+impl From<StoreError> for Exit {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "a plugin cannot look an entity up");
+        Self::unexpected()
     }
 }

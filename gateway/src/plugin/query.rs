@@ -53,6 +53,15 @@ impl Query {
         named.map(|argument| argument.value.as_deref().unwrap_or_default())
     }
 
+    /// Every value of a name; nothing for one without `=`.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Option<&'a str>> + 'a {
+        let named = self
+            .arguments
+            .iter()
+            .filter(move |argument| argument.name == name);
+        named.map(|argument| argument.value.as_deref())
+    }
+
     pub fn contains(&self, name: &str) -> bool {
         self.arguments.iter().any(|argument| argument.name == name)
     }

@@ -3,6 +3,7 @@
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +39,10 @@ pub struct Generations {
 struct Table {
     schema: &'static Schema,
     generation: Arc<AtomicU64>,
-    entries: FxHashMap<Box<str>, Entry>,
+    /// By keys that clients choose, so that the hash must be one that they cannot foresee.
+    entries: HashMap<Box<str>, Entry>,
+    /// Bytes of all keys.
+    size: usize,
 }
 
 #[derive(Debug)]
@@ -51,6 +55,8 @@ struct Entry {
 
 /// Keys of one kind that a worker remembers at most; beyond, it begins anew.
 const KEPT: usize = 64 * 1024;
+/// Bytes of such keys: guesses may be as long as a header field.
+const KEPT_BYTES: usize = 8 * 1024 * 1024;
 
 impl Default for Generations {
     fn default() -> Self {
@@ -170,7 +176,8 @@ impl Records {
                 entry.insert(Table {
                     schema,
                     generation: generation.ok_or_else(unknown)?.clone(),
-                    entries: FxHashMap::default(),
+                    entries: HashMap::new(),
+                    size: 0,
                 })
             }
         };
@@ -188,10 +195,22 @@ impl Records {
         let Some(table) = tables.get_mut(&key) else {
             return;
         };
-        if table.entries.len() >= KEPT {
-            table.entries.clear();
+        table.keep(value, entry);
+    }
+}
+
+impl Table {
+    fn keep(&mut self, value: &str, entry: Entry) {
+        if let Some(known) = self.entries.get_mut(value) {
+            *known = entry;
+            return;
         }
-        table.entries.insert(value.into(), entry);
+        if self.entries.len() >= KEPT || self.size + value.len() > KEPT_BYTES {
+            self.entries.clear();
+            self.size = 0;
+        }
+        self.size += value.len();
+        self.entries.insert(value.into(), entry);
     }
 }
 
@@ -205,5 +224,41 @@ struct Children<T>(Rc<[T]>);
 impl Entry {
     fn is_current(&self, generation: u64) -> bool {
         self.generation == generation && self.expires.is_none_or(|expires| expires > now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guesses_take_bounded_memory() {
+        let schema = library::entity("keyauth_credentials").unwrap();
+        let mut table = Table {
+            schema,
+            generation: Arc::default(),
+            entries: HashMap::new(),
+            size: 0,
+        };
+        let nothing = || Entry {
+            generation: 0,
+            expires: None,
+            found: None,
+        };
+        let bounded = |table: &Table| {
+            let size: usize = table.entries.keys().map(|key| key.len()).sum();
+            assert_eq!(size, table.size);
+            assert!(size <= KEPT_BYTES && table.entries.len() <= KEPT);
+        };
+        for guess in 0..KEPT + 10 {
+            table.keep(&guess.to_string(), nothing());
+        }
+        assert_eq!(table.entries.len(), 10);
+        bounded(&table);
+        for guess in 0..3000 {
+            table.keep(&format!("{guess:08000}"), nothing());
+            table.keep("the same again", nothing());
+        }
+        bounded(&table);
     }
 }

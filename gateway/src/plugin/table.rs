@@ -133,7 +133,12 @@ macro_rules! plugins {
 }
 
 plugins! {
+    Acl in acl is "acl",
+    BasicAuth in basic_auth is "basic-auth",
     CorrelationId in correlation_id is "correlation-id",
+    Cors in cors is "cors",
+    IpRestriction in ip_restriction is "ip-restriction",
+    Jwt in jwt is "jwt",
     KeyAuth in key_auth is "key-auth",
     RequestTermination in request_termination is "request-termination",
 }

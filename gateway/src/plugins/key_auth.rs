@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 
+use self::form::Form;
+use crate::plugin::authentication::Authentication;
 use crate::plugin::client::Credential;
-use crate::plugin::query::Query;
+use crate::plugin::field::FieldName;
 use crate::plugin::{Call, Exit, Flow, Plugin, Record, Refusal, Setup};
-use crate::store::{Row, StoreError};
-use crate::value::{Object, Value};
+use crate::store::Row;
+
+mod form;
 
 #[derive(Debug)]
 pub struct KeyAuth {
-    names: Vec<(HeaderName, Box<str>)>,
+    names: Vec<(FieldName, Box<str>)>,
     hide_credentials: bool,
     anonymous: Option<Box<str>>,
     in_header: bool,
@@ -61,10 +64,8 @@ impl Plugin for KeyAuth {
 
     fn new(config: Config, _setup: &Setup<'_, ()>) -> Result<Self, Refusal> {
         let names = config.key_names.into_iter().map(|name| {
-            let header = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes());
-            header
-                .map(|header| (header, name.into_boxed_str()))
-                .map_err(|error| Refusal::new("key_names", error))
+            let field = FieldName::parse(&name).map_err(|error| Refusal::new("key_names", error));
+            Ok((field?, name.into_boxed_str()))
         });
         let challenge = match config.realm {
             Some(realm) => format!("Key realm=\"{realm}\""),
@@ -78,7 +79,7 @@ impl Plugin for KeyAuth {
             in_query: config.key_in_query,
             in_body: config.key_in_body,
             run_on_preflight: config.run_on_preflight,
-            challenge: HeaderValue::from_str(&challenge)
+            challenge: HeaderValue::from_bytes(challenge.as_bytes())
                 .map_err(|error| Refusal::new("realm", error))?,
         })
     }
@@ -87,90 +88,69 @@ impl Plugin for KeyAuth {
         if !self.run_on_preflight && *call.request().method() == Method::OPTIONS {
             return Ok(());
         }
-        let Some(anonymous) = &self.anonymous else {
-            return self.authenticate(call).await;
+        self.authenticate(call).await
+    }
+}
+
+impl Authentication for KeyAuth {
+    fn anonymous(&self) -> Option<&str> {
+        self.anonymous.as_deref()
+    }
+
+    async fn identify(&self, call: &mut Call<'_, ()>) -> Flow {
+        let key = match self.find_key(call).await? {
+            Found::One(key) if !key.is_empty() => key,
+            Found::Several => return Err(self.refuse("Duplicate API key found")),
+            _ => return Err(self.refuse("No API key found in request")),
         };
-        if call.client().credential().is_some() {
-            // Another plugin knows who it is: with `anonymous` either is enough.
-            return Ok(());
+        let Some(key) = call.find::<Key>("key", &key).await? else {
+            return Err(self.refuse("Unauthorized"));
+        };
+        let credential = Credential {
+            id: key.id.clone(),
+            consumer: Some(key.consumer.clone()),
+            identifier: Some(Box::from(&*key.id)),
+        };
+        if !call.authenticate_by(credential).await? {
+            return Err(self.refuse("Unauthorized"));
         }
-        match self.authenticate(call).await {
-            Err(exit) if exit.status() == StatusCode::UNAUTHORIZED => {
-                call.authenticate_anonymous(anonymous).await
-            }
-            other => other,
-        }
+        Ok(())
     }
 }
 
 impl KeyAuth {
-    async fn authenticate(&self, call: &mut Call<'_, ()>) -> Flow {
-        let key = match self.find_key(call).await? {
-            Found::One(key) => key,
-            Found::None => return Err(self.refuse("No API key found in request")),
-            Found::Several => return Err(self.refuse("Duplicate API key found")),
-        };
-        let credential = call.find::<Key>("key", &key).await.map_err(unavailable)?;
-        let Some(credential) = credential else {
-            return Err(self.refuse("Unauthorized"));
-        };
-        let consumer = call
-            .client()
-            .load_consumer(&credential.consumer, false)
-            .await;
-        let Some(consumer) = consumer.map_err(unavailable)? else {
-            return Err(Exit::unexpected());
-        };
-        let credential = Credential {
-            id: credential.id.clone(),
-            consumer: Some(credential.consumer.clone()),
-            identifier: Some(Box::from(&*credential.id)),
-        };
-        call.client().authenticate(Some(consumer), Some(credential));
-        Ok(())
-    }
-
-    /// The key, by the first name under which there is one. Where credentials are hidden it is taken out.
+    /// The key, by the first name under which there is a text. Where credentials are hidden, whatever has that name is
+    /// taken out.
     async fn find_key(&self, call: &mut Call<'_, ()>) -> Result<Found, Exit> {
         let mut body = None;
-        for (header, name) in &self.names {
-            let mut found = Found::None;
+        for (field, name) in &self.names {
+            let mut found = Found::Nothing;
             if self.in_header {
-                found.add_all(
-                    call.request()
-                        .headers()
-                        .all(header)
-                        .filter_map(|value| value.to_str().ok()),
-                );
-                if self.hide_credentials && !matches!(found, Found::None) {
-                    call.service_request().clear_header(header);
+                let request = call.request();
+                let values = field.all(request.headers());
+                found.add_all(values.map(|value| Some(String::from_utf8_lossy(value.as_bytes()))));
+            }
+            if self.in_query && found.is_nothing() && !call.request().raw_query().is_empty() {
+                let query = call.request().query();
+                found.add_all(query.values(name));
+            }
+            if self.in_body && found.is_nothing() {
+                found = Form::once(&mut body, call).await?.find(name);
+            }
+            if self.hide_credentials && matches!(found, Found::One(_)) {
+                call.service_request().clear_query_argument(name);
+                field.remove(call.service_request().headers());
+                if self.in_body
+                    && let Some(left) = Form::once(&mut body, call).await?.without(name)
+                {
+                    call.service_request().set_raw_body(left);
                 }
             }
-            if self.in_query
-                && matches!(found, Found::None)
-                && !call.request().raw_query().is_empty()
-            {
-                found.add_all(call.request().query().all(name));
-                if self.hide_credentials && !matches!(found, Found::None) {
-                    call.service_request().clear_query_argument(name);
-                }
-            }
-            if self.in_body && matches!(found, Found::None) {
-                let body = match &mut body {
-                    Some(body) => body,
-                    None => body.insert(Form::read(call).await?),
-                };
-                body.find(name, &mut found);
-                if self.hide_credentials && !matches!(found, Found::None) {
-                    body.remove(name);
-                    body.write(call);
-                }
-            }
-            if !matches!(found, Found::None) {
+            if matches!(found, Found::One(_) | Found::Several) {
                 return Ok(found);
             }
         }
-        Ok(Found::None)
+        Ok(Found::Nothing)
     }
 
     fn refuse(&self, text: &'static str) -> Exit {
@@ -179,90 +159,30 @@ impl KeyAuth {
     }
 }
 
+/// What there is under a name.
+#[derive(Debug, Eq, PartialEq)]
 enum Found {
-    None,
+    Nothing,
     One(Box<str>),
     Several,
-}
-
-impl Found {
-    fn add_all<'a>(&mut self, values: impl Iterator<Item = &'a str>) {
-        for value in values {
-            *self = match self {
-                Self::None => Self::One(value.into()),
-                Self::One(_) | Self::Several => Self::Several,
-            };
-        }
-    }
-}
-
-/// A body that holds members by name.
-enum Form {
-    Json(Object),
-    UrlEncoded(Query),
+    /// Something that is no text, such as an argument without `=`. It counts for nothing, yet it is there.
     Other,
 }
 
-impl Form {
-    async fn read(call: &mut Call<'_, ()>) -> Result<Self, Exit> {
-        let kind = call.request().media_type();
-        let is_json = match kind.as_deref() {
-            Some("application/json") => true,
-            Some("application/x-www-form-urlencoded") => false,
-            _ => return Ok(Self::Other),
-        };
-        let bytes = call.request().raw_body().await?;
-        if !is_json {
-            return Ok(Self::UrlEncoded(Query::parse(&bytes)));
-        }
-        Ok(match Value::from_json(&bytes) {
-            Ok(Value::Object(members)) => Self::Json(members),
-            Ok(_) => Self::Other,
-            Err(_) => {
-                return Err(Exit::error(
-                    StatusCode::BAD_REQUEST,
-                    "Cannot process request body",
-                ));
-            }
-        })
+impl Found {
+    const fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
     }
 
-    fn find(&self, name: &str, found: &mut Found) {
-        match self {
-            Self::Json(members) => match members.get(name) {
-                Some(Value::String(text)) => found.add_all(std::iter::once(text.as_str())),
-                Some(Value::Array(_)) => *found = Found::Several,
-                _ => {}
-            },
-            Self::UrlEncoded(query) => found.add_all(query.all(name)),
-            Self::Other => {}
+    fn add_all<T: AsRef<str>>(&mut self, values: impl Iterator<Item = Option<T>>) {
+        for value in values {
+            *self = match (&self, value) {
+                (Self::Nothing, Some(text)) => Self::One(text.as_ref().into()),
+                (Self::Nothing, None) => Self::Other,
+                _ => Self::Several,
+            };
         }
     }
-
-    fn remove(&mut self, name: &str) {
-        match self {
-            Self::Json(members) => drop(members.shift_remove(name)),
-            Self::UrlEncoded(query) => drop(query.remove(name)),
-            Self::Other => {}
-        }
-    }
-
-    fn write(&self, call: &mut Call<'_, ()>) {
-        match self {
-            Self::Json(members) => {
-                let text = Value::from(members.clone()).to_json();
-                call.service_request().set_raw_body(text);
-            }
-            Self::UrlEncoded(query) => call.service_request().set_raw_body(query.to_text()),
-            Self::Other => {}
-        }
-    }
-}
-
-/// The store does not answer: nobody can be told from anybody else.
-fn unavailable(error: StoreError) -> Exit {
-    tracing::error!(%error, "key-auth cannot look a key up");
-    Exit::unexpected()
 }
 
 #[cfg(test)]
@@ -271,10 +191,15 @@ mod tests {
 
     #[test]
     fn a_key_that_comes_twice_is_none() {
-        let mut found = Found::None;
-        found.add_all(["a"].into_iter());
-        assert!(matches!(&found, Found::One(key) if **key == *"a"));
-        found.add_all(["a"].into_iter());
-        assert!(matches!(found, Found::Several));
+        let found = |values: &[Option<&str>]| {
+            let mut found = Found::Nothing;
+            found.add_all(values.iter().copied());
+            found
+        };
+        assert_eq!(found(&[]), Found::Nothing);
+        assert_eq!(found(&[Some("a")]), Found::One("a".into()));
+        assert_eq!(found(&[None]), Found::Other);
+        assert_eq!(found(&[Some("a"), Some("a")]), Found::Several);
+        assert_eq!(found(&[None, Some("a")]), Found::Several);
     }
 }

@@ -201,6 +201,12 @@ fn enter(exchange: &mut Exchange) -> Flow {
             "Method not allowed",
         ));
     }
+    // nginx refuses it: somebody behind us may read the path up to there.
+    let path = &exchange.request.path;
+    let path = path.split(|byte| *byte == b'?').next().unwrap_or(path);
+    if memchr::memmem::find(path, b"%00").is_some() {
+        return Err(Exit::own(StatusCode::BAD_REQUEST, "Bad request"));
+    }
     let limit = exchange.context.local.node.settings.client_max_body_size;
     if limit > 0 && !exchange.body.is_end() {
         within(exchange, limit)?;
@@ -351,8 +357,12 @@ async fn read_ahead(exchange: &mut Exchange) -> Flow {
     let mut body = std::mem::take(&mut exchange.body);
     let mut frames = VecDeque::new();
     let mut size = 0;
+    let limit = exchange.context.local.node.settings.client_body_timeout;
     while size < READ_AHEAD {
-        match body.frame().await {
+        let Ok(frame) = tokio::time::timeout(limit, body.frame()).await else {
+            return Err(Exit::own(StatusCode::REQUEST_TIMEOUT, "Request timeout"));
+        };
+        match frame {
             Some(Ok(frame)) => {
                 if let Frame::Data(bytes) = &frame {
                     size += bytes.len();

@@ -18,7 +18,7 @@ use carbyne_engine::runtime::{Accept, Accepted, Drain, Worker};
 
 use super::access_log::AccessLog;
 use super::handler::Gateway;
-use crate::conf::Listen;
+use crate::conf::{Conf, Listen};
 use crate::live::local::Local;
 use crate::node::Node;
 
@@ -148,7 +148,19 @@ async fn introduce(socket: &mut Socket, downstream: &mut Downstream) -> bool {
 }
 
 /// How the requests of an address are read: as nginx reads them with Kong's configuration, where that is safe.
-pub fn serve_settings(listen: &Listen) -> ServeSettings {
+pub fn serve_settings(listen: &Listen, conf: &Conf) -> ServeSettings {
+    let mut limits = Limits {
+        non_ascii_target: true,
+        ..Limits::default()
+    };
+    let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    if let Some((count, line)) = conf.large_client_header_buffers() {
+        limits.request_line_bytes = size(line);
+        limits.head_bytes = size(count.saturating_mul(line));
+    }
+    // What never ends in nginx has no word: zero is the shortest there is.
+    let time = |time: Duration| time.max(SHORTEST);
+    let default = ServeSettings::default();
     let mut settings = ServeSettings {
         // Without TLS as well: clients with prior knowledge are served beside those of HTTP/1.
         codec: if listen.http2 {
@@ -156,12 +168,13 @@ pub fn serve_settings(listen: &Listen) -> ServeSettings {
         } else {
             Codec::Http1
         },
-        limits: Limits {
-            non_ascii_target: true,
-            ..Limits::default()
-        },
-        idle_timeout: Some(IDLE),
-        ..ServeSettings::default()
+        limits,
+        idle_timeout: Some(conf.keepalive_timeout().map_or(IDLE, time)),
+        head_timeout: conf
+            .client_header_timeout()
+            .map(time)
+            .or(default.head_timeout),
+        ..default
     };
     settings.http2.connect_protocol = false;
     settings
@@ -171,5 +184,6 @@ pub fn serve_settings(listen: &Listen) -> ServeSettings {
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
 /// nginx: `keepalive_timeout`.
 const IDLE: Duration = Duration::from_secs(75);
+const SHORTEST: Duration = Duration::from_millis(100);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);

@@ -28,6 +28,8 @@ pub struct Settings {
     pub debug_header: bool,
     /// Bodies above this are refused; 0 is no limit.
     pub client_max_body_size: u64,
+    /// The time between two pieces of a request's body (nginx: `client_body_timeout`).
+    pub client_body_timeout: Duration,
     pub keepalive: Keepalive,
     /// Whether hosts' certificates are verified where a service does not say.
     pub upstream_tls_verify: bool,
@@ -91,6 +93,8 @@ pub struct SettingsError {
     pub problem: &'static str,
 }
 
+/// nginx's default.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bodies that plugins read whole, where `client_max_body_size` sets no limit.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -212,6 +216,7 @@ impl Settings {
                 .into(),
             debug_header: conf.get("allow_debug_header") == Some("on"),
             client_max_body_size,
+            client_body_timeout: conf.client_body_timeout().unwrap_or(BODY_TIMEOUT),
             keepalive,
             rules: conf.router(),
             trusted_certificates: conf.get("lua_ssl_trusted_certificate").map(Box::from),

@@ -79,6 +79,12 @@ pub(super) fn key(pem: &str) -> Result<Key, String> {
     }
 }
 
+/// The public key in a PEM text that holds it, its certificate or its private half: as a `RSAPublicKey`, a point of a
+/// curve, or the 32 bytes of Ed25519.
+pub fn public_key(pem: &str) -> Option<Vec<u8>> {
+    key(pem).ok().map(|key| key.public)
+}
+
 fn public_of(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     let der = key.secret_der();
     let rsa = match key {

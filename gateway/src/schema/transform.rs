@@ -125,15 +125,17 @@ fn certificate_digest(entity: &Object) -> Result<Object, String> {
     Ok(object! { "cert_digest": cert.digest })
 }
 
-/// Kong salts passwords with the consumer's id.
 fn salted_sha1(entity: &Object) -> Result<Object, String> {
-    let salted = format!(
-        "{}{}",
-        text(entity, "password"),
-        text(entity, "consumer.id")
-    );
-    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, salted.as_bytes());
-    Ok(object! { "password": crypto::hex(hash.as_ref()) })
+    let (password, consumer) = (text(entity, "password"), text(entity, "consumer.id"));
+    Ok(object! { "password": password_hash(password.as_bytes(), consumer) })
+}
+
+/// What is stored in place of a password: Kong salts with the id of the consumer.
+pub fn password_hash(password: &[u8], consumer: &str) -> String {
+    let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    context.update(password);
+    context.update(consumer.as_bytes());
+    crypto::hex(context.finish().as_ref())
 }
 
 /// PBKDF2 in the PHC form, with Kong's parameters.

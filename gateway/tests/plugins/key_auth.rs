@@ -175,6 +175,287 @@ fn keys_open_doors() {
     );
 }
 
+const PLACES: &str = r#"
+_format_version: "3.0"
+consumers:
+- username: bob
+  keyauth_credentials: [{key: kong}]
+- username: nobody
+services:
+- name: s
+  url: "{upstream}"
+  routes:
+  - {name: plain, paths: [/plain], plugins: [{name: key-auth, config: {realm: test-realm}}]}
+  - {name: body, paths: [/body], plugins: [{name: key-auth, config: {key_in_body: true}}]}
+  - {name: hidden, paths: [/hidden], plugins: [{name: key-auth, config: {key_in_body: true, hide_credentials: true}}]}
+  - {name: only-body, paths: [/only-body], plugins: [{name: key-auth, config: {key_in_body: true, key_in_header: false, key_in_query: false}}]}
+  - {name: underscore, paths: [/underscore], plugins: [{name: key-auth, config: {key_names: [api_key], hide_credentials: true}}]}
+  - {name: hyphen, paths: [/hyphen], plugins: [{name: key-auth, config: {key_names: [api-key]}}]}
+  - {name: names, paths: [/names], plugins: [{name: key-auth, config: {key_names: [first, second]}}]}
+  - {name: astray, paths: [/astray], plugins: [{name: key-auth, config: {anonymous: 7e5c5d2f-0000-4b9a-9a53-0b8f3ad2c7a1}}]}
+"#;
+
+const MULTIPART: &str = "--x\r\nContent-Disposition: form-data; name=\"apikey\"\r\n\r\nkong\r\n\
+    --x\r\nContent-Disposition: form-data; name=\"foo\"\r\n\r\nbar\r\n--x--\r\n";
+const MULTIPART_HIDDEN: &str =
+    "--x\r\nContent-Disposition: form-data; name=\"foo\"\r\n\r\nbar\r\n--x--\r\n";
+
+/// Every place in which a key may be, and what is none.
+#[test]
+fn keys_have_their_places() {
+    let refused = |name, ask, text| Case {
+        name,
+        ask,
+        status: 401,
+        headers: &[("www-authenticate", Some("*"))],
+        body: Body::Error(text),
+        seen: None,
+    };
+    let missing = |name, ask| refused(name, ask, "No API key found in request");
+    let unknown = |name, ask| refused(name, ask, "Unauthorized");
+    let duplicate = |name, ask| refused(name, ask, "Duplicate API key found");
+    let passes = |name, ask, seen| Case {
+        name,
+        ask,
+        status: 200,
+        headers: &[],
+        body: Body::Is("hello"),
+        seen: Some(seen),
+    };
+    let body = |body| Seen {
+        body: Some(body),
+        ..SEEN
+    };
+    let line = |line| Seen {
+        line: Some(line),
+        ..SEEN
+    };
+    let post = |path| ask("POST", path);
+    let multipart = |path, body: &str| {
+        let kind = "multipart/form-data; boundary=x";
+        post(path).header("Content-Type", kind).body(body)
+    };
+    run(
+        "key-auth: places",
+        PLACES,
+        &[
+            Case {
+                name: "an empty field",
+                ask: get("/plain").header("apikey", ""),
+                status: 401,
+                headers: &[("www-authenticate", Some("Key realm=\"test-realm\""))],
+                body: Body::Error("No API key found in request"),
+                seen: None,
+            },
+            missing(
+                "an empty field hides the query",
+                get("/plain?apikey=kong").header("apikey", ""),
+            ),
+            missing("an argument without a value", get("/plain?apikey")),
+            missing("an argument that is empty", get("/plain?apikey=")),
+            unknown("a wrong argument", get("/plain?apikey=123")),
+            unknown(
+                "a wrong field hides the query",
+                get("/plain?apikey=kong").header("apikey", "123"),
+            ),
+            unknown(
+                "a key longer than any",
+                get(&format!("/plain?apikey={}", "k".repeat(4000))),
+            ),
+            duplicate("an argument twice", get("/plain?apikey=kong&apikey=kong")),
+            duplicate(
+                "a field twice",
+                get("/plain")
+                    .header("apikey", "kong")
+                    .header("ApiKey", "kong"),
+            ),
+            missing("a preflight", ask("OPTIONS", "/plain")),
+            missing(
+                "in the body, where nobody looks",
+                post("/plain").form("apikey=kong"),
+            ),
+            // Forms.
+            passes(
+                "in a form",
+                post("/body").form("apikey=kong"),
+                body("apikey=kong"),
+            ),
+            passes(
+                "in a form of another case",
+                post("/body")
+                    .header(
+                        "Content-Type",
+                        "Application/X-WWW-Form-Urlencoded; charset=utf-8",
+                    )
+                    .body("apikey=kong"),
+                SEEN,
+            ),
+            unknown("a wrong one in a form", post("/body").form("apikey=123")),
+            duplicate(
+                "twice in a form",
+                post("/body").form("apikey=kong&apikey=kong"),
+            ),
+            missing(
+                "a list in a form",
+                post("/body").form("apikey[]=kong&apikey[]=kong"),
+            ),
+            missing("numbered in a form", post("/body").form("apikey[1]=kong")),
+            missing(
+                "in the query, where nobody looks",
+                post("/only-body?apikey=kong").form("a=1"),
+            ),
+            passes(
+                "only in a form",
+                post("/only-body?apikey=x").form("apikey=kong"),
+                SEEN,
+            ),
+            // JSON.
+            passes("in JSON", post("/body").json(r#"{"apikey":"kong"}"#), SEEN),
+            unknown(
+                "a wrong one in JSON",
+                post("/body").json(r#"{"apikey":"123"}"#),
+            ),
+            duplicate(
+                "a list in JSON",
+                post("/body").json(r#"{"apikey":["kong","kong"]}"#),
+            ),
+            duplicate(
+                "an object in JSON",
+                post("/body").json(r#"{"apikey":{"a":"kong"}}"#),
+            ),
+            missing("a number in JSON", post("/body").json(r#"{"apikey":1}"#)),
+            missing("null in JSON", post("/body").json(r#"{"apikey":null}"#)),
+            missing("a list of all", post("/body").json(r#"["kong"]"#)),
+            missing("no JSON", post("/body").json("{")),
+            // Parts.
+            passes("in a part", multipart("/body", MULTIPART), body(MULTIPART)),
+            unknown(
+                "a wrong one in a part",
+                multipart("/body", &MULTIPART.replace("kong", "123")),
+            ),
+            duplicate(
+                "in two parts",
+                multipart("/body", &MULTIPART.replace("foo", "apikey")),
+            ),
+            missing("no parts", multipart("/body", "--y--")),
+            missing(
+                "a body of another type",
+                post("/body")
+                    .header("Content-Type", "text/plain")
+                    .body("apikey=kong"),
+            ),
+            missing("a body of no type", post("/body").body("apikey=kong")),
+            // Hidden.
+            passes(
+                "hidden in a form",
+                post("/hidden").form("a=1&apikey=kong&b"),
+                body("a=1&b"),
+            ),
+            passes(
+                "hidden in JSON",
+                post("/hidden").json(r#"{"b":1,"apikey":"kong","a":[]}"#),
+                body(r#"{"b":1,"a":[]}"#),
+            ),
+            passes(
+                "hidden in a part",
+                multipart("/hidden", MULTIPART),
+                Seen {
+                    headers: &[("content-type", Some("multipart/form-data; boundary=x"))],
+                    body: Some(MULTIPART_HIDDEN),
+                    ..SEEN
+                },
+            ),
+            passes(
+                "hidden wherever it is",
+                post("/hidden?apikey=1&a=2")
+                    .header("apikey", "kong")
+                    .form("apikey=3&b=4"),
+                Seen {
+                    line: Some("POST /?a=2"),
+                    headers: &[("apikey", None)],
+                    body: Some("b=4"),
+                },
+            ),
+            passes(
+                "another body stays as it is",
+                post("/hidden?apikey=kong")
+                    .header("Content-Type", "text/plain")
+                    .body("apikey=kong"),
+                body("apikey=kong"),
+            ),
+            passes(
+                "hidden in the query, the order kept",
+                get("/hidden?c=value1&b=value2&apikey=kong&a=value3"),
+                line("GET /?c=value1&b=value2&a=value3"),
+            ),
+            passes(
+                "hidden in the query, its name escaped",
+                get("/hidden?c=1&api%6B%65%79=kong&a=2"),
+                line("GET /?c=1&a=2"),
+            ),
+            passes(
+                "the only argument",
+                get("/hidden?apikey=kong"),
+                line("GET /"),
+            ),
+            // Names.
+            passes(
+                "an underscore",
+                get("/underscore").header("api_key", "kong"),
+                Seen {
+                    headers: &[("api_key", None)],
+                    ..SEEN
+                },
+            ),
+            passes(
+                "a hyphen for an underscore",
+                get("/underscore").header("api-key", "kong"),
+                Seen {
+                    headers: &[("api-key", None)],
+                    ..SEEN
+                },
+            ),
+            unknown(
+                "a wrong one behind a hyphen",
+                get("/underscore").header("api-key", "123"),
+            ),
+            passes("a hyphen", get("/hyphen").header("api-key", "kong"), SEEN),
+            missing(
+                "no underscore for a hyphen",
+                get("/hyphen").header("api_key", "kong"),
+            ),
+            passes(
+                "the second name",
+                get("/names?first").header("second", "kong"),
+                SEEN,
+            ),
+            unknown(
+                "the first name goes first",
+                get("/names?first=x").header("second", "kong"),
+            ),
+            Case {
+                name: "an anonymous consumer who does not exist",
+                ask: get("/astray"),
+                status: 500,
+                headers: &[],
+                body: Body::Is(r#"{"message":"An unexpected error occurred"}"#),
+                seen: None,
+            },
+            Case {
+                name: "gRPC is told in its own way",
+                ask: post("/plain").header("Content-Type", "application/grpc"),
+                status: 200,
+                headers: &[
+                    ("grpc-status", Some("16")),
+                    ("grpc-message", Some("No API key found in request")),
+                ],
+                body: Body::Is(""),
+                seen: None,
+            },
+        ],
+    );
+}
+
 /// What was looked up and not found is found once it is there, and no longer once it is gone.
 #[test]
 fn keys_come_and_go() {

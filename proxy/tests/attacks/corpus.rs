@@ -36,7 +36,7 @@ fn every_peer_meets_the_corpus() {
     let wanted = std::env::var("CARBYNE_CASE").unwrap_or_default();
     let kinds: Vec<Kind> = Kind::ALL
         .into_iter()
-        .filter(|kind| !(peers_only && *kind == Kind::Carbyne))
+        .filter(|kind| !(peers_only && kind.is_ours()))
         .collect();
     let threads: Vec<_> = kinds
         .iter()
@@ -59,7 +59,14 @@ fn every_peer_meets_the_corpus() {
     {
         matrix.write_page();
     }
-    let mut bad = matrix.failures(Kind::Carbyne);
+    let named = |kind: Kind| {
+        let failures = matrix.failures(kind).into_iter();
+        failures.map(move |row| match kind {
+            Kind::Gateway => format!("gateway: {row}"),
+            _ => row,
+        })
+    };
+    let mut bad: Vec<String> = named(Kind::Carbyne).chain(named(Kind::Gateway)).collect();
     bad.retain(|row| {
         let known = KNOWN
             .lines()
@@ -87,7 +94,7 @@ fn column(kind: Kind, wanted: &str) -> Column {
     let mut cells: Vec<Cell> = Vec::new();
     let mut crashes = Vec::new();
     let mut last: Option<(Pair, Row)> = None;
-    for pair in Pair::ALL {
+    for pair in Pair::ALL.into_iter().filter(|pair| kind.forwards(*pair)) {
         for row in rows(pair)
             .into_iter()
             .filter(|row| row.name.contains(wanted))
@@ -123,7 +130,7 @@ fn blame(kind: Kind, last: Option<&(Pair, Row)>, cells: &mut [Cell]) -> Option<S
     let mut alone = Peer::start(kind);
     alone.meet(*pair, row);
     let again = settles(SILENCE, || !alone.accepts(*pair));
-    if again || kind == Kind::Carbyne {
+    if again || kind.is_ours() {
         *outcome = Outcome {
             end: End::Crash,
             ..Outcome::default()

@@ -123,7 +123,7 @@ impl Matrix {
     fn page(&self) -> String {
         let mut text = String::from(
             "\n## What is sent, and what comes back\n\n\
-             Each row went through all four programs in one run, each with the same limits (a second for a head, a body or an idle\n\
+             Each row went through all programs in one run, each with the same limits (a second for a head, a body or an idle\n\
              connection). `400` an error, `close` without an answer, `RST` of the stream, `GOAWAY` of the connection, `waits` nothing within\n\
              the time, `goes on` the next request on the connection was answered, `cut` an answer that breaks off, `crash` the program\n\
              ended. **✗** marks harm: a request at the upstream that can be read in two ways or that should not be there, an answer with a control character, a\n\
@@ -136,10 +136,15 @@ impl Matrix {
             }
         }
         for (pair, rows) in &self.tables {
-            write!(text, "\n### {pair}\n\n| family | what | Carbyne | Envoy | nginx | HAProxy |\n|---|---|---|---|---|---|\n").unwrap();
+            write!(text, "\n### {pair}\n\n| family | what |").unwrap();
+            let kinds = || Kind::ALL.into_iter().filter(|kind| kind.forwards(*pair));
+            for kind in kinds() {
+                write!(text, " {} |", kind.title()).unwrap();
+            }
+            writeln!(text, "\n|---|---{}|", "|---".repeat(kinds().count())).unwrap();
             for row in rows {
                 write!(text, "| {} | {} |", row.family, escaped(&row.name)).unwrap();
-                for kind in Kind::ALL {
+                for kind in kinds() {
                     write!(text, " {} |", self.cell(kind, *pair, row)).unwrap();
                 }
                 text.push('\n');
@@ -198,8 +203,15 @@ fn ours(page: &str) -> Vec<String> {
             pair = name;
         }
         let cells: Vec<&str> = line.split(" | ").collect();
-        if cells.len() == 6 && !line.starts_with("| family") {
-            rows.push(format!("{pair} {} · {}: {}", cells[0], cells[1], cells[2]));
+        if cells.len() >= 6 && !line.starts_with("| family") {
+            // The peers' cells are theirs.
+            let own = &cells[2..cells.len() - 3];
+            rows.push(format!(
+                "{pair} {} · {}: {}",
+                cells[0],
+                cells[1],
+                own.join(", ")
+            ));
         }
     }
     rows

@@ -16,7 +16,7 @@ use crate::support::http1::{Connection, End as Ended};
 use crate::support::http2::{Client, Failure, code_name, headers};
 use crate::support::http2::{flag, kind};
 use crate::support::place::Place;
-use crate::support::process::{Process, Program};
+use crate::support::process::{Process, Program, built};
 use crate::support::upstream::Seen;
 use crate::support::upstream::{Log, Upstream};
 use crate::support::upstream2::Upstream2;
@@ -24,13 +24,40 @@ use crate::support::upstream2::Upstream2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Carbyne,
+    Gateway,
     Envoy,
     Nginx,
     HaProxy,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Carbyne, Self::Envoy, Self::Nginx, Self::HaProxy];
+    pub const ALL: [Self; 5] = [
+        Self::Carbyne,
+        Self::Gateway,
+        Self::Envoy,
+        Self::Nginx,
+        Self::HaProxy,
+    ];
+
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::Carbyne | Self::Gateway)
+    }
+
+    /// The head of its column.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Carbyne => "proxy",
+            Self::Gateway => "gateway",
+            Self::Envoy => "Envoy",
+            Self::Nginx => "nginx",
+            Self::HaProxy => "HAProxy",
+        }
+    }
+
+    /// Whether the program forwards between these protocols: a gateway in Kong's place speaks HTTP/2 only to services of gRPC.
+    pub fn forwards(self, pair: Pair) -> bool {
+        self != Self::Gateway || !pair.reaches_http2()
+    }
 }
 
 /// The listener of a pair.
@@ -55,10 +82,11 @@ impl Peer {
         let process = match kind {
             Kind::Carbyne => Process::proxy(Program::Carbyne, |place| envoy_kind(place, ports)),
             Kind::Envoy => Process::proxy(Program::Envoy, |place| envoy_kind(place, ports)),
-            Kind::Nginx => other("nginx", &["-p", ".", "-c", "config"], |place| {
+            Kind::Gateway => gateway(ports.0),
+            Kind::Nginx => other(kind, "nginx", &["-p", ".", "-c", "config"], |place| {
                 nginx(place, ports)
             }),
-            Kind::HaProxy => other("haproxy", &["-db", "-q", "-f", "config"], |place| {
+            Kind::HaProxy => other(kind, "haproxy", &["-db", "-q", "-f", "config"], |place| {
                 haproxy(place, ports)
             }),
         };
@@ -334,7 +362,12 @@ fn frames(mut client: Client, stream: u32) -> Outcome {
 }
 
 /// A program that is not of Envoy's kind.
-fn other(program: &str, arguments: &[&str], config: impl FnOnce(&Place) -> String) -> Process {
+fn other(
+    kind: Kind,
+    program: &str,
+    arguments: &[&str],
+    config: impl FnOnce(&Place) -> String,
+) -> Process {
     let place = Place::new();
     std::fs::write(place.folder().join("config"), config(&place)).unwrap();
     let path = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"]
@@ -346,11 +379,52 @@ fn other(program: &str, arguments: &[&str], config: impl FnOnce(&Place) -> Strin
         });
     let mut command = Command::new(path);
     command.args(arguments);
-    let mut process = Process::start(program, command, place);
-    for pair in Pair::ALL {
+    listening(kind, Process::start(program, command, place))
+}
+
+fn listening(kind: Kind, mut process: Process) -> Process {
+    for pair in Pair::ALL.into_iter().filter(|pair| kind.forwards(*pair)) {
         process.wait_for_port(PORT + pair.number());
     }
     process
+}
+
+/// The gateway with the limits that all have here.
+fn gateway(upstream: u16) -> Process {
+    let place = Place::new();
+    let program = built("carbyne-gateway").unwrap_or_else(|sentence| panic!("{sentence}"));
+    let routes = json!({
+        "_format_version": "3.0",
+        "services": [
+            {"name": "one", "url": format!("http://127.0.0.1:{upstream}"), "read_timeout": 1000, "write_timeout": 1000, "retries": 0,
+                "routes": [{"name": "all", "paths": ["/"], "strip_path": false}]},
+            {"name": "hidden", "url": "http://127.0.0.1:1",
+                "routes": [{"name": "hidden", "paths": ["/secret"]}],
+                "plugins": [{"name": "request-termination", "config": {"status_code": 403}}]},
+        ],
+    });
+    std::fs::write(place.folder().join("kong.json"), routes.to_string()).unwrap();
+    let at = |pair: Pair| place.at(PORT + pair.number());
+    let listen = format!("{}, {} http2", at(Pair::OneToOne), at(Pair::TwoToOne));
+    let mut command = Command::new(program);
+    command.arg("start").env_clear().envs([
+        ("KONG_PREFIX", "."),
+        ("KONG_DATABASE", "off"),
+        ("KONG_DECLARATIVE_CONFIG", "kong.json"),
+        ("KONG_PROXY_LISTEN", &listen),
+        ("KONG_PROXY_ACCESS_LOG", "off"),
+        ("KONG_ADMIN_LISTEN", "off"),
+        ("KONG_STATUS_LISTEN", "off"),
+        ("KONG_NGINX_WORKER_PROCESSES", "1"),
+        ("KONG_NGINX_HTTP_CLIENT_HEADER_TIMEOUT", "1s"),
+        ("KONG_NGINX_HTTP_CLIENT_BODY_TIMEOUT", "1s"),
+        ("KONG_NGINX_HTTP_KEEPALIVE_TIMEOUT", "1s"),
+        ("KONG_NGINX_HTTP_SEND_TIMEOUT", "1s"),
+    ]);
+    listening(
+        Kind::Gateway,
+        Process::start("carbyne-gateway", command, place),
+    )
 }
 
 fn envoy_kind(place: &Place, ports: (u16, u16)) -> Value {

@@ -300,6 +300,22 @@ fn carbyne() -> Result<PathBuf, String> {
     }
 }
 
+/// Another program of the workspace, which Cargo does not build for these suites.
+pub fn built(name: &str) -> Result<PathBuf, String> {
+    let folder = match std::env::var_os("CARBYNE_BIN_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => carbyne()?.parent().map(Path::to_owned).unwrap_or_default(),
+    };
+    let path = folder.join(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(format!(
+        "{} does not exist: run `cargo build --bin {name}`, or all suites together",
+        path.display()
+    ))
+}
+
 fn existing(path: PathBuf, named_by: &str) -> Result<PathBuf, String> {
     if path.exists() {
         return Ok(path);
