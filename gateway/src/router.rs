@@ -14,6 +14,7 @@
 //! Kong asks every route in the order of priorities until one matches, and keeps 5,000 answers. Here
 //! nothing is kept: [`index`] leads to the few routes that can match at all.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crate::plan::route::Route;
@@ -120,8 +121,15 @@ pub struct Router<T> {
 #[derive(Debug)]
 struct Entry<T> {
     payload: Arc<T>,
-    expression: Expression,
     traced: Traced,
+}
+
+/// A route that is yet to be compiled.
+struct Draft<T> {
+    /// Priority and id.
+    order: (u64, [u8; 16]),
+    payload: Arc<T>,
+    expression: Expression,
     stream: bool,
 }
 
@@ -131,19 +139,16 @@ impl<T> Router<T> {
         rules: Rules,
         routes: impl IntoIterator<Item = (&'r Route, T)>,
     ) -> (Self, Vec<Rejected>) {
-        let (mut entries, mut rejected) = (Vec::new(), Vec::new());
+        let (mut drafts, mut rejected) = (Vec::new(), Vec::new());
         for (route, payload) in routes {
             match matchers(rules, route) {
                 Ok(matchers) => {
                     let payload = Arc::new(payload);
-                    entries.extend(matchers.into_iter().map(|matcher| {
-                        let entry = Entry {
-                            payload: payload.clone(),
-                            traced: Traced::new(&matcher.expression),
-                            expression: matcher.expression,
-                            stream: route.is_stream(),
-                        };
-                        ((matcher.priority, matcher.id), entry)
+                    drafts.extend(matchers.into_iter().map(|matcher| Draft {
+                        order: (matcher.priority, matcher.id),
+                        payload: payload.clone(),
+                        expression: matcher.expression,
+                        stream: route.is_stream(),
                     }));
                 }
                 Err(problem) => rejected.push(Rejected {
@@ -153,16 +158,20 @@ impl<T> Router<T> {
                 }),
             }
         }
-        entries.sort_by(|(a, _), (b, _)| b.cmp(a));
-        let entries: Vec<_> = entries.into_iter().map(|(_, entry)| entry).collect();
+        drafts.sort_by_key(|draft| Reverse(draft.order));
         let mut reader = Reader::default();
-        entries
+        drafts
             .iter()
-            .for_each(|entry| reader.add(&entry.expression));
+            .for_each(|draft| reader.add(&draft.expression));
+        let indices = indices(&drafts);
+        let entries = drafts.into_iter().map(|draft| Entry {
+            payload: draft.payload,
+            traced: Traced::new(draft.expression),
+        });
         let router = Self {
-            indices: indices(&entries),
-            entries,
+            entries: entries.collect(),
             reader,
+            indices,
         };
         (router, rejected)
     }
@@ -172,12 +181,7 @@ impl<T> Router<T> {
         let request = self.reader.request(lookup)?;
         let rank = self.indices[lookup.protocol as usize].find(&request)?;
         let entry = &self.entries[rank];
-        Some(Found::new(
-            &entry.payload,
-            &entry.expression,
-            entry.traced,
-            request,
-        ))
+        Some(Found::new(&entry.payload, &entry.traced, request))
     }
 
     /// How many routes there are to ask; a route counts once for each of its groups of paths.
@@ -191,15 +195,15 @@ impl<T> Router<T> {
 }
 
 /// Protocols whose routes ask the same share an index: most tables ask nothing about the protocol.
-fn indices<T>(entries: &[Entry<T>]) -> [Arc<Index>; Protocol::ALL.len()] {
+fn indices<T>(drafts: &[Draft<T>]) -> [Arc<Index>; Protocol::ALL.len()] {
     let mut known: Vec<(bool, Vec<(u32, Simplified)>, Arc<Index>)> = Vec::new();
     Protocol::ALL.map(|protocol| {
         let stream = protocol.is_stream();
         let mine = (0..)
-            .zip(entries)
-            .filter(|(_, entry)| entry.stream == stream);
+            .zip(drafts)
+            .filter(|(_, draft)| draft.stream == stream);
         let expressions: Vec<_> = mine
-            .map(|(rank, entry)| (rank, index::simplified(&entry.expression, protocol)))
+            .map(|(rank, draft)| (rank, index::simplified(&draft.expression, protocol)))
             .collect();
         let equal = |(of_stream, other, _): &&(bool, Vec<_>, Arc<Index>)| {
             *of_stream == stream && *other == expressions

@@ -34,7 +34,7 @@ use request::Asked;
 
 /// All tables there are to run, and how many requests each gets.
 const TABLES: u64 = 100_000;
-const SLICE: u64 = 1_500;
+const SLICE: u64 = 600;
 const REQUESTS: usize = 12;
 
 #[test]

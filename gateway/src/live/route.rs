@@ -138,9 +138,8 @@ impl Routes {
             .service
             .as_ref()
             .and_then(|service| service.plan.path.as_deref());
-        // Without a path there is nothing to take off, and still the rest is joined as if there were.
-        let strip = strips.then(|| prefix.unwrap_or_default());
-        let joined = uri::upstream(service.unwrap_or_default().as_bytes(), &path, strip);
+        let stripped = uri::stripped(strips, prefix);
+        let joined = uri::upstream(service.unwrap_or_default().as_bytes(), &path, stripped);
         let upstream = match joined {
             Cow::Borrowed(part) if is_part(&path, part) => path.slice_ref(part),
             joined => Bytes::from(joined.into_owned()),

@@ -20,7 +20,7 @@ pub(super) struct Request<'a> {
     pub(super) http: Option<&'a Http<'a>>,
     /// An HTTP/1.0 request may come without.
     pub(super) host: Option<&'a [u8]>,
-    pub(super) path: &'a str,
+    pub(super) path: &'a [u8],
 }
 
 /// What is told of a test that passed.
@@ -76,14 +76,11 @@ impl Test {
     ) -> bool {
         match field {
             Field::Method => self.text(http.method.as_str(), witness),
-            Field::Host => {
-                let host = request.host.and_then(|host| std::str::from_utf8(host).ok());
-                host.is_some_and(|host| self.text(host, witness))
-            }
-            Field::Path => self.text(request.path, witness),
+            Field::Host => request.host.is_some_and(|host| self.bytes(host, witness)),
+            Field::Path => self.bytes(request.path, witness),
             Field::Segments(segments) => segments
                 .of(request.path)
-                .is_some_and(|segment| self.text(segment, witness)),
+                .is_some_and(|segment| self.bytes(segment, witness)),
             Field::SegmentCount => self.number(Segments::count(request.path)),
             Field::Header(header) => self.all_or_any(header.values(http), witness),
             Field::Query(name) => {
@@ -111,6 +108,11 @@ impl Test {
             }
         }
         some && !self.any
+    }
+
+    /// What is no text was turned away before, unless nobody looked.
+    fn bytes<W: Witness>(&self, value: &[u8], witness: &mut W) -> bool {
+        std::str::from_utf8(value).is_ok_and(|value| self.text(value, witness))
     }
 
     pub(super) fn text<W: Witness>(&self, value: &str, witness: &mut W) -> bool {

@@ -14,7 +14,7 @@ pub enum Field {
     Path,
     Segments(Segments),
     SegmentCount,
-    Header(Header),
+    Header(Box<Header>),
     Query(Box<str>),
     SourceIp,
     SourcePort,
@@ -71,46 +71,47 @@ impl Segments {
     }
 
     /// The part of a path; empty segments at its end do not count.
-    pub fn of(self, path: &str) -> Option<&str> {
+    pub fn of(self, path: &[u8]) -> Option<&[u8]> {
         let path = countable(path);
-        let (mut start, mut index) = (0, 0);
-        for segment in path.split('/') {
-            if index == self.first {
-                break;
-            }
-            start += segment.len() + 1;
-            index += 1;
-        }
-        // Past the end.
-        if index < self.first || path.is_empty() {
+        if path.is_empty() {
             return None;
         }
-        let mut left = self.last.map_or(1, |last| last - self.first + 1);
-        let mut end = start;
-        for segment in path.get(start..)?.split('/') {
+        let wanted = self.first..=self.last.unwrap_or(self.first);
+        let (mut start, mut end, mut left) = (0, 0, wanted.clone().count());
+        for (index, segment) in (0..).zip(path.split(|byte| *byte == b'/')) {
+            if index == self.first {
+                start = end;
+            }
             end += segment.len() + 1;
-            left -= 1;
-            if left == 0 {
-                return path.get(start..end - 1);
+            if wanted.contains(&index) {
+                left -= 1;
+                if left == 0 {
+                    return path.get(start..end - 1);
+                }
             }
         }
         None
     }
 
     /// How many segments a path has.
-    pub fn count(path: &str) -> i64 {
+    pub fn count(path: &[u8]) -> i64 {
         let path = countable(path);
         if path.is_empty() {
             return 0;
         }
+        let count = path.split(|byte| *byte == b'/').count();
         // A path is far shorter than 2^63.
-        i64::try_from(path.split('/').count()).unwrap_or(i64::MAX)
+        i64::try_from(count).unwrap_or(i64::MAX)
     }
 }
 
 /// What is split: the path without its first slash and the slashes at its end.
-fn countable(path: &str) -> &str {
-    path.strip_prefix('/').unwrap_or(path).trim_end_matches('/')
+fn countable(path: &[u8]) -> &[u8] {
+    let mut path = path.strip_prefix(b"/").unwrap_or(path);
+    while let Some(shorter) = path.strip_suffix(b"/") {
+        path = shorter;
+    }
+    path
 }
 
 impl fmt::Display for Field {
@@ -162,10 +163,11 @@ mod tests {
             ("0_1", "/a/b/", Some("a/b")),
         ] {
             let segments = Segments::named(name).unwrap();
-            assert_eq!(segments.of(path), found, "{name} of {path}");
+            let found = found.map(str::as_bytes);
+            assert_eq!(segments.of(path.as_bytes()), found, "{name} of {path}");
         }
         for (path, count) in [("/", 0), ("/a", 1), ("/a/", 1), ("/a/b/c", 3)] {
-            assert_eq!(Segments::count(path), count, "{path}");
+            assert_eq!(Segments::count(path.as_bytes()), count, "{path}");
         }
         for name in [
             "", "01", "1_0", "1_1", "-1", "+1", "1_", "_1", "a", "1_2_3", "len",

@@ -12,16 +12,17 @@ use super::field::Field;
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a, T> {
     pub payload: &'a T,
-    expression: &'a Expression,
-    traced: Traced,
+    traced: &'a Traced,
     request: Request<'a>,
 }
 
-/// What an expression has to be asked again for, once it is known to hold.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What is to be known of an expression that holds.
+#[derive(Clone, Debug)]
 pub(super) struct Traced {
     path: Path,
     captures: bool,
+    /// Where it has to be asked again.
+    expression: Option<Expression>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,15 +42,9 @@ pub struct Captures {
 }
 
 impl<'a, T> Found<'a, T> {
-    pub(super) const fn new(
-        payload: &'a T,
-        expression: &'a Expression,
-        traced: Traced,
-        request: Request<'a>,
-    ) -> Self {
+    pub(super) const fn new(payload: &'a T, traced: &'a Traced, request: Request<'a>) -> Self {
         Self {
             payload,
-            expression,
             traced,
             request,
         }
@@ -61,7 +56,11 @@ impl<'a, T> Found<'a, T> {
     pub fn path(&self) -> Option<Cow<'a, str>> {
         match self.traced.path {
             Path::None => None,
-            Path::Prefix(length) => self.request.path.get(..length).map(Cow::Borrowed),
+            Path::Prefix(length) => {
+                // It equals a prefix, which is text.
+                let prefix = self.request.path.get(..length)?;
+                std::str::from_utf8(prefix).ok().map(Cow::Borrowed)
+            }
             Path::Evaluated => self.trace().path.map(Cow::Owned),
         }
     }
@@ -77,18 +76,20 @@ impl<'a, T> Found<'a, T> {
 
     fn trace(&self) -> Trace {
         let mut trace = Trace::default();
-        self.expression.holds(&self.request, &mut trace);
+        if let Some(expression) = &self.traced.expression {
+            expression.holds(&self.request, &mut trace);
+        }
         trace
     }
 }
 
 impl Traced {
-    pub(super) fn new(expression: &Expression) -> Self {
+    pub(super) fn new(expression: Expression) -> Self {
         let mut tests = Vec::new();
-        collect(expression, &mut tests);
+        collect(&expression, &mut tests);
         let is_path = |test: &&&Test| test.field == Field::Path;
         let paths = tests.iter().filter(is_path).count();
-        let conditions = match expression {
+        let conditions = match &expression {
             Expression::All(conditions) => conditions,
             other => std::slice::from_ref(other),
         };
@@ -99,10 +100,13 @@ impl Traced {
                 .find_map(|condition| prefixes(condition, paths))
                 .map_or(Path::Evaluated, Path::Prefix),
         };
-        let captures = |test: &&Test| matches!(test.check, Check::Regex(_));
+        let mut tests = tests.into_iter();
+        let captures = tests.any(|test| matches!(test.check, Check::Regex(_)));
+        let asked_again = captures || path == Path::Evaluated;
         Self {
             path,
-            captures: tests.iter().any(captures),
+            captures,
+            expression: asked_again.then_some(expression),
         }
     }
 }

@@ -225,6 +225,7 @@ fn one_header(name: &str, values: &[Box<str>]) -> Result<Expression, Problem> {
     }
     let name = name.to_ascii_lowercase().replace('-', "_");
     let header = Header::named(&name).ok_or_else(|| Problem::Header(name.clone()))?;
+    let header = Box::new(header);
     let one = |value: &str| {
         let check = match value.strip_prefix("~*") {
             Some(pattern) => Check::Regex(Pattern::new(&pattern.to_ascii_lowercase())?),

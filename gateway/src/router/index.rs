@@ -106,7 +106,7 @@ impl Index {
 
     /// The lowest rank of the expressions that hold.
     pub(super) fn find(&self, request: &Request<'_>) -> Option<usize> {
-        let path = request.path.as_bytes();
+        let path = request.path;
         let key = if request.http.is_some() {
             request.host
         } else {

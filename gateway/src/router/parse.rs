@@ -170,7 +170,7 @@ fn field(name: &str) -> Result<Field, Problem> {
             } else {
                 let header = name.strip_prefix("http.headers.");
                 let header = header.and_then(Header::named).ok_or_else(unknown)?;
-                Field::Header(header)
+                Field::Header(Box::new(header))
             }
         }
     })

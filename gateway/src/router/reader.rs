@@ -3,7 +3,7 @@
 
 use super::evaluate::Request;
 use super::expression::Expression;
-use super::field::{Field, Header};
+use super::field::{Field, Header, Segments};
 use super::lookup::Lookup;
 use super::query;
 
@@ -11,6 +11,7 @@ use super::query;
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     path: bool,
+    segments: Vec<Segments>,
     headers: Vec<Header>,
     queries: Vec<Box<str>>,
 }
@@ -23,9 +24,12 @@ impl Reader {
             }
             Expression::Not(inner) => self.add(inner),
             Expression::Test(test) => match &test.field {
-                Field::Path | Field::Segments(_) | Field::SegmentCount => self.path = true,
+                Field::Path => self.path = true,
+                Field::Segments(segments) if !self.segments.contains(segments) => {
+                    self.segments.push(*segments);
+                }
                 Field::Header(header) if !self.headers.contains(header) => {
-                    self.headers.push(header.clone());
+                    self.headers.push(Header::clone(header));
                 }
                 Field::Query(name) if !self.queries.contains(name) => {
                     self.queries.push(name.clone());
@@ -42,23 +46,24 @@ impl Reader {
                 lookup,
                 http: None,
                 host: None,
-                path: "",
+                path: b"",
             });
         };
+        let is_text = |text: &[u8]| std::str::from_utf8(text).is_ok();
+        let path = !self.path || is_text(http.path);
+        let mut segments = self.segments.iter();
+        let segments = segments.all(|segments| segments.of(http.path).is_none_or(is_text));
         let headers = self.headers.iter().all(|header| header.is_text(http));
         let queries = http.query.is_none_or(|query| {
             let mut queries = self.queries.iter();
             queries.all(|name| query::is_text(query, name))
         });
-        (headers && queries).then_some(())?;
+        (path && segments && headers && queries).then_some(())?;
         Some(Request {
             lookup,
             http: Some(http),
             host: (!http.host.is_empty()).then_some(http.host),
-            path: match self.path {
-                true => std::str::from_utf8(http.path).ok()?,
-                false => "",
-            },
+            path: http.path,
         })
     }
 }

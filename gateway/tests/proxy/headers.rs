@@ -97,7 +97,7 @@ fn what_services_see() {
                 "the client's host",
                 get("/").header("host", "Kept.example:8000"),
                 Seen {
-                    line: Some("GET /base/"),
+                    line: Some("GET /base"),
                     headers: &[("host", Some("Kept.example:8000"))],
                     body: None,
                 },
