@@ -180,6 +180,13 @@ impl Balancers {
         self.lock().by_id.get(id).cloned()
     }
 
+    /// The balancers of all upstreams, by name.
+    pub fn upstreams(&self) -> Vec<Arc<Balancer>> {
+        let mut all: Vec<_> = self.lock().by_id.values().cloned().collect();
+        all.sort_by_key(|balancer| balancer.name());
+        all
+    }
+
     /// Resolves names and makes checks, until dropped. For the control runtime, once.
     pub async fn run(&self) {
         let waiting = self

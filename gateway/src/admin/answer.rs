@@ -35,7 +35,7 @@ impl Answer {
 
     /// Together with another member of its body.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        if let Some(Value::Object(body)) = &mut self.body {
+        if let Content::Json(Value::Object(body)) = &mut self.body {
             body.insert(name.to_owned(), value.into());
         }
         self

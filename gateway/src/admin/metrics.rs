@@ -5,7 +5,8 @@ use http::HeaderValue;
 use super::Admin;
 use super::answer::Answer;
 use super::entities::Answered;
-use crate::plugins::prometheus::text::{self, Connections, Facts};
+use crate::balance::Balancers;
+use crate::plugins::prometheus::text::{self, Connections, Facts, TargetHealth};
 
 impl Admin {
     pub(super) async fn metrics(&self) -> Answered {
@@ -38,7 +39,11 @@ impl Admin {
                     most as u64 * GROUP,
                 ),
             ],
-            targets: Vec::new(),
+            targets: if node.shared.prometheus().wants_health() {
+                targets(&node.balancers)
+            } else {
+                Vec::new()
+            },
         };
         // Thousands of routes are megabytes of text: not where the Admin API answers others.
         let written =
@@ -49,6 +54,35 @@ impl Admin {
         let content_type = HeaderValue::from_static("text/plain; charset=UTF-8");
         Ok(Answer::text(content_type, written))
     }
+}
+
+/// The health of every address of every target; of the target itself where it has none.
+fn targets(balancers: &Balancers) -> Vec<TargetHealth> {
+    let mut found = Vec::new();
+    for balancer in balancers.upstreams() {
+        let upstream = balancer.name();
+        let status = balancer.status();
+        for target in &status.targets {
+            let health = |address: String, state| TargetHealth {
+                upstream: upstream.to_string(),
+                target: format!("{}:{}", target.host, target.port),
+                address,
+                state,
+            };
+            if target.addresses.is_empty() {
+                found.push(health(String::new(), "dns_error"));
+            }
+            found.extend(target.addresses.iter().map(|address| {
+                let state = match (target.health(), address.is_healthy) {
+                    ("HEALTHCHECKS_OFF", _) => "healthchecks_off",
+                    (_, true) => "healthy",
+                    (_, false) => "unhealthy",
+                };
+                health(format!("{}:{}", address.ip, address.port), state)
+            }));
+        }
+    }
+    found
 }
 
 /// About how many bytes an entry of either table takes.

@@ -399,6 +399,6 @@ mod tests {
             place("/upstreams/{upstreams}/targets/{targets}/healthy")
                 < place("/upstreams/{upstreams}/targets/{targets}/{address}/healthy")
         );
-        assert!(!paths.iter().any(|path| path.contains("metrics")));
+        assert!(!paths.iter().any(|path| path.contains("ratelimiting")));
     }
 }

@@ -63,13 +63,6 @@ impl Conf {
             .and_then(|count| count.parse().ok())
     }
 
-    /// The most connections of a worker, to clients and to upstreams; none: what the limit on
-    /// open files allows.
-    pub fn worker_connections(&self) -> Option<usize> {
-        self.get("nginx_events_worker_connections")
-            .and_then(|count| count.parse().ok())
-    }
-
     /// Whether `start` leaves a node in the background and returns.
     pub fn is_daemon(&self) -> bool {
         self.get("nginx_main_daemon") != Some("off")
@@ -85,11 +78,6 @@ impl Conf {
     pub fn admin_max_body_size(&self) -> Option<u64> {
         let size = self.get("nginx_admin_client_max_body_size").and_then(size);
         size.filter(|size| *size > 0)
-    }
-
-    /// How much of a request's body is kept in memory for those that want to see it.
-    pub fn client_body_buffer_size(&self) -> Option<u64> {
-        self.proxy("client_body_buffer_size").and_then(size)
     }
 
     /// How many buffers a request's head may fill, and how large one is: no line is longer than
@@ -113,17 +101,6 @@ impl Conf {
         // The second value is what a `Keep-Alive` header says, which nobody reads.
         let value = self.proxy("keepalive_timeout")?;
         time(value.split_whitespace().next()?)
-    }
-
-    /// How many requests a connection may send.
-    pub fn keepalive_requests(&self) -> Option<u64> {
-        self.proxy("keepalive_requests")
-            .and_then(|count| count.parse().ok())
-    }
-
-    /// The time in which a client has to take some of what it is sent.
-    pub fn send_timeout(&self) -> Option<Duration> {
-        self.proxy("send_timeout").and_then(time)
     }
 
     /// Whether clients of an interface (`admin`, `status`) show a certificate.

@@ -177,20 +177,18 @@ fn directives_have_types_and_the_narrower_scope_wins() {
     let (conf, notes) = load(
         "nginx_worker_processes = 3\nnginx_http_client_max_body_size = 1m\nnginx_proxy_client_max_body_size = 2m\n\
          nginx_http_keepalive_timeout = 75s 60s\nnginx_http_large_client_header_buffers = 8 24k\n\
-         nginx_events_worker_connections = 512\nnginx_proxy_send_timeout = 5s\nclient_body_buffer_size = 16k\n",
+         nginx_proxy_client_header_timeout = 5s\n",
         &[],
     )
     .unwrap();
     assert_eq!(notes, Vec::<String>::new());
     assert_eq!(conf.worker_processes(), Some(3));
     assert_eq!(conf.get("nginx_main_worker_processes"), Some("3"));
-    assert_eq!(conf.worker_connections(), Some(512));
     assert_eq!(conf.client_max_body_size(), Some(2 << 20));
-    assert_eq!(conf.client_body_buffer_size(), Some(16 << 10));
     assert_eq!(conf.admin_max_body_size(), Some(10 << 20));
     assert_eq!(conf.keepalive_timeout(), Some(Duration::from_secs(75)));
-    assert_eq!(conf.send_timeout(), Some(Duration::from_secs(5)));
-    assert_eq!(conf.client_header_timeout(), None);
+    assert_eq!(conf.client_header_timeout(), Some(Duration::from_secs(5)));
+    assert_eq!(conf.client_body_timeout(), None);
     assert_eq!(conf.large_client_header_buffers(), Some((8, 24 << 10)));
     for (line, why) in [
         (

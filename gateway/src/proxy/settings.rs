@@ -172,11 +172,7 @@ impl Settings {
             )))
             .filter(|time| !time.is_zero()),
         };
-        let size = conf.get("nginx_http_client_max_body_size").unwrap_or("0");
-        let client_max_body_size = bytes_of(size).unwrap_or_else(|| {
-            wrong("nginx_http_client_max_body_size", size, "is no size");
-            0
-        });
+        let client_max_body_size = conf.client_max_body_size().unwrap_or(0);
         let mut tls = TlsParameters::default();
         let versions = conf.get("ssl_protocols").unwrap_or("TLSv1.2 TLSv1.3");
         let has = |version| versions.split_whitespace().any(|word| word == version);
@@ -364,17 +360,6 @@ fn address_of(text: &str) -> Option<IpAddr> {
     ip.or_else(socket).or_else(bare).map(|ip| ip.to_canonical())
 }
 
-/// A size as nginx writes it: `8k`, `10m`, `1g`.
-fn bytes_of(text: &str) -> Option<u64> {
-    let (digits, factor) = match text.chars().last()?.to_ascii_lowercase() {
-        'k' => (&text[..text.len() - 1], 1 << 10),
-        'm' => (&text[..text.len() - 1], 1 << 20),
-        'g' => (&text[..text.len() - 1], 1 << 30),
-        _ => (text, 1),
-    };
-    digits.trim().parse::<u64>().ok()?.checked_mul(factor)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,18 +384,5 @@ mod tests {
             );
         }
         assert_eq!(Network::parse("10.0.0.0/33"), None);
-    }
-
-    #[test]
-    fn sizes_are_nginx_sizes() {
-        for (text, size) in [
-            ("0", Some(0)),
-            ("8k", Some(8192)),
-            ("10M", Some(10 << 20)),
-            ("x", None),
-            ("", None),
-        ] {
-            assert_eq!(bytes_of(text), size, "{text}");
-        }
     }
 }

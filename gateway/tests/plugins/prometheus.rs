@@ -114,3 +114,24 @@ fn without_an_instance_only_the_node_is_told() {
     assert!(text.contains("kong_node_info{node_id="), "{text}");
     assert!(!text.contains("kong_http_requests_total"), "{text}");
 }
+
+#[test]
+fn the_health_of_targets_is_told_where_an_instance_asks() {
+    let yaml = |asked: bool| {
+        format!(
+            r#"
+_format_version: "3.0"
+upstreams:
+- name: catalogue
+  targets: [{{target: "127.0.0.1:1"}}]
+plugins: [{{name: prometheus, config: {{upstream_health_metrics: {asked}}}}}]
+"#
+        )
+    };
+    let series = r#"kong_upstream_target_health{upstream="catalogue",target="127.0.0.1:1",address="127.0.0.1:1",state="healthchecks_off",subsystem="http"}"#;
+    for asked in [true, false] {
+        let gateway = Gateway::declarative(&yaml(asked));
+        let text = gateway.ask_admin(&get("/metrics")).text();
+        assert_eq!(value(&text, series), asked.then_some(1.0), "{text}");
+    }
+}
