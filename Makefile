@@ -12,7 +12,7 @@ CARGO_TARGET_DIR ?= $(CARBYNE_CACHE)/target
 CARGO ?= cargo
 PLATFORM ?= deploy/examples/platform
 # What the side-by-side run is given, e.g. make bench BENCH='--scenario h1-keepalive --quick'.
-BENCH ?= --callgrind=ours
+BENCH ?= --callgrind=ours,gateway
 # Only the suites whose name contains one of these words.
 SUITES ?=
 # 1: every case of the long suites instead of a seeded slice.
@@ -42,7 +42,7 @@ test: ## all suites, with their times and counts (root: network namespaces); FUL
 
 bench: ## the side-by-side run against Envoy, nginx, HAProxy and pingora-proxy; BENCH='…' passes options
 	@.ci/setup bench
-	@$(CARGO) build --locked --release --bin carbyne-proxy
+	@$(CARGO) build --locked --release --bin carbyne-proxy --bin carbyne-gateway
 	@$(CARGO) build --locked --release -p carbyne-benches
 	@$(CARGO) build --locked --release --manifest-path benches/pingora/Cargo.toml \
 		--target-dir "$(CARGO_TARGET_DIR)/pingora"
