@@ -1,5 +1,6 @@
 //! The times of one request: the route's, and what the request itself asks for.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use carbyne_engine::http::Request;
@@ -61,12 +62,20 @@ impl Timeouts {
             let left = global.saturating_sub(elapsed);
             expected = expected.min(left).max(Duration::from_millis(1));
         }
-        let mut digits = itoa::Buffer::new();
-        // Decimal digits always belong into a field.
-        if let Ok(value) = HeaderValue::from_str(digits.format(expected.as_millis())) {
-            request.headers.insert(EXPECTED_RQ_TIMEOUT, value);
-        }
+        let milliseconds = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);
+        let value = TOLD.with_borrow_mut(|told| {
+            if told.0 != milliseconds {
+                *told = (milliseconds, HeaderValue::from(milliseconds));
+            }
+            told.1.clone()
+        });
+        request.headers.insert(EXPECTED_RQ_TIMEOUT, value);
     }
+}
+
+thread_local! {
+    /// What the worker told last: nearly always the next request's as well.
+    static TOLD: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static("0"))) };
 }
 
 impl TimeoutRules {
