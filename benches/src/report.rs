@@ -197,7 +197,7 @@ impl ScenarioReport {
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!("### {}\n\n{}\n\n", self.scenario, self.title);
-        let order = ["ours", "envoy", "nginx", "haproxy", "pingora"];
+        let order = ["ours", "gateway", "envoy", "nginx", "haproxy", "pingora"];
         let columns: Vec<(&str, &PeerReport)> = order
             .iter()
             .filter_map(|name| Some((*name, self.peers.get(*name)?)))

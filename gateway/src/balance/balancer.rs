@@ -257,7 +257,7 @@ impl Balancer {
 
     /// The names to be resolved now, by their places; they count as under way until [`resolved`](Self::resolved).
     pub(super) fn take_due(&self, now: Instant) -> Vec<(Arc<Target>, Arc<str>)> {
-        if self.is_direct && !self.is_asked.swap(false, Ordering::AcqRel) {
+        if self.is_direct && !self.is_asked.load(Ordering::Acquire) {
             return Vec::new();
         }
         let mut control = self.lock();
@@ -265,11 +265,17 @@ impl Balancer {
             .members
             .iter_mut()
             .filter(|member| !member.is_running && member.due.is_some_and(|due| due <= now));
-        due.map(|member| {
-            member.is_running = true;
-            (member.target.clone(), member.target.host.text.clone())
-        })
-        .collect()
+        let due: Vec<_> = due
+            .map(|member| {
+                member.is_running = true;
+                (member.target.clone(), member.target.host.text.clone())
+            })
+            .collect();
+        if !due.is_empty() {
+            // Until then it is remembered: a request that asks for what nobody waits for wakes nobody.
+            self.is_asked.store(false, Ordering::Release);
+        }
+        due
     }
 
     /// When the next name is due; none while there are only addresses, or nobody asks.
