@@ -1,0 +1,13 @@
+//! Audit and domain events: emitted without waiting, kept until a broker has them, and proved complete.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | `event` | the events, generated from `schemas/*.avsc`; their topics, keys and Avro form |
+//! | `envelope` | what surrounds a body: CloudEvents headers, content types, Confluent's frame |
+//! | `redact` | what may be said of a request |
+//! | `ring` | a worker's records in a shared mapping, which outlives the process |
+//! | `emit` | the way in: emitters, coalescing, what happens when there is no room |
+//! | `spool` | blocks on disk, in order, until they are acknowledged |
+//! | `ship` | spool to broker, by delivery reports (feature `kafka`) |
+//! | `verify` | gaps and duplicates, read from spool and topics |
+//! | `topics` | the twelve topics as data, and the reconciler (feature `kafka`) |
