@@ -11,3 +11,7 @@
 //! | `ship` | spool to broker, by delivery reports (feature `kafka`) |
 //! | `verify` | gaps and duplicates, read from spool and topics |
 //! | `topics` | the twelve topics as data, and the reconciler (feature `kafka`) |
+//! | [`broker`] | a real Kafka on this machine, for tests and `carbyne up --with-kafka` (feature `broker`) |
+
+#[cfg(feature = "broker")]
+pub mod broker;
