@@ -3,12 +3,14 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`up`] | `carbyne up`: control plane, sample services and sidecars on this machine, from one folder of Istio YAML |
+//! | [`running`] | `running.json`: what `up` tells other verbs |
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
 //! | [`terminal`] | what is printed: notes, errors with hints, colours only where somebody looks |
 //! | [`fetch`] | one HTTP request to a known address |
 
 pub mod fetch;
+pub mod running;
 pub mod sample_service;
 pub mod terminal;
 pub mod tethered;

@@ -12,6 +12,9 @@
 //! | `ship` | spool to broker, by delivery reports (feature `kafka`) |
 //! | `verify` | gaps and duplicates, read from spool and topics |
 //! | `topics` | the twelve topics as data, and the reconciler (feature `kafka`) |
+//! | [`broker`] | a real Kafka on this machine, for tests and `carbyne up --with-kafka` (feature `broker`) |
 
 pub mod avro;
+#[cfg(feature = "broker")]
+pub mod broker;
 pub mod event;
