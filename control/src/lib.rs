@@ -3,7 +3,6 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`up`] | `carbyne up`: control plane, sample services and sidecars on this machine, from one folder of Istio YAML |
-//! | [`running`] | `running.json`: what `up` tells other verbs |
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
 //! | [`graph`] | `carbyne graph`: who calls whom, how well, and whether by mutual TLS |
