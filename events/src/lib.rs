@@ -13,3 +13,7 @@
 //! | `topics` | the twelve topics as data, and the reconciler (feature `kafka`) |
 
 pub mod ring;
+//! | [`broker`] | a real Kafka on this machine, for tests and `carbyne up --with-kafka` (feature `broker`) |
+
+#[cfg(feature = "broker")]
+pub mod broker;
