@@ -34,7 +34,7 @@ use crate::ring::{Count, Draft, NoRoom, Producer, Share};
 
 pub use coalesce::{Burst, Coalescer};
 pub use outlet::{Options, Outlet, OutletError, recover};
-pub use status::{Histogram, Status, TopicStatus};
+pub use status::{BOUNDS, Histogram, Status, TopicStatus};
 
 use outlet::Shared;
 
@@ -73,7 +73,7 @@ pub(crate) struct Kept {
 }
 
 impl Emitter {
-    pub(crate) fn new(
+    fn new(
         producer: Producer,
         shared: Arc<Shared>,
         kept: watch::Receiver<Kept>,
@@ -106,7 +106,10 @@ impl Emitter {
         let mut kept = self.kept.clone();
         async move {
             let sequence = pushed?;
-            match kept.wait_for(|kept| kept.sequence >= sequence || kept.failing).await {
+            match kept
+                .wait_for(|kept| kept.sequence >= sequence || kept.failing)
+                .await
+            {
                 Ok(kept) if kept.sequence >= sequence => Ok(()),
                 Ok(_) | Err(_) => Err(Refused::Unkept),
             }
@@ -115,7 +118,9 @@ impl Emitter {
 
     /// Counts an event that was folded into one that waits.
     pub fn coalesced(&self, topic: Topic) {
-        self.producer.borrow().count(topic as usize, Count::Coalesced);
+        self.producer
+            .borrow()
+            .count(topic as usize, Count::Coalesced);
     }
 
     /// Who emits: `NODE/ROLE-N/WORKER`.
@@ -154,7 +159,11 @@ impl Emitter {
             key: event.key(),
             trace: event.traceparent().map(str::as_bytes),
         };
-        let share = if floods(topic) { Share::Most } else { Share::All };
+        let share = if floods(topic) {
+            Share::Most
+        } else {
+            Share::All
+        };
         let pushed = producer.push(draft, share, |frame| {
             frame.reserve(event.bound());
             event.encode(frame);
@@ -188,5 +197,10 @@ fn floods(topic: Topic) -> bool {
 /// Microseconds since 1970.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
 }
+
+#[cfg(test)]
+mod tests;

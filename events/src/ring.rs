@@ -133,11 +133,16 @@ pub fn orphan(path: &Path) -> io::Result<(Owner, Consumer)> {
     let word = |index| region.word(index).load(Acquire);
     let (head, tail) = (word(HEAD), word(TAIL));
     let sound = word(MAGIC) == MAGIC_WORD
-        && head.checked_sub(tail).is_some_and(|left| left <= region.capacity() as u64);
+        && head
+            .checked_sub(tail)
+            .is_some_and(|left| left <= region.capacity() as u64);
     if !sound {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("{} is no ring, or its first page is damaged", path.display()),
+            format!(
+                "{} is no ring, or its first page is damaged",
+                path.display()
+            ),
         ));
     }
     let owner = Owner {
@@ -243,7 +248,12 @@ impl Producer {
 
     /// Uses up the sequence of a record that is dropped, so that whoever drains sees that one is missing and says so.
     pub fn lose(&mut self, topic: usize, count: Count) {
-        self.region.word(LOST_LAST + topic).store(self.next, Relaxed);
+        self.region
+            .word(LOST_LAST + topic)
+            .store(self.next, Relaxed);
+        self.region
+            .word(count.last_word())
+            .store(self.next, Relaxed);
         self.count(topic, count);
         self.pass();
     }
@@ -305,7 +315,11 @@ impl Consumer {
         let tail = self.region.word(TAIL).load(Relaxed);
         // Behind `HEAD` an orphan may hold a last record whose emission was not confirmed, and after a power cut more of them, because
         // pages reach the disk in any order.
-        let end = if self.orphaned { tail + capacity as u64 } else { head };
+        let end = if self.orphaned {
+            tail + capacity as u64
+        } else {
+            head
+        };
         if !self.orphaned && head.wrapping_sub(self.position) > capacity as u64 {
             return self.torn(head);
         }
@@ -350,7 +364,10 @@ impl Consumer {
 
     /// Bytes that were emitted and not taken.
     pub fn left(&self) -> u64 {
-        self.region.word(HEAD).load(Acquire).saturating_sub(self.position)
+        self.region
+            .word(HEAD)
+            .load(Acquire)
+            .saturating_sub(self.position)
     }
 
     /// The last sequence that the producer has used, if all that it emitted up to then has been taken. What is missing between the last
@@ -360,11 +377,6 @@ impl Consumer {
         let next = self.region.word(NEXT).load(Acquire);
         let head = self.region.word(HEAD).load(Acquire);
         (self.position >= head).then(|| next.saturating_sub(1))
-    }
-
-    /// Whether the topic may have lost a record whose sequence is `first` or later.
-    pub fn lost_since(&self, topic: usize, first: u64) -> bool {
-        self.region.word(LOST_LAST + topic).load(Relaxed) >= first
     }
 
     /// Whether the producer is gone. Ask before the last [`Self::take`].
@@ -394,6 +406,16 @@ impl Gauge {
 
     pub fn count(&self, topic: usize, count: Count) -> u64 {
         self.region.word(count.word(topic)).load(Relaxed)
+    }
+
+    /// Whether a record whose sequence is `first` or later may have been lost for this reason.
+    pub fn lost_so_since(&self, count: Count, first: u64) -> bool {
+        self.region.word(count.last_word()).load(Relaxed) >= first
+    }
+
+    /// Whether the topic may have lost a record whose sequence is `first` or later.
+    pub fn lost_since(&self, topic: usize, first: u64) -> bool {
+        self.region.word(LOST_LAST + topic).load(Relaxed) >= first
     }
 
     pub fn worker(&self) -> u64 {
@@ -482,15 +504,11 @@ fn checksum(position: u64, bytes: &[u8]) -> u32 {
 
 impl Count {
     const fn word(self, topic: usize) -> usize {
-        let table = match self {
-            Self::Emitted => 0,
-            Self::LostFull => 1,
-            Self::LostQuota => 2,
-            Self::LostTooLarge => 3,
-            Self::Refused => 4,
-            Self::Coalesced => 5,
-        };
-        COUNTS + table * 16 + topic
+        COUNTS + self as usize * 16 + topic
+    }
+
+    const fn last_word(self) -> usize {
+        LOST_SO_LAST + self as usize
     }
 }
 
@@ -508,6 +526,7 @@ const CLOSED: usize = 3;
 const HEAD: usize = 16;
 const NEXT: usize = 17;
 const LOST_LAST: usize = 32;
+const LOST_SO_LAST: usize = 48;
 const COUNTS: usize = 64;
 const TAIL: usize = 256;
 const RELEASED: usize = 257;

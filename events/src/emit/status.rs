@@ -136,7 +136,10 @@ pub(super) fn status(shared: &Shared, gauges: &[Gauge]) -> Status {
         producer: shared.name.clone(),
         epoch: shared.epoch,
         topics: topics.collect(),
-        rings: gauges.iter().map(|gauge| (gauge.worker(), gauge.used())).collect(),
+        rings: gauges
+            .iter()
+            .map(|gauge| (gauge.worker(), gauge.used()))
+            .collect(),
         volatile_rings: gauges.iter().filter(|gauge| !gauge.is_shared()).count(),
         spool_bytes: totals.bytes.load(Relaxed),
         spool_limit: shared.options.spool_limit,

@@ -13,7 +13,7 @@ use super::outlet::{LIMIT, STUCK, Shared};
 use super::status::Totals;
 use super::{Kept, now};
 use crate::event::{AuditGap, Class, Closing, Event, Kind, Topic, audit_gap, closing};
-use crate::ring::{self, Consumer, Count, Owner, Record, TOPICS};
+use crate::ring::{self, Consumer, Count, Gauge, Owner, Record, TOPICS};
 use crate::spool::append::{Appender, Storage};
 use crate::spool::block::Builder;
 use crate::spool::{Claim, End, Ledger, Position, Reader, Step};
@@ -21,6 +21,7 @@ use crate::spool::{Claim, End, Ledger, Position, Reader, Step};
 /// One ring on its way into the spool.
 pub(super) struct Drain {
     consumer: Consumer,
+    gauge: Gauge,
     owner: Owner,
     /// `NODE/ROLE-N/WORKER`.
     producer: String,
@@ -39,8 +40,6 @@ struct Progress {
     previous: [u64; TOPICS],
     /// When the last record was.
     time: u64,
-    /// What had been lost, by reason, when it was last said.
-    lost: [u64; LOSSES.len()],
     spooled: [u64; TOPICS],
     /// Frames of the ring were damaged, and nothing has been said of it yet.
     torn: bool,
@@ -89,6 +88,7 @@ impl Drain {
         kept: watch::Sender<Kept>,
     ) -> Self {
         Self {
+            gauge: consumer.gauge(),
             consumer,
             owner,
             producer: format!("{process}/{}", owner.worker),
@@ -99,7 +99,13 @@ impl Drain {
     }
 
     /// Moves records into the builder until it is full or the ring empty.
-    fn gather(&mut self, builder: &mut Builder, limit: usize, topics: &Topics, totals: &Totals) -> Gathered {
+    fn gather(
+        &mut self,
+        builder: &mut Builder,
+        limit: usize,
+        topics: &Topics,
+        totals: &Totals,
+    ) -> Gathered {
         let mut gathered = Gathered::default();
         builder.clear();
         loop {
@@ -133,7 +139,7 @@ impl Drain {
                     last: record.sequence - 1,
                     last_time: record.time,
                 };
-                gap.declare(&self.consumer, self.owner, &self.producer, progress, builder);
+                gap.declare(&self.gauge, self.owner, &self.producer, progress, builder);
             }
             builder.push(record.sequence, record.time, bytes);
             progress.last = record.sequence;
@@ -153,7 +159,7 @@ impl Drain {
                 last_time: now(),
             };
             let progress = &mut self.progress;
-            gap.declare(&self.consumer, self.owner, &self.producer, progress, builder);
+            gap.declare(&self.gauge, self.owner, &self.producer, progress, builder);
             gathered.durable = true;
         }
         gathered
@@ -196,24 +202,24 @@ struct Gap {
 impl Gap {
     fn declare(
         self,
-        consumer: &Consumer,
+        gauge: &Gauge,
         owner: Owner,
         producer: &str,
         progress: &mut Progress,
         builder: &mut Builder,
     ) {
         let first = progress.last + 1;
-        let gauge = consumer.gauge();
-        let lost = LOSSES.map(|(count, _)| (0..TOPICS).map(|topic| gauge.count(topic, count)).sum::<u64>());
-        let grown = LOSSES.iter().zip(lost.iter().zip(progress.lost));
-        let mut reasons = grown.filter(|(_, (now, before))| *now > before);
-        let reason = match reasons.next() {
-            _ if progress.torn => audit_gap::Reason::BlockCorrupt,
-            Some(((_, reason), _)) => *reason,
-            // Frames that a power cut has taken from an orphan.
-            None => audit_gap::Reason::BlockCorrupt,
+        let lost = LOSSES
+            .iter()
+            .find(|(count, _)| gauge.lost_so_since(*count, first));
+        let reason = match lost {
+            Some((_, reason)) if !progress.torn => *reason,
+            // Frames that were damaged, or that a power cut has taken from an orphan.
+            _ => audit_gap::Reason::BlockCorrupt,
         };
-        let topics = Topic::ALL.into_iter().filter(|topic| consumer.lost_since(*topic as usize, first));
+        let topics = Topic::ALL
+            .into_iter()
+            .filter(|topic| gauge.lost_since(*topic as usize, first));
         let topics: Vec<&str> = topics.map(Topic::name).collect();
         let event = AuditGap {
             time: now(),
@@ -222,13 +228,16 @@ impl Gap {
             topic: &topics.join(","),
             reason,
             count: self.last - progress.last,
-            first_time: if progress.time == 0 { self.last_time } else { progress.time },
+            first_time: if progress.time == 0 {
+                self.last_time
+            } else {
+                progress.time
+            },
             last_time: self.last_time,
             first_sequence: Some(first),
             last_sequence: Some(self.last),
         };
         progress.say(&event, first, self.last, builder);
-        progress.lost = lost;
         progress.torn = false;
     }
 }
@@ -272,7 +281,10 @@ impl Writer {
             block: Vec::new(),
             owed: None,
             awaited: false,
-            usage: Usage { listed: 0, at: None },
+            usage: Usage {
+                listed: 0,
+                at: None,
+            },
             pause: None,
         }
     }
@@ -317,7 +329,9 @@ impl Writer {
             }
         }
         let interval = self.shared.options.commit_interval;
-        let due = self.owed.is_some_and(|since| since.elapsed() >= interval / 2);
+        let due = self
+            .owed
+            .is_some_and(|since| since.elapsed() >= interval / 2);
         if due || self.awaited || closing {
             self.sync()?;
         }
@@ -331,12 +345,14 @@ impl Writer {
         loop {
             let drain = &mut self.drains[index];
             let before = drain.progress;
-            let gathered = drain.gather(&mut self.builder, limit, &self.topics, &self.shared.totals);
+            let gathered =
+                drain.gather(&mut self.builder, limit, &self.topics, &self.shared.totals);
             if self.builder.is_empty() {
                 drain.consumer.release(drain.progress.last);
                 return Ok(busy);
             }
-            self.builder.finish(drain.owner.epoch, drain.worker(), &mut self.block);
+            self.builder
+                .finish(drain.owner.epoch, drain.worker(), &mut self.block);
             if let Err(error) = self.appender.append(&mut self.block) {
                 drain.consumer.rewind();
                 drain.progress = before;
@@ -367,7 +383,8 @@ impl Writer {
         let before = drain.progress;
         self.builder.clear();
         drain.close(&mut self.builder, closing::Reason::Stopped);
-        self.builder.finish(drain.owner.epoch, drain.worker(), &mut self.block);
+        self.builder
+            .finish(drain.owner.epoch, drain.worker(), &mut self.block);
         if let Err(error) = self.appender.append(&mut self.block) {
             drain.progress = before;
             return Err(error);
@@ -380,7 +397,7 @@ impl Writer {
             std::fs::remove_file(path)?;
         }
         self.shared.totals.add_spooled(&drain.progress.spooled);
-        self.shared.retire(&drain.consumer.gauge());
+        self.shared.retire(&drain.gauge);
         Ok(true)
     }
 
@@ -416,7 +433,10 @@ impl Writer {
 
     /// Bytes of the spool, now and then from the directory: a shipper deletes what is acknowledged.
     fn measure(&mut self) -> io::Result<()> {
-        let due = self.usage.at.is_none_or(|at| at.elapsed() >= MEASURED_EVERY);
+        let due = self
+            .usage
+            .at
+            .is_none_or(|at| at.elapsed() >= MEASURED_EVERY);
         if !due {
             return Ok(());
         }
@@ -445,9 +465,9 @@ impl Writer {
         self.shared.pressure.store(pressure, Relaxed);
         self.shared.totals.bytes.store(self.usage.listed, Relaxed);
         for drain in &self.drains {
-            drain.kept.send_if_modified(|kept| {
-                std::mem::replace(&mut kept.failing, failing) != failing
-            });
+            drain
+                .kept
+                .send_if_modified(|kept| std::mem::replace(&mut kept.failing, failing) != failing);
         }
     }
 
@@ -516,7 +536,9 @@ pub(super) fn recover_rings(
 /// still holds begins behind the blocks that were released, or the last block of the last segment holds some of it already.
 fn known_end(owner: Owner, consumer: &Consumer, ends: &[(Owner, u64)]) -> u64 {
     let in_spool = ends.iter().find(|(known, _)| *known == owner);
-    in_spool.map_or(0, |(_, last)| *last).max(consumer.released())
+    in_spool
+        .map_or(0, |(_, last)| *last)
+        .max(consumer.released())
 }
 
 /// The last sequences of producers in the last segment that holds blocks.

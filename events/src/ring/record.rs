@@ -92,8 +92,11 @@ impl<'a> Record<'a> {
 
     /// Whether key and trace are short enough to be written.
     pub fn fits(&self) -> bool {
-        self.key.is_none_or(|key| key.len() <= usize::from(u16::MAX))
-            && self.trace.is_none_or(|trace| trace.len() <= usize::from(u8::MAX))
+        self.key
+            .is_none_or(|key| key.len() <= usize::from(u16::MAX))
+            && self
+                .trace
+                .is_none_or(|trace| trace.len() <= usize::from(u8::MAX))
     }
 }
 

@@ -80,7 +80,10 @@ impl Appender {
         name: &str,
         limit: u64,
     ) -> io::Result<Self> {
-        let there = directory.segment_sizes()?.last().map_or(0, |(ordinal, _)| *ordinal);
+        let there = directory
+            .segment_sizes()?
+            .last()
+            .map_or(0, |(ordinal, _)| *ordinal);
         let acknowledged = Cursor::new(directory.path()).load().segment;
         Ok(Self {
             storage,
@@ -151,7 +154,11 @@ impl Appender {
     }
 
     fn write(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        if self.open.as_ref().is_some_and(|open| open.written + bytes.len() as u64 > self.limit) {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.written + bytes.len() as u64 > self.limit)
+        {
             self.seal()?;
         }
         if self.open.is_none() {

@@ -172,7 +172,8 @@ impl Builder {
     /// Takes a record, whose bytes these are.
     pub(crate) fn push(&mut self, sequence: u64, time: u64, record: &[u8]) {
         // A record comes from a ring, whose frames a u32 measures.
-        self.raw.extend_from_slice(&(record.len() as u32).to_le_bytes());
+        self.raw
+            .extend_from_slice(&(record.len() as u32).to_le_bytes());
         self.raw.extend_from_slice(record);
         if self.count == 0 {
             (self.first, self.first_time) = (sequence, time);
@@ -286,7 +287,9 @@ mod tests {
 
     #[test]
     fn a_block_is_read_back_packed_or_plain() {
-        let noise: Vec<u8> = (0..200_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let noise: Vec<u8> = (0..200_u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
         for bodies in [vec![vec![b'a'; 400]; 20], vec![noise]] {
             let bytes = block(&bodies);
             let block = open(&bytes).unwrap();

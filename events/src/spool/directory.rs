@@ -34,7 +34,10 @@ impl Directory {
 
     /// The name of the process: `gateway-0`.
     pub fn name(&self) -> &str {
-        self.path.file_name().and_then(|name| name.to_str()).unwrap_or("")
+        self.path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or("")
     }
 
     /// The first directory of the role that no living process has, made where need be.
@@ -107,7 +110,10 @@ impl Directory {
             Ok(entries) => {
                 for entry in entries {
                     let path = entry?.path();
-                    if path.extension().is_some_and(|extension| extension == "ring") {
+                    if path
+                        .extension()
+                        .is_some_and(|extension| extension == "ring")
+                    {
                         found.push(path);
                     }
                 }

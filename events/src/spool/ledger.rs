@@ -51,7 +51,11 @@ impl Ledger {
                     if let (Some(epoch), Some(worker), Some(last)) =
                         (number(epoch), number(worker), number(last))
                     {
-                        ledger.ends.push(End { epoch, worker, last });
+                        ledger.ends.push(End {
+                            epoch,
+                            worker,
+                            last,
+                        });
                     }
                 }
                 _ => {}
@@ -91,7 +95,8 @@ impl Ledger {
 
     /// Notes where a producer ended.
     pub fn end(&mut self, end: End) -> io::Result<()> {
-        self.ends.retain(|known| (known.epoch, known.worker) != (end.epoch, end.worker));
+        self.ends
+            .retain(|known| (known.epoch, known.worker) != (end.epoch, end.worker));
         self.ends.push(end);
         let surplus = self.ends.len().saturating_sub(KEPT);
         self.ends.drain(..surplus);
@@ -100,7 +105,12 @@ impl Ledger {
 
     fn store(&self) -> io::Result<()> {
         let mut text = format!("epoch {} {}\n", self.epoch, self.name);
-        for End { epoch, worker, last } in &self.ends {
+        for End {
+            epoch,
+            worker,
+            last,
+        } in &self.ends
+        {
             text += &format!("end {epoch} {worker} {last}\n");
         }
         replace(&self.path, text.as_bytes())?;
@@ -121,7 +131,11 @@ mod tests {
         let mut ledger = Ledger::load(folder.path());
         assert_eq!(ledger.epoch(), 0);
         ledger.begin("n/proxy-0", 5).unwrap();
-        let end = |epoch, worker, last| End { epoch, worker, last };
+        let end = |epoch, worker, last| End {
+            epoch,
+            worker,
+            last,
+        };
         ledger.end(end(5, 0, 10)).unwrap();
         ledger.end(end(5, 0, 12)).unwrap();
         ledger.end(end(4, 0, 99)).unwrap();
