@@ -15,3 +15,5 @@
 
 #[cfg(feature = "broker")]
 pub mod broker;
+#[cfg(feature = "kafka")]
+pub mod topics;
