@@ -2,6 +2,7 @@
 //!
 //! | room | what lives there |
 //! |---|---|
+//! | `avro` | Avro's binary form, written by field and read by schema |
 //! | `event` | the events, generated from `schemas/*.avsc`; their topics, keys and Avro form |
 //! | `envelope` | what surrounds a body: CloudEvents headers, content types, Confluent's frame |
 //! | `redact` | what may be said of a request |
@@ -13,7 +14,9 @@
 //! | `topics` | the twelve topics as data, and the reconciler (feature `kafka`) |
 //! | [`broker`] | a real Kafka on this machine, for tests and `carbyne up --with-kafka` (feature `broker`) |
 
+pub mod avro;
 #[cfg(feature = "broker")]
 pub mod broker;
+pub mod event;
 #[cfg(feature = "kafka")]
 pub mod topics;

@@ -1,5 +1,10 @@
 //! The reconciler against a real Kafka: one node and three, twice, after changes by hand, and where it must refuse.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test, all of it; the configuration allows this only inside the test functions themselves"
+)]
+
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
