@@ -1,10 +1,11 @@
 //! One HTTP/1.1 request to a known address: what `up` asks sidecars, and what sample services ask each other.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Body;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -27,7 +28,7 @@ pub enum FetchError {
         /// Why.
         error: hyper::Error,
     },
-    /// The body broke off or is longer than 1 MiB.
+    /// The body broke off or is longer than 16 MiB.
     #[error("{address}: {error}")]
     Body {
         /// Where.
@@ -49,21 +50,27 @@ pub enum FetchError {
 ///
 /// # Errors
 /// When there is no complete answer within `limit`.
-pub async fn fetch(
+pub async fn fetch<B>(
     address: SocketAddr,
-    request: Request<Empty<Bytes>>,
+    request: Request<B>,
     limit: Duration,
-) -> Result<Response<Bytes>, FetchError> {
+) -> Result<Response<Bytes>, FetchError>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     match tokio::time::timeout(limit, exchange(address, request)).await {
         Ok(answer) => answer,
         Err(_) => Err(FetchError::Late { address, limit }),
     }
 }
 
-async fn exchange(
+async fn exchange<B>(
     address: SocketAddr,
-    request: Request<Empty<Bytes>>,
-) -> Result<Response<Bytes>, FetchError> {
+    request: Request<B>,
+) -> Result<Response<Bytes>, FetchError>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let stream = TcpStream::connect(address)
         .await
         .map_err(|error| FetchError::Connect { address, error })?;
@@ -91,4 +98,4 @@ async fn exchange(
     }
 }
 
-const LONGEST_BODY: usize = 1 << 20;
+const LONGEST_BODY: usize = 16 << 20;
