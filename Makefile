@@ -55,5 +55,6 @@ check: ## format, clippy with the workspace lints, licences, bans and sources
 	$(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources
 
 release: ## build the programs with the release profile and print their paths
+	@.ci/setup release
 	@$(CARGO) build --locked --release $(foreach p,$(RELEASED),--bin $(p))
 	@for program in $(RELEASED); do echo "$(CARGO_TARGET_DIR)/release/$$program"; done

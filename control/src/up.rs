@@ -3,7 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`workloads`] | who runs here: endpoints on loopback addresses, and the listeners that Sidecar resources give them |
-//! | [`directory`] | the runtime directory, laid out like pods |
+//! | [`directory`] | the run directory, laid out like pods, and who holds it |
 //! | [`bootstrap`] | a sidecar's bootstrap, as pilot-agent writes it |
 //! | [`plane`] | the embedded control plane on its sockets |
 //! | [`process`] | child processes: kept running, ended with us |
@@ -50,7 +50,7 @@ pub struct Arguments {
     /// Program of the sidecars [default: $CARBYNE_PROXY, else carbyne-proxy beside this program, else on the PATH]
     #[arg(long, value_name = "FILE")]
     pub proxy: Option<PathBuf>,
-    /// Where the runtime directory is made [default: the folder of temporary files]
+    /// Where the run directory is made [default: the folder of temporary files]
     #[arg(long, value_name = "FOLDER")]
     pub base_dir: Option<PathBuf>,
     /// Seconds in which all sidecars must be ready
@@ -134,6 +134,9 @@ impl UpError {
             Self::Taken(_) => Some(
                 "another `carbyne up` may be running; or give the workloads of the folder other addresses",
             ),
+            Self::Directory(DirectoryError::Runs { .. }) => {
+                Some("use that one, or end it first: Ctrl-C there, or `kill` its process")
+            }
             Self::Directory(DirectoryError::SocketName { .. }) => {
                 Some("name a shorter folder with --base-dir")
             }

@@ -108,13 +108,17 @@ fn the_printed_lines_show_what_they_promise() {
 fn a_second_platform_at_the_same_addresses_is_told() {
     let mut first = Up::start(example(2), &stand_in());
     first.guide();
+    let base = tempfile::tempdir().unwrap();
     let second = Command::new(carbyne())
         .arg("up")
         .arg(first.folder())
         .arg("--proxy")
         .arg(stand_in())
+        .arg("--base-dir")
+        .arg(base.path())
         .output()
         .unwrap();
+    assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(
@@ -122,6 +126,45 @@ fn a_second_platform_at_the_same_addresses_is_told() {
         "{said}"
     );
     first.end();
+}
+
+#[test]
+fn a_second_platform_on_the_same_folder_is_told_and_a_killed_one_taken_over() {
+    let mut first = Up::start(example(6), &stand_in());
+    first.guide();
+    let known = first.running();
+    assert!(known.members.iter().all(|member| member.pid.is_some()));
+    let (code, said) = first.again();
+    assert_eq!(code, Some(1), "{said}");
+    let runs = format!(
+        "runs already: process {}, run directory ",
+        known.control.pid
+    );
+    assert!(
+        said.contains(&runs) && said.contains("hint: use that one"),
+        "{said}"
+    );
+
+    // The process numbers that are told are those of now.
+    let pid = first.pid("portal", "--name portal");
+    running::kill(pid);
+    running::within(Duration::from_secs(10), || {
+        let now = first.find("portal", "--name portal");
+        let members = first.running().members;
+        let told = members
+            .iter()
+            .any(|member| member.pid.map(i64::from) == now.map(i64::from));
+        if told && now.is_some() && now != Some(pid) {
+            Ok(())
+        } else {
+            Err(format!("{members:?}"))
+        }
+    });
+    first.kill();
+    let mut second = first.restart(&stand_in());
+    second.expect_error("was left over from one that was killed: taken over");
+    second.guide();
+    second.end();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What runs: for each workload its sockets, its sidecar, its sample services; made to match what the folder says.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -16,8 +16,9 @@ use super::{
     directory::{ACCESS_LOG, Directory, DirectoryError, PROXY_LOG, SERVICE_LOG},
     plane::{Plane, PlaneError, Served},
     process::{Event, Kept, Part, Program},
-    workloads::Workload,
+    workloads::{PROMETHEUS_PORT, Workload},
 };
+use crate::running::{Kind, Member};
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -72,6 +73,18 @@ impl Platform {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Where the files are, for who writes into them.
+    #[must_use]
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Every program, as others are told of it.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.running.iter().flat_map(Running::members).collect()
     }
 
     /// The control plane.
@@ -174,6 +187,40 @@ impl Platform {
 }
 
 impl Running {
+    fn members(&self) -> impl Iterator<Item = Member> {
+        let workload = &self.workload;
+        let member = |kind, kept: &Kept| {
+            let Program { stdout, stderr, .. } = kept.program();
+            Member {
+                name: workload.name.clone(),
+                namespace: workload.namespace.clone(),
+                kind,
+                pid: kept.pid(),
+                admin: None,
+                metrics: None,
+                addresses: Vec::new(),
+                files: BTreeMap::from([
+                    ("access_log".to_owned(), stdout.clone()),
+                    ("log".to_owned(), stderr.clone()),
+                ]),
+            }
+        };
+        let listens = workload.inbound.iter().map(|inbound| inbound.listen);
+        let through = workload.outbound.iter().map(|outbound| outbound.through);
+        let sidecar = Member {
+            admin: Some(workload.admin()),
+            metrics: Some(SocketAddr::new(workload.address, PROMETHEUS_PORT)),
+            addresses: distinct(listens.chain(through)),
+            ..member(Kind::Sidecar, &self.sidecar)
+        };
+        let addresses = distinct(workload.inbound.iter().map(|inbound| inbound.application));
+        let services = self.services.iter().map(move |service| Member {
+            addresses: addresses.clone(),
+            ..member(Kind::Service, service)
+        });
+        std::iter::once(sidecar).chain(services)
+    }
+
     /// Runs exactly these services.
     async fn serve(&mut self, programs: Vec<Program>, events: &mpsc::UnboundedSender<Event>) {
         let (keep, gone): (Vec<Kept>, Vec<Kept>) = self
@@ -204,6 +251,10 @@ impl Running {
         }
         self.served.stop().await;
     }
+}
+
+fn distinct(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    addresses.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// True when a workload is to have the sidecar that another has: who it is, is in the bootstrap and in the certificate.

@@ -7,7 +7,10 @@ use std::{
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -82,6 +85,8 @@ pub enum What {
 #[derive(Debug)]
 pub struct Kept {
     program: Arc<Program>,
+    /// 0 while there is no process.
+    pid: Arc<AtomicU32>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -103,9 +108,16 @@ impl Kept {
     pub fn start(program: Program, events: mpsc::UnboundedSender<Event>) -> Self {
         let program = Arc::new(program);
         let stop = watch::Sender::new(false);
-        let task = tokio::spawn(keep(Arc::clone(&program), stop.subscribe(), events));
+        let pid = Arc::default();
+        let task = tokio::spawn(keep(
+            Arc::clone(&program),
+            Arc::clone(&pid),
+            stop.subscribe(),
+            events,
+        ));
         Self {
             program,
+            pid,
             stop,
             task,
         }
@@ -115,6 +127,12 @@ impl Kept {
     #[must_use]
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// Its process, while there is one.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 
     /// Asks it to end; several can be asked before one waits for them.
@@ -132,6 +150,7 @@ impl Kept {
 
 async fn keep(
     program: Arc<Program>,
+    running: Arc<AtomicU32>,
     mut stop: watch::Receiver<bool>,
     events: mpsc::UnboundedSender<Event>,
 ) {
@@ -150,11 +169,13 @@ async fn keep(
         let ended = match spawn(&program) {
             Ok(mut child) => {
                 let pid = child.id().unwrap_or_default();
+                running.store(pid, Ordering::Relaxed);
                 tell(What::Started { pid });
                 let ended = tokio::select! {
                     ended = child.wait() => Some(ended),
                     _ = stop.wait_for(|stop| *stop) => None,
                 };
+                running.store(0, Ordering::Relaxed);
                 let Some(ended) = ended else {
                     return end(child, pid).await;
                 };

@@ -29,7 +29,10 @@ use super::{
     report,
     workloads::{self, Found},
 };
-use crate::terminal::{self, Progress};
+use crate::{
+    running::{self, Control, Running},
+    terminal::{self, Progress},
+};
 
 /// Runs the platform until a signal ends it.
 ///
@@ -53,14 +56,25 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         return Err(UpError::NoWorkloads(arguments.folder.clone()));
     }
     let proxy = locate(arguments.proxy.as_deref())?;
-    free(
-        found
-            .workloads
-            .iter()
-            .flat_map(workloads::Workload::listens),
-    )?;
-    let mut signals = Signals::new()?;
-    let directory = Directory::new(arguments.base_dir.as_deref())?;
+    // Before the addresses: a second one on the same folder is told of the first, not of what that has taken.
+    let directory = Directory::new(&arguments.folder, arguments.base_dir.as_deref())?;
+    if directory.is_taken_over() {
+        terminal::note(&format!(
+            "{} was left over from one that was killed: taken over",
+            directory.path().display()
+        ));
+    }
+    let listens = found
+        .workloads
+        .iter()
+        .flat_map(workloads::Workload::listens);
+    let mut signals = match free(listens).and_then(|()| Signals::new()) {
+        Ok(signals) => signals,
+        Err(error) => {
+            directory.remove()?;
+            return Err(error);
+        }
+    };
     let (events, happened) = mpsc::unbounded_channel();
     let mut life = Life {
         folder: arguments.folder.clone(),
@@ -122,6 +136,7 @@ impl Life {
             .platform
             .adjust(&self.snapshot, &self.found.workloads)
             .await?;
+        self.publish();
         let deadline = self.started + self.limit;
         loop {
             tokio::select! {
@@ -142,6 +157,7 @@ impl Life {
 
     fn happened(&mut self, event: Event) -> Result<(), UpError> {
         let Event { program, what } = event;
+        self.publish();
         if program.part == Part::Sidecar {
             match &what {
                 What::Started { .. } => self.wait_for(&program.workload),
@@ -167,6 +183,26 @@ impl Life {
         self.progress.clear();
         terminal::warning(&ended(&program, &how, *pause));
         Ok(())
+    }
+
+    /// Tells others what runs now.
+    fn publish(&self) {
+        let running = Running {
+            version: running::VERSION,
+            folder: std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone()),
+            control: Control {
+                pid: std::process::id(),
+                page: None,
+            },
+            members: self.platform.members(),
+            events: Some(running::Events {
+                directory: self.platform.directory().events(),
+            }),
+            kafka: None,
+        };
+        if let Err(error) = self.platform.directory().publish(&running) {
+            terminal::warning(&error.to_string());
+        }
     }
 
     fn wait_for(&mut self, name: &str) {
@@ -271,6 +307,7 @@ impl Life {
             self.give_up_on(&name);
             self.pending.remove(&name);
         }
+        self.publish();
         self.platform.plane().settled(SETTLE).await;
         let resources = count(&self.snapshot);
         terminal::note(&format!(

@@ -26,8 +26,8 @@ pub(crate) struct Up {
     out: Receiver<String>,
     err: Receiver<String>,
     said: Vec<String>,
-    folder: TempDir,
-    base: TempDir,
+    folder: Option<TempDir>,
+    base: Option<TempDir>,
 }
 
 impl Up {
@@ -37,6 +37,10 @@ impl Up {
             .prefix("up")
             .tempdir_in("/tmp")
             .unwrap();
+        Self::start_in(folder, base, proxy)
+    }
+
+    fn start_in(folder: TempDir, base: TempDir, proxy: &Path) -> Self {
         let mut child = Command::new(carbyne())
             .arg("up")
             .arg(folder.path())
@@ -58,14 +62,50 @@ impl Up {
             out,
             err,
             said: Vec::new(),
-            folder,
-            base,
+            folder: Some(folder),
+            base: Some(base),
         }
+    }
+
+    /// Starts one where this one, which was killed, left its files.
+    pub(crate) fn restart(mut self, proxy: &Path) -> Self {
+        let (folder, base) = (self.folder.take().unwrap(), self.base.take().unwrap());
+        drop(self);
+        Self::start_in(folder, base, proxy)
+    }
+
+    /// Starts another one on the same folder: exit code and standard error.
+    pub(crate) fn again(&self) -> (Option<i32>, String) {
+        let mut command = Command::new("timeout");
+        command
+            .arg("30")
+            .arg(carbyne())
+            .arg("up")
+            .arg(self.folder());
+        command
+            .arg("--proxy")
+            .arg(stand_in())
+            .arg("--base-dir")
+            .arg(self.base());
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    }
+
+    /// What it tells other programs.
+    pub(crate) fn running(&self) -> carbyne_control::running::Running {
+        let base = carbyne_control::running::base(self.base());
+        let directory = fs::read_dir(base).unwrap().next().unwrap().unwrap().path();
+        carbyne_control::running::find(Some(&directory)).unwrap().1
+    }
+
+    fn base(&self) -> &Path {
+        self.base.as_ref().unwrap().path()
     }
 
     /// The folder of YAML.
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        self.folder.as_ref().unwrap().path()
     }
 
     /// Waits for what is printed when all is ready; gives back what to try: what it shows, the command.
@@ -154,7 +194,7 @@ impl Up {
                 .rsplit(") ")
                 .next()
                 .is_some_and(|rest| rest.starts_with('Z'));
-            if folder.starts_with(self.base.path()) && !zombie {
+            if folder.starts_with(self.base()) && !zombie {
                 found.push((pid, folder, name.trim_end().to_owned()));
             }
         }
@@ -178,7 +218,7 @@ impl Up {
             self.err.try_iter().collect::<Vec<_>>()
         );
         assert_eq!(self.processes(), []);
-        let left: Vec<_> = fs::read_dir(self.base.path()).unwrap().flatten().collect();
+        let left: Vec<_> = fs::read_dir(self.base()).unwrap().flatten().collect();
         assert!(left.is_empty(), "{left:?}");
     }
 
