@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carbyne_engine::runtime::background;
 use rustc_hash::FxHashSet;
 use tokio::runtime::Handle;
 
@@ -82,7 +83,7 @@ impl Updater {
         let mut work = self.work.take().unwrap_or_default();
         let node = self.node.clone();
         let handle = Handle::current();
-        let done = tokio::task::spawn_blocking(move || {
+        let done = background::run(move || {
             let read = handle.block_on(work.read(&node, changes.kind));
             let built = read.map(|()| {
                 let wanted = work.entities.changed.any() || !work.built;
@@ -111,7 +112,9 @@ impl Updater {
             .partition(|snapshot| Arc::strong_count(snapshot) > 1);
         self.retired = held;
         if !free.is_empty() {
-            drop(tokio::task::spawn_blocking(move || drop(free)));
+            drop(tokio::task::spawn_local(background::run(move || {
+                drop(free)
+            })));
         }
     }
 }
@@ -163,7 +166,7 @@ impl Work {
             loop {
                 let page = node.store.page(schema, &query).await?;
                 for row in &page.rows {
-                    gone.remove(row.id.as_str());
+                    gone.remove(&row.id);
                     self.entities.put(name, row, node);
                 }
                 match page.offset {
