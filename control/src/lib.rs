@@ -6,6 +6,7 @@
 //! | [`running`] | `running.json`: what `up` tells other verbs |
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
+//! | [`topics`] | `carbyne topics`: the topics of a file, and a cluster that is made so |
 //! | [`explain`] | `carbyne explain`: what a code means |
 //! | [`completions`] | `carbyne completions`: for bash, zsh and fish |
 //! | [`output`] | what every verb hands back: text or JSON, findings with stable codes, exit codes |
@@ -20,6 +21,7 @@ pub mod running;
 pub mod sample_service;
 pub mod terminal;
 pub mod tethered;
+pub mod topics;
 pub mod up;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -52,6 +54,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Run a folder of Istio YAML on this machine: control plane, sample services, sidecars with mTLS
     Up(up::Arguments),
+    /// Plan, make and check the topics of the events
+    Topics(topics::Arguments),
     /// Say what a code such as CTL-0101 means, and what to do about it
     Explain(explain::Arguments),
     /// Print a script that completes command lines
@@ -80,6 +84,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     output.apply();
     match arguments.verb {
         Verb::Up(arguments) => up::main(&arguments),
+        Verb::Topics(arguments) => output.end(topics::run(&arguments, &output)),
         Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),
         Verb::Completions(arguments) => output.end(completions::run(&arguments)),
         Verb::SampleService(arguments) => sample_service::main(&arguments),
