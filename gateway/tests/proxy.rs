@@ -12,11 +12,12 @@
 #[path = "support/cases.rs"]
 mod cases;
 #[path = "support/gateway.rs"]
-#[expect(dead_code, reason = "shared by several suites")]
 mod gateway;
 
 #[path = "proxy/errors.rs"]
 mod errors;
+#[path = "proxy/grpc.rs"]
+mod grpc;
 #[path = "proxy/headers.rs"]
 mod headers;
 #[path = "proxy/reload.rs"]
