@@ -20,11 +20,17 @@ mod errors;
 mod grpc;
 #[path = "proxy/headers.rs"]
 mod headers;
+#[path = "proxy/protocol.rs"]
+mod protocol;
 #[path = "proxy/reload.rs"]
 mod reload;
 #[path = "proxy/scopes.rs"]
 mod scopes;
 #[path = "proxy/tls.rs"]
 mod tls;
+#[path = "proxy/trailers.rs"]
+mod trailers;
+#[path = "proxy/upstream_tls.rs"]
+mod upstream_tls;
 #[path = "proxy/upstreams.rs"]
 mod upstreams;

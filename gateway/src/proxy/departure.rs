@@ -104,6 +104,7 @@ pub(super) fn to_client(exchange: &mut Exchange) {
     let debug = local.node.settings.debug_header && wants_debug(exchange);
     let elapsed = exchange.elapsed();
     let timing = exchange.timing;
+    let asks_trailers = exchange.request.headers.contains(&header::TE);
     let context = &mut exchange.context;
     let Some(response) = &mut exchange.response else {
         return;
@@ -124,6 +125,9 @@ pub(super) fn to_client(exchange: &mut Exchange) {
         }
         if switches.proxy_latency {
             headers.insert(PROXY_LATENCY, milliseconds(sent));
+        }
+        if !asks_trailers && headers.contains(&header::TRAILER) {
+            headers.remove(&header::TRAILER);
         }
         if switches.via {
             // What was spoken with the service, whatever the client speaks.

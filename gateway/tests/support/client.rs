@@ -28,6 +28,12 @@ impl Client {
             .unwrap_or_else(|| panic!("no answer to {ask:?}"))
     }
 
+    /// Bytes before the first request, such as the PROXY protocol's header.
+    pub(crate) fn introduced(mut self, header: &[u8]) -> Self {
+        self.write(header);
+        self
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         // A gateway that answers before it has read everything may have closed: the answer tells.
         drop(self.stream.get_mut().write_all(bytes));
