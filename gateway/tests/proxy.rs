@@ -34,3 +34,5 @@ mod trailers;
 mod upstream_tls;
 #[path = "proxy/upstreams.rs"]
 mod upstreams;
+#[path = "proxy/vaults.rs"]
+mod vaults;

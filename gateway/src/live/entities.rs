@@ -16,10 +16,13 @@ use crate::plan::upstream::{Target, Upstream};
 use crate::plugin::instance::Instance;
 use crate::plugin::table;
 use crate::store::Row;
-use crate::value::Value;
+use crate::value::{Object, Value};
+use crate::vault::Vaults;
 
 /// Kinds of entities that are planned here; consumers and credentials are read as they are asked for.
-pub const PLANNED: [&str; 8] = [
+pub const PLANNED: [&str; 9] = [
+    // Others may refer to them.
+    "vaults",
     "upstreams",
     "targets",
     "services",
@@ -41,10 +44,15 @@ pub struct Entities {
     pub authorities: FxHashMap<Box<str>, Arc<str>>,
     pub upstreams: BTreeMap<Box<str>, Arc<Upstream>>,
     pub targets: BTreeMap<Box<str>, Arc<Target>>,
+    pub vaults: Vaults,
     /// What changed since it was last asked.
     pub changed: Changed,
     /// Of every row that was taken: the same row again changes nothing.
     digests: FxHashMap<Box<str>, [u8; 16]>,
+    /// Rows that refer to secrets.
+    referring: Vec<Box<str>>,
+    /// Every row has to be put again.
+    pub rereads: bool,
 }
 
 /// A plan, and its row as JSON for what writes requests down.
@@ -88,6 +96,9 @@ impl Entities {
         if self.digests.insert(id.clone(), digest) == Some(digest) {
             return;
         }
+        if json.contains("{vault://") {
+            self.referring.push(id.clone());
+        }
         let planned = match entity {
             "services" => Service::read(&row.entity)
                 .map_err(|error| error.to_string())
@@ -106,9 +117,11 @@ impl Entities {
                 }),
             "plugins" => PluginPlan::read(&row.entity)
                 .map_err(|error| error.to_string())
-                .map(|plan| self.put_plugin(id.clone(), &plan, node)),
-            "certificates" => Certificate::read(&row.entity)
-                .map_err(|error| error.to_string())
+                .map(|plan| self.put_plugin(id.clone(), plan, &row.entity, node)),
+            "certificates" => self
+                .vaults
+                .resolve(entity, &row.entity)
+                .and_then(|row| Certificate::read(&row).map_err(|error| error.to_string()))
                 .map(|certificate| {
                     self.changed.certificates = true;
                     let slots = Slots::of(certificate);
@@ -139,6 +152,12 @@ impl Entities {
                     self.changed.upstreams = true;
                     self.targets.insert(id.clone(), Arc::new(target));
                 }),
+            "vaults" => {
+                if self.vaults.put(&id, &row.entity) {
+                    self.vaults_changed();
+                }
+                Ok(())
+            }
             _ => Ok(()),
         };
         if let Err(problem) = planned {
@@ -160,6 +179,11 @@ impl Entities {
             "snis" => self.changed.certificates |= self.snis.remove(id).is_some(),
             "upstreams" => self.changed.upstreams |= self.upstreams.remove(id).is_some(),
             "targets" => self.changed.upstreams |= self.targets.remove(id).is_some(),
+            "vaults" => {
+                if self.vaults.remove(id) {
+                    self.vaults_changed();
+                }
+            }
             "ca_certificates" => {
                 let gone = self.authorities.remove(id).is_some();
                 self.changed.authorities |= gone;
@@ -180,11 +204,20 @@ impl Entities {
             "upstreams" => self.upstreams.keys().cloned().collect(),
             "targets" => self.targets.keys().cloned().collect(),
             "ca_certificates" => self.authorities.keys().cloned().collect(),
+            "vaults" => self.vaults.ids().map(Box::from).collect(),
             _ => Vec::new(),
         }
     }
 
-    fn put_plugin(&mut self, id: Box<str>, plan: &PluginPlan, node: &Arc<Node>) {
+    /// Rows that refer to secrets mean something else now: they have to be put again.
+    fn vaults_changed(&mut self) {
+        self.rereads |= !self.referring.is_empty();
+        for id in std::mem::take(&mut self.referring) {
+            self.digests.remove(&id);
+        }
+    }
+
+    fn put_plugin(&mut self, id: Box<str>, mut plan: PluginPlan, row: &Object, node: &Arc<Node>) {
         self.changed.plugins = true;
         if !plan.is_http() {
             self.plugins.remove(&id);
@@ -206,7 +239,12 @@ impl Entities {
                 "the plugin does not run here: {what}"
             );
         }
-        let instance = Instance::new(plan, node);
+        let resolved = self.vaults.resolve("plugins", row).map(|row| {
+            if let Some(Value::Object(config)) = row.get("config") {
+                plan.config = config.clone();
+            }
+        });
+        let instance = Instance::new(&plan, resolved, node);
         self.plugins.insert(id, Arc::new(instance));
     }
 }

@@ -231,6 +231,7 @@ plugins:
     let gateway = Gateway::start(Start {
         yaml: Some(yaml),
         conf: vec![("proxy_listen", "127.0.0.1:0, 127.0.0.1:0 ssl".to_owned())],
+        ..Start::default()
     });
     let port_of = |index: usize| gateway.proxy[index].port();
     // One at a time: another worker may write the next one first.

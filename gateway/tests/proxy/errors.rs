@@ -242,6 +242,7 @@ fn requests_that_are_refused() {
             upstream.url()
         )),
         conf: vec![("nginx_http_client_max_body_size", "10".to_owned())],
+        ..Start::default()
     });
     let long = "x".repeat(70_000);
     let cases: [(&str, Vec<u8>, u16, &str); 7] = [

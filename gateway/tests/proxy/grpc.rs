@@ -101,6 +101,7 @@ plugins:
 "#
         )),
         conf: vec![("proxy_listen", "127.0.0.1:0 http2".to_owned())],
+        ..Start::default()
     });
     let told = call(&[&gateway.proxy[0].to_string(), "echo.example"]);
     expect_all("gRPC", &told, &gateway);
@@ -152,6 +153,7 @@ certificates:
             ("lua_ssl_trusted_certificate", chain.display().to_string()),
             ("nginx_proxy_proxy_ssl_verify", "on".to_owned()),
         ],
+        ..Start::default()
     });
     let told = call(&[
         &gateway.proxy[0].to_string(),
@@ -170,6 +172,7 @@ fn what_clients_are_told_where_no_service_answers() {
             "proxy_listen",
             "127.0.0.1:0 http2, 127.0.0.1:0 http2 ssl".to_owned(),
         )],
+        ..Start::default()
     });
     let plain = format!("http://{}", gateway.proxy[0]);
     // Path, arguments; status, gRPC's status, gRPC's message, a part of the body.

@@ -31,6 +31,7 @@ fn clients_are_introduced() {
                 ("trusted_ips", trusted.to_owned()),
                 ("real_ip_header", header.to_owned()),
             ],
+            ..Start::default()
         })
     };
     let believing = start("127.0.0.0/8", "proxy_protocol");

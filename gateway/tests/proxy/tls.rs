@@ -63,6 +63,7 @@ fn certificates_are_chosen_by_name() {
             "proxy_listen",
             "127.0.0.1:0 http2 ssl, 127.0.0.1:0 ssl".to_owned(),
         )],
+        ..Start::default()
     });
     let rows = [
         (Some("a.example"), "exact"),

@@ -30,6 +30,7 @@ fn trailers_go_through() {
     let gateway = Gateway::start(Start {
         yaml: Some(YAML.replace("{upstream}", &upstream.url())),
         conf: vec![("proxy_listen", "127.0.0.1:0 http2".to_owned())],
+        ..Start::default()
     });
     for path in ["/x", "/streamed/x"] {
         // To the service: with the body, and announced as the client announced them.

@@ -228,7 +228,7 @@ fn services_are_shown_and_believed_what_was_configured() {
     );
     let gateway = Gateway::start(Start {
         yaml: Some(yaml),
-        conf: Vec::new(),
+        ..Start::default()
     });
     let host = format!("localhost:{}", direct.port);
     let rows: [(&str, u16, &str); 17] = [

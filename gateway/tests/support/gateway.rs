@@ -45,6 +45,8 @@ pub(crate) struct Gateway {
 pub(crate) struct Start {
     /// `KONG_*` without the prefix, lower-case.
     pub(crate) conf: Vec<(&'static str, String)>,
+    /// Other variables of its environment.
+    pub(crate) variables: Vec<(&'static str, String)>,
     /// kong.yml; nothing is the embedded store.
     pub(crate) yaml: Option<String>,
 }
@@ -87,6 +89,7 @@ impl Gateway {
         for (key, value) in &start.conf {
             command.env(format!("KONG_{}", key.to_ascii_uppercase()), value);
         }
+        command.envs(start.variables);
         let mut process = command.spawn().expect("the gateway's program");
         let stderr = process.stderr.take().expect("a pipe");
         let log = Arc::<Mutex<Vec<String>>>::default();
