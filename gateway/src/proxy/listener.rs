@@ -172,6 +172,7 @@ pub fn serve_settings(listen: &Listen, conf: &Conf) -> ServeSettings {
             Codec::Http1
         },
         limits,
+        max_requests: conf.keepalive_requests(),
         idle_timeout: Some(conf.keepalive_timeout().map_or(IDLE, time)),
         head_timeout: conf
             .client_header_timeout()

@@ -52,6 +52,7 @@ impl Transports {
                 0 => Some(1),
                 _ => keepalive.max_requests,
             };
+            settings.max_idle_connections = Some(keepalive.pool_size);
             settings.http1_trailers = true;
             settings.thresholds = [Thresholds::without_limits(), Thresholds::without_limits()];
             if service.is_grpc() {
