@@ -8,14 +8,12 @@
 //! | [`connect`] | outgoing sockets |
 //! | [`proxy_protocol`] | what load balancers tell of the client |
 //! | `scratch` | the worker's read buffer |
-//! | `splice` | bytes from socket to socket inside the kernel |
 
 pub mod address;
 pub mod connect;
 pub mod listen;
 pub mod proxy_protocol;
 pub(crate) mod scratch;
-pub(crate) mod splice;
 pub mod stream;
 
 pub use self::address::Address;

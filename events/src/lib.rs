@@ -2,6 +2,7 @@
 //!
 //! | room | what lives there |
 //! |---|---|
+//! | `avro` | Avro's binary form, written by field and read by schema |
 //! | `event` | the events, generated from `schemas/*.avsc`; their topics, keys and Avro form |
 //! | `envelope` | what surrounds a body: CloudEvents headers, content types, Confluent's frame |
 //! | `redact` | what may be said of a request |
@@ -11,3 +12,17 @@
 //! | `ship` | spool to broker, by delivery reports (feature `kafka`) |
 //! | `verify` | gaps and duplicates, read from spool and topics |
 //! | `topics` | the twelve topics as data, and the reconciler (feature `kafka`) |
+//! | [`samples`] | events as the gateway makes them, for tests and benches (feature `broker`) |
+//! | [`broker`] | a real Kafka on this machine, for tests and `carbyne up --with-kafka` (feature `broker`) |
+
+pub mod avro;
+#[cfg(feature = "broker")]
+pub mod broker;
+pub mod emit;
+pub mod event;
+pub mod ring;
+#[cfg(any(test, feature = "broker"))]
+pub mod samples;
+pub mod spool;
+#[cfg(feature = "kafka")]
+pub mod topics;

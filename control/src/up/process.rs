@@ -5,9 +5,13 @@ use std::{
     ffi::OsString,
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,30 +23,37 @@ use tokio::{
     time::Instant,
 };
 
+use super::gateway::foreign;
+use crate::running::Kind;
+
 /// What to run and where its output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// Workload that it belongs to.
     pub workload: String,
     /// What it is there.
-    pub part: Part,
+    pub kind: Kind,
     /// Program and arguments.
     pub command: Vec<OsString>,
+    /// Variables of its environment.
+    pub environment: Vec<(OsString, OsString)>,
     /// Folder that it runs in.
     pub folder: PathBuf,
     /// File that standard output is appended to.
     pub stdout: PathBuf,
     /// File that standard error is appended to.
     pub stderr: PathBuf,
+    /// Where it says that it is ready; none: it is as soon as it runs.
+    pub probe: Option<Probe>,
 }
 
-/// The programs of a workload.
+/// A question that a program answers with 200 once it is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The proxy.
-    Sidecar,
-    /// The sample service.
-    Service,
+pub struct Probe {
+    /// Where.
+    pub address: SocketAddr,
+    /// Path.
+    pub path: &'static str,
 }
 
 /// What happened to a program.
@@ -82,6 +93,8 @@ pub enum What {
 #[derive(Debug)]
 pub struct Kept {
     program: Arc<Program>,
+    /// 0 while there is no process.
+    pid: Arc<AtomicU32>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -90,9 +103,12 @@ impl Program {
     /// What people call it.
     #[must_use]
     pub fn title(&self) -> String {
-        match self.part {
-            Part::Sidecar => format!("{}'s sidecar", self.workload),
-            Part::Service => format!("{}'s service", self.workload),
+        match self.kind {
+            Kind::Sidecar => format!("{}'s sidecar", self.workload),
+            Kind::Service => format!("{}'s service", self.workload),
+            Kind::Gateway => "the gateway".to_owned(),
+            Kind::Shipper => "the shipper of events".to_owned(),
+            Kind::Broker => "the broker".to_owned(),
         }
     }
 }
@@ -103,9 +119,16 @@ impl Kept {
     pub fn start(program: Program, events: mpsc::UnboundedSender<Event>) -> Self {
         let program = Arc::new(program);
         let stop = watch::Sender::new(false);
-        let task = tokio::spawn(keep(Arc::clone(&program), stop.subscribe(), events));
+        let pid = Arc::default();
+        let task = tokio::spawn(keep(
+            Arc::clone(&program),
+            Arc::clone(&pid),
+            stop.subscribe(),
+            events,
+        ));
         Self {
             program,
+            pid,
             stop,
             task,
         }
@@ -113,8 +136,14 @@ impl Kept {
 
     /// What is kept running.
     #[must_use]
-    pub fn program(&self) -> &Program {
+    pub const fn program(&self) -> &Arc<Program> {
         &self.program
+    }
+
+    /// Its process, while there is one.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 
     /// Asks it to end; several can be asked before one waits for them.
@@ -132,6 +161,7 @@ impl Kept {
 
 async fn keep(
     program: Arc<Program>,
+    running: Arc<AtomicU32>,
     mut stop: watch::Receiver<bool>,
     events: mpsc::UnboundedSender<Event>,
 ) {
@@ -150,11 +180,13 @@ async fn keep(
         let ended = match spawn(&program) {
             Ok(mut child) => {
                 let pid = child.id().unwrap_or_default();
+                running.store(pid, Ordering::Relaxed);
                 tell(What::Started { pid });
                 let ended = tokio::select! {
                     ended = child.wait() => Some(ended),
                     _ = stop.wait_for(|stop| *stop) => None,
                 };
+                running.store(0, Ordering::Relaxed);
                 let Some(ended) = ended else {
                     return end(child, pid).await;
                 };
@@ -181,10 +213,19 @@ async fn keep(
 fn spawn(program: &Program) -> std::io::Result<Child> {
     // Ourselves even if the file was replaced by a newer build meanwhile.
     let mut command = Command::new("/proc/self/exe");
+    for name in foreign() {
+        command.env_remove(name);
+    }
     command
         .arg0("carbyne")
         .args(["tethered", "--to", &std::process::id().to_string(), "--"])
         .args(&program.command)
+        .envs(
+            program
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        )
         .current_dir(&program.folder)
         .stdin(Stdio::null())
         .stdout(append(&program.stdout)?)

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::net::splice::Pipe;
 use crate::net::{Stream, scratch};
 
 /// Bytes that went through, to be read while they do.
@@ -73,7 +72,6 @@ pub struct Limits {
 }
 
 /// One way of a stream.
-#[derive(Default)]
 struct Way<'a> {
     /// Read and not yet written.
     pending: Bytes,
@@ -81,29 +79,12 @@ struct Way<'a> {
     /// Looks at the first bytes, which are held until it is done.
     head: Option<&'a mut dyn Head>,
     held: BytesMut,
-    means: Means,
-    /// Lent while bytes are in it, or more may follow at once.
-    pipe: Option<Pipe>,
+    /// How much to ask for at once: more where bulk flows, less where the other side takes its time, since what it does not take is kept.
+    appetite: usize,
 }
 
-/// How bytes get from one side to the other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Means {
-    /// Through the worker's buffer: cheaper for messages.
-    #[default]
-    Copy,
-    /// Through a pipe in the kernel: cheaper for bulk.
-    Splice,
-    /// The kernel splices nothing here.
-    CopyAlways,
-}
-
-/// Who moves less than this at a time sends messages.
-const MESSAGE: usize = 16 * 1024;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    #[default]
     Open,
     /// The reading side ended; what is pending and the end itself are still to be written.
     Ending,
@@ -126,14 +107,8 @@ pub async fn relay(
 ) -> End {
     let start = Instant::now();
     let mut moved = start;
-    let mut up = Way {
-        head: heads.client,
-        ..Way::default()
-    };
-    let mut down = Way {
-        head: heads.host,
-        ..Way::default()
-    };
+    let mut up = Way::new(heads.client);
+    let mut down = Way::new(heads.host);
     let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
     let mut armed = false;
     poll_fn(|cx| {
@@ -180,7 +155,17 @@ pub async fn relay(
     .await
 }
 
-impl Way<'_> {
+impl<'a> Way<'a> {
+    fn new(head: Option<&'a mut dyn Head>) -> Self {
+        Self {
+            pending: Bytes::new(),
+            state: State::Open,
+            head,
+            held: BytesMut::new(),
+            appetite: scratch::SIZE,
+        }
+    }
+
     fn poll(
         &mut self,
         from: &mut Stream,
@@ -194,9 +179,6 @@ impl Way<'_> {
                     .map_err(Failure::Write)?;
                 self.pending.advance(written);
             }
-            if let Some(pipe) = &mut self.pipe {
-                ready!(pipe.poll_drain(to, cx)).map_err(Failure::Write)?;
-            }
             match self.state {
                 State::Open => {}
                 State::Ending => {
@@ -208,49 +190,12 @@ impl Way<'_> {
             if self.state == State::Ended {
                 continue;
             }
-            let read = match ready!(self.poll_splice(from, to, cx)) {
-                Some(read) => read?,
-                None => ready!(self.poll_copy(from, to, cx))?,
-            };
+            let read = ready!(self.poll_copy(from, to, cx))?;
             count.set(count.get() + read as u64);
             if read == 0 {
                 // What was held back goes on before the end does.
                 self.state = State::Ending;
             }
-        }
-    }
-
-    /// Takes what arrived into a pipe; `None` where it has to be copied.
-    fn poll_splice(
-        &mut self,
-        from: &Stream,
-        to: &Stream,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<usize, Failure>>> {
-        if self.means != Means::Splice || self.head.is_some() || !Pipe::leads(from, to) {
-            return Poll::Ready(None);
-        }
-        let Some(pipe) = self.pipe.take().or_else(Pipe::take) else {
-            return Poll::Ready(None);
-        };
-        let pipe = self.pipe.insert(pipe);
-        match pipe.poll_fill(from, cx) {
-            Poll::Pending => {
-                self.pipe = None;
-                Poll::Pending
-            }
-            Poll::Ready(Ok(read)) => {
-                if read < MESSAGE {
-                    self.means = Means::Copy;
-                }
-                Poll::Ready(Some(Ok(read)))
-            }
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.pipe = None;
-                self.means = Means::CopyAlways;
-                Poll::Ready(None)
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(Failure::Read(error)))),
         }
     }
 
@@ -261,7 +206,7 @@ impl Way<'_> {
         to: &mut Stream,
         cx: &mut Context<'_>,
     ) -> Poll<Result<usize, Failure>> {
-        scratch::with(|buffer| {
+        scratch::with_up_to(self.appetite, |buffer| {
             let mut buffer = ReadBuf::new(buffer);
             match Pin::new(from).poll_read(cx, &mut buffer) {
                 Poll::Ready(result) => result.map_err(Failure::Read)?,
@@ -275,10 +220,6 @@ impl Way<'_> {
             }
             let whole = buffer.remaining() == 0;
             let filled = buffer.filled();
-            if whole && self.means == Means::Copy {
-                // More than fits: the next of it can do without us.
-                self.means = Means::Splice;
-            }
             if let Some(head) = &mut self.head {
                 self.held.extend_from_slice(filled);
                 match head.take(&self.held, filled.is_empty()) {
@@ -300,6 +241,11 @@ impl Way<'_> {
                 _ => 0,
             };
             self.pending = Bytes::copy_from_slice(&filled[written..]);
+            if !self.pending.is_empty() {
+                self.appetite = scratch::SIZE;
+            } else if whole {
+                self.appetite = scratch::BULK;
+            }
             Poll::Ready(Ok(filled.len()))
         })
     }

@@ -100,14 +100,6 @@ impl Stream {
         matches!(self.io, Io::Plain(_))
     }
 
-    /// The TCP socket, where bytes are on the wire as they are here and none was put back.
-    pub(super) const fn bare(&self) -> Option<&TcpStream> {
-        match &self.io {
-            Io::Plain(socket) if self.prefix.is_empty() && socket.prefix.is_empty() => socket.tcp(),
-            _ => None,
-        }
-    }
-
     /// Whether the peer closed, or sent something that nobody asked for, while the stream lay idle in a
     /// pool. Costs no system call unless the kernel reported an event.
     pub fn is_stale(&self) -> bool {

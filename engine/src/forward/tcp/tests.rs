@@ -60,7 +60,7 @@ async fn bulk_and_messages_arrive_whole_both_ways_at_once() {
                 host_write.shutdown().await.unwrap();
             };
             let send_up = async {
-                // Messages, bulk, messages: the means change on the way.
+                // Messages, bulk, messages: the appetite changes on the way.
                 for piece in up[..4096].chunks(100) {
                     client_write.write_all(piece).await.unwrap();
                 }
@@ -82,7 +82,6 @@ async fn bulk_and_messages_arrive_whole_both_ways_at_once() {
             let (end, received, sent) = relay.await.unwrap();
             assert!(matches!(end, End::Closed), "{end:?}");
             assert_eq!((received, sent), (up.len() as u64, down.len() as u64));
-            assert!(Pipe::ready() > 0, "bulk went through no pipe");
         })
         .await;
 }

@@ -1,0 +1,113 @@
+//! The events: what each says, which topic it belongs to, what its key is.
+//!
+//! Every module below is generated from the schema of its name in `schemas/`; `tests/schemas.rs` holds them equal and writes
+//! them anew (`CARBYNE_WRITE_SCHEMAS=1`). Fields are borrowed: an event is made on the way of a request and lives until it is
+//! encoded.
+
+mod generated;
+mod topic;
+
+#[cfg(test)]
+mod tests;
+
+use bytes::BufMut;
+
+use crate::avro::Schema;
+
+pub use generated::*;
+pub use topic::{Class, Topic};
+
+/// Something that happened.
+pub trait Event {
+    /// Its schema and all that goes with it.
+    const KIND: Kind;
+
+    /// When it happened: microseconds since 1970.
+    fn time(&self) -> u64;
+
+    /// The key under which the topic keeps it. Events of compacted topics always have one: their schemas say it is never null.
+    fn key(&self) -> Option<&[u8]>;
+
+    /// The span that it happened in, in W3C's form.
+    fn traceparent(&self) -> Option<&str> {
+        None
+    }
+
+    /// Bytes that its body takes, at most.
+    fn bound(&self) -> usize;
+
+    /// Writes its body in Avro's binary form; nothing for a tombstone.
+    fn encode(&self, into: &mut impl BufMut);
+}
+
+/// One version of one schema.
+///
+/// Its number stands in rings and spools, which outlive programs: it is never given again, and a changed schema has another.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind(&'static Description);
+
+/// What is known of a kind.
+#[derive(Debug)]
+pub struct Description {
+    pub number: u16,
+    pub topic: Topic,
+    /// CloudEvents' `type`.
+    pub event_type: &'static str,
+    /// How its body is read; without one it is a tombstone, which has no body.
+    pub schema: Option<&'static Schema>,
+}
+
+impl Kind {
+    pub const fn new(description: &'static Description) -> Self {
+        Self(description)
+    }
+
+    /// The kind of a number that was read; none for one that a later version wrote.
+    pub fn from_number(number: u16) -> Option<Self> {
+        let found = ALL.iter().find(|kind| kind.0.number == number);
+        found.copied()
+    }
+
+    /// All kinds, those of earlier versions included.
+    pub const fn all() -> &'static [Self] {
+        ALL
+    }
+
+    pub const fn number(self) -> u16 {
+        self.0.number
+    }
+
+    pub const fn topic(self) -> Topic {
+        self.0.topic
+    }
+
+    /// CloudEvents' `type`.
+    pub const fn event_type(self) -> &'static str {
+        self.0.event_type
+    }
+
+    /// None for tombstones.
+    pub const fn schema(self) -> Option<&'static Schema> {
+        self.0.schema
+    }
+}
+
+/// The trace's part of a `traceparent`; none where it does not have the form that version 00 has.
+fn trace_id(traceparent: Option<&str>) -> Option<&str> {
+    let text = traceparent?;
+    let is_digits = |part: &str| {
+        let hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        part.bytes().all(hex) && part.bytes().any(|byte| byte != b'0')
+    };
+    let (id, rest) = text.strip_prefix("00-")?.split_at_checked(32)?;
+    let span = rest.strip_prefix('-')?.get(..16)?;
+    (is_digits(id) && is_digits(span)).then_some(id)
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.number == other.0.number
+    }
+}
+
+impl Eq for Kind {}
