@@ -2,7 +2,6 @@
 //! prefix of their own. A reference is resolved when what holds it is planned; the Admin API shows it as it was written.
 
 use std::collections::BTreeMap;
-use std::env::VarError;
 
 use crate::schema::library;
 use crate::value::{self, Object, Value};
@@ -109,10 +108,7 @@ impl Vaults {
 
     /// What a text stands for, where it is a reference.
     pub fn find(&self, text: &str) -> Option<Result<String, String>> {
-        self.find_in(text, &|name| match std::env::var(name) {
-            Ok(value) => Some(value),
-            Err(VarError::NotPresent | VarError::NotUnicode(_)) => None,
-        })
+        self.find_in(text, &|name| std::env::var(name).ok())
     }
 
     /// An entity with what its references stand for, where its fields may hold such; or what is wrong with each of them.

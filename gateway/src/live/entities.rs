@@ -179,11 +179,7 @@ impl Entities {
             "snis" => self.changed.certificates |= self.snis.remove(id).is_some(),
             "upstreams" => self.changed.upstreams |= self.upstreams.remove(id).is_some(),
             "targets" => self.changed.upstreams |= self.targets.remove(id).is_some(),
-            "vaults" => {
-                if self.vaults.remove(id) {
-                    self.vaults_changed();
-                }
-            }
+            "vaults" if self.vaults.remove(id) => self.vaults_changed(),
             "ca_certificates" => {
                 let gone = self.authorities.remove(id).is_some();
                 self.changed.authorities |= gone;
