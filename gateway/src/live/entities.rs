@@ -16,9 +16,16 @@ use crate::plan::upstream::{Target, Upstream};
 use crate::plugin::instance::Instance;
 use crate::plugin::table;
 use crate::store::Row;
+<<<<<<< HEAD
+=======
+use crate::value::{Object, Value};
+use crate::vault::Vaults;
+>>>>>>> ready/gends
 
 /// Kinds of entities that are planned here; consumers and credentials are read as they are asked for.
-pub const PLANNED: [&str; 8] = [
+pub const PLANNED: [&str; 9] = [
+    // Others may refer to them.
+    "vaults",
     "upstreams",
     "targets",
     "services",
@@ -32,6 +39,7 @@ pub const PLANNED: [&str; 8] = [
 /// Plans by id.
 #[derive(Debug, Default)]
 pub struct Entities {
+<<<<<<< HEAD
     pub services: FxHashMap<Arc<str>, Kept<Service>>,
     pub routes: BTreeMap<Arc<str>, Kept<Route>>,
     pub plugins: BTreeMap<Arc<str>, Arc<Instance>>,
@@ -44,6 +52,25 @@ pub struct Entities {
     pub changed: Changed,
     /// Every row that was taken, as the store has it: the same row again changes nothing.
     rows: FxHashMap<Arc<str>, Arc<str>>,
+=======
+    pub services: FxHashMap<Box<str>, Kept<Service>>,
+    pub routes: BTreeMap<Box<str>, Kept<Route>>,
+    pub plugins: BTreeMap<Box<str>, Arc<Instance>>,
+    pub certificates: BTreeMap<Box<str>, Slots>,
+    pub snis: BTreeMap<Box<str>, Sni>,
+    pub authorities: FxHashMap<Box<str>, Arc<str>>,
+    pub upstreams: BTreeMap<Box<str>, Arc<Upstream>>,
+    pub targets: BTreeMap<Box<str>, Arc<Target>>,
+    pub vaults: Vaults,
+    /// What changed since it was last asked.
+    pub changed: Changed,
+    /// Of every row that was taken: the same row again changes nothing.
+    digests: FxHashMap<Box<str>, [u8; 16]>,
+    /// Rows that refer to secrets.
+    referring: Vec<Box<str>>,
+    /// Every row has to be put again.
+    pub rereads: bool,
+>>>>>>> ready/gends
 }
 
 /// A plan, and its row as JSON for what writes requests down: the store's own text.
@@ -86,6 +113,9 @@ impl Entities {
         if known.is_some_and(|known| known == row.json) {
             return;
         }
+        if json.contains("{vault://") {
+            self.referring.push(id.clone());
+        }
         let planned = match entity {
             "services" => Service::read(&row.entity)
                 .map_err(|error| error.to_string())
@@ -104,9 +134,11 @@ impl Entities {
                 }),
             "plugins" => PluginPlan::read(&row.entity)
                 .map_err(|error| error.to_string())
-                .map(|plan| self.put_plugin(id.clone(), &plan, node)),
-            "certificates" => Certificate::read(&row.entity)
-                .map_err(|error| error.to_string())
+                .map(|plan| self.put_plugin(id.clone(), plan, &row.entity, node)),
+            "certificates" => self
+                .vaults
+                .resolve(entity, &row.entity)
+                .and_then(|row| Certificate::read(&row).map_err(|error| error.to_string()))
                 .map(|certificate| {
                     self.changed.certificates = true;
                     let slots = Slots::of(certificate);
@@ -137,6 +169,12 @@ impl Entities {
                     self.changed.upstreams = true;
                     self.targets.insert(id.clone(), Arc::new(target));
                 }),
+            "vaults" => {
+                if self.vaults.put(&id, &row.entity) {
+                    self.vaults_changed();
+                }
+                Ok(())
+            }
             _ => Ok(()),
         };
         if let Err(problem) = planned {
@@ -158,6 +196,7 @@ impl Entities {
             "snis" => self.changed.certificates |= self.snis.remove(id).is_some(),
             "upstreams" => self.changed.upstreams |= self.upstreams.remove(id).is_some(),
             "targets" => self.changed.upstreams |= self.targets.remove(id).is_some(),
+            "vaults" if self.vaults.remove(id) => self.vaults_changed(),
             "ca_certificates" => {
                 let gone = self.authorities.remove(id).is_some();
                 self.changed.authorities |= gone;
@@ -178,11 +217,24 @@ impl Entities {
             "upstreams" => self.upstreams.keys().cloned().collect(),
             "targets" => self.targets.keys().cloned().collect(),
             "ca_certificates" => self.authorities.keys().cloned().collect(),
+            "vaults" => self.vaults.ids().map(Box::from).collect(),
             _ => Vec::new(),
         }
     }
 
+<<<<<<< HEAD
     fn put_plugin(&mut self, id: Arc<str>, plan: &PluginPlan, node: &Arc<Node>) {
+=======
+    /// Rows that refer to secrets mean something else now: they have to be put again.
+    fn vaults_changed(&mut self) {
+        self.rereads |= !self.referring.is_empty();
+        for id in std::mem::take(&mut self.referring) {
+            self.digests.remove(&id);
+        }
+    }
+
+    fn put_plugin(&mut self, id: Box<str>, mut plan: PluginPlan, row: &Object, node: &Arc<Node>) {
+>>>>>>> ready/gends
         self.changed.plugins = true;
         if !plan.is_http() {
             self.plugins.remove(&id);
@@ -204,7 +256,12 @@ impl Entities {
                 "the plugin does not run here: {what}"
             );
         }
-        let instance = Instance::new(plan, node);
+        let resolved = self.vaults.resolve("plugins", row).map(|row| {
+            if let Some(Value::Object(config)) = row.get("config") {
+                plan.config = config.clone();
+            }
+        });
+        let instance = Instance::new(&plan, resolved, node);
         self.plugins.insert(id, Arc::new(instance));
     }
 }
