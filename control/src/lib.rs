@@ -5,6 +5,7 @@
 //! | [`up`] | `carbyne up`: control plane, sample services and sidecars on this machine, from one folder of Istio YAML |
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
+//! | [`topics`] | `carbyne topics`: the topics of a file, and a cluster that is made so |
 //! | [`graph`] | `carbyne graph`: who calls whom, how well, and whether by mutual TLS |
 //! | [`explain`] | `carbyne explain`: what a code means |
 //! | [`completions`] | `carbyne completions`: for bash, zsh and fish |
@@ -26,6 +27,7 @@ pub mod runtime;
 pub mod sample_service;
 pub mod terminal;
 pub mod tethered;
+pub mod topics;
 pub mod up;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -58,6 +60,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Run a folder of Istio YAML on this machine: control plane, sample services, sidecars with mTLS
     Up(up::Arguments),
+    /// Plan, make and check the topics of the events
+    Topics(topics::Arguments),
     /// Draw who calls whom: rates, failures, p99, mTLS
     Graph(graph::Arguments),
     /// Say what a code such as CTL-0101 means, and what to do about it
@@ -88,6 +92,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     output.apply();
     match arguments.verb {
         Verb::Up(arguments) => up::main(&arguments),
+        Verb::Topics(arguments) => output.end(topics::run(&arguments, &output)),
         Verb::Graph(arguments) => output.end(graph::run(&arguments, &output)),
         Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),
         Verb::Completions(arguments) => output.end(completions::run(&arguments)),
