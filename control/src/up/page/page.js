@@ -109,7 +109,7 @@ function lock() {
   picture.setAttribute("viewBox", "0 0 11 12");
   picture.setAttribute("aria-hidden", "true");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", "M2 5V3.5a3.5 3.5 0 0 1 7 0V5h.5A1.5 1.5 0 0 1 11 6.500v4A1.500 1.500 0 0 1 9.500 12h-8A1.500 1.500 0 0 1 0 10.500v-4A1.500 1.500 0 0 1 1.500 5zm1.600 0h3.800V3.500a1.900 1.900 0 0 0-3.800 0z");
+  path.setAttribute("d", "M2 5V3.5a3.5 3.5 0 0 1 7 0V5h.5A1.5 1.5 0 0 1 11 6.5v4A1.5 1.5 0 0 1 9.5 12h-8A1.5 1.5 0 0 1 0 10.5v-4A1.5 1.5 0 0 1 1.5 5zm1.6 0h3.8V3.5a1.9 1.9 0 0 0-3.8 0z");
   picture.append(path);
   return picture;
 }
