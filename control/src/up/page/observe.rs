@@ -111,7 +111,7 @@ impl Observer {
             tokio::select! {
                 () = sleep_until(began + pause) => {}
                 () = self.wake.notified() => {}
-                () = self.board.changed(), if watched => {
+                () = self.board.changed() => {
                     // Several things are told at once when a platform starts.
                     tokio::time::sleep(GATHER).await;
                 }

@@ -74,6 +74,7 @@ function health(state) {
 function pill(level, words) {
   const element = find("health");
   element.dataset.health = level;
+  element.title = words;
   text("health", words);
 }
 
@@ -249,6 +250,8 @@ function show(state) {
   changed("gateway", [state.gateway, state.programs.map((program) => program.addresses)], () => gateway(state));
   changed("programs", state.programs, programs);
   changed("notices", state.notices, notices);
+  // Only now, so that nothing moves while it is filled.
+  find("main").hidden = false;
 }
 
 const live = new EventSource("/live");
