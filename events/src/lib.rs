@@ -12,9 +12,15 @@
 //! | `ship` | spool to broker, by delivery reports (feature `kafka`) |
 //! | `verify` | gaps and duplicates, read from spool and topics |
 //! | `topics` | the twelve topics as data, and the reconciler (feature `kafka`) |
+//! | [`samples`] | events as the gateway makes them, for tests and benches (feature `broker`) |
 //! | [`broker`] | a real Kafka on this machine, for tests and `carbyne up --with-kafka` (feature `broker`) |
 
 pub mod avro;
 #[cfg(feature = "broker")]
 pub mod broker;
+pub mod emit;
 pub mod event;
+pub mod ring;
+#[cfg(any(test, feature = "broker"))]
+pub mod samples;
+pub mod spool;
