@@ -6,6 +6,7 @@
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
 //! | [`status`] | `carbyne status`: what runs, in which version, in step or not |
+//! | [`lint`] | `carbyne lint`: what is wrong in configuration before anything runs it |
 //! | [`graph`] | `carbyne graph`: who calls whom, how well, and whether by mutual TLS |
 //! | [`explain`] | `carbyne explain`: what a code means |
 //! | [`completions`] | `carbyne completions`: for bash, zsh and fish |
@@ -23,6 +24,7 @@ pub mod duration;
 pub mod explain;
 pub mod fetch;
 pub mod graph;
+pub mod lint;
 pub mod moment;
 pub mod output;
 pub mod running;
@@ -65,6 +67,8 @@ pub enum Verb {
     Up(up::Arguments),
     /// Show what runs: ready, in step with the control plane, certificates' time left, missing sidecars
     Status(status::Arguments),
+    /// Find fault with Istio YAML, kong.yml and topics.yaml, without a cluster
+    Lint(lint::Arguments),
     /// Draw who calls whom: rates, failures, p99, mTLS
     Graph(graph::Arguments),
     /// Say what a code such as CTL-0101 means, and what to do about it
@@ -96,6 +100,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.verb {
         Verb::Up(arguments) => up::main(&arguments),
         Verb::Status(arguments) => output.end(status::run(&arguments, &output)),
+        Verb::Lint(arguments) => output.end(lint::run(&arguments, &output)),
         Verb::Graph(arguments) => output.end(graph::run(&arguments, &output)),
         Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),
         Verb::Completions(arguments) => output.end(completions::run(&arguments)),
