@@ -6,6 +6,7 @@
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
 //! | [`status`] | `carbyne status`: what runs, in which version, in step or not |
+//! | [`verify`] | `carbyne verify`: real requests, and the answers that must come |
 //! | [`lint`] | `carbyne lint`: what is wrong in configuration before anything runs it |
 //! | [`graph`] | `carbyne graph`: who calls whom, how well, and whether by mutual TLS |
 //! | [`explain`] | `carbyne explain`: what a code means |
@@ -34,6 +35,7 @@ pub mod status;
 pub mod terminal;
 pub mod tethered;
 pub mod up;
+pub mod verify;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -67,6 +69,8 @@ pub enum Verb {
     Up(up::Arguments),
     /// Show what runs: ready, in step with the control plane, certificates' time left, missing sidecars
     Status(status::Arguments),
+    /// Check with real requests that what runs does what it is for
+    Verify(verify::Arguments),
     /// Find fault with Istio YAML, kong.yml and topics.yaml, without a cluster
     Lint(lint::Arguments),
     /// Draw who calls whom: rates, failures, p99, mTLS
@@ -100,6 +104,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.verb {
         Verb::Up(arguments) => up::main(&arguments),
         Verb::Status(arguments) => output.end(status::run(&arguments, &output)),
+        Verb::Verify(arguments) => output.end(verify::run(&arguments, &output)),
         Verb::Lint(arguments) => output.end(lint::run(&arguments, &output)),
         Verb::Graph(arguments) => output.end(graph::run(&arguments, &output)),
         Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),

@@ -8,12 +8,14 @@
 //! | [`across`] | what several resources say together |
 //! | [`policy`] | the same of security policies |
 //! | [`kong`] | the gateway's own reader |
+//! | [`topics`] | the reader of `carbyne topics` |
 
 pub mod across;
 pub mod files;
 pub mod istio;
 pub mod kong;
 pub mod policy;
+pub mod topics;
 
 use std::path::PathBuf;
 
@@ -69,6 +71,7 @@ pub fn look(files: Files, gateway: Option<&std::path::Path>) -> Findings {
     let mut findings = files.findings;
     findings.extend(istio::look(&files.istio));
     findings.extend(kong::look(&files.kong, gateway));
+    findings.extend(topics::look(&files.topics));
     Findings::from(findings)
 }
 

@@ -24,3 +24,5 @@ pub mod ring;
 #[cfg(any(test, feature = "broker"))]
 pub mod samples;
 pub mod spool;
+#[cfg(feature = "kafka")]
+pub mod topics;

@@ -243,6 +243,7 @@ fn what_may_be_in_a_resource_that_does_not_read_is_not_missed() {
 fn the_examples_have_no_fault() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/platform");
     let files = gather(&[examples]).unwrap();
+    assert!(!files.istio.is_empty());
     let found = istio::look(&files.istio);
     let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert!(shown.is_empty(), "{}", shown.join("\n"));

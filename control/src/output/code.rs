@@ -203,6 +203,18 @@ codes! {
         "kong.yml was not looked at"
         "The gateway's own reader checks it, and the program is not found or could not be run."
         "put carbyne-gateway beside carbyne or on the PATH, or name it with --gateway FILE";
+    TOPICS_INVALID = 401 Error
+        "A value that topics.yaml cannot have"
+        "`carbyne topics` refuses the file: it plans and applies nothing of it."
+        "change what the message names";
+    COMPACTED_WITHOUT_KEY = 402 Error
+        "A compacted topic without a key"
+        "Kafka refuses messages without a key where it compacts (INVALID_RECORD); what is keyed by must be said."
+        "add `key:` with what its messages are keyed by, or write `cleanup: delete`";
+    NOBODY_COULD_WRITE = 403 Error
+        "More replicas must be in sync than there are"
+        "With acks=all, which our producers use, every write is refused (NOT_ENOUGH_REPLICAS)."
+        "lower min.insync.replicas below the replication, which leaves room for one broker to be down";
     NO_SUCH_PROXY = 501 Error
         "There is no proxy of this name"
         "Proxies are known by the name of their workload; those of other machines by the address of their admin port."

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::model::{Config, MeshConfig, Meta, Origin};
 
-/// Reads all `*.yaml`, `*.yml` and `*.json` files of a folder and its sub-folders, in name order.
+/// Reads all `*.yaml`, `*.yml` and `*.json` files of a folder and its sub-folders, in name order; [`OTHERS`] are not the mesh's.
 ///
 /// # Errors
 /// Everything that is wrong in any of them.
@@ -99,8 +100,10 @@ impl Examined {
 #[must_use]
 pub fn examine(files: &[(PathBuf, String)], mut errors: Vec<Problem>) -> Examined {
     let mut raw = Raw::default();
+    let mut digest = DefaultHasher::new();
     let mut documents = HashMap::new();
     for (path, text) in files {
+        (path, text).hash(&mut digest);
         let file = Arc::new(path.clone());
         for document in document::read(&file, text, &mut errors) {
             resource(&document, &mut raw, &mut errors);
@@ -108,6 +111,7 @@ pub fn examine(files: &[(PathBuf, String)], mut errors: Vec<Problem>) -> Examine
             documents.insert((file, line, column), document);
         }
     }
+    raw.digest = digest.finish();
     validate::across(&mut raw, &mut errors);
     let mut examined = Examined {
         snapshot: Snapshot::new(raw),
@@ -147,7 +151,8 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<Problem>) {
     for entry in entries.flatten() {
         let path = entry.path();
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if hidden {
+        let other = OTHERS.iter().any(|name| entry.file_name() == *name);
+        if hidden || other {
             continue;
         }
         if path.is_dir() {
@@ -407,6 +412,8 @@ pub(super) fn dotted(pointer: &str) -> String {
     out
 }
 
+/// What a folder may hold beside Istio's resources: the gateway's configuration, and topics of events.
+pub const OTHERS: [&str; 4] = ["kong.yml", "kong.yaml", "topics.yaml", "topics.yml"];
 const MAX_ERRORS: usize = 50;
 
 #[cfg(test)]
