@@ -8,6 +8,7 @@
 //! | [`status`] | `carbyne status`: what runs, in which version, in step or not |
 //! | [`verify`] | `carbyne verify`: real requests, and the answers that must come |
 //! | [`lint`] | `carbyne lint`: what is wrong in configuration before anything runs it |
+//! | [`topics`] | `carbyne topics`: the topics of a file, and a cluster that is made so |
 //! | [`graph`] | `carbyne graph`: who calls whom, how well, and whether by mutual TLS |
 //! | [`explain`] | `carbyne explain`: what a code means |
 //! | [`completions`] | `carbyne completions`: for bash, zsh and fish |
@@ -34,6 +35,7 @@ pub mod sample_service;
 pub mod status;
 pub mod terminal;
 pub mod tethered;
+pub mod topics;
 pub mod up;
 pub mod verify;
 
@@ -73,6 +75,8 @@ pub enum Verb {
     Verify(verify::Arguments),
     /// Find fault with Istio YAML, kong.yml and topics.yaml, without a cluster
     Lint(lint::Arguments),
+    /// Plan, make and check the topics of the events
+    Topics(topics::Arguments),
     /// Draw who calls whom: rates, failures, p99, mTLS
     Graph(graph::Arguments),
     /// Say what a code such as CTL-0101 means, and what to do about it
@@ -106,6 +110,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Status(arguments) => output.end(status::run(&arguments, &output)),
         Verb::Verify(arguments) => output.end(verify::run(&arguments, &output)),
         Verb::Lint(arguments) => output.end(lint::run(&arguments, &output)),
+        Verb::Topics(arguments) => output.end(topics::run(&arguments, &output)),
         Verb::Graph(arguments) => output.end(graph::run(&arguments, &output)),
         Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),
         Verb::Completions(arguments) => output.end(completions::run(&arguments)),
