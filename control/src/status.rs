@@ -150,11 +150,25 @@ pub async fn look(members: &[Member], page: Option<SocketAddr>, mut found: Vec<F
     }
 }
 
+impl Program {
+    /// What people call it.
+    #[must_use]
+    pub fn title(&self) -> String {
+        title(&self.name, self.kind)
+    }
+}
+
+fn title(name: &str, kind: &str) -> String {
+    if name == kind {
+        format!("the {kind}")
+    } else {
+        format!("{name}'s {kind}")
+    }
+}
+
 /// What is wrong between a proxy and its control plane.
 fn judge(program: &Program) -> Option<Finding> {
-    let about = |code, message: String| {
-        Finding::new(code, message).about(format!("{}'s {}", program.name, program.kind))
-    };
+    let about = |code, message: String| Finding::new(code, message).about(program.title());
     let Some(sync) = &program.sync else {
         return (program.state != Condition::Gone).then(|| {
             about(
@@ -204,7 +218,7 @@ async fn program(member: &Member) -> (Program, Vec<Finding>) {
         sync: None,
         certificate: None,
     };
-    let title = format!("{}'s {kind}", member.name);
+    let title = title(&member.name, kind);
     if !alive(member) {
         program.state = Condition::Gone;
         let finding = Finding::new(&code::PROGRAM_GONE, "its process is gone").about(title);

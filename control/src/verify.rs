@@ -103,7 +103,7 @@ async fn programs(running: &Running) -> Category {
     let status = status::look(&running.members, running.control.page, Vec::new()).await;
     let mut category = Category::new("programs");
     for program in &status.programs {
-        let title = format!("{}'s {}", program.name, program.kind);
+        let title = program.title();
         let finding = status
             .findings
             .findings

@@ -215,38 +215,6 @@ codes! {
         "More replicas must be in sync than there are"
         "With acks=all, which our producers use, every write is refused (NOT_ENOUGH_REPLICAS)."
         "lower min.insync.replicas below the replication, which leaves room for one broker to be down";
-    NO_SUCH_PROXY = 501 Error
-        "There is no proxy of this name"
-        "Proxies are known by the name of their workload; those of other machines by the address of their admin port."
-        "`carbyne status` lists those that run";
-    PROGRAM_GONE = 502 Error
-        "A program of the platform is gone"
-        "Its process has ended. `carbyne up` starts it again; if it stays away, it ends each time."
-        "read its log in the runtime directory; `carbyne doctor` collects all of them";
-    NOT_READY = 503 Warning
-        "A proxy is not ready"
-        "It runs and waits for configuration: listeners, clusters, routes or secrets that it was promised."
-        "its /init_dump says what is missing: `curl ADMIN/init_dump`";
-    NOT_CONNECTED = 504 Error
-        "A proxy is not connected to the control plane"
-        "It serves with the last configuration that it got and hears of no change."
-        "read its log: it says why the stream ended; restart it if the control plane is well";
-    REFUSED_UPDATE = 505 Error
-        "A proxy refuses a part of its configuration"
-        "The part that it names is not as it must be; the last good version of it stays, everything else is applied."
-        "change the resource that the message names";
-    STALE = 506 Warning
-        "A proxy does not answer what it was sent"
-        "The control plane sent configuration and the proxy neither accepted nor refused it. For a moment that is so after each change."
-        "ask again; if it stays, the proxy hangs: read its log, restart it";
-    CERTIFICATE_ENDS = 507 Warning
-        "A certificate ends soon"
-        "Certificates are renewed at half of their life. One that is this close to its end was not renewed, and calls will fail when it ends."
-        "restart the proxy's control plane (its certificate authority renews); check the clock";
-    NO_SIDECAR = 508 Warning
-        "A workload has no sidecar"
-        "The service is inside the mesh, so that callers use mutual TLS and policies are written for it; without a sidecar it can take neither."
-        "give it one, or make its ServiceEntry MESH_EXTERNAL";
     TOPICS_FILE = 450 Error
         "A file of topics has a fault"
         "The file cannot be carried out as it is written, so nothing was done. All its faults are told at once."
@@ -315,6 +283,38 @@ codes! {
         "A topic that nobody declared"
         "It is left alone."
         "declare it, or delete it with `carbyne topics apply --prune NAME`";
+    NO_SUCH_PROXY = 501 Error
+        "There is no proxy of this name"
+        "Proxies are known by the name of their workload; those of other machines by the address of their admin port."
+        "`carbyne status` lists those that run";
+    PROGRAM_GONE = 502 Error
+        "A program of the platform is gone"
+        "Its process has ended. `carbyne up` starts it again; if it stays away, it ends each time."
+        "read its log in the runtime directory; `carbyne doctor` collects all of them";
+    NOT_READY = 503 Warning
+        "A proxy is not ready"
+        "It runs and waits for configuration: listeners, clusters, routes or secrets that it was promised."
+        "its /init_dump says what is missing: `curl ADMIN/init_dump`";
+    NOT_CONNECTED = 504 Error
+        "A proxy is not connected to the control plane"
+        "It serves with the last configuration that it got and hears of no change."
+        "read its log: it says why the stream ended; restart it if the control plane is well";
+    REFUSED_UPDATE = 505 Error
+        "A proxy refuses a part of its configuration"
+        "The part that it names is not as it must be; the last good version of it stays, everything else is applied."
+        "change the resource that the message names";
+    STALE = 506 Warning
+        "A proxy does not answer what it was sent"
+        "The control plane sent configuration and the proxy neither accepted nor refused it. For a moment that is so after each change."
+        "ask again; if it stays, the proxy hangs: read its log, restart it";
+    CERTIFICATE_ENDS = 507 Warning
+        "A certificate ends soon"
+        "Certificates are renewed at half of their life. One that is this close to its end was not renewed, and calls will fail when it ends."
+        "restart the proxy's control plane (its certificate authority renews); check the clock";
+    NO_SIDECAR = 508 Warning
+        "A workload has no sidecar"
+        "The service is inside the mesh, so that callers use mutual TLS and policies are written for it; without a sidecar it can take neither."
+        "give it one, or make its ServiceEntry MESH_EXTERNAL";
 }
 
 #[cfg(test)]

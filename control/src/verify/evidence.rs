@@ -30,12 +30,11 @@ pub(super) async fn metrics(running: &Running) -> Category {
         let Some(address) = member.metrics else {
             continue;
         };
-        let kind = if member.kind == Kind::Sidecar {
-            "sidecar"
+        let description = if member.kind == Kind::Sidecar {
+            format!("{}'s sidecar answers metrics", member.name)
         } else {
-            "gateway"
+            "the gateway answers metrics".to_owned()
         };
-        let description = format!("{}'s {kind} answers metrics", member.name);
         category.checks.push(match get(address, path, LIMIT).await {
             Ok(body) => {
                 let text = String::from_utf8_lossy(&body);
