@@ -81,7 +81,7 @@ macro_rules! codes {
     };
 }
 
-// 01 what any verb may say · 02 lint: Istio · 03 lint: kong.yml · 04 lint and topics · 05 status and proxy · 06 verify · 07 events · 08 graph, doctor
+// 01 what any verb may say · 02 lint: Istio · 03 lint: kong.yml · 04 lint and topics · 05 status and proxy · 06 verify · 07 events · 08 graph, doctor · 09 dashboards
 codes! {
     UNREADABLE = 101 Error
         "A file cannot be read"
@@ -115,6 +115,90 @@ codes! {
         "The system refused something"
         "A thread, a runtime or a socket could not be made."
         "check the limits of the process (`ulimit -a`)";
+    TOPICS_FILE = 450 Error
+        "A file of topics has a fault"
+        "The file cannot be carried out as it is written, so nothing was done. All its faults are told at once."
+        "see docs/operations.md for what a topics.yaml may say";
+    NO_PROFILE = 451 Error
+        "The file of topics has no such profile"
+        "A profile says how many copies each partition has and what follows from that, such as `single` and `ha`."
+        "name one that the file has with `--profile`";
+    NO_CLUSTER = 452 Error
+        "No Kafka cluster is named"
+        "The verb asks the brokers of the platform that `carbyne up` runs unless others are named; there are none."
+        "name brokers with `--bootstrap HOST:PORT`";
+    KAFKA_PROPERTY = 453 Error
+        "A property of the Kafka client is wrong"
+        "Properties are librdkafka's, one NAME=VALUE each; it does not know this one, or not this value."
+        "see librdkafka's CONFIGURATION.md for names and values";
+    NO_BROKER = 454 Error
+        "No broker answers in time"
+        "Nothing listens at the addresses, what listens is no Kafka, or it answers too slowly."
+        "check the addresses; give it longer with `--timeout SECONDS`";
+    BROKER_STRANGER = 455 Error
+        "The brokers do not accept who is asking"
+        "Name or password are wrong, or the mechanism is another one."
+        "check sasl.username, sasl.password and sasl.mechanisms in the file of `--kafka-config`";
+    BROKER_REFUSES = 456 Error
+        "The cluster refuses a question"
+        "It answers, and will not tell or do this: rights may be missing, or the cluster is too old."
+        "the principal needs Describe and DescribeConfigs to look, Create, Alter and AlterConfigs to change";
+    NOT_CONFIRMED = 457 Error
+        "Nobody said yes"
+        "`apply` asks before it changes anything; where nobody can be asked, it must be told."
+        "add `--yes` after looking at `carbyne topics plan`";
+    NOT_APPLIED = 458 Error
+        "The cluster is not as declared after all"
+        "Some of it was not done, or not in time. What was done stays; the same `apply` goes on from there."
+        "run `carbyne topics plan` to see what is left";
+    NO_TOPIC = 459 Error
+        "The cluster has no such topic"
+        "Names are compared letter by letter."
+        "`carbyne topics describe` lists those that there are";
+    TOPIC_DIFFERS = 460 Warning
+        "A topic is not as declared"
+        "The cluster has other partitions or settings than the file: somebody changed one of them."
+        "run `carbyne topics apply`";
+    TOPIC_REFUSED = 461 Error
+        "A topic cannot be made as declared"
+        "Kafka cannot do this to a topic that holds messages, or it must be allowed first."
+        "declare what the cluster has, or make a new topic and move to it";
+    TOPIC_WITHOUT_LEADER = 462 Error
+        "Partitions without a leader"
+        "Nobody can write to them or read from them: the brokers that have them are down."
+        "start the brokers that hold them again";
+    TOPIC_BEHIND = 463 Warning
+        "Partitions with copies that are behind"
+        "A broker is down, or cannot keep up. With fewer copies than min.insync.replicas writing is refused."
+        "look at the brokers that are missing from the copies in sync";
+    BROKER_MAKES_TOPICS = 464 Warning
+        "The brokers make any topic that is named"
+        "With auto.create.topics.enable a wrong name makes a topic with other partitions and settings instead of an error."
+        "set auto.create.topics.enable=false on the brokers";
+    SMALL_MESSAGES = 465 Warning
+        "Messages may be smaller than producers send"
+        "Producers send up to 1,000,000 bytes; what is larger than the topic allows is refused by the broker."
+        "raise max.message.bytes of the topic, or message.max.bytes of the brokers";
+    TOPIC_EXTRA = 466 Note
+        "A topic that nobody declared"
+        "It is left alone."
+        "declare it, or delete it with `carbyne topics apply --prune NAME`";
+    DASHBOARD_RULE = 901 Error
+        "A dashboard breaks a rule"
+        "The rules are those of grafana/dashboard-linter and that every metric is in deploy/monitoring/metrics.yaml with its kind and labels: what breaks one shows nothing, or something wrong, somewhere."
+        "change deploy/monitoring/panels/*.yaml and run `carbyne dashboards generate`; a dashboard of your own is changed in Grafana";
+    DASHBOARD_DIFFERS = 902 Warning
+        "A dashboard is not as generated"
+        "The file was changed by hand, or panels or metrics were and it was not generated anew."
+        "run `carbyne dashboards generate`";
+    DASHBOARD_UNMADE = 903 Error
+        "A dashboard cannot be made"
+        "A query of a panel is no PromQL, or names a metric that is not in the table. They are built into the program, so this is its own fault."
+        "report it with the version of the program";
+    QUERY_REFUSED = 904 Error
+        "Prometheus refuses a query"
+        "Something answers at the address, but not to this query: it may be an old Prometheus, or none."
+        "check the address with `--prometheus`; Prometheus 2.37 or later knows all that is asked";
 }
 
 #[cfg(test)]

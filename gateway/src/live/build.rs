@@ -372,9 +372,11 @@ fn client_tls(service: &Service, entities: &Entities, node: &Arc<Node>) -> Optio
         verifies_host: verify,
         peer: PeerRules {
             trust,
+            most_intermediates: service.tls_verify_depth,
             ..PeerRules::default()
         },
-        sni: Some(service.host.clone()),
+        // Every try says whom it talks to: see `Upstream::target`.
+        sni: None,
         alpn: AlpnList::new([if service.is_grpc() { "h2" } else { "http/1.1" }]).ok()?,
         parameters: TlsParameters::default(),
         resumed_names: 1,

@@ -16,9 +16,13 @@ use crate::plan::upstream::{Target, Upstream};
 use crate::plugin::instance::Instance;
 use crate::plugin::table;
 use crate::store::Row;
+use crate::value::{Object, Value};
+use crate::vault::Vaults;
 
 /// Kinds of entities that are planned here; consumers and credentials are read as they are asked for.
-pub const PLANNED: [&str; 8] = [
+pub const PLANNED: [&str; 9] = [
+    // Others may refer to them.
+    "vaults",
     "upstreams",
     "targets",
     "services",
@@ -40,10 +44,15 @@ pub struct Entities {
     pub authorities: FxHashMap<Arc<str>, Arc<str>>,
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     pub targets: BTreeMap<Arc<str>, Arc<Target>>,
+    pub vaults: Vaults,
     /// What changed since it was last asked.
     pub changed: Changed,
     /// Every row that was taken, as the store has it: the same row again changes nothing.
     rows: FxHashMap<Arc<str>, Arc<str>>,
+    /// Rows that refer to secrets.
+    referring: Vec<Arc<str>>,
+    /// Every row has to be put again.
+    pub rereads: bool,
 }
 
 /// A plan, and its row as JSON for what writes requests down: the store's own text.
@@ -86,6 +95,9 @@ impl Entities {
         if known.is_some_and(|known| known == row.json) {
             return;
         }
+        if row.json.contains("{vault://") {
+            self.referring.push(id.clone());
+        }
         let planned = match entity {
             "services" => Service::read(&row.entity)
                 .map_err(|error| error.to_string())
@@ -104,9 +116,11 @@ impl Entities {
                 }),
             "plugins" => PluginPlan::read(&row.entity)
                 .map_err(|error| error.to_string())
-                .map(|plan| self.put_plugin(id.clone(), &plan, node)),
-            "certificates" => Certificate::read(&row.entity)
-                .map_err(|error| error.to_string())
+                .map(|plan| self.put_plugin(id.clone(), plan, &row.entity, node)),
+            "certificates" => self
+                .vaults
+                .resolve(entity, &row.entity)
+                .and_then(|row| Certificate::read(&row).map_err(|error| error.to_string()))
                 .map(|certificate| {
                     self.changed.certificates = true;
                     let slots = Slots::of(certificate);
@@ -137,6 +151,12 @@ impl Entities {
                     self.changed.upstreams = true;
                     self.targets.insert(id.clone(), Arc::new(target));
                 }),
+            "vaults" => {
+                if self.vaults.put(&id, &row.entity) {
+                    self.vaults_changed();
+                }
+                Ok(())
+            }
             _ => Ok(()),
         };
         if let Err(problem) = planned {
@@ -158,6 +178,7 @@ impl Entities {
             "snis" => self.changed.certificates |= self.snis.remove(id).is_some(),
             "upstreams" => self.changed.upstreams |= self.upstreams.remove(id).is_some(),
             "targets" => self.changed.upstreams |= self.targets.remove(id).is_some(),
+            "vaults" if self.vaults.remove(id) => self.vaults_changed(),
             "ca_certificates" => {
                 let gone = self.authorities.remove(id).is_some();
                 self.changed.authorities |= gone;
@@ -178,11 +199,20 @@ impl Entities {
             "upstreams" => self.upstreams.keys().cloned().collect(),
             "targets" => self.targets.keys().cloned().collect(),
             "ca_certificates" => self.authorities.keys().cloned().collect(),
+            "vaults" => self.vaults.ids().map(Arc::from).collect(),
             _ => Vec::new(),
         }
     }
 
-    fn put_plugin(&mut self, id: Arc<str>, plan: &PluginPlan, node: &Arc<Node>) {
+    /// Rows that refer to secrets mean something else now: they have to be put again.
+    fn vaults_changed(&mut self) {
+        self.rereads |= !self.referring.is_empty();
+        for id in std::mem::take(&mut self.referring) {
+            self.rows.remove(&id);
+        }
+    }
+
+    fn put_plugin(&mut self, id: Arc<str>, mut plan: PluginPlan, row: &Object, node: &Arc<Node>) {
         self.changed.plugins = true;
         if !plan.is_http() {
             self.plugins.remove(&id);
@@ -204,7 +234,12 @@ impl Entities {
                 "the plugin does not run here: {what}"
             );
         }
-        let instance = Instance::new(plan, node);
+        let resolved = self.vaults.resolve("plugins", row).map(|row| {
+            if let Some(Value::Object(config)) = row.get("config") {
+                plan.config = config.clone();
+            }
+        });
+        let instance = Instance::new(&plan, resolved, node);
         self.plugins.insert(id, Arc::new(instance));
     }
 }

@@ -14,6 +14,7 @@ use super::entities::{Entities, PLANNED};
 use crate::node::Node;
 use crate::schema::library;
 use crate::store::{Changed as ChangedRow, Changes, ChangesKind, Query, StoreError};
+use crate::vault::Vaults;
 
 /// Keeps a node's snapshot in step with its store.
 pub struct Updater {
@@ -36,9 +37,11 @@ struct Work {
 
 impl Updater {
     pub fn new(node: Arc<Node>, tell: impl Fn() + 'static) -> Self {
+        let mut work = Work::default();
+        work.entities.vaults = Vaults::new(node.settings.vault_prefix.as_deref());
         Self {
             node,
-            work: Some(Work::default()),
+            work: Some(work),
             retired: Vec::new(),
             tell: Box::new(tell),
         }
@@ -129,7 +132,10 @@ impl Work {
         match kind {
             ChangesKind::Everything => {
                 node.generations.advance_all();
-                self.read_everything(node).await
+                self.read_everything(node).await?;
+                // Vaults were read before what refers to them.
+                self.entities.rereads = false;
+                Ok(())
             }
             ChangesKind::Rows(rows) => {
                 for row in &rows {
@@ -137,6 +143,9 @@ impl Work {
                 }
                 for row in rows {
                     self.read_row(node, row).await?;
+                }
+                if std::mem::take(&mut self.entities.rereads) {
+                    self.read_everything(node).await?;
                 }
                 Ok(())
             }

@@ -58,6 +58,7 @@ impl Transports {
                 0 => Some(1),
                 _ => keepalive.max_requests,
             };
+            settings.max_idle_connections = Some(keepalive.pool_size);
             settings.http1_trailers = true;
             settings.thresholds = [Thresholds::without_limits(), Thresholds::without_limits()];
             if service.is_grpc() {
@@ -155,7 +156,7 @@ impl Upstream {
                 (self.variant, &name).hash(&mut variant);
                 let tls = TlsTarget {
                     client: client.clone(),
-                    // Names only: an address is no server name (RFC 6066 §3).
+                    // An address is not sent, as it is no server name (RFC 6066 §3); the certificate must be for it.
                     server_name: name,
                     alpn: None,
                     verify_name: None,
@@ -243,13 +244,12 @@ fn authority(host: &str, port: u16, service: &Service) -> Bytes {
     text.into()
 }
 
-/// The server name in an authority: its host, unless that is an address.
+/// The host in an authority.
 fn host_of(authority: &Bytes) -> Option<Arc<str>> {
     let text = std::str::from_utf8(authority).ok()?;
     let host = match text.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => text,
     };
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    address.is_err().then(|| Arc::from(host))
+    Some(Arc::from(host))
 }
