@@ -36,9 +36,17 @@ pub struct View {
     state: watch::Receiver<Bytes>,
     looked: Arc<AtomicU64>,
     wake: Arc<tokio::sync::Notify>,
+    plane: Plane,
 }
 
 impl View {
+    /// How sidecars stand with the control plane, in JSON: what `carbyne status` asks for.
+    #[must_use]
+    pub fn proxies(&self) -> Bytes {
+        // What is made of plain data serializes.
+        Bytes::from(serde_json::to_vec(&self.plane.proxies()).unwrap_or_default())
+    }
+
     /// The state; somebody looks.
     #[must_use]
     pub fn now(&self) -> Bytes {
@@ -71,6 +79,7 @@ pub fn observe(board: Board, plane: Plane) -> View {
         state,
         looked: Arc::default(),
         wake: Arc::default(),
+        plane: plane.clone(),
     };
     let observer = Observer {
         board,
