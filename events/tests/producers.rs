@@ -1,0 +1,116 @@
+//! The producers of other languages against a real Kafka: their own suites, run here so that `make test` has them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test, all of it; the configuration allows this only inside the test functions themselves"
+)]
+
+use std::{
+    env,
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use carbyne_events::{
+    broker::{Cluster, Options},
+    topics::{self, Access, Admin, BUILT_IN, Permission, Plan},
+};
+
+#[test]
+fn python_emits_what_everybody_reads() {
+    let cluster = with_topics();
+    let mut types = Command::new(python());
+    types.args(["-m", "mypy", "--cache-dir", "/dev/null"]);
+    run(types, "python", &cluster);
+    let mut tests = Command::new(python());
+    tests.args(["-m", "pytest", "--color=no"]);
+    let said = run(tests, "python", &cluster);
+    // The last line: 118 passed in 12.34s
+    let last = said.trim_end().lines().last().unwrap_or_default();
+    assert!(
+        !last.contains("failed") && !last.contains("skipped"),
+        "{said}"
+    );
+    count("python", before(last, " passed"));
+}
+
+/// A broker with the twelve topics.
+fn with_topics() -> Cluster {
+    let cluster = Cluster::start(&Options::default()).unwrap();
+    let access = Access {
+        bootstrap: cluster.bootstrap(),
+        properties: Vec::new(),
+        limit: LIMIT,
+    };
+    let admin = Admin::new(access).unwrap();
+    let desired = topics::File::read(BUILT_IN).unwrap().desired(None).unwrap();
+    let state = admin.state(|_| true).unwrap();
+    let plan = Plan::new(&desired, &state, &Permission::default());
+    plan.apply(&admin, &desired, LIMIT, |_| {}).unwrap();
+    cluster
+}
+
+/// Runs a suite in its own folder and returns what it said; what fails is shown whole.
+fn run(mut command: Command, folder: &str, cluster: &Cluster) -> String {
+    let output = command
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+        .env("CARBYNE_TEST_BOOTSTRAP", cluster.bootstrap())
+        .env("CARBYNE_TEST_PYTHON", python())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{folder}: {}\n{said}\n{errors}",
+        output.status
+    );
+    said
+}
+
+/// The number in front of a word.
+fn before(line: &str, word: &str) -> usize {
+    let head = line.split(word).next().unwrap_or_default();
+    head.rsplit(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Tells the runner of suites how many tests that were.
+fn count(name: &str, passed: usize) {
+    assert!(passed > 0, "{name} ran no tests");
+    println!("{name}: {passed} passed");
+    if let Some(path) = env::var_os("CARBYNE_CASES") {
+        let mut file = File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap();
+        writeln!(file, "{name} {passed} {passed}").unwrap();
+    }
+}
+
+/// The Python environment that setup made.
+fn python() -> PathBuf {
+    let cache = || env::var_os("CARBYNE_CACHE").map(PathBuf::from);
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache/carbyne"));
+    let venv = env::var_os("CARBYNE_VENV").map(PathBuf::from);
+    let venv = venv
+        .or_else(|| Some(cache().or_else(home)?.join("venv")))
+        .unwrap();
+    let python = venv.join("bin/python");
+    assert!(
+        python.exists(),
+        "{} is missing: run .ci/setup test",
+        python.display()
+    );
+    python
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
