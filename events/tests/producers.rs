@@ -37,6 +37,35 @@ fn python_emits_what_everybody_reads() {
     count("python", before(last, " passed"));
 }
 
+#[test]
+fn node_emits_what_everybody_reads() {
+    let cluster = with_topics();
+    let mut types = Command::new("node");
+    types.arg(node().join("node_modules/typescript/bin/tsc"));
+    types.args(["--project", "."]);
+    run(types, "node", &cluster);
+    let mut tests = Command::new("node");
+    tests.args([
+        "--test",
+        "--test-reporter=tap",
+        "test/events.test.js",
+        "test/producer.test.js",
+    ]);
+    let said = run(tests, "node", &cluster);
+    let number = |word: &str| {
+        let line = said
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("# {word} ")));
+        line.and_then(|number| number.parse().ok())
+    };
+    assert_eq!(
+        (number("fail"), number("skipped"), number("todo")),
+        (Some(0), Some(0), Some(0)),
+        "{said}"
+    );
+    count("node", number("pass").unwrap_or(0));
+}
+
 /// A broker with the twelve topics.
 fn with_topics() -> Cluster {
     let cluster = Cluster::start(&Options::default()).unwrap();
@@ -59,6 +88,7 @@ fn run(mut command: Command, folder: &str, cluster: &Cluster) -> String {
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
         .env("CARBYNE_TEST_BOOTSTRAP", cluster.bootstrap())
         .env("CARBYNE_TEST_PYTHON", python())
+        .env("CARBYNE_NODE", node())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
         .output()
@@ -98,19 +128,30 @@ fn count(name: &str, passed: usize) {
 
 /// The Python environment that setup made.
 fn python() -> PathBuf {
-    let cache = || env::var_os("CARBYNE_CACHE").map(PathBuf::from);
+    let venv = env::var_os("CARBYNE_VENV").map_or_else(|| cache().join("venv"), PathBuf::from);
+    made(venv.join("bin/python"))
+}
+
+/// The folder with Node's packages that setup made.
+fn node() -> PathBuf {
+    made(cache().join("node"))
+}
+
+fn cache() -> PathBuf {
     let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache/carbyne"));
-    let venv = env::var_os("CARBYNE_VENV").map(PathBuf::from);
-    let venv = venv
-        .or_else(|| Some(cache().or_else(home)?.join("venv")))
-        .unwrap();
-    let python = venv.join("bin/python");
+    env::var_os("CARBYNE_CACHE")
+        .map(PathBuf::from)
+        .or_else(home)
+        .unwrap()
+}
+
+fn made(path: PathBuf) -> PathBuf {
     assert!(
-        python.exists(),
+        path.exists(),
         "{} is missing: run .ci/setup test",
-        python.display()
+        path.display()
     );
-    python
+    path
 }
 
 const LIMIT: Duration = Duration::from_secs(60);
