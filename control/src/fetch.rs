@@ -1,10 +1,11 @@
 //! One HTTP/1.1 request: what `up` and the verbs ask sidecars, and what sample services ask each other.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Body;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -67,11 +68,14 @@ pub enum FetchError {
 ///
 /// # Errors
 /// When there is no complete answer within `limit`.
-pub async fn fetch(
+pub async fn fetch<B>(
     address: SocketAddr,
-    request: Request<Empty<Bytes>>,
+    request: Request<B>,
     limit: Duration,
-) -> Result<Response<Bytes>, FetchError> {
+) -> Result<Response<Bytes>, FetchError>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     match tokio::time::timeout(limit, exchange(address, request)).await {
         Ok(answer) => answer,
         Err(_) => Err(FetchError::Late { address, limit }),
@@ -135,10 +139,13 @@ async fn get_of(
     }
 }
 
-async fn exchange(
+async fn exchange<B>(
     address: SocketAddr,
-    request: Request<Empty<Bytes>>,
-) -> Result<Response<Bytes>, FetchError> {
+    request: Request<B>,
+) -> Result<Response<Bytes>, FetchError>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let stream = TcpStream::connect(address)
         .await
         .map_err(|error| FetchError::Connect { address, error })?;
