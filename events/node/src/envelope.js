@@ -62,6 +62,7 @@ export function headers(event, key, stamp, form, traceparent) {
 export function timestamp(microseconds) {
   const rest = ((microseconds % 1000) + 1000) % 1000;
   const date = new Date((microseconds - rest) / 1000);
-  if (Number.isNaN(date.getTime())) throw new SchemaError(`${microseconds} is no time that has a date`);
+  // RFC 3339 has years of four digits.
+  if (!(date.getUTCFullYear() >= 0 && date.getUTCFullYear() <= 9999)) throw new SchemaError(`${microseconds} is no time that has a date`);
   return date.toISOString().replace("Z", `${String(rest).padStart(3, "0")}Z`);
 }

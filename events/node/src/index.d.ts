@@ -36,7 +36,7 @@ export class Redaction {
     /** Names of query parameters that may be told. */
     readonly query?: readonly string[];
     /** Hashes addresses in place of cutting them; at least 16 bytes. */
-    readonly key?: Buffer | null;
+    readonly key?: Uint8Array | null;
     /** Whether paths are told as they came. */
     readonly paths?: boolean;
   });
@@ -49,8 +49,8 @@ export class Redaction {
 /** A message as a client takes it. */
 export interface Message {
   readonly topic: string;
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
   readonly headers: Readonly<Record<string, string>>;
   /** Milliseconds since 1970. */
   readonly timestamp: number;
@@ -118,6 +118,6 @@ export function createEventProducer(options: Options): Promise<EventProducer>;
 /** Everything that `work` emits, at once or later, belongs to this span. */
 export function withTraceparent<T>(traceparent: string, work: () => T): T;
 /** MurmurHash2 as Kafka seeds it, as 32 bits with a sign. */
-export function murmur2(key: Buffer): number;
+export function murmur2(key: Uint8Array): number;
 /** The partition of a key's bytes. */
-export function partition(key: Buffer, partitions: number): number;
+export function partition(key: Uint8Array, partitions: number): number;

@@ -6,7 +6,8 @@ export function partition(key, partitions) {
 }
 
 /** MurmurHash2 as Kafka seeds it, as 32 bits with a sign. */
-export function murmur2(key) {
+export function murmur2(given) {
+  const key = Buffer.from(given.buffer, given.byteOffset, given.length);
   const multiplier = 0x5bd1e995;
   let code = 0x9747b28c ^ key.length;
   const whole = key.length - (key.length % 4);

@@ -59,7 +59,7 @@ test("what does not fit is refused", () => {
 
 test("keys", () => {
   assert.equal(DataQuality(QUALITY).key(), "d");
-  const refusal = { node: "n", component: "c", reason: "acl_denied", count: 1, last_time: 1 };
+  const refusal = { node: "n", component: "c", reason: "access_denied", count: 1, last_time: 1 };
   assert.equal(SecurityEvent(refusal).key(), null);
   assert.equal(SecurityEvent({ ...refusal, client_address: "203.0.113.0/24" }).key(), "203.0.113.0/24");
   // Kafka refuses what has no key where it compacts: so does this, before.
@@ -75,7 +75,7 @@ test("a registry must know the schema", () => {
 test("times", () => {
   assert.equal(timestamp(0), "1970-01-01T00:00:00.000000Z");
   assert.equal(timestamp(1_795_762_454_000_001), "2026-11-27T06:54:14.000001Z");
-  assert.throws(() => timestamp(Number.MAX_SAFE_INTEGER), SchemaError);
+  assert.throws(() => timestamp(1e18), SchemaError);
   const { time } = DataQuality(QUALITY).fields;
   assert.ok(Math.abs(time / 1000 - Date.now()) < 60_000);
 });

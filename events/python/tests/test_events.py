@@ -67,8 +67,8 @@ def test_what_does_not_fit_is_refused(change, said):
 
 def test_keys():
     assert DataQuality(**QUALITY).key() == b"d"
-    assert SecurityEvent(node="n", component="c", reason="acl_denied", count=1, last_time=1).key() is None
-    told = SecurityEvent(node="n", component="c", reason="acl_denied", count=1, last_time=1, client_address="203.0.113.0/24")
+    assert SecurityEvent(node="n", component="c", reason="access_denied", count=1, last_time=1).key() is None
+    told = SecurityEvent(node="n", component="c", reason="access_denied", count=1, last_time=1, client_address="203.0.113.0/24")
     assert told.key() == b"203.0.113.0/24"
     # Kafka refuses what has no key where it compacts: so does this, before.
     for empty in (DataLineage(service="s", job="j", run="r", output="", inputs=["i"]), ConfigRemoval(entity="")):

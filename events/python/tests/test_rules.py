@@ -75,7 +75,7 @@ def test_no_planted_secret_is_told():
 def test_every_address_of_every_event_is_made_fit():
     named = {name for name in events.__all__ for field in getattr(events, name).KIND.fields if field.name == "client_address"}
     assert {"AuditApiCall", "SecurityEvent", "AuditUserAction"} <= named
-    told = Redaction().event(SecurityEvent(node="n", component="c", reason="acl_denied", count=1, last_time=1, client_address="10.1.2.3"))
+    told = Redaction().event(SecurityEvent(node="n", component="c", reason="access_denied", count=1, last_time=1, client_address="10.1.2.3"))
     assert told.key() == b"10.1.2.0/24"
     assert AuditUserAction.KIND.topic == "audit-user-actions"
 
