@@ -218,7 +218,7 @@ codes! {
     TOPICS_FILE = 450 Error
         "A file of topics has a fault"
         "The file cannot be carried out as it is written, so nothing was done. All its faults are told at once."
-        "see docs/operations.md for what a topics.yaml may say";
+        "see Topics in docs/operations.md for what the file may say";
     NO_PROFILE = 451 Error
         "The file of topics has no such profile"
         "A profile says how many copies each partition has and what follows from that, such as `single` and `ha`."
