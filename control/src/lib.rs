@@ -6,6 +6,7 @@
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
 //! | [`status`] | `carbyne status`: what runs, in which version, in step or not |
+//! | [`proxy`] | `carbyne proxy`: what one proxy was told, and what it would do with a request |
 //! | [`verify`] | `carbyne verify`: real requests, and the answers that must come |
 //! | [`lint`] | `carbyne lint`: what is wrong in configuration before anything runs it |
 //! | [`topics`] | `carbyne topics`: the topics of a file, and a cluster that is made so |
@@ -29,6 +30,7 @@ pub mod graph;
 pub mod lint;
 pub mod moment;
 pub mod output;
+pub mod proxy;
 pub mod running;
 pub mod runtime;
 pub mod sample_service;
@@ -71,6 +73,8 @@ pub enum Verb {
     Up(up::Arguments),
     /// Show what runs: ready, in step with the control plane, certificates' time left, missing sidecars
     Status(status::Arguments),
+    /// Show what one proxy was told: listeners, routes, clusters, endpoints, certs, and why a request goes where it goes
+    Proxy(proxy::Arguments),
     /// Check with real requests that what runs does what it is for
     Verify(verify::Arguments),
     /// Find fault with Istio YAML, kong.yml and topics.yaml, without a cluster
@@ -108,6 +112,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.verb {
         Verb::Up(arguments) => up::main(&arguments),
         Verb::Status(arguments) => output.end(status::run(&arguments, &output)),
+        Verb::Proxy(arguments) => output.end(proxy::run(&arguments, &output)),
         Verb::Verify(arguments) => output.end(verify::run(&arguments, &output)),
         Verb::Lint(arguments) => output.end(lint::run(&arguments, &output)),
         Verb::Topics(arguments) => output.end(topics::run(&arguments, &output)),

@@ -315,6 +315,10 @@ codes! {
         "A workload has no sidecar"
         "The service is inside the mesh, so that callers use mutual TLS and policies are written for it; without a sidecar it can take neither."
         "give it one, or make its ServiceEntry MESH_EXTERNAL";
+    NO_URL = 509 Error
+        "This is no URL"
+        "`why` walks a request, whose host, port and path come from a URL."
+        "write http://HOST:PORT/PATH";
 }
 
 #[cfg(test)]
