@@ -3,6 +3,7 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`up`] | `carbyne up`: control plane, sample services and sidecars on this machine, from one folder of Istio YAML |
+//! | [`dashboards`] | `carbyne dashboards`: Grafana's dashboards out of one table of metrics |
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
 //! | [`status`] | `carbyne status`: what runs, in which version, in step or not |
@@ -23,6 +24,7 @@
 
 pub mod admin;
 pub mod completions;
+pub mod dashboards;
 pub mod duration;
 pub mod explain;
 pub mod fetch;
@@ -81,6 +83,8 @@ pub enum Verb {
     Lint(lint::Arguments),
     /// Plan, make and check the topics of the events
     Topics(topics::Arguments),
+    /// Generate, check and preview the Grafana dashboards
+    Dashboards(dashboards::Arguments),
     /// Draw who calls whom: rates, failures, p99, mTLS
     Graph(graph::Arguments),
     /// Say what a code such as CTL-0101 means, and what to do about it
@@ -116,6 +120,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Verify(arguments) => output.end(verify::run(&arguments, &output)),
         Verb::Lint(arguments) => output.end(lint::run(&arguments, &output)),
         Verb::Topics(arguments) => output.end(topics::run(&arguments, &output)),
+        Verb::Dashboards(arguments) => output.end(dashboards::run(&arguments, &output)),
         Verb::Graph(arguments) => output.end(graph::run(&arguments, &output)),
         Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),
         Verb::Completions(arguments) => output.end(completions::run(&arguments)),

@@ -1,8 +1,9 @@
 //! Long work beside the workers: configurations that are read, planned and compiled.
 //!
-//! Each piece gets a thread of its own that ends with it, for two reasons. The thread has a low priority: where a
-//! machine is busy, requests go first. And what was only needed meanwhile leaves nothing behind. Allocators keep
-//! pages by thread, and one object that lives keeps its page; of a thread that is gone whole pages are free.
+//! Each piece gets a thread of its own that ends with it, for two reasons. The thread may have a low priority: where a
+//! machine is busy, requests go before a whole configuration. And what was only needed meanwhile leaves nothing behind.
+//! Allocators keep pages by thread, and one object that lives keeps its page; of a thread that is gone whole pages are
+//! free.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,15 +11,29 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+/// Who goes first where a machine is busy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Priority {
+    /// Those who serve: this takes as long as it takes.
+    Low,
+    /// Nobody: this is little, and somebody waits for it.
+    Normal,
+}
+
 /// Does `work`, and waits for it without holding the caller's thread.
 ///
 /// # Errors
 /// When there is no thread to be had, or the work panicked.
-pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+pub async fn run<T: Send + 'static>(
+    priority: Priority,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
     let (sender, receiver) = oneshot::channel();
     start(move || {
         // On Linux a thread has a priority of its own, and may always lower it (setpriority(2)).
-        if let Err(error) = rustix::process::nice(NICENESS) {
+        if priority == Priority::Low
+            && let Err(error) = rustix::process::nice(NICENESS)
+        {
             tracing::debug!(%error, "work in the background has the priority of all");
         }
         // Nobody waits any more where the process is ending.
@@ -60,15 +75,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_is_done_at_low_priority_and_a_panic_is_an_error() {
+    async fn work_has_its_priority_and_a_panic_is_an_error() {
         let mine = rustix::process::nice(0).unwrap();
-        let there = run(|| rustix::process::nice(0).unwrap()).await.unwrap();
-        assert_eq!(there, (mine + NICENESS).min(19));
+        for (priority, expected) in [
+            (Priority::Low, (mine + NICENESS).min(19)),
+            (Priority::Normal, mine),
+        ] {
+            let there = run(priority, || rustix::process::nice(0).unwrap());
+            assert_eq!(there.await.unwrap(), expected);
+        }
         assert_eq!(
             rustix::process::nice(0).unwrap(),
             mine,
             "the caller keeps its own"
         );
-        assert!(run(|| panic!("on purpose")).await.is_err());
+        let panicked = run(Priority::Normal, || panic!("on purpose"));
+        assert!(panicked.await.is_err());
     }
 }

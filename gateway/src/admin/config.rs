@@ -1,6 +1,6 @@
 //! `/config`: the whole configuration of a node without a database.
 
-use carbyne_engine::runtime::background;
+use carbyne_engine::runtime::background::{self, Priority};
 use http::Method;
 
 use super::Admin;
@@ -33,7 +33,7 @@ impl Admin {
             .is_some_and(|value| is_on(&value));
         let known = check_hash.then(|| loaded.hash());
         // Reading and checking take their time, during which the Admin API answers others.
-        let taken = background::run(move || {
+        let taken = background::run(Priority::Low, move || {
             let document = document(&asked)?;
             if known.is_some() && document.hash == known {
                 return Ok(None);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use carbyne_engine::runtime::background;
+use carbyne_engine::runtime::background::{self, Priority};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::config::{explained, read};
@@ -193,7 +193,7 @@ async fn load(conf: &Conf, loaded: &Loaded) -> Result<(), String> {
         None => error.message.clone(),
     };
     let path = file.clone();
-    let flat = background::run(move || {
+    let flat = background::run(Priority::Low, move || {
         let document = match &path {
             Some(file) => read(file)?,
             None => {

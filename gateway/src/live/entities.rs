@@ -16,11 +16,8 @@ use crate::plan::upstream::{Target, Upstream};
 use crate::plugin::instance::Instance;
 use crate::plugin::table;
 use crate::store::Row;
-<<<<<<< HEAD
-=======
 use crate::value::{Object, Value};
 use crate::vault::Vaults;
->>>>>>> ready/gends
 
 /// Kinds of entities that are planned here; consumers and credentials are read as they are asked for.
 pub const PLANNED: [&str; 9] = [
@@ -39,7 +36,6 @@ pub const PLANNED: [&str; 9] = [
 /// Plans by id.
 #[derive(Debug, Default)]
 pub struct Entities {
-<<<<<<< HEAD
     pub services: FxHashMap<Arc<str>, Kept<Service>>,
     pub routes: BTreeMap<Arc<str>, Kept<Route>>,
     pub plugins: BTreeMap<Arc<str>, Arc<Instance>>,
@@ -48,29 +44,15 @@ pub struct Entities {
     pub authorities: FxHashMap<Arc<str>, Arc<str>>,
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     pub targets: BTreeMap<Arc<str>, Arc<Target>>,
+    pub vaults: Vaults,
     /// What changed since it was last asked.
     pub changed: Changed,
     /// Every row that was taken, as the store has it: the same row again changes nothing.
     rows: FxHashMap<Arc<str>, Arc<str>>,
-=======
-    pub services: FxHashMap<Box<str>, Kept<Service>>,
-    pub routes: BTreeMap<Box<str>, Kept<Route>>,
-    pub plugins: BTreeMap<Box<str>, Arc<Instance>>,
-    pub certificates: BTreeMap<Box<str>, Slots>,
-    pub snis: BTreeMap<Box<str>, Sni>,
-    pub authorities: FxHashMap<Box<str>, Arc<str>>,
-    pub upstreams: BTreeMap<Box<str>, Arc<Upstream>>,
-    pub targets: BTreeMap<Box<str>, Arc<Target>>,
-    pub vaults: Vaults,
-    /// What changed since it was last asked.
-    pub changed: Changed,
-    /// Of every row that was taken: the same row again changes nothing.
-    digests: FxHashMap<Box<str>, [u8; 16]>,
     /// Rows that refer to secrets.
-    referring: Vec<Box<str>>,
+    referring: Vec<Arc<str>>,
     /// Every row has to be put again.
     pub rereads: bool,
->>>>>>> ready/gends
 }
 
 /// A plan, and its row as JSON for what writes requests down: the store's own text.
@@ -113,7 +95,7 @@ impl Entities {
         if known.is_some_and(|known| known == row.json) {
             return;
         }
-        if json.contains("{vault://") {
+        if row.json.contains("{vault://") {
             self.referring.push(id.clone());
         }
         let planned = match entity {
@@ -217,24 +199,20 @@ impl Entities {
             "upstreams" => self.upstreams.keys().cloned().collect(),
             "targets" => self.targets.keys().cloned().collect(),
             "ca_certificates" => self.authorities.keys().cloned().collect(),
-            "vaults" => self.vaults.ids().map(Box::from).collect(),
+            "vaults" => self.vaults.ids().map(Arc::from).collect(),
             _ => Vec::new(),
         }
     }
 
-<<<<<<< HEAD
-    fn put_plugin(&mut self, id: Arc<str>, plan: &PluginPlan, node: &Arc<Node>) {
-=======
     /// Rows that refer to secrets mean something else now: they have to be put again.
     fn vaults_changed(&mut self) {
         self.rereads |= !self.referring.is_empty();
         for id in std::mem::take(&mut self.referring) {
-            self.digests.remove(&id);
+            self.rows.remove(&id);
         }
     }
 
-    fn put_plugin(&mut self, id: Box<str>, mut plan: PluginPlan, row: &Object, node: &Arc<Node>) {
->>>>>>> ready/gends
+    fn put_plugin(&mut self, id: Arc<str>, mut plan: PluginPlan, row: &Object, node: &Arc<Node>) {
         self.changed.plugins = true;
         if !plan.is_http() {
             self.plugins.remove(&id);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, RwLock};
 
-use carbyne_engine::runtime::background;
+use carbyne_engine::runtime::background::{self, Priority};
 use tokio::sync::Mutex;
 
 use super::feed::Feed;
@@ -39,7 +39,7 @@ impl Declarative {
     ) -> Result<(), StoreError> {
         let mut version = self.version.lock().await;
         let next = *version + 1;
-        let built = background::run(move || {
+        let built = background::run(Priority::Low, move || {
             let mut image = Image::default();
             image.commit(rows, next)?;
             Ok(image)
