@@ -12,6 +12,7 @@
 //! | [`lint`] | `carbyne lint`: what is wrong in configuration before anything runs it |
 //! | [`topics`] | `carbyne topics`: the topics of a file, and a cluster that is made so |
 //! | [`graph`] | `carbyne graph`: who calls whom, how well, and whether by mutual TLS |
+//! | [`doctor`] | `carbyne doctor`: everything that somebody needs who was not there, without secrets |
 //! | [`explain`] | `carbyne explain`: what a code means |
 //! | [`completions`] | `carbyne completions`: for bash, zsh and fish |
 //! | [`output`] | what every verb hands back: text or JSON, findings with stable codes, exit codes |
@@ -25,6 +26,7 @@
 pub mod admin;
 pub mod completions;
 pub mod dashboards;
+pub mod doctor;
 pub mod duration;
 pub mod explain;
 pub mod fetch;
@@ -87,6 +89,8 @@ pub enum Verb {
     Dashboards(dashboards::Arguments),
     /// Draw who calls whom: rates, failures, p99, mTLS
     Graph(graph::Arguments),
+    /// Collect what somebody needs who was not there, without secrets, into one file
+    Doctor(doctor::Arguments),
     /// Say what a code such as CTL-0101 means, and what to do about it
     Explain(explain::Arguments),
     /// Print a script that completes command lines
@@ -122,6 +126,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Topics(arguments) => output.end(topics::run(&arguments, &output)),
         Verb::Dashboards(arguments) => output.end(dashboards::run(&arguments, &output)),
         Verb::Graph(arguments) => output.end(graph::run(&arguments, &output)),
+        Verb::Doctor(arguments) => output.end(doctor::run(&arguments, &output)),
         Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),
         Verb::Completions(arguments) => output.end(completions::run(&arguments)),
         Verb::SampleService(arguments) => sample_service::main(&arguments),
