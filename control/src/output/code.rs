@@ -218,7 +218,7 @@ codes! {
     TOPICS_FILE = 450 Error
         "A file of topics has a fault"
         "The file cannot be carried out as it is written, so nothing was done. All its faults are told at once."
-        "see docs/operations.md for what a topics.yaml may say";
+        "see Topics in docs/operations.md for what the file may say";
     NO_PROFILE = 451 Error
         "The file of topics has no such profile"
         "A profile says how many copies each partition has and what follows from that, such as `single` and `ha`."
@@ -283,22 +283,6 @@ codes! {
         "A topic that nobody declared"
         "It is left alone."
         "declare it, or delete it with `carbyne topics apply --prune NAME`";
-    DASHBOARD_RULE = 901 Error
-        "A dashboard breaks a rule"
-        "The rules are those of grafana/dashboard-linter and that every metric is in deploy/monitoring/metrics.yaml with its kind and labels: what breaks one shows nothing, or something wrong, somewhere."
-        "change deploy/monitoring/panels/*.yaml and run `carbyne dashboards generate`; a dashboard of your own is changed in Grafana";
-    DASHBOARD_DIFFERS = 902 Warning
-        "A dashboard is not as generated"
-        "The file was changed by hand, or panels or metrics were and it was not generated anew."
-        "run `carbyne dashboards generate`";
-    DASHBOARD_UNMADE = 903 Error
-        "A dashboard cannot be made"
-        "A query of a panel is no PromQL, or names a metric that is not in the table. They are built into the program, so this is its own fault."
-        "report it with the version of the program";
-    QUERY_REFUSED = 904 Error
-        "Prometheus refuses a query"
-        "Something answers at the address, but not to this query: it may be an old Prometheus, or none."
-        "check the address with `--prometheus`; Prometheus 2.37 or later knows all that is asked";
     NO_SUCH_PROXY = 501 Error
         "There is no proxy of this name"
         "Proxies are known by the name of their workload; those of other machines by the address of their admin port."
@@ -331,6 +315,26 @@ codes! {
         "A workload has no sidecar"
         "The service is inside the mesh, so that callers use mutual TLS and policies are written for it; without a sidecar it can take neither."
         "give it one, or make its ServiceEntry MESH_EXTERNAL";
+    NO_URL = 509 Error
+        "This is no URL"
+        "`why` walks a request, whose host, port and path come from a URL."
+        "write http://HOST:PORT/PATH";
+    DASHBOARD_RULE = 901 Error
+        "A dashboard breaks a rule"
+        "The rules are those of grafana/dashboard-linter and that every metric is in deploy/monitoring/metrics.yaml with its kind and labels: what breaks one shows nothing, or something wrong, somewhere."
+        "change deploy/monitoring/panels/*.yaml and run `carbyne dashboards generate`; a dashboard of your own is changed in Grafana";
+    DASHBOARD_DIFFERS = 902 Warning
+        "A dashboard is not as generated"
+        "The file was changed by hand, or panels or metrics were and it was not generated anew."
+        "run `carbyne dashboards generate`";
+    DASHBOARD_UNMADE = 903 Error
+        "A dashboard cannot be made"
+        "A query of a panel is no PromQL, or names a metric that is not in the table. They are built into the program, so this is its own fault."
+        "report it with the version of the program";
+    QUERY_REFUSED = 904 Error
+        "Prometheus refuses a query"
+        "Something answers at the address, but not to this query: it may be an old Prometheus, or none."
+        "check the address with `--prometheus`; Prometheus 2.37 or later knows all that is asked";
 }
 
 #[cfg(test)]

@@ -88,7 +88,8 @@ impl Up {
         carbyne_control::running::find(Some(&directory)).unwrap().1
     }
 
-    fn base(&self) -> &Path {
+    /// Where run directories are made.
+    pub(crate) fn base(&self) -> &Path {
         self.base.as_ref().unwrap().path()
     }
 
