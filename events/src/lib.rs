@@ -17,4 +17,6 @@
 pub mod avro;
 #[cfg(feature = "broker")]
 pub mod broker;
+pub mod envelope;
 pub mod event;
+pub mod redact;
