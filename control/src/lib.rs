@@ -6,10 +6,16 @@
 //! | [`running`] | `running.json`: what `up` tells other verbs |
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
+//! | [`explain`] | `carbyne explain`: what a code means |
+//! | [`completions`] | `carbyne completions`: for bash, zsh and fish |
+//! | [`output`] | what every verb hands back: text or JSON, findings with stable codes, exit codes |
 //! | [`terminal`] | what is printed: notes, errors with hints, colours only where somebody looks |
 //! | [`fetch`] | one HTTP request to a known address |
 
+pub mod completions;
+pub mod explain;
 pub mod fetch;
+pub mod output;
 pub mod running;
 pub mod sample_service;
 pub mod terminal;
@@ -33,6 +39,9 @@ use clap::{Parser, Subcommand};
     arg_required_else_help = true
 )]
 pub struct Arguments {
+    /// How to say it.
+    #[command(flatten)]
+    pub output: output::Options,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -43,6 +52,10 @@ pub struct Arguments {
 pub enum Verb {
     /// Run a folder of Istio YAML on this machine: control plane, sample services, sidecars with mTLS
     Up(up::Arguments),
+    /// Say what a code such as CTL-0101 means, and what to do about it
+    Explain(explain::Arguments),
+    /// Print a script that completes command lines
+    Completions(completions::Arguments),
     /// The service that `up` starts behind each sidecar
     #[command(hide = true)]
     SampleService(sample_service::Arguments),
@@ -52,18 +65,23 @@ pub enum Verb {
 }
 
 /// Reads the command line (the first argument is the program), does it, and says how it went:
-/// 0 done, 1 failed, 2 not understood.
+/// see [`output`] for the exit codes.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Nobody can be told when the terminal itself is gone.
             error.print().ok();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            // clap would say 2, which means differences here.
+            return ExitCode::from(u8::from(error.exit_code() != 0));
         }
     };
+    let output = arguments.output;
+    output.apply();
     match arguments.verb {
         Verb::Up(arguments) => up::main(&arguments),
+        Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),
+        Verb::Completions(arguments) => output.end(completions::run(&arguments)),
         Verb::SampleService(arguments) => sample_service::main(&arguments),
         Verb::Tethered(arguments) => tethered::main(&arguments),
     }

@@ -1,7 +1,10 @@
 //! What people read: notes and errors on standard error, results on standard output; colours only where a terminal looks at them
 //! and `NO_COLOR` is not set.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{IsTerminal, Write},
+    time::Instant,
+};
 
 use anstyle::{AnsiColor, Style};
 
@@ -41,6 +44,8 @@ pub fn print(text: &str) {
 pub struct Progress {
     live: bool,
     shown: bool,
+    /// What is waited for, since when.
+    wait: Option<(String, Instant)>,
 }
 
 impl Progress {
@@ -50,7 +55,22 @@ impl Progress {
         Self {
             live: std::io::stderr().is_terminal(),
             shown: false,
+            wait: None,
         }
+    }
+
+    /// Waits for something, and says why it is not there yet: on a terminal with the seconds that it took so far, elsewhere one
+    /// line whenever the reason is another one.
+    pub fn wait(&mut self, what: &str, reason: &str) {
+        let text = format!("waiting for {what}: {reason}");
+        let since = match &self.wait {
+            Some((same, _)) if *same == text && !self.live => return,
+            Some((same, since)) if same.starts_with(&format!("waiting for {what}: ")) => *since,
+            _ => Instant::now(),
+        };
+        self.wait = Some((text.clone(), since));
+        let seconds = since.elapsed().as_secs();
+        self.step(&format!("{text} ({seconds} s)"), &text);
     }
 
     /// Shows how far it is; `step` is the line for places that keep every line.
@@ -88,5 +108,9 @@ impl Drop for Progress {
 pub const BOLD: Style = Style::new().bold();
 /// What explains.
 pub const DIM: Style = Style::new().dimmed();
-const RED: Style = AnsiColor::Red.on_default().bold();
-const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+/// What is wrong.
+pub const RED: Style = AnsiColor::Red.on_default().bold();
+/// What to look at.
+pub const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+/// What is well.
+pub const GREEN: Style = AnsiColor::Green.on_default();
