@@ -12,11 +12,17 @@
 //! | `ship` | spool to broker, by delivery reports (feature `kafka`) |
 //! | `verify` | gaps and duplicates, read from spool and topics |
 //! | `topics` | the twelve topics as data, and the reconciler (feature `kafka`) |
+//! | [`samples`] | events as the gateway makes them, for tests and benches (feature `broker`) |
 //! | [`broker`] | a real Kafka on this machine, for tests and `carbyne up --with-kafka` (feature `broker`) |
 
 pub mod avro;
 #[cfg(feature = "broker")]
 pub mod broker;
+pub mod emit;
 pub mod envelope;
 pub mod event;
 pub mod redact;
+pub mod ring;
+#[cfg(any(test, feature = "broker"))]
+pub mod samples;
+pub mod spool;

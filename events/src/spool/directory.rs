@@ -1,0 +1,195 @@
+//! The directory of one process, and whose it is.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{Position, segment};
+
+/// A process's directory below `CARBYNE_EVENTS_DIR`.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+/// A directory that is this process's as long as this lives. The kernel ends it with the process: no number of a process is written
+/// anywhere, so none can be taken for another's.
+#[derive(Debug)]
+pub struct Claim {
+    directory: Directory,
+    _lock: File,
+}
+
+impl Directory {
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The name of the process: `gateway-0`.
+    pub fn name(&self) -> &str {
+        self.path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or("")
+    }
+
+    /// The first directory of the role that no living process has, made where need be.
+    pub fn claim(root: &Path, role: &str) -> io::Result<Claim> {
+        for number in 0..PROCESSES {
+            let directory = Self::new(root.join(format!("{role}-{number}")));
+            directory.make()?;
+            if let Some(claim) = directory.seize()? {
+                return Ok(claim);
+            }
+        }
+        Err(io::Error::other(format!(
+            "{PROCESSES} processes of the role {role} use {} already",
+            root.display()
+        )))
+    }
+
+    /// Claims a directory whose process is gone; none while it lives.
+    pub fn seize(&self) -> io::Result<Option<Claim>> {
+        Ok(self.lock("lock")?.map(|lock| Claim {
+            directory: self.clone(),
+            _lock: lock,
+        }))
+    }
+
+    /// Claims the right to ship it; none where another has it.
+    pub fn lock_shipping(&self) -> io::Result<Option<File>> {
+        self.lock("ship.lock")
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Option<File>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .open(self.path.join(name))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn make(&self) -> io::Result<()> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o750);
+        builder.create(&self.path)?;
+        builder.create(self.rings())?;
+        builder.create(self.segments())
+    }
+
+    pub fn rings(&self) -> PathBuf {
+        self.path.join("rings")
+    }
+
+    pub fn segments(&self) -> PathBuf {
+        self.path.join("segments")
+    }
+
+    /// Where a producer's ring lies.
+    pub fn ring(&self, epoch: u64, worker: u64) -> PathBuf {
+        self.rings().join(format!("{epoch}-{worker}.ring"))
+    }
+
+    /// The rings that lie there, of living producers and of dead ones.
+    pub fn ring_files(&self) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        match std::fs::read_dir(self.rings()) {
+            Ok(entries) => {
+                for entry in entries {
+                    let path = entry?.path();
+                    if path
+                        .extension()
+                        .is_some_and(|extension| extension == "ring")
+                    {
+                        found.push(path);
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Ordinals and sizes of its segments, in order.
+    pub fn segment_sizes(&self) -> io::Result<Vec<(u64, u64)>> {
+        segment::list(&self.segments())
+    }
+
+    /// Deletes the segments all of which lies before the position; says how many.
+    pub fn trim(&self, acknowledged: Position) -> io::Result<usize> {
+        let mut deleted = 0;
+        for (ordinal, _) in self.segment_sizes()? {
+            if ordinal >= acknowledged.segment {
+                break;
+            }
+            std::fs::remove_file(segment::path(&self.segments(), ordinal))?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+}
+
+impl Claim {
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+}
+
+/// The directories of processes below a root, in order of their names; or the root itself where it is one.
+pub fn directories(root: &Path) -> io::Result<Vec<Directory>> {
+    let is_one = |path: &Path| path.join("segments").is_dir();
+    if is_one(root) {
+        return Ok(vec![Directory::new(root.to_path_buf())]);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root)? {
+        let path = entry?.path();
+        if is_one(&path) {
+            found.push(Directory::new(path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// As many processes of a role may share a root.
+const PROCESSES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_processes_never_share_a_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Directory::claim(root.path(), "proxy").unwrap();
+        let second = Directory::claim(root.path(), "proxy").unwrap();
+        let other = Directory::claim(root.path(), "gateway").unwrap();
+        assert_eq!(first.directory().name(), "proxy-0");
+        assert_eq!(second.directory().name(), "proxy-1");
+        assert_eq!(other.directory().name(), "gateway-0");
+        assert!(first.directory().seize().unwrap().is_none());
+        let directory = first.directory().clone();
+        drop(first);
+        let seized = directory.seize().unwrap();
+        assert!(seized.is_some());
+        let names: Vec<Directory> = directories(root.path()).unwrap();
+        let names: Vec<&str> = names.iter().map(Directory::name).collect();
+        assert_eq!(names, ["gateway-0", "proxy-0", "proxy-1"]);
+    }
+}

@@ -1,0 +1,151 @@
+//! Where each producer's count ended: what a later reader needs to know of a tail that is nowhere else.
+//!
+//! Lines of text: `epoch E NODE/ROLE-N`, the last epoch that was begun and by whom, and `end E WORKER LAST`, one for each producer that
+//! is gone.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::cursor::replace;
+
+/// The end of one producer's count.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct End {
+    pub epoch: u64,
+    pub worker: u64,
+    /// The last sequence that it used.
+    pub last: u64,
+}
+
+/// The file of ends.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    epoch: u64,
+    name: String,
+    ends: Vec<End>,
+}
+
+impl Ledger {
+    /// Reads it; lines that are none are passed over.
+    pub fn load(directory: &Path) -> Self {
+        let path = directory.join("ledger");
+        let text = std::fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let mut ledger = Self {
+            path,
+            epoch: 0,
+            name: String::new(),
+            ends: Vec::new(),
+        };
+        for line in text.lines() {
+            let words: Vec<&str> = line.splitn(4, ' ').collect();
+            let number = |word: &str| word.parse::<u64>().ok();
+            match words[..] {
+                ["epoch", epoch, name] => {
+                    ledger.epoch = ledger.epoch.max(number(epoch).unwrap_or(0));
+                    ledger.name = name.to_owned();
+                }
+                ["end", epoch, worker, last] => {
+                    if let (Some(epoch), Some(worker), Some(last)) =
+                        (number(epoch), number(worker), number(last))
+                    {
+                        ledger.ends.push(End {
+                            epoch,
+                            worker,
+                            last,
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+        ledger
+    }
+
+    /// The last epoch that is known to have begun; 0 if none is.
+    pub fn epoch(&self) -> u64 {
+        let ended = self.ends.iter().map(|end| end.epoch).max().unwrap_or(0);
+        self.epoch.max(ended)
+    }
+
+    /// The process of that epoch: `NODE/ROLE-N`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Ends, the oldest first.
+    pub fn ends(&self) -> &[End] {
+        &self.ends
+    }
+
+    /// The end of the worker's last producer.
+    pub fn last_end(&self, worker: u64) -> Option<End> {
+        let of_worker = self.ends.iter().filter(|end| end.worker == worker);
+        of_worker.max_by_key(|end| end.epoch).copied()
+    }
+
+    /// Notes, before anything is emitted in it, that an epoch has begun.
+    pub fn begin(&mut self, name: &str, epoch: u64) -> io::Result<()> {
+        self.epoch = epoch;
+        name.clone_into(&mut self.name);
+        self.store()
+    }
+
+    /// Notes where a producer ended.
+    pub fn end(&mut self, end: End) -> io::Result<()> {
+        self.ends
+            .retain(|known| (known.epoch, known.worker) != (end.epoch, end.worker));
+        self.ends.push(end);
+        let surplus = self.ends.len().saturating_sub(KEPT);
+        self.ends.drain(..surplus);
+        self.store()
+    }
+
+    fn store(&self) -> io::Result<()> {
+        let mut text = format!("epoch {} {}\n", self.epoch, self.name);
+        for End {
+            epoch,
+            worker,
+            last,
+        } in &self.ends
+        {
+            text += &format!("end {epoch} {worker} {last}\n");
+        }
+        replace(&self.path, text.as_bytes())?;
+        File::open(&self.path)?.sync_data()
+    }
+}
+
+/// How many ends are kept.
+const KEPT: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_read_back_and_nonsense_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::load(folder.path());
+        assert_eq!(ledger.epoch(), 0);
+        ledger.begin("n/proxy-0", 5).unwrap();
+        let end = |epoch, worker, last| End {
+            epoch,
+            worker,
+            last,
+        };
+        ledger.end(end(5, 0, 10)).unwrap();
+        ledger.end(end(5, 0, 12)).unwrap();
+        ledger.end(end(4, 0, 99)).unwrap();
+        let path = folder.path().join("ledger");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text + "end of it\nend 1 2\n\u{fffd}\n").unwrap();
+        let ledger = Ledger::load(folder.path());
+        assert_eq!((ledger.epoch(), ledger.name()), (5, "n/proxy-0"));
+        assert_eq!(ledger.ends(), [end(5, 0, 12), end(4, 0, 99)]);
+        assert_eq!(ledger.last_end(0), Some(end(5, 0, 12)));
+        assert_eq!(ledger.last_end(1), None);
+    }
+}
