@@ -19,7 +19,9 @@ pub mod avro;
 #[cfg(feature = "broker")]
 pub mod broker;
 pub mod emit;
+pub mod envelope;
 pub mod event;
+pub mod redact;
 pub mod ring;
 #[cfg(any(test, feature = "broker"))]
 pub mod samples;
