@@ -25,4 +25,8 @@ pub mod redact;
 pub mod ring;
 #[cfg(any(test, feature = "broker"))]
 pub mod samples;
+#[cfg(feature = "kafka")]
+pub mod ship;
 pub mod spool;
+#[cfg(feature = "kafka")]
+pub mod verify;

@@ -1,5 +1,6 @@
 //! One block on its way: what of it has been handed over, and what has been acknowledged.
 
+use crate::event::Topic;
 use crate::spool::Position;
 
 /// A block, or what stands in its place, between spool and broker.
@@ -16,6 +17,8 @@ pub(super) struct Flight {
     /// Records that go in place of others, which can never go.
     pub(super) replaced: Vec<(u32, Vec<u8>)>,
     states: Vec<State>,
+    /// Of what was sent the topic, by its place in `Topic::ALL`.
+    topics: Vec<u8>,
     /// How many are not done.
     left: u32,
     /// How many are to be handed over.
@@ -30,7 +33,13 @@ enum State {
 }
 
 impl Flight {
-    pub(super) fn new(start: Position, end: Position, time: u64, notices: Vec<Vec<u8>>, records: u32) -> Self {
+    pub(super) fn new(
+        start: Position,
+        end: Position,
+        time: u64,
+        notices: Vec<Vec<u8>>,
+        records: u32,
+    ) -> Self {
         // A block's records are bounded by its size.
         let count = notices.len() as u32 + records;
         Self {
@@ -40,6 +49,7 @@ impl Flight {
             notices,
             replaced: Vec::new(),
             states: vec![State::Unsent; count as usize],
+            topics: vec![0; count as usize],
             left: count,
             unsent: count,
         }
@@ -61,11 +71,18 @@ impl Flight {
         self.states.len() as u32
     }
 
-    pub(super) fn send(&mut self, index: u32) {
+    pub(super) fn send(&mut self, index: u32, topic: Topic) {
         if let Some(state @ State::Unsent) = self.states.get_mut(index as usize) {
             *state = State::Sent;
+            self.topics[index as usize] = topic as u8;
             self.unsent -= 1;
         }
+    }
+
+    /// The topic that a record was sent to.
+    pub(super) fn topic(&self, index: u32) -> Option<Topic> {
+        let topic = self.topics.get(index as usize)?;
+        Topic::ALL.get(usize::from(*topic)).copied()
     }
 
     /// It is to be handed over once more.
@@ -112,7 +129,7 @@ mod tests {
         let mut flight = Flight::new(place, place, 0, vec![Vec::new()], 2);
         assert_eq!(flight.len(), 3);
         for index in 0..3 {
-            flight.send(index);
+            flight.send(index, Topic::AuditApiCalls);
         }
         assert!(!flight.has_unsent() && !flight.is_done());
         assert!(flight.finish(1) && !flight.finish(1));

@@ -21,7 +21,9 @@ pub(super) fn least(settings: &Settings) -> Option<usize> {
         .enable_time()
         .build()
         .ok()?;
-    let answers = runtime.block_on(client.describe_configs(&topics, &options)).ok()?;
+    let answers = runtime
+        .block_on(client.describe_configs(&topics, &options))
+        .ok()?;
     let limits = answers.into_iter().filter_map(|answer| {
         let config = answer.ok()?;
         let limit = config.entry_map().get("max.message.bytes")?.value.clone()?;

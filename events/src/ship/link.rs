@@ -37,7 +37,6 @@ pub(super) struct News {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Numbers {
-    pub(super) queued: u64,
     pub(super) retries: u64,
     pub(super) brokers_up: u64,
 }
@@ -74,14 +73,15 @@ impl Link {
 
     /// Hands a record over; gives the error back where it is not taken.
     pub(super) fn send(&self, message: Message<'_>) -> Result<(), RDKafkaErrorCode> {
-        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(message.topic, message.place)
-            .timestamp(message.timestamp)
-            .headers(message.headers);
+        let mut record =
+            BaseRecord::<[u8], [u8], usize>::with_opaque_to(message.topic, message.place)
+                .timestamp(message.timestamp)
+                .headers(message.headers);
         record.key = message.key;
         record.payload = message.value;
-        self.producer.send(record).map_err(|(error, _)| {
-            error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
-        })
+        self.producer
+            .send(record)
+            .map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
     }
 
     /// Has the client report, for as long as this takes; zero for what it has now.
@@ -99,7 +99,10 @@ impl Link {
     pub(super) fn has_topic(&self, topic: &str, limit: Duration) -> bool {
         let metadata = self.producer.client().fetch_metadata(Some(topic), limit);
         metadata.is_ok_and(|metadata| {
-            metadata.topics().iter().any(|found| found.error().is_none() && !found.partitions().is_empty())
+            metadata
+                .topics()
+                .iter()
+                .any(|found| found.error().is_none() && !found.partitions().is_empty())
         })
     }
 }
@@ -140,10 +143,11 @@ impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         let brokers = statistics.brokers.values();
         let numbers = Numbers {
-            queued: statistics.msg_cnt,
             retries: brokers.clone().map(|broker| broker.txretries).sum(),
             // The bootstrap's address is a broker of its own in the client's eyes until the brokers are known.
-            brokers_up: brokers.filter(|broker| broker.state == "UP" && broker.nodeid >= 0).count() as u64,
+            brokers_up: brokers
+                .filter(|broker| broker.state == "UP" && broker.nodeid >= 0)
+                .count() as u64,
         };
         self.lock().statistics = Some(numbers);
     }
@@ -165,9 +169,10 @@ impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
-        let error = result.as_ref().err().map(|(error, _)| {
-            error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
-        });
+        let error = result
+            .as_ref()
+            .err()
+            .map(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail));
         self.lock().reports.push(Report { place, error });
     }
 }

@@ -114,11 +114,19 @@ impl std::fmt::Display for Problem {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unreachable(why) => write!(formatter, "no broker answers: {why}"),
-            Self::Credentials(why) => write!(formatter, "the brokers refuse our credentials: {why}"),
-            Self::MissingTopic(topic) => {
-                write!(formatter, "the topic {} is not there: `carbyne topics apply` makes it", topic.name())
+            Self::Credentials(why) => {
+                write!(formatter, "the brokers refuse our credentials: {why}")
             }
-            Self::Forbidden(topic) => write!(formatter, "the topic {} may not be written", topic.name()),
+            Self::MissingTopic(topic) => {
+                write!(
+                    formatter,
+                    "the topic {} is not there: `carbyne topics apply` makes it",
+                    topic.name()
+                )
+            }
+            Self::Forbidden(topic) => {
+                write!(formatter, "the topic {} may not be written", topic.name())
+            }
             Self::Taken(name) => write!(formatter, "another shipper has the spool {name}"),
             Self::Spool { name, error } => write!(formatter, "the spool {name}: {error}"),
             Self::UnknownKind { name, kind } => write!(
