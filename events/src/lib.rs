@@ -30,3 +30,4 @@ pub mod ship;
 pub mod spool;
 #[cfg(feature = "kafka")]
 pub mod verify;
+pub mod topics;
