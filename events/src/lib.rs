@@ -28,6 +28,6 @@ pub mod samples;
 #[cfg(feature = "kafka")]
 pub mod ship;
 pub mod spool;
+pub mod topics;
 #[cfg(feature = "kafka")]
 pub mod verify;
-pub mod topics;

@@ -185,13 +185,12 @@ impl Run {
                 Code::Authentication | Code::SaslAuthenticationFailed => {
                     self.credentials = Some(reason)
                 }
-                Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve => {
-                    // One broker of several may be gone.
-                    if code == Code::AllBrokersDown
-                        || self.unreachable.is_none() && self.numbers.brokers_up == 0
-                    {
-                        self.unreachable = Some(reason);
-                    }
+                Code::AllBrokersDown => self.unreachable = Some(reason),
+                // One broker of several may be gone.
+                Code::BrokerTransportFailure | Code::Resolve
+                    if self.unreachable.is_none() && self.numbers.brokers_up == 0 =>
+                {
+                    self.unreachable = Some(reason);
                 }
                 _ => {}
             }

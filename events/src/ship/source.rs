@@ -213,7 +213,7 @@ impl Source {
         let header = block.header;
         let base = *self.base.get_or_insert(header.epoch);
         let known = self.ends.get(&(header.epoch, header.worker)).copied();
-        let end = known.or((header.epoch > base).then_some(0));
+        let end = known.or_else(|| (header.epoch > base).then_some(0));
         let Some(end) = end else {
             return Vec::new();
         };
