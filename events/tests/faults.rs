@@ -1,10 +1,13 @@
 //! The fault table: a real Kafka, real processes, and whatever may happen to them. Every test keeps a ledger of its own (what `emit`
 //! confirmed), reads the topics back by itself, and prints both.
 
+#[cfg(test)]
 #[path = "faults/ledger.rs"]
 mod ledger;
+#[cfg(test)]
 #[path = "faults/process.rs"]
 mod process;
+#[cfg(test)]
 #[path = "faults/world.rs"]
 mod world;
 
@@ -135,7 +138,9 @@ fn a_full_disk_and_one_that_turns_read_only_lose_only_what_they_declare() {
     // No shipper: the disk fills, then the ring does.
     let until_refused = |emit: &mut dyn FnMut() -> u64| {
         while !outlet.status().stuck {
-            (0..100).for_each(|_| drop(emit()));
+            for _ in 0..100 {
+                emit();
+            }
         }
         let before = emit();
         while emit() < before + 500 {}
