@@ -218,7 +218,7 @@ codes! {
     TOPICS_FILE = 450 Error
         "A file of topics has a fault"
         "The file cannot be carried out as it is written, so nothing was done. All its faults are told at once."
-        "see docs/operations.md for what a topics.yaml may say";
+        "see Topics in docs/operations.md for what the file may say";
     NO_PROFILE = 451 Error
         "The file of topics has no such profile"
         "A profile says how many copies each partition has and what follows from that, such as `single` and `ha`."
@@ -347,6 +347,10 @@ codes! {
         "Older events can no longer be proved"
         "A topic has deleted events by its retention or its compaction, so what is missing from that time may have been in it."
         "verify more often than the shortest retention (7 days), or keep the reports";
+    NO_URL = 509 Error
+        "This is no URL"
+        "`why` walks a request, whose host, port and path come from a URL."
+        "write http://HOST:PORT/PATH";
     DASHBOARD_RULE = 901 Error
         "A dashboard breaks a rule"
         "The rules are those of grafana/dashboard-linter and that every metric is in deploy/monitoring/metrics.yaml with its kind and labels: what breaks one shows nothing, or something wrong, somewhere."
