@@ -315,6 +315,10 @@ codes! {
         "A workload has no sidecar"
         "The service is inside the mesh, so that callers use mutual TLS and policies are written for it; without a sidecar it can take neither."
         "give it one, or make its ServiceEntry MESH_EXTERNAL";
+    NO_URL = 509 Error
+        "This is no URL"
+        "`why` walks a request, whose host, port and path come from a URL."
+        "write http://HOST:PORT/PATH";
     NO_SPOOL = 701 Error
         "There are no events here"
         "The folder holds no process's spool, or it cannot be read. Processes make theirs below CARBYNE_EVENTS_DIR."
@@ -347,10 +351,6 @@ codes! {
         "Older events can no longer be proved"
         "A topic has deleted events by its retention or its compaction, so what is missing from that time may have been in it."
         "verify more often than the shortest retention (7 days), or keep the reports";
-    NO_URL = 509 Error
-        "This is no URL"
-        "`why` walks a request, whose host, port and path come from a URL."
-        "write http://HOST:PORT/PATH";
     DASHBOARD_RULE = 901 Error
         "A dashboard breaks a rule"
         "The rules are those of grafana/dashboard-linter and that every metric is in deploy/monitoring/metrics.yaml with its kind and labels: what breaks one shows nothing, or something wrong, somewhere."
