@@ -11,6 +11,7 @@
 //! | [`verify`] | `carbyne verify`: real requests, and the answers that must come |
 //! | [`lint`] | `carbyne lint`: what is wrong in configuration before anything runs it |
 //! | [`topics`] | `carbyne topics`: the topics of a file, and a cluster that is made so |
+//! | [`events`] | `carbyne events`: what spools and topics hold, and whether all of it is there; the shipper |
 //! | [`graph`] | `carbyne graph`: who calls whom, how well, and whether by mutual TLS |
 //! | [`doctor`] | `carbyne doctor`: everything that somebody needs who was not there, without secrets |
 //! | [`explain`] | `carbyne explain`: what a code means |
@@ -28,6 +29,7 @@ pub mod completions;
 pub mod dashboards;
 pub mod doctor;
 pub mod duration;
+pub mod events;
 pub mod explain;
 pub mod fetch;
 pub mod graph;
@@ -85,6 +87,8 @@ pub enum Verb {
     Lint(lint::Arguments),
     /// Plan, make and check the topics of the events
     Topics(topics::Arguments),
+    /// Follow events, prove that none is missing, look into spools, ship them
+    Events(events::Arguments),
     /// Generate, check and preview the Grafana dashboards
     Dashboards(dashboards::Arguments),
     /// Draw who calls whom: rates, failures, p99, mTLS
@@ -123,6 +127,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Proxy(arguments) => output.end(proxy::run(&arguments, &output)),
         Verb::Verify(arguments) => output.end(verify::run(&arguments, &output)),
         Verb::Lint(arguments) => output.end(lint::run(&arguments, &output)),
+        Verb::Events(arguments) => output.end(events::run(&arguments, &output)),
         Verb::Topics(arguments) => output.end(topics::run(&arguments, &output)),
         Verb::Dashboards(arguments) => output.end(dashboards::run(&arguments, &output)),
         Verb::Graph(arguments) => output.end(graph::run(&arguments, &output)),
