@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carbyne_engine::runtime::background::{self, Priority};
 use rustc_hash::FxHashSet;
 use tokio::runtime::Handle;
 
@@ -85,7 +86,11 @@ impl Updater {
         let mut work = self.work.take().unwrap_or_default();
         let node = self.node.clone();
         let handle = Handle::current();
-        let done = tokio::task::spawn_blocking(move || {
+        let priority = match &changes.kind {
+            ChangesKind::Everything => Priority::Low,
+            ChangesKind::Rows(_) => Priority::Normal,
+        };
+        let done = background::run(priority, move || {
             let read = handle.block_on(work.read(&node, changes.kind));
             let built = read.map(|()| {
                 let wanted = work.entities.changed.any() || !work.built;
@@ -114,7 +119,10 @@ impl Updater {
             .partition(|snapshot| Arc::strong_count(snapshot) > 1);
         self.retired = held;
         if !free.is_empty() {
-            drop(tokio::task::spawn_blocking(move || drop(free)));
+            drop(tokio::task::spawn_local(background::run(
+                Priority::Low,
+                move || drop(free),
+            )));
         }
     }
 }
@@ -172,7 +180,7 @@ impl Work {
             loop {
                 let page = node.store.page(schema, &query).await?;
                 for row in &page.rows {
-                    gone.remove(row.id.as_str());
+                    gone.remove(&row.id);
                     self.entities.put(name, row, node);
                 }
                 match page.offset {
