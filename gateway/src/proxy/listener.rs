@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use carbyne_engine::forward::Downstream;
 use carbyne_engine::forward::serve::{Codec, Serve, ServeSettings};
+use carbyne_engine::http::canonical::{Policy, Underscores};
 use carbyne_engine::http::h1::Limits;
 use carbyne_engine::net::Address;
 use carbyne_engine::net::proxy_protocol::{self, Parsed};
@@ -172,6 +173,11 @@ pub fn serve_settings(listen: &Listen, conf: &Conf) -> ServeSettings {
             Codec::Http1
         },
         limits,
+        policy: Policy {
+            // Kong sets nginx's `underscores_in_headers on`; no service may read another length out of one.
+            underscores: Underscores::AllowUnlessFraming,
+            ..Policy::default()
+        },
         max_requests: conf.keepalive_requests(),
         idle_timeout: Some(conf.keepalive_timeout().map_or(IDLE, time)),
         head_timeout: conf
