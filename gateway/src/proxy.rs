@@ -17,7 +17,7 @@
 pub mod access_log;
 pub mod arrival;
 pub mod context;
-mod departure;
+pub(crate) mod departure;
 pub mod error;
 pub mod handler;
 pub(crate) mod limit;

@@ -17,7 +17,6 @@ use std::process::Command;
 #[path = "support/cases.rs"]
 mod cases;
 #[path = "support/gateway.rs"]
-#[expect(dead_code, reason = "shared by several suites")]
 mod gateway;
 
 use gateway::{Gateway, Start};
@@ -115,6 +114,7 @@ impl Example {
         let gateway = Gateway::start(Start {
             conf: vec![("proxy_listen", listen)],
             yaml: Some(yaml),
+            ..Start::default()
         });
         let home = tempfile::tempdir().unwrap();
         let told = "write-out = \"%{stderr}status %{http_code}\\n\"\n";

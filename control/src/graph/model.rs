@@ -179,6 +179,18 @@ impl Edge {
         parts.join(" · ")
     }
 
+    /// How many requests (connections).
+    #[must_use]
+    pub fn count(&self) -> String {
+        let noun = if self.protocol == Protocol::Tcp {
+            "connection"
+        } else {
+            "request"
+        };
+        let plural = if self.requests == 1.0 { "" } else { "s" };
+        format!("{} {noun}{plural}", short(self.requests))
+    }
+
     /// Requests a second, or how many.
     #[must_use]
     pub fn volume(&self) -> String {

@@ -99,12 +99,12 @@ mod tests {
     #[test]
     fn says_who_is_in_step() {
         let now = Instant::now();
-        let connection = |name: &str, sync: SyncState, since: Option<u64>| Connection {
-            node: format!("sidecar~127.0.0.9~{name}.shop~shop.svc.cluster.local"),
-            variant: Variant::Delta,
-            version: "1".to_owned(),
-            types: BTreeMap::from([(Kind::Cluster, (sync, "1".to_owned()))]),
-            out_of_step: since.map(|seconds| now - Duration::from_secs(seconds)),
+        let connection = |name: &str, sync: SyncState, since: Option<u64>| {
+            let node = format!("sidecar~127.0.0.9~{name}.shop~shop.svc.cluster.local");
+            let mut connection = Connection::new(&node, Variant::Delta);
+            connection.types = BTreeMap::from([(Kind::Cluster, (sync, "1".to_owned()))]);
+            connection.out_of_step = since.map(|seconds| now - Duration::from_secs(seconds));
+            connection
         };
         let connections = [
             connection("a", SyncState::Synced, None),

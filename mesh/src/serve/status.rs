@@ -52,6 +52,26 @@ pub struct Connection {
     pub types: BTreeMap<Kind, (SyncState, String)>,
     /// Since when it has not accepted all that it was sent.
     pub out_of_step: Option<Instant>,
+    /// By type: when a response was last acknowledged.
+    pub acknowledged: BTreeMap<Kind, Instant>,
+    /// By type: which response that was.
+    nonces: BTreeMap<Kind, String>,
+}
+
+impl Connection {
+    /// One that was sent nothing yet.
+    #[must_use]
+    pub fn new(node: &str, variant: Variant) -> Self {
+        Self {
+            node: node.to_owned(),
+            variant,
+            version: String::new(),
+            types: BTreeMap::new(),
+            out_of_step: None,
+            acknowledged: BTreeMap::new(),
+            nonces: BTreeMap::new(),
+        }
+    }
 }
 
 /// What was sent over all streams, those that ended among them.
@@ -93,13 +113,7 @@ impl Board {
 
     pub(super) fn enter(&self, node: &str, variant: Variant) -> Entry {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection {
-            node: node.to_owned(),
-            variant,
-            version: String::new(),
-            types: BTreeMap::new(),
-            out_of_step: None,
-        };
+        let connection = Connection::new(node, variant);
         self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -131,6 +145,13 @@ impl Entry {
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = connections.get_mut(&self.id) {
             version.clone_into(&mut connection.version);
+            for (kind, watched) in session.watched() {
+                let known = connection.nonces.entry(*kind).or_default();
+                if *known != watched.nonce_acked {
+                    known.clone_from(&watched.nonce_acked);
+                    connection.acknowledged.insert(*kind, Instant::now());
+                }
+            }
             connection.types = session
                 .watched()
                 .iter()
