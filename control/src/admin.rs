@@ -89,6 +89,8 @@ pub struct Dump {
     pub routes: Vec<Resource>,
     /// Clusters.
     pub clusters: Vec<Resource>,
+    /// Endpoints by cluster; asked for with `include_eds`.
+    pub endpoints: Vec<Resource>,
 }
 
 /// A resource in a dump.
@@ -123,6 +125,12 @@ impl Dump {
                 dump.routes.extend(
                     list(config, &format!("/{name}"))
                         .filter_map(|entry| Resource::read(entry, "route_config", entry)),
+                );
+            }
+            for name in ["dynamic_endpoint_configs", "static_endpoint_configs"] {
+                dump.endpoints.extend(
+                    list(config, &format!("/{name}"))
+                        .filter_map(|entry| Resource::read(entry, "endpoint_config", entry)),
                 );
             }
             for name in ["dynamic_active_clusters", "static_clusters"] {
@@ -167,8 +175,13 @@ impl Dump {
 impl Resource {
     fn read(state: &Value, key: &str, entry: &Value) -> Option<Self> {
         let value = state.get(key)?;
+        // Endpoints bear the name of their cluster.
+        let name = match text(value, "/name") {
+            "" => text(value, "/cluster_name"),
+            name => name,
+        };
         Some(Self {
-            name: text(value, "/name").to_owned(),
+            name: name.to_owned(),
             version: text(state, "/version_info").to_owned(),
             error: text(entry, "/error_state/details").to_owned(),
             value: value.clone(),

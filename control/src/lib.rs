@@ -7,10 +7,13 @@
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
 //! | [`status`] | `carbyne status`: what runs, in which version, in step or not |
+//! | [`proxy`] | `carbyne proxy`: what one proxy was told, and what it would do with a request |
 //! | [`verify`] | `carbyne verify`: real requests, and the answers that must come |
 //! | [`lint`] | `carbyne lint`: what is wrong in configuration before anything runs it |
 //! | [`topics`] | `carbyne topics`: the topics of a file, and a cluster that is made so |
+//! | [`events`] | `carbyne events`: what spools and topics hold, and whether all of it is there; the shipper |
 //! | [`graph`] | `carbyne graph`: who calls whom, how well, and whether by mutual TLS |
+//! | [`doctor`] | `carbyne doctor`: everything that somebody needs who was not there, without secrets |
 //! | [`explain`] | `carbyne explain`: what a code means |
 //! | [`completions`] | `carbyne completions`: for bash, zsh and fish |
 //! | [`output`] | what every verb hands back: text or JSON, findings with stable codes, exit codes |
@@ -24,13 +27,16 @@
 pub mod admin;
 pub mod completions;
 pub mod dashboards;
+pub mod doctor;
 pub mod duration;
+pub mod events;
 pub mod explain;
 pub mod fetch;
 pub mod graph;
 pub mod lint;
 pub mod moment;
 pub mod output;
+pub mod proxy;
 pub mod running;
 pub mod runtime;
 pub mod sample_service;
@@ -73,16 +79,22 @@ pub enum Verb {
     Up(up::Arguments),
     /// Show what runs: ready, in step with the control plane, certificates' time left, missing sidecars
     Status(status::Arguments),
+    /// Show what one proxy was told: listeners, routes, clusters, endpoints, certs, and why a request goes where it goes
+    Proxy(proxy::Arguments),
     /// Check with real requests that what runs does what it is for
     Verify(verify::Arguments),
     /// Find fault with Istio YAML, kong.yml and topics.yaml, without a cluster
     Lint(lint::Arguments),
     /// Plan, make and check the topics of the events
     Topics(topics::Arguments),
+    /// Follow events, prove that none is missing, look into spools, ship them
+    Events(events::Arguments),
     /// Generate, check and preview the Grafana dashboards
     Dashboards(dashboards::Arguments),
     /// Draw who calls whom: rates, failures, p99, mTLS
     Graph(graph::Arguments),
+    /// Collect what somebody needs who was not there, without secrets, into one file
+    Doctor(doctor::Arguments),
     /// Say what a code such as CTL-0101 means, and what to do about it
     Explain(explain::Arguments),
     /// Print a script that completes command lines
@@ -112,11 +124,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.verb {
         Verb::Up(arguments) => up::main(&arguments),
         Verb::Status(arguments) => output.end(status::run(&arguments, &output)),
+        Verb::Proxy(arguments) => output.end(proxy::run(&arguments, &output)),
         Verb::Verify(arguments) => output.end(verify::run(&arguments, &output)),
         Verb::Lint(arguments) => output.end(lint::run(&arguments, &output)),
+        Verb::Events(arguments) => output.end(events::run(&arguments, &output)),
         Verb::Topics(arguments) => output.end(topics::run(&arguments, &output)),
         Verb::Dashboards(arguments) => output.end(dashboards::run(&arguments, &output)),
         Verb::Graph(arguments) => output.end(graph::run(&arguments, &output)),
+        Verb::Doctor(arguments) => output.end(doctor::run(&arguments, &output)),
         Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),
         Verb::Completions(arguments) => output.end(completions::run(&arguments)),
         Verb::SampleService(arguments) => sample_service::main(&arguments),

@@ -107,6 +107,21 @@ impl Options {
         Ok(())
     }
 
+    /// Writes one result of many to standard output: a line of its own for programs.
+    ///
+    /// # Errors
+    /// When the verb has no such format.
+    pub fn show_line<T: Serialize + Text>(&self, value: &T) -> Result<(), Finding> {
+        let text = match self.format {
+            Format::Json => serde_json::to_string(value)
+                .map(|line| line + "\n")
+                .map_err(|error| Finding::new(&code::NOT_WRITTEN, error.to_string()))?,
+            _ => self.render(value)?,
+        };
+        terminal::print(&text);
+        Ok(())
+    }
+
     /// The text of a result in the format that was asked for.
     ///
     /// # Errors

@@ -92,6 +92,11 @@ pub trait Handler: 'static {
     /// may touch it.
     fn answered(&self, exchange: &mut Exchange<Self::Context>);
 
+    /// What follows is the last that the client waits for: the end of the body, or the head where none comes. Whatever must
+    /// be known of every request that was answered is written down here; later it may be too late (the process may end).
+    /// Sizes and times are those so far. Not called where the exchange breaks off before.
+    fn ending(&self, _exchange: &mut Exchange<Self::Context>) {}
+
     /// One request is over: log and count it.
     fn log(&self, exchange: &Exchange<Self::Context>);
 

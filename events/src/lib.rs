@@ -10,6 +10,7 @@
 //! | `emit` | the way in: emitters, coalescing, what happens when there is no room |
 //! | `spool` | blocks on disk, in order, until they are acknowledged |
 //! | `ship` | spool to broker, by delivery reports (feature `kafka`) |
+//! | `metrics` | what outlet and shipper count, in Prometheus' words |
 //! | `verify` | gaps and duplicates, read from spool and topics |
 //! | `topics` | the twelve topics as data, and the reconciler (feature `kafka`) |
 //! | [`samples`] | events as the gateway makes them, for tests and benches (feature `broker`) |
@@ -19,10 +20,16 @@ pub mod avro;
 #[cfg(feature = "broker")]
 pub mod broker;
 pub mod emit;
+pub mod envelope;
 pub mod event;
+pub mod metrics;
+pub mod redact;
 pub mod ring;
 #[cfg(any(test, feature = "broker"))]
 pub mod samples;
-pub mod spool;
 #[cfg(feature = "kafka")]
+pub mod ship;
+pub mod spool;
 pub mod topics;
+#[cfg(feature = "kafka")]
+pub mod verify;

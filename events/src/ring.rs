@@ -17,6 +17,7 @@ mod record;
 mod region;
 
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -433,28 +434,47 @@ impl Gauge {
     }
 }
 
-/// What a live ring's file says of its producer: who it is, and the last sequence that it has used. Read without the mapping, so that
+/// What a living ring's file says of its producer: who it is, and the last sequence that it has used. Read without the mapping, so that
 /// anybody who may read the file can ask.
 pub fn peek(path: &Path) -> io::Result<(Owner, u64)> {
-    use std::os::unix::fs::FileExt;
-    let mut page = [0; region::WORDS * 8];
-    std::fs::File::open(path)?.read_exact_at(&mut page, 0)?;
-    let word = |index: usize| {
-        let mut word = [0; 8];
-        word.copy_from_slice(&page[index * 8..index * 8 + 8]);
-        u64::from_ne_bytes(word)
-    };
-    if word(MAGIC) != MAGIC_WORD {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{} is no ring", path.display()),
-        ));
+    let page = Page::read(path)?;
+    Ok((page.owner(), page.word(NEXT).saturating_sub(1)))
+}
+
+/// As [`peek`], with the last sequence that is in the spool.
+pub fn peek_released(path: &Path) -> io::Result<(Owner, u64)> {
+    let page = Page::read(path)?;
+    Ok((page.owner(), page.word(RELEASED)))
+}
+
+/// The words of a ring's file, as they were at one moment or the next.
+struct Page(Vec<u8>);
+
+impl Page {
+    fn read(path: &Path) -> io::Result<Self> {
+        let mut page = Self(vec![0; region::WORDS * 8]);
+        std::fs::File::open(path)?.read_exact_at(&mut page.0, 0)?;
+        if page.word(MAGIC) != MAGIC_WORD {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} is no ring", path.display()),
+            ));
+        }
+        Ok(page)
     }
-    let owner = Owner {
-        epoch: word(EPOCH),
-        worker: word(WORKER),
-    };
-    Ok((owner, word(NEXT).saturating_sub(1)))
+
+    fn word(&self, index: usize) -> u64 {
+        let mut word = [0; 8];
+        word.copy_from_slice(&self.0[index * 8..index * 8 + 8]);
+        u64::from_ne_bytes(word)
+    }
+
+    fn owner(&self) -> Owner {
+        Owner {
+            epoch: self.word(EPOCH),
+            worker: self.word(WORKER),
+        }
+    }
 }
 
 enum Frame {

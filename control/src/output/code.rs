@@ -218,7 +218,7 @@ codes! {
     TOPICS_FILE = 450 Error
         "A file of topics has a fault"
         "The file cannot be carried out as it is written, so nothing was done. All its faults are told at once."
-        "see docs/operations.md for what a topics.yaml may say";
+        "see Topics in docs/operations.md for what the file may say";
     NO_PROFILE = 451 Error
         "The file of topics has no such profile"
         "A profile says how many copies each partition has and what follows from that, such as `single` and `ha`."
@@ -283,22 +283,6 @@ codes! {
         "A topic that nobody declared"
         "It is left alone."
         "declare it, or delete it with `carbyne topics apply --prune NAME`";
-    DASHBOARD_RULE = 901 Error
-        "A dashboard breaks a rule"
-        "The rules are those of grafana/dashboard-linter and that every metric is in deploy/monitoring/metrics.yaml with its kind and labels: what breaks one shows nothing, or something wrong, somewhere."
-        "change deploy/monitoring/panels/*.yaml and run `carbyne dashboards generate`; a dashboard of your own is changed in Grafana";
-    DASHBOARD_DIFFERS = 902 Warning
-        "A dashboard is not as generated"
-        "The file was changed by hand, or panels or metrics were and it was not generated anew."
-        "run `carbyne dashboards generate`";
-    DASHBOARD_UNMADE = 903 Error
-        "A dashboard cannot be made"
-        "A query of a panel is no PromQL, or names a metric that is not in the table. They are built into the program, so this is its own fault."
-        "report it with the version of the program";
-    QUERY_REFUSED = 904 Error
-        "Prometheus refuses a query"
-        "Something answers at the address, but not to this query: it may be an old Prometheus, or none."
-        "check the address with `--prometheus`; Prometheus 2.37 or later knows all that is asked";
     NO_SUCH_PROXY = 501 Error
         "There is no proxy of this name"
         "Proxies are known by the name of their workload; those of other machines by the address of their admin port."
@@ -331,6 +315,58 @@ codes! {
         "A workload has no sidecar"
         "The service is inside the mesh, so that callers use mutual TLS and policies are written for it; without a sidecar it can take neither."
         "give it one, or make its ServiceEntry MESH_EXTERNAL";
+    NO_URL = 509 Error
+        "This is no URL"
+        "`why` walks a request, whose host, port and path come from a URL."
+        "write http://HOST:PORT/PATH";
+    NO_SPOOL = 701 Error
+        "There are no events here"
+        "The folder holds no process's spool, or it cannot be read. Processes make theirs below CARBYNE_EVENTS_DIR."
+        "name the folder that the processes have as CARBYNE_EVENTS_DIR";
+    EVENTS_LOST = 702 Error
+        "Events are missing"
+        "Sequences of a producer are neither in the topics nor in the spool, and nobody declared that they were dropped: a segment or a topic's records were removed, or a disk lost what it had confirmed."
+        "look whether segments or records were deleted by hand; `-o json` lists every gap";
+    EVENTS_DROPPED = 703 Warning
+        "Events were dropped and declared"
+        "There was no room (the ring or the spool was full), a block was damaged, or an event was larger than its topic takes. An AuditGap says which sequences and why."
+        "see that the shipper keeps up, give the spool more room, or raise the topic's max.message.bytes";
+    SPOOL_DAMAGED = 704 Warning
+        "A spool has places that cannot be read"
+        "Blocks are passed over whose checksums do not hold. After kill -9 the end of a segment may be torn: what it held is then in the ring."
+        "check the disk; `carbyne events verify` says whether anything is missing";
+    SHIPPER_FAILED = 705 Error
+        "The shipper cannot begin"
+        "The folder cannot be read, or the Kafka client does not take its settings."
+        "check the folder and the properties (-X, --kafka-config)";
+    SHIPPER_WAITS = 706 Warning
+        "Events wait for somebody"
+        "The brokers do not answer, refuse the credentials, or lack a topic. Nothing is lost meanwhile: the spool keeps it."
+        "see the message: start the brokers, check the credentials, or run `carbyne topics apply`";
+    TOPICS_UNREAD = 707 Error
+        "The topics could not be read to their end"
+        "The brokers did not answer in time, or refuse to be read from."
+        "check the brokers and that the credentials may read";
+    EVENTS_EXPIRED = 708 Note
+        "Older events can no longer be proved"
+        "A topic has deleted events by its retention or its compaction, so what is missing from that time may have been in it."
+        "verify more often than the shortest retention (7 days), or keep the reports";
+    DASHBOARD_RULE = 901 Error
+        "A dashboard breaks a rule"
+        "The rules are those of grafana/dashboard-linter and that every metric is in deploy/monitoring/metrics.yaml with its kind and labels: what breaks one shows nothing, or something wrong, somewhere."
+        "change deploy/monitoring/panels/*.yaml and run `carbyne dashboards generate`; a dashboard of your own is changed in Grafana";
+    DASHBOARD_DIFFERS = 902 Warning
+        "A dashboard is not as generated"
+        "The file was changed by hand, or panels or metrics were and it was not generated anew."
+        "run `carbyne dashboards generate`";
+    DASHBOARD_UNMADE = 903 Error
+        "A dashboard cannot be made"
+        "A query of a panel is no PromQL, or names a metric that is not in the table. They are built into the program, so this is its own fault."
+        "report it with the version of the program";
+    QUERY_REFUSED = 904 Error
+        "Prometheus refuses a query"
+        "Something answers at the address, but not to this query: it may be an old Prometheus, or none."
+        "check the address with `--prometheus`; Prometheus 2.37 or later knows all that is asked";
 }
 
 #[cfg(test)]

@@ -62,7 +62,11 @@ impl Cluster {
         Admin::new(access).map_err(finding)
     }
 
-    fn address(&self) -> Result<String, Finding> {
+    /// Its brokers.
+    ///
+    /// # Errors
+    /// When none are named, and none run.
+    pub fn address(&self) -> Result<String, Finding> {
         if let Some(bootstrap) = &self.bootstrap {
             return Ok(bootstrap.clone());
         }
@@ -75,7 +79,11 @@ impl Cluster {
         Ok(kafka.bootstrap)
     }
 
-    fn properties(&self) -> Result<Vec<(String, String)>, Finding> {
+    /// Properties of the client.
+    ///
+    /// # Errors
+    /// When one is no `NAME=VALUE`.
+    pub fn properties(&self) -> Result<Vec<(String, String)>, Finding> {
         let mut properties = Vec::new();
         if let Some(path) = &self.kafka_config {
             for (number, line) in (1..).zip(output::read(path)?.lines()) {

@@ -44,7 +44,7 @@ impl Up {
         let mut child = Command::new(carbyne())
             .arg("up")
             .arg(folder.path())
-            .args(["--wait", "25", "--proxy"])
+            .args(["--wait", "25", "--page", "127.0.0.1:0", "--proxy"])
             .arg(&programs.proxy)
             .arg("--gateway")
             .arg(&programs.gateway)
@@ -88,7 +88,8 @@ impl Up {
         carbyne_control::running::find(Some(&directory)).unwrap().1
     }
 
-    fn base(&self) -> &Path {
+    /// Where run directories are made.
+    pub(crate) fn base(&self) -> &Path {
         self.base.as_ref().unwrap().path()
     }
 
@@ -386,7 +387,7 @@ fn refused_in(folder: &Path, programs: &Programs, base: &Path) -> (Option<i32>, 
         .arg(carbyne())
         .arg("up")
         .arg(folder)
-        .arg("--proxy")
+        .args(["--page", "127.0.0.1:0", "--proxy"])
         .arg(&programs.proxy)
         .arg("--gateway")
         .arg(&programs.gateway)

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use http::{HeaderValue, StatusCode, Version, header};
 
-use super::attempt::{Reply, UploadError, Writer, poll_upload};
+use super::attempt::{Progress, Reply, UploadError, Writer, poll_upload};
 use super::error::Error;
 use super::exchange::Exchange;
 use super::request::Stop;
@@ -23,6 +23,8 @@ pub(super) struct Download<'a, 'w, H: Handler> {
     pub(super) exchange: &'a mut Exchange<H::Context>,
     pub(super) responder: &'a mut Responder,
     pub(super) watch: &'a mut Watch<'w>,
+    /// Of the request.
+    pub(super) progress: &'a Progress,
 }
 
 impl<H: Handler> Download<'_, '_, H> {
@@ -38,13 +40,18 @@ impl<H: Handler> Download<'_, '_, H> {
     {
         let mut body = self.filter(reply).await?;
         let length = body.exact_length();
+        let mut ending = length == Some(0) || self.is_bodyless();
+        if ending {
+            self.ending();
+        }
         self.head(length, None)?;
         let mut trailers = None;
         let Self {
+            handler,
             exchange,
             responder,
             watch,
-            ..
+            progress,
         } = self;
         loop {
             let frame = poll_fn(|cx| {
@@ -64,6 +71,11 @@ impl<H: Handler> Download<'_, '_, H> {
                 None => break,
                 Some(Ok(Frame::Data(bytes))) => {
                     exchange.counts.sent += bytes.len() as u64;
+                    if !ending && length.is_some_and(|length| exchange.counts.sent >= length) {
+                        ending = true;
+                        exchange.counts.received = progress.received.get();
+                        handler.ending(exchange);
+                    }
                     responder.queue(bytes)?;
                     poll_fn(|cx| {
                         poll_upload(upload.as_mut(), uploading, cx);
@@ -79,6 +91,10 @@ impl<H: Handler> Download<'_, '_, H> {
             }
         }
         exchange.timing.response_end = Some(exchange.elapsed());
+        if !ending {
+            exchange.counts.received = progress.received.get();
+            handler.ending(exchange);
+        }
         responder.end(trailers.as_ref())?;
         exchange.response_trailers = trailers;
         poll_fn(|cx| {
@@ -110,6 +126,8 @@ impl<H: Handler> Download<'_, '_, H> {
         };
         writer.open_tunnel();
         drop(self.filter(reply).await?);
+        // The head is the answer: nobody knows how long the tunnel will be.
+        self.ending();
         self.head(None, upgrade.as_deref())?;
         let Self {
             exchange,
@@ -187,6 +205,16 @@ impl<H: Handler> Download<'_, '_, H> {
         Ok(std::mem::take(&mut self.exchange.response_body))
     }
 
+    fn is_bodyless(&self) -> bool {
+        let response = self.exchange.response.as_ref();
+        response.is_some_and(|response| response.is_bodyless(&self.exchange.request.method))
+    }
+
+    fn ending(&mut self) {
+        self.exchange.counts.received = self.progress.received.get();
+        self.handler.ending(self.exchange);
+    }
+
     fn head(&mut self, length: Option<u64>, upgrade: Option<&[u8]>) -> Result<(), Stop> {
         finish_head(self.exchange);
         // `filter` put it there.
@@ -230,6 +258,12 @@ pub(super) async fn answer<H: Handler>(
         responder.close();
     }
     responder.close_unless_read();
+    let sent = match &exchange.response {
+        Some(response) if !response.is_bodyless(&exchange.request.method) => body.len() as u64,
+        _ => 0,
+    };
+    exchange.counts.sent = sent;
+    handler.ending(exchange);
     let Some(response) = &exchange.response else {
         return false;
     };
@@ -237,12 +271,9 @@ pub(super) async fn answer<H: Handler>(
         // Whoever sends such a message may have meant something else by what follows it (Envoy closes too).
         responder.close();
     }
-    let bodyless = response.is_bodyless(&exchange.request.method);
-    let length = if bodyless { 0 } else { body.len() as u64 };
     let sent = async {
-        responder.head(response, Some(length), None)?;
-        if !bodyless && !body.is_empty() {
-            exchange.counts.sent = body.len() as u64;
+        responder.head(response, Some(sent), None)?;
+        if sent > 0 {
             responder.queue(body)?;
             poll_fn(|cx| responder.poll_room(cx)).await?;
         }

@@ -345,6 +345,7 @@ async fn once<H: Handler>(
                     exchange,
                     responder,
                     watch,
+                    progress,
                 };
                 if tunnel && reply.is_tunnel(&method) {
                     (Outcome::Tunnel(Box::new(reply)), false)
@@ -363,6 +364,7 @@ async fn once<H: Handler>(
                 exchange,
                 responder,
                 watch,
+                progress,
             };
             let body = replay.take_body();
             let result = download.tunnel(*reply, body, writer, &lease).await;

@@ -144,6 +144,16 @@ impl Block {
     pub fn records(&self) -> Records<'_> {
         Records { rest: &self.raw }
     }
+
+    /// The record that lies at this offset of the body, and where the next one lies.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn record_at(&self, offset: usize) -> Option<(Record<'_>, usize)> {
+        let mut records = Records {
+            rest: self.raw.get(offset..)?,
+        };
+        let record = records.next()?;
+        Some((record, self.raw.len() - records.rest.len()))
+    }
 }
 
 impl<'a> Iterator for Records<'a> {

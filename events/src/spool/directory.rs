@@ -68,6 +68,13 @@ impl Directory {
         self.lock("ship.lock")
     }
 
+    /// What can never be sent, in a directory of its own.
+    pub fn dead_letters(&self) -> io::Result<Self> {
+        let directory = Self::new(self.path.join("dead-letters"));
+        directory.make()?;
+        Ok(directory)
+    }
+
     fn lock(&self, name: &str) -> io::Result<Option<File>> {
         let file = OpenOptions::new()
             .write(true)

@@ -170,3 +170,21 @@ fn events_and_topics_agree() {
         12
     );
 }
+
+#[test]
+fn the_example_of_the_manual_is_one() {
+    let manual = include_str!("../../../../docs/operations.md");
+    let topics = manual.split("\n## Topics\n").nth(1).unwrap();
+    let example = topics
+        .split("```yaml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let desired = File::read(example).unwrap().desired(None).unwrap();
+    assert_eq!(
+        desired.topics["config-changes"].config["cleanup.policy"],
+        "compact,delete"
+    );
+}

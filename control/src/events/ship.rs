@@ -1,0 +1,161 @@
+//! `carbyne events ship`.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use carbyne_events::{
+    envelope::Form,
+    metrics,
+    ship::{Problem, Settings, Shipper},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Folder;
+use crate::{
+    output::{Finding, Outcome, Verdict, code},
+    runtime, terminal,
+    topics::access::Cluster,
+};
+
+/// Arguments of `carbyne events ship`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// Whose spools.
+    #[command(flatten)]
+    pub folder: Folder,
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// How values are written
+    #[arg(long, value_enum, default_value_t)]
+    pub form: ValueForm,
+    /// Serve Prometheus' metrics here
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
+    /// End when all is shipped that lies there
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// How values are written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum ValueForm {
+    /// JSON
+    #[default]
+    Json,
+    /// Avro's single-object encoding
+    Avro,
+}
+
+/// Ships until it is told to stop.
+///
+/// # Errors
+/// When it cannot begin.
+pub fn run(arguments: &Arguments) -> Verdict {
+    let root = arguments.folder.path(arguments.cluster.run.as_deref())?;
+    let mut settings = Settings::new(arguments.cluster.address()?);
+    settings.client = arguments.cluster.properties()?;
+    settings.form = match arguments.form {
+        ValueForm::Json => Form::Json,
+        ValueForm::Avro => Form::Avro,
+    };
+    let failed =
+        |error: &dyn std::fmt::Display| Finding::new(&code::SHIPPER_FAILED, error.to_string());
+    let shipper = Arc::new(Shipper::start(&root, settings).map_err(|error| failed(&error))?);
+    if let Some(address) = arguments.metrics {
+        serve(address, &shipper).map_err(|error| failed(&format!("{address}: {error}")))?;
+    }
+    runtime::run(follow(&shipper, &root, arguments.once))?
+}
+
+/// Says what keeps events from being shipped, and what no longer does, until a signal or the end.
+async fn follow(shipper: &Shipper, root: &Path, once: bool) -> Verdict {
+    let failed = |error: std::io::Error| Finding::new(&code::SYSTEM, error.to_string());
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    terminal::note(&format!("shipping {}", root.display()));
+    let mut told: Vec<Problem> = Vec::new();
+    let mut idle = 0;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let status = shipper.status();
+        for problem in status
+            .problems
+            .iter()
+            .filter(|problem| !told.contains(problem))
+        {
+            terminal::warning(&problem.to_string());
+        }
+        if status.problems.is_empty() && !told.is_empty() {
+            terminal::note("events are shipped again");
+        }
+        told = status.problems;
+        // Twice, because the first may be of before the folder was looked at.
+        idle = if status.is_idle && !status.spools.is_empty() {
+            idle + 1
+        } else {
+            0
+        };
+        if once && idle >= 3 {
+            break;
+        }
+    }
+    let status = shipper.status();
+    let acknowledged: u64 = status.acknowledged.iter().sum();
+    terminal::note(&format!("{acknowledged} events acknowledged"));
+    Ok(if status.problems.is_empty() {
+        Outcome::Well
+    } else {
+        Outcome::Differs
+    })
+}
+
+/// Answers every request with the metrics: for Prometheus alone.
+fn serve(address: SocketAddr, shipper: &Arc<Shipper>) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address)?;
+    let shipper = Arc::downgrade(shipper);
+    thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let Some(shipper) = shipper.upgrade() else {
+                    return;
+                };
+                let mut text = String::new();
+                metrics::write_shipper(&shipper.status(), &mut text);
+                // Who does not listen gets nothing.
+                answer(stream, &text).ok();
+            }
+        })?;
+    Ok(())
+}
+
+fn answer(mut stream: TcpStream, text: &str) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut head = [0; 4096];
+    let length = stream.read(&mut head)?;
+    let (status, body) = if head[..length].starts_with(b"GET /metrics ") {
+        ("200 OK", text)
+    } else {
+        ("404 Not Found", "")
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+const LOOK: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(2);
