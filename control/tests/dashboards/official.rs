@@ -424,26 +424,18 @@ fn control_plane(all: &mut Vec<Query>) {
         panel,
         "sum(envoy_cluster_upstream_cx_active{cluster_name=\"xds-grpc\"})",
     );
-    for (text, kind) in [
-        (
-            "sum by (tag) (istio_build{component=\"pilot\"})".to_owned(),
-            CONTROL,
-        ),
-        (
-            format!("sum by (type) (irate(pilot_xds_pushes{SPAN}))"),
-            CONTROL,
-        ),
-        ("sum(pilot_xds)".to_owned(), CONTROL),
-        (
-            "sum by (type) (pilot_total_xds_rejects)".to_owned(),
-            CONTROL,
-        ),
-    ] {
-        match kind {
-            Some(why) => without(all, panel, text, why),
-            None => ask(all, panel, text),
-        }
-    }
+    ask(
+        all,
+        panel,
+        "sum by (tag) (istio_build{component=\"pilot\"})",
+    );
+    ask(
+        all,
+        panel,
+        format!("sum by (type) (irate(pilot_xds_pushes{SPAN}))"),
+    );
+    ask(all, panel, "sum(pilot_xds)");
+    ask(all, panel, "sum by (type) (pilot_total_xds_rejects)");
     without(all, panel, "pilot_total_xds_internal_errors", ISTIOD);
     for metric in [
         "pilot_xds_push_time_bucket",
@@ -487,9 +479,6 @@ fn control_plane(all: &mut Vec<Query>) {
         );
     }
 }
-
-/// Whether the control plane of `carbyne up` is scraped.
-const CONTROL: Option<&str> = super::NO_PAGE;
 
 fn wasm(all: &mut Vec<Query>) {
     for metric in [
