@@ -47,6 +47,12 @@ impl View {
         Bytes::from(serde_json::to_vec(&self.plane.proxies()).unwrap_or_default())
     }
 
+    /// What Prometheus is told of the control plane.
+    #[must_use]
+    pub fn metrics(&self) -> Bytes {
+        Bytes::from(self.plane.metrics())
+    }
+
     /// The state; somebody looks.
     #[must_use]
     pub fn now(&self) -> Bytes {

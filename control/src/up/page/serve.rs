@@ -140,6 +140,11 @@ impl Site {
                 "application/json",
                 Either::Left(Full::new(self.view.proxies())),
             ),
+            "/metrics" => answer(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                Either::Left(Full::new(self.view.metrics())),
+            ),
             "/live" => answer(
                 StatusCode::OK,
                 "text/event-stream",
