@@ -6,6 +6,8 @@
 //! | `event` | the events, generated from `schemas/*.avsc`; their topics, keys and Avro form |
 //! | `envelope` | what surrounds a body: CloudEvents headers, content types, Confluent's frame |
 //! | `redact` | what may be said of a request |
+//! | `source` | a process's events: where they go, its name, its rules, opened where `CARBYNE_EVENTS_DIR` says so |
+//! | `teller` | what a worker tells; refusals that are alike, told as one |
 //! | `ring` | a worker's records in a shared mapping, which outlives the process |
 //! | `emit` | the way in: emitters, coalescing, what happens when there is no room |
 //! | `spool` | blocks on disk, in order, until they are acknowledged |
@@ -25,4 +27,6 @@ pub mod redact;
 pub mod ring;
 #[cfg(any(test, feature = "broker"))]
 pub mod samples;
+pub mod source;
 pub mod spool;
+pub mod teller;
