@@ -22,19 +22,19 @@ export CARBYNE_CACHE CARGO_TARGET_DIR FULL
 # The tools that setup installed win over what the machine has.
 export PATH := $(CARBYNE_CACHE)/tools/bin:$(PATH)
 
-PROGRAMS := carbyne carbyne-proxy
-# `make up` needs no gateway.
-RELEASED := $(PROGRAMS) carbyne-gateway
+PROGRAMS := carbyne carbyne-proxy carbyne-gateway
+# What `carbyne up` is given, e.g. make up UP=--with-kafka.
+UP ?=
 
 .PHONY: help up test bench check release
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-up: ## run the platform on this machine: control plane, three services and their sidecars (no root)
+up: ## run the platform on this machine: control plane, gateway, services, sidecars (no root); UP='…' passes options
 	@.ci/setup up
 	@$(CARGO) build --locked --profile quick $(foreach p,$(PROGRAMS),--bin $(p))
-	@exec "$(CARGO_TARGET_DIR)/quick/carbyne" up "$(PLATFORM)"
+	@exec "$(CARGO_TARGET_DIR)/quick/carbyne" up "$(PLATFORM)" $(UP)
 
 test: ## all suites, with their times and counts (root: network namespaces); FULL=1 runs every case
 	@.ci/setup test
@@ -56,5 +56,5 @@ check: ## format, clippy with the workspace lints, licences, bans and sources
 
 release: ## build the programs with the release profile and print their paths
 	@.ci/setup release
-	@$(CARGO) build --locked --release $(foreach p,$(RELEASED),--bin $(p))
-	@for program in $(RELEASED); do echo "$(CARGO_TARGET_DIR)/release/$$program"; done
+	@$(CARGO) build --locked --release $(foreach p,$(PROGRAMS),--bin $(p))
+	@for program in $(PROGRAMS); do echo "$(CARGO_TARGET_DIR)/release/$$program"; done

@@ -1,10 +1,11 @@
-//! One HTTP/1.1 request to a known address: what `up` asks sidecars, and what sample services ask each other.
+//! One HTTP/1.1 request: what `up` and the verbs ask sidecars, and what sample services ask each other.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Body;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -27,13 +28,31 @@ pub enum FetchError {
         /// Why.
         error: hyper::Error,
     },
-    /// The body broke off or is longer than 1 MiB.
+    /// The body broke off or is longer than 64 MiB.
     #[error("{address}: {error}")]
     Body {
         /// Where.
         address: SocketAddr,
         /// Why.
         error: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An answer, but another than was asked for.
+    #[error("{address}: {status} for {path}")]
+    Status {
+        /// Where.
+        address: SocketAddr,
+        /// What was asked for.
+        path: String,
+        /// Its status.
+        status: StatusCode,
+    },
+    /// The name of a host that nobody knows, or a URL that is none.
+    #[error("{url}: {message}")]
+    Url {
+        /// Which.
+        url: String,
+        /// What about it.
+        message: String,
     },
     /// No complete answer in time.
     #[error("{address}: no answer within {limit:?}")]
@@ -49,21 +68,84 @@ pub enum FetchError {
 ///
 /// # Errors
 /// When there is no complete answer within `limit`.
-pub async fn fetch(
+pub async fn fetch<B>(
     address: SocketAddr,
-    request: Request<Empty<Bytes>>,
+    request: Request<B>,
     limit: Duration,
-) -> Result<Response<Bytes>, FetchError> {
+) -> Result<Response<Bytes>, FetchError>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     match tokio::time::timeout(limit, exchange(address, request)).await {
         Ok(answer) => answer,
         Err(_) => Err(FetchError::Late { address, limit }),
     }
 }
 
-async fn exchange(
+/// GETs a page; only 200 is an answer.
+///
+/// # Errors
+/// When there is no such answer within `limit`.
+pub async fn get(address: SocketAddr, path: &str, limit: Duration) -> Result<Bytes, FetchError> {
+    get_of(&address.to_string(), address, path, limit).await
+}
+
+/// GETs an `http://` URL; only 200 is an answer.
+///
+/// # Errors
+/// When there is no such answer within `limit`.
+pub async fn get_url(url: &str, limit: Duration) -> Result<Bytes, FetchError> {
+    let wrong = |message: &str| FetchError::Url {
+        url: url.to_owned(),
+        message: message.to_owned(),
+    };
+    let uri: Uri = url
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;
+    let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
+    if uri.scheme_str() != Some("http") {
+        return Err(wrong("only http:// is asked"));
+    }
+    let place = (authority.host(), authority.port_u16().unwrap_or(80));
+    let address = tokio::net::lookup_host(place)
+        .await
+        .map_err(|error| wrong(&error.to_string()))?
+        .next()
+        .ok_or_else(|| wrong("the host has no address"))?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    get_of(authority.as_str(), address, path, limit).await
+}
+
+async fn get_of(
+    host: &str,
     address: SocketAddr,
-    request: Request<Empty<Bytes>>,
-) -> Result<Response<Bytes>, FetchError> {
+    path: &str,
+    limit: Duration,
+) -> Result<Bytes, FetchError> {
+    let request = Request::get(path).header("host", host).body(Empty::new());
+    let request = request.map_err(|error| FetchError::Url {
+        url: format!("{address}{path}"),
+        message: error.to_string(),
+    })?;
+    let answer = fetch(address, request, limit).await?;
+    if answer.status() == StatusCode::OK {
+        Ok(answer.into_body())
+    } else {
+        Err(FetchError::Status {
+            address,
+            path: path.to_owned(),
+            status: answer.status(),
+        })
+    }
+}
+
+async fn exchange<B>(
+    address: SocketAddr,
+    request: Request<B>,
+) -> Result<Response<Bytes>, FetchError>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let stream = TcpStream::connect(address)
         .await
         .map_err(|error| FetchError::Connect { address, error })?;
@@ -91,4 +173,5 @@ async fn exchange(
     }
 }
 
-const LONGEST_BODY: usize = 1 << 20;
+/// Configuration dumps of large meshes have tens of megabytes.
+const LONGEST_BODY: usize = 64 << 20;

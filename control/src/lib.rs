@@ -3,20 +3,26 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`up`] | `carbyne up`: control plane, sample services and sidecars on this machine, from one folder of Istio YAML |
-//! | [`running`] | `running.json`: what `up` tells other verbs |
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
+//! | [`graph`] | `carbyne graph`: who calls whom, how well, and whether by mutual TLS |
 //! | [`explain`] | `carbyne explain`: what a code means |
 //! | [`completions`] | `carbyne completions`: for bash, zsh and fish |
 //! | [`output`] | what every verb hands back: text or JSON, findings with stable codes, exit codes |
+//! | [`running`] | `running.json`: what runs, for every verb that looks at it |
 //! | [`terminal`] | what is printed: notes, errors with hints, colours only where somebody looks |
-//! | [`fetch`] | one HTTP request to a known address |
+//! | [`fetch`] | one HTTP request |
+//! | [`duration`] | times as people write them |
+//! | [`runtime`] | one thread that does what a verb waits for |
 
 pub mod completions;
+pub mod duration;
 pub mod explain;
 pub mod fetch;
+pub mod graph;
 pub mod output;
 pub mod running;
+pub mod runtime;
 pub mod sample_service;
 pub mod terminal;
 pub mod tethered;
@@ -52,6 +58,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Run a folder of Istio YAML on this machine: control plane, sample services, sidecars with mTLS
     Up(up::Arguments),
+    /// Draw who calls whom: rates, failures, p99, mTLS
+    Graph(graph::Arguments),
     /// Say what a code such as CTL-0101 means, and what to do about it
     Explain(explain::Arguments),
     /// Print a script that completes command lines
@@ -80,6 +88,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     output.apply();
     match arguments.verb {
         Verb::Up(arguments) => up::main(&arguments),
+        Verb::Graph(arguments) => output.end(graph::run(&arguments, &output)),
         Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),
         Verb::Completions(arguments) => output.end(completions::run(&arguments)),
         Verb::SampleService(arguments) => sample_service::main(&arguments),

@@ -1,4 +1,5 @@
-//! `carbyne up`: a mesh on this machine from one folder of Istio YAML, without root and without Kubernetes.
+//! `carbyne up`: a mesh with a gateway in front on this machine, from one folder of Istio YAML and a kong.yml, without root and
+//! without Kubernetes.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -8,8 +9,10 @@
 //! | [`plane`] | the embedded control plane on its sockets |
 //! | [`process`] | child processes: kept running, ended with us |
 //! | [`platform`] | all of the above for each workload, made to match the folder |
+//! | [`gateway`] | the gateway in front, and its kong.yml |
 //! | [`run`] | the life of it: start, wait, watch, report, stop |
-//! | [`ready`] | waits for sidecars |
+//! | [`ready`] | waits for programs |
+//! | [`tries`] | what to try, as the folder says |
 //! | [`policy`] | what policies say about a call |
 //! | [`guide`] | what is printed when all is ready |
 //! | [`count`] | how many resources a folder holds |
@@ -17,6 +20,7 @@
 pub mod bootstrap;
 pub mod count;
 pub mod directory;
+pub mod gateway;
 pub mod guide;
 pub mod plane;
 pub mod platform;
@@ -26,6 +30,7 @@ pub mod ready;
 pub mod run;
 #[cfg(test)]
 mod testing;
+pub mod tries;
 pub mod workloads;
 
 use std::{
@@ -38,7 +43,7 @@ use std::{
 use carbyne_mesh::{LoadError, source::Errors, watch::WatchError};
 use tracing_subscriber::EnvFilter;
 
-use self::{directory::DirectoryError, platform::PlatformError};
+use self::{directory::DirectoryError, gateway::GatewayError, platform::PlatformError};
 use crate::terminal;
 
 /// Arguments of `carbyne up`.
@@ -50,6 +55,9 @@ pub struct Arguments {
     /// Program of the sidecars [default: $CARBYNE_PROXY, else carbyne-proxy beside this program, else on the PATH]
     #[arg(long, value_name = "FILE")]
     pub proxy: Option<PathBuf>,
+    /// Program of the gateway [default: $CARBYNE_GATEWAY, else as --proxy]
+    #[arg(long, value_name = "FILE")]
+    pub gateway: Option<PathBuf>,
     /// Where the run directory is made [default: the folder of temporary files]
     #[arg(long, value_name = "FOLDER")]
     pub base_dir: Option<PathBuf>,
@@ -67,9 +75,20 @@ pub enum UpError {
     /// The folder is about other machines.
     #[error("{0} names no workload on a loopback address")]
     NoWorkloads(PathBuf),
-    /// There is nothing to start as sidecars.
-    #[error("carbyne-proxy is not found: looked for {0}")]
-    NoProxy(String),
+    /// There is nothing to start as sidecars, or as gateway.
+    #[error("{program} is not found: looked for {looked}")]
+    NoProgram {
+        /// Which.
+        program: &'static str,
+        /// Where.
+        looked: String,
+    },
+    /// A gateway that is nowhere.
+    #[error("{0}: no workload on a loopback address is called `gateway`")]
+    NoGatewayWorkload(PathBuf),
+    /// The gateway's configuration is bad.
+    #[error("{0}")]
+    Gateway(#[from] GatewayError),
     /// Somebody else listens there.
     #[error("in use: {0}")]
     Taken(String),
@@ -128,8 +147,11 @@ impl UpError {
             Self::NoWorkloads(_) => Some(
                 "give the endpoints of a ServiceEntry, or WorkloadEntries, addresses such as 127.0.10.1",
             ),
-            Self::NoProxy(_) => Some(
-                "build it with `cargo build --bin carbyne-proxy`, or name it with --proxy FILE",
+            Self::NoProgram { .. } => Some(
+                "build it with `cargo build --bin carbyne-proxy --bin carbyne-gateway`, or name it with --proxy FILE, --gateway FILE",
+            ),
+            Self::NoGatewayWorkload(_) => Some(
+                "give it a WorkloadEntry with `metadata: {name: gateway}` and a loopback address, or move the file away",
             ),
             Self::Taken(_) => Some(
                 "another `carbyne up` may be running; or give the workloads of the folder other addresses",
@@ -173,6 +195,10 @@ pub fn main(arguments: &Arguments) -> ExitCode {
             report(&errors);
             ExitCode::FAILURE
         }
+        Err(UpError::Gateway(error)) => {
+            report_gateway(&error);
+            ExitCode::FAILURE
+        }
         Err(error) => {
             terminal::error(error.to_string().trim_end(), error.hint());
             ExitCode::FAILURE
@@ -187,11 +213,14 @@ fn report(errors: &Errors) {
     }
 }
 
-/// The program of the sidecars: what was asked for, else the environment's, else beside this program, else on the PATH.
-fn locate(wanted: Option<&Path>) -> Result<PathBuf, UpError> {
-    let named = wanted
-        .map(Path::to_owned)
-        .or_else(|| env::var_os("CARBYNE_PROXY").map(PathBuf::from));
+fn report_gateway(error: &GatewayError) {
+    for line in error.to_string().lines() {
+        terminal::error(line, None);
+    }
+}
+
+/// A program: what was asked for, else beside this program, else on the PATH.
+fn locate(program: &'static str, named: Option<PathBuf>) -> Result<PathBuf, UpError> {
     let candidates: Vec<PathBuf> = match named {
         Some(named) => vec![named],
         None => {
@@ -201,19 +230,22 @@ fn locate(wanted: Option<&Path>) -> Result<PathBuf, UpError> {
             let path = env::var_os("PATH").unwrap_or_default();
             own.into_iter()
                 .chain(env::split_paths(&path))
-                .map(|folder| folder.join(PROXY))
+                .map(|folder| folder.join(program))
                 .collect()
         }
     };
     let found = candidates.iter().find(|candidate| candidate.is_file());
-    // The sidecars run in folders of their own.
+    // It will run in a folder of its own.
     let found = found.and_then(|found| std::path::absolute(found).ok());
     found.ok_or_else(|| {
         let looked: Vec<String> = candidates
             .iter()
             .map(|candidate| candidate.display().to_string())
             .collect();
-        UpError::NoProxy(looked.join(", "))
+        UpError::NoProgram {
+            program,
+            looked: looked.join(", "),
+        }
     })
 }
 
@@ -237,6 +269,7 @@ fn free(addresses: impl Iterator<Item = SocketAddr>) -> Result<(), UpError> {
 }
 
 const PROXY: &str = "carbyne-proxy";
+const GATEWAY: &str = "carbyne-gateway";
 
 #[cfg(test)]
 mod tests {
@@ -244,14 +277,14 @@ mod tests {
 
     #[test]
     fn the_proxy_that_was_asked_for_must_be_there() {
-        let error = locate(Some(Path::new("/nonexistent/proxy"))).unwrap_err();
+        let error = locate(PROXY, Some("/nonexistent/proxy".into())).unwrap_err();
         assert_eq!(
             error.to_string(),
             "carbyne-proxy is not found: looked for /nonexistent/proxy"
         );
         assert!(error.hint().is_some());
         let own = env::current_exe().unwrap();
-        assert_eq!(locate(Some(&own)).unwrap(), own);
+        assert_eq!(locate(PROXY, Some(own.clone())).unwrap(), own);
     }
 
     #[test]

@@ -14,113 +14,171 @@ mod running;
 
 use std::{
     fs,
-    process::Command,
     time::{Duration, Instant},
 };
 
-use running::{Up, carbyne, example, real_proxy, stand_in};
+use running::{Programs, Up, example, real, stand_in};
 
 /// A change must be live this soon; see the last column of what `up` prints.
 const LIVE: Duration = Duration::from_secs(1);
 
 #[test]
 fn the_printed_lines_show_what_they_promise() {
-    let mut up = Up::start(example(1), &real_proxy());
+    let mut up = Up::start(example(1), &real());
     let tries = up.guide();
-    assert_eq!(tries.len(), 5, "{tries:#?}");
-    let run = |index: usize| running::shell(&tries[index].1);
-
-    let door: serde_json::Value =
-        serde_json::from_str(&run(0).1).unwrap_or_else(|error| panic!("{error}: {:?}", run(0)));
-    assert_eq!(door["service"], "portal");
-    assert_eq!(door["calls"]["catalogue"]["status"], 200, "{door:#}");
-    assert_eq!(door["calls"]["billing"]["status"], 403, "{door:#}");
-
-    let called: serde_json::Value =
-        serde_json::from_str(&run(1).1).unwrap_or_else(|error| panic!("{error}: {:?}", run(1)));
-    assert_eq!(called["service"], "catalogue");
-    let certificate = called["headers"]["x-forwarded-client-cert"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    assert_eq!(tries.len(), 3, "{tries:#?}");
+    let called = tries[0].answers_as_printed();
     assert!(
-        certificate.contains("URI=spiffe://cluster.local/ns/platform/sa/portal"),
-        "{called:#}"
+        called.contains("URI=spiffe://cluster.local/ns/platform/sa/portal"),
+        "{called}"
     );
+    assert!(!called.contains("key-of-the-shop"), "{called}");
+    for one in &tries {
+        one.answers_as_printed();
+        assert!(!one.shows.is_empty() && one.logs().count() > 0, "{one:#?}");
+        for log in one.logs() {
+            // Written up to a second later.
+            running::within(Duration::from_secs(3), || match running::shell(log).1 {
+                line if line.is_empty() => Err(format!("nothing: {log}")),
+                _ => Ok(()),
+            });
+        }
+    }
+    up.end();
+}
 
-    assert_eq!(run(2), (true, "RBAC: access denied, 403".to_owned()));
-    running::within(Duration::from_secs(3), || {
-        let (_, line) = run(3);
-        let named = line.contains(
-            "rbac_access_denied_matched_policy[ns[platform]-policy[billing-not-portal]-rule[0]]",
-        );
-        if named { Ok(()) } else { Err(line) }
-    });
-    let (answered, said) = run(4);
-    assert!(!answered, "plaintext at a STRICT port was answered: {said}");
+#[test]
+fn saves_are_live_and_bad_ones_change_nothing() {
+    let mut up = Up::start(example(7), &real());
+    let tries = up.guide();
+    let status = |index: usize| {
+        let (_, answer) = running::shell(&tries[index].command);
+        answer[answer.len().saturating_sub(3)..].to_owned()
+    };
+    let live = |index: usize, expected: &str| {
+        let saved = Instant::now();
+        running::within(LIVE, || match status(index) {
+            now if now == expected => Ok(()),
+            now => Err(now),
+        });
+        assert!(saved.elapsed() < LIVE + Duration::from_millis(500));
+    };
 
-    // A save is live within a second: portal may call billing now, catalogue may not.
+    // The mesh: portal may call billing now.
     let security = up.folder().join("security.yaml");
     let text = fs::read_to_string(&security).unwrap();
     let opened = text.replace("action: DENY", "action: AUDIT").replace(
-        "principals: [cluster.local/ns/platform/sa/catalogue]",
-        "principals: [cluster.local/ns/platform/sa/portal]",
+        "matchLabels: {app: billing}}\n  action: ALLOW\n  rules:\n  - from: [{source: {principals: [cluster.local/ns/platform/sa/gateway]}}]",
+        "matchLabels: {app: billing}}\n  action: ALLOW\n  rules:\n  - from: [{source: {namespaces: [platform]}}]",
     );
     assert_ne!(text, opened, "the example has another policy now");
     fs::write(&security, &opened).unwrap();
-    let saved = Instant::now();
-    running::within(LIVE, || {
-        let (_, answer) = run(2);
-        if answer.ends_with("200") {
-            Ok(())
-        } else {
-            Err(answer)
-        }
-    });
-    assert!(saved.elapsed() < LIVE + Duration::from_millis(500));
+    live(2, "200");
     up.expect_error("applied ");
-
-    // A bad save is refused with its place; what was live stays.
     fs::write(&security, format!("{opened}---\nkind: [")).unwrap();
-    let line = up.expect_error("security.yaml:");
-    let place = line.split("security.yaml:").nth(1).unwrap();
-    let numbers: Vec<u32> = place
-        .split(':')
-        .take(2)
-        .map_while(|number| number.parse().ok())
-        .collect();
-    assert_eq!(numbers.len(), 2, "no line and column: {line}");
+    place(&up.expect_error("security.yaml:"), "security.yaml:");
     up.expect_error("what was live before stays");
-    assert!(run(2).1.ends_with("200"));
+    assert_eq!(status(2), "200");
     fs::write(&security, &opened).unwrap();
     up.expect_error("applied ");
 
-    // A sidecar that dies is told, started again, and serves.
-    let pid = up.pid("billing", "envoy-rev.json");
-    running::kill(pid);
-    up.expect_error("billing's sidecar ended (signal: 9");
-    up.expect_error("billing's sidecar is ready");
-    assert!(run(2).1.ends_with("200"));
+    // The gateway: no key is asked for any more.
+    let kong = up.folder().join("kong.yml");
+    let text = fs::read_to_string(&kong).unwrap();
+    let open = text.replacen(
+        "    plugins:\n      - name: key-auth\n        config: {hide_credentials: true}\n",
+        "",
+        1,
+    );
+    assert_ne!(text, open, "the example has another gateway now");
+    assert_eq!(status(1), "401");
+    fs::write(&kong, &open).unwrap();
+    live(1, "200");
+    up.expect_error("kong.yml in ");
+    let bad = open.replace("paths: [/portal]", "pahts: [/portal]");
+    fs::write(&kong, &bad).unwrap();
+    place(&up.expect_error("kong.yml:"), "kong.yml:");
+    up.expect_error("kong.yml is refused as a whole: what was live before stays");
+    assert_eq!(status(1), "200");
+
+    // Killed while its file is bad, it comes back with what was live.
+    running::kill(up.pid("gateway", "carbyne-gateway start"));
+    up.expect_error("the gateway ended (signal: 9");
+    up.expect_error("the gateway is ready");
+    assert_eq!(status(1), "200");
+    fs::write(&kong, &text).unwrap();
+    live(1, "401");
     up.end();
+}
+
+/// Traffic that does not need what was killed goes on; what was killed is told, started again, and serves.
+#[test]
+fn whatever_is_killed_comes_back_and_the_rest_goes_on() {
+    let mut up = Up::start(example(8), &real());
+    let tries = up.guide();
+    let front = tries[0].command.clone();
+    let other = front.replace("/portal/call/catalogue/items", "/portal/anything");
+    let status = |line: &str| {
+        let (_, answer) = running::shell(line);
+        answer[answer.len().saturating_sub(3)..].to_owned()
+    };
+    for (workload, program, title, untouched) in [
+        (
+            "billing",
+            "envoy-rev.json",
+            "billing's sidecar",
+            Some(&front),
+        ),
+        (
+            "billing",
+            "sample-service",
+            "billing's service",
+            Some(&front),
+        ),
+        (
+            "catalogue-v1",
+            "envoy-rev.json",
+            "catalogue-v1's sidecar",
+            Some(&other),
+        ),
+        (
+            "catalogue-v2",
+            "sample-service",
+            "catalogue-v2's service",
+            Some(&other),
+        ),
+        ("portal", "sample-service", "portal's service", None),
+        ("portal", "envoy-rev.json", "portal's sidecar", None),
+        ("gateway", "envoy-rev.json", "gateway's sidecar", None),
+        ("gateway", "carbyne-gateway start", "the gateway", None),
+    ] {
+        running::kill(up.pid(workload, program));
+        if let Some(line) = untouched {
+            assert_eq!(status(line), "200", "{title} was killed");
+        }
+        up.expect_error(&format!("{title} ended (signal: 9"));
+        running::within(Duration::from_secs(10), || match status(&front) {
+            now if now == "200" => Ok(()),
+            now => Err(format!("{title}: {now}")),
+        });
+    }
+    assert_eq!(status(&tries[2].command), "403");
+    up.end();
+}
+
+/// The file's name is followed by line and column.
+fn place(line: &str, file: &str) {
+    let numbers = line.split(file).nth(1).unwrap().split(':').take(2);
+    let numbers: Vec<u32> = numbers.map_while(|number| number.parse().ok()).collect();
+    assert_eq!(numbers.len(), 2, "no line and column: {line}");
 }
 
 #[test]
 fn a_second_platform_at_the_same_addresses_is_told() {
     let mut first = Up::start(example(2), &stand_in());
     first.guide();
-    let base = tempfile::tempdir().unwrap();
-    let second = Command::new(carbyne())
-        .arg("up")
-        .arg(first.folder())
-        .arg("--proxy")
-        .arg(stand_in())
-        .arg("--base-dir")
-        .arg(base.path())
-        .output()
-        .unwrap();
-    assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
-    let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert_eq!(second.status.code(), Some(1), "{said}");
+    let (code, said) = running::refused(first.folder(), &stand_in());
+    assert_eq!(code, Some(1), "{said}");
     assert!(
         said.starts_with("error: in use: ") && said.contains("\n  hint: another `carbyne up`"),
         "{said}"
@@ -171,7 +229,7 @@ fn a_second_platform_on_the_same_folder_is_told_and_a_killed_one_taken_over() {
 fn saves_deaths_and_interrupts_without_a_mesh() {
     let mut up = Up::start(example(3), &stand_in());
     let tries = up.guide();
-    assert_eq!(tries.len(), 5, "{tries:#?}");
+    assert_eq!(tries.len(), 3, "{tries:#?}");
 
     // The services do not depend on their sidecars: portal's can be asked itself.
     let pid = up.pid("portal", "--name portal");
@@ -215,7 +273,7 @@ fn saves_deaths_and_interrupts_without_a_mesh() {
             None => Ok(()),
         }
     });
-    assert!(up.find("catalogue", "--name stand-in").is_some());
+    assert!(up.find("catalogue-v1", "--name stand-in").is_some());
     fs::write(&services, text).unwrap();
     up.expect_error("billing's sidecar is ready");
     up.end();
@@ -255,7 +313,11 @@ fn what_cannot_start_says_why() {
     );
     fs::write(&file, text).unwrap();
 
-    let (code, said) = running::refused(folder.path(), "/nonexistent/proxy".as_ref());
+    let nowhere = Programs {
+        proxy: "/nonexistent/proxy".into(),
+        ..stand_in()
+    };
+    let (code, said) = running::refused(folder.path(), &nowhere);
     assert_eq!(code, Some(1), "{said}");
     assert!(
         said.contains("/nonexistent/proxy") && said.contains("hint: build it"),
@@ -263,15 +325,24 @@ fn what_cannot_start_says_why() {
     );
 
     // A proxy that ends at once is not tried for ever, and its words are shown.
-    let (code, said) = running::refused(
-        folder.path(),
-        &running::script("echo 'bootstrap: no good' >&2; exit 3"),
-    );
+    let broken = Programs {
+        proxy: running::script("echo 'bootstrap: no good' >&2; exit 3"),
+        ..stand_in()
+    };
+    let (code, said) = running::refused(folder.path(), &broken);
     assert_eq!(code, Some(1), "{said}");
     assert!(
         said.contains("does not start (exit status: 3)") && said.contains("    bootstrap: no good"),
         "{said}"
     );
+
+    // The gateway's file is looked at before anything starts.
+    let kong = folder.path().join("kong.yml");
+    let text = fs::read_to_string(&kong).unwrap();
+    fs::write(&kong, text.replace("paths: [/portal]", "paths: portal")).unwrap();
+    let (code, said) = running::refused(folder.path(), &real());
+    assert_eq!(code, Some(1), "{said}");
+    place(&said, "kong.yml:");
 
     let (code, said) = running::refused("/nonexistent/folder".as_ref(), &stand_in());
     assert_eq!(code, Some(1), "{said}");

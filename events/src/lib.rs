@@ -30,3 +30,5 @@ pub mod samples;
 pub mod source;
 pub mod spool;
 pub mod teller;
+#[cfg(feature = "kafka")]
+pub mod topics;

@@ -136,12 +136,16 @@ impl Mesh {
         }
     }
 
-    /// Reads the folder again. Good: it is live on all streams. Bad: the old snapshot stays.
+    /// Reads the folder again. Good: it is live on all streams. Bad: the old snapshot stays. False if nothing was changed, which touches
+    /// nothing.
     ///
     /// # Errors
     /// All that is wrong in the folder.
-    pub fn reload(&self) -> Result<(), Errors> {
+    pub fn reload(&self) -> Result<bool, Errors> {
         let snapshot = Arc::new(source::read_folder(&self.inner.folder)?);
+        if snapshot.digest == self.snapshot().digest {
+            return Ok(false);
+        }
         let number = self.inner.pushes.fetch_add(1, Ordering::Relaxed) + 1;
         let next = Arc::new(Published {
             snapshot,
@@ -150,7 +154,7 @@ impl Mesh {
         self.inner
             .published
             .send_modify(|published| *published = next);
-        Ok(())
+        Ok(true)
     }
 
     /// Reloads whenever a file of the folder changes, and tells `outcome` how each reload went.
@@ -159,7 +163,7 @@ impl Mesh {
     /// When the folder cannot be watched.
     pub fn watch(
         &self,
-        outcome: impl Fn(Result<(), Errors>) + Send + 'static,
+        outcome: impl Fn(Result<bool, Errors>) + Send + 'static,
     ) -> Result<Watch, WatchError> {
         let mesh = self.clone();
         crate::watch::watch(&self.inner.folder, move || outcome(mesh.reload()))

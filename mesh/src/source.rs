@@ -15,6 +15,6 @@ pub(crate) use self::validate::METRICS;
 pub use self::{
     index::{Registry, Snapshot, exported},
     problem::{Errors, Problem},
-    read::{read_files, read_folder},
+    read::{OTHERS, read_files, read_folder},
     service::{Family, Instance, Protocol, Service, ServicePort, TLS_MODE_LABEL, UNSPECIFIED},
 };

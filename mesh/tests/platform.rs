@@ -45,6 +45,7 @@ fn every_resource_is_a_message() {
         ("portal", "127.0.10.1"),
         ("catalogue", "127.0.10.2"),
         ("billing", "127.0.10.3"),
+        ("gateway", "127.0.10.10"),
     ] {
         let proxy = proxy(name, address);
         for kind in [Kind::Cluster, Kind::Listener] {
@@ -89,29 +90,25 @@ fn listeners_are_bound_where_the_sidecar_says() {
 }
 
 #[test]
-fn inbound_is_mutual_tls_and_the_door_takes_both() {
-    let transports = |name: &str, address: &str, listener: &str| -> Vec<(String, bool)> {
+fn inbound_is_mutual_tls_and_a_gateway_has_none() {
+    for (name, address, port) in [
+        ("portal", "127.0.10.1", 8080),
+        ("catalogue", "127.0.10.2", 8081),
+        ("catalogue", "127.0.10.4", 8081),
+        ("billing", "127.0.10.3", 8082),
+    ] {
         let listeners = generate::all(&proxy(name, address), Kind::Listener);
-        let chains = find(&listeners, listener)["filterChains"]
-            .as_array()
-            .cloned()
-            .unwrap();
-        let row = |chain: &Value| {
-            let transport = chain["filterChainMatch"]["transportProtocol"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            (transport, chain["transportSocket"].is_object())
-        };
-        chains.iter().map(row).collect()
-    };
+        let listener = find(&listeners, &format!("{address}_{port}"));
+        let chains = listener["filterChains"].as_array().unwrap();
+        assert_eq!(chains.len(), 1, "{name}");
+        assert_eq!(chains[0]["filterChainMatch"]["transportProtocol"], "tls");
+        assert!(chains[0]["transportSocket"].is_object());
+    }
+    let listeners = generate::all(&proxy("gateway", "127.0.10.10"), Kind::Listener);
     assert_eq!(
-        transports("catalogue", "127.0.10.2", "127.0.10.2_8081"),
-        [("tls".to_owned(), true)]
-    );
-    assert_eq!(
-        transports("portal", "127.0.10.1", "127.0.10.1_8080"),
-        [("tls".to_owned(), true), ("raw_buffer".to_owned(), false)]
+        names(&listeners),
+        ["127.0.10.10_8080", "127.0.10.10_8082"],
+        "egress alone"
     );
 }
 
@@ -126,6 +123,8 @@ fn clusters_lead_to_the_other_proxies_and_to_the_service_itself() {
             "InboundPassthroughCluster",
             "PassthroughCluster",
             "inbound|8080||",
+            "outbound|8081|v1|catalogue.platform.svc.cluster.local",
+            "outbound|8081|v2|catalogue.platform.svc.cluster.local",
             "outbound|8081||catalogue.platform.svc.cluster.local",
             "outbound|8082||billing.platform.svc.cluster.local",
         ]
@@ -135,9 +134,13 @@ fn clusters_lead_to_the_other_proxies_and_to_the_service_itself() {
     let address = &own["loadAssignment"]["endpoints"][0]["lbEndpoints"][0]["endpoint"]["address"]["socketAddress"];
     assert_eq!(
         (address["address"].as_str(), address["portValue"].as_u64()),
-        (Some("127.0.0.1"), Some(18_080))
+        (Some("127.0.10.1"), Some(18_080))
     );
-    assert!(own["upstreamBindConfig"].is_null());
+    // As Istio has it for the workload's own address: the service sees that the call came from its sidecar.
+    assert_eq!(
+        own["upstreamBindConfig"]["sourceAddress"]["address"],
+        "127.0.0.6"
+    );
     let endpoints = generate::named(
         &portal,
         Kind::Endpoint,

@@ -161,7 +161,7 @@ async fn sotw_over_a_unix_socket() {
         })
         .await;
     let clusters = client.next().await;
-    assert_eq!(clusters.resources.len(), 6);
+    assert_eq!(clusters.resources.len(), 8);
     assert_eq!(clusters.version_info, mesh.version());
     client.send(ack(&clusters, &[])).await;
     until(&mesh, Kind::Cluster, |state| *state == SyncState::Synced).await;
@@ -185,7 +185,7 @@ async fn sotw_over_a_unix_socket() {
     .await;
 
     // A reload that changes nothing sends nothing: the next thing to come is the endpoint that moved.
-    mesh.reload().unwrap();
+    assert!(!mesh.reload().unwrap());
     rewrite(
         folder.path(),
         "services.yaml",
@@ -266,7 +266,7 @@ async fn cluster_changes_bring_their_endpoints() {
     let second = client.next().await;
     assert_eq!(
         (first.type_url.as_str(), first.resources.len()),
-        (Kind::Cluster.type_url(), 6),
+        (Kind::Cluster.type_url(), 8),
         "clusters are always complete"
     );
     assert_eq!(
@@ -297,7 +297,7 @@ async fn delta_sends_what_changed_and_names_what_is_gone() {
         })
         .await;
     let clusters = client.next().await;
-    assert_eq!(clusters.resources.len(), 6);
+    assert_eq!(clusters.resources.len(), 8);
     assert_eq!(clusters.removed_resources, ["outbound|1||gone"]);
     client
         .send(ask(
@@ -331,7 +331,11 @@ async fn delta_sends_what_changed_and_names_what_is_gone() {
         .collect();
     assert_eq!(
         names,
-        ["outbound|8081||catalogue.platform.svc.cluster.local"]
+        [
+            "outbound|8081||catalogue.platform.svc.cluster.local",
+            "outbound|8081|v1|catalogue.platform.svc.cluster.local",
+            "outbound|8081|v2|catalogue.platform.svc.cluster.local",
+        ]
     );
     rewrite(
         folder.path(),
@@ -446,7 +450,7 @@ fn a_saved_file_is_live_and_a_bad_one_is_told() {
     assert!(
         errors
             .to_string()
-            .contains("routes.yaml:10:5: spec.http[0].timeout: `six`"),
+            .contains("routes.yaml:12:5: spec.http[0].timeout: `six`"),
         "{errors}"
     );
     assert_eq!(mesh.version(), good);

@@ -9,10 +9,14 @@ use serde::Serialize;
 
 use super::{
     Outcome, Text,
-    code::{Code, Severity},
+    code::{self, Code, Severity},
     shown,
 };
-use crate::terminal::{BOLD, DIM, RED, YELLOW};
+use crate::{
+    fetch::FetchError,
+    running::FindError,
+    terminal::{BOLD, DIM, RED, YELLOW},
+};
 
 /// Something that was found.
 #[derive(Clone, Debug, Serialize)]
@@ -111,6 +115,22 @@ impl Finding {
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = fix.into();
         self
+    }
+}
+
+impl From<FindError> for Finding {
+    fn from(error: FindError) -> Self {
+        let finding = Self::new(&code::NOT_RUNNING, error.to_string());
+        match error.hint() {
+            Some(hint) => finding.fix(hint),
+            None => finding,
+        }
+    }
+}
+
+impl From<FetchError> for Finding {
+    fn from(error: FetchError) -> Self {
+        Self::new(&code::NO_ANSWER, error.to_string())
     }
 }
 
@@ -235,7 +255,6 @@ const fn is_zero(number: &usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::code;
     use super::*;
 
     #[test]

@@ -38,13 +38,13 @@ impl<const N: usize> Table<N> {
         let mut widths = [0; N];
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
+                *width = seen(cell).max(*width);
             }
         }
         for (index, row) in self.rows.iter().enumerate() {
             let cells = row.iter().zip(widths);
             let padded: Vec<String> = cells
-                .map(|(cell, width)| format!("{cell:<width$}"))
+                .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - seen(cell))))
                 .collect();
             let line = padded.join("  ");
             let line = line.trim_end();
@@ -58,6 +58,13 @@ impl<const N: usize> Table<N> {
     }
 }
 
+/// How many characters of a cell are seen: styles are none.
+fn seen(cell: &str) -> usize {
+    anstream::adapter::strip_str(cell)
+        .map(|part| part.chars().count())
+        .sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,7 +72,7 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut table = Table::new(["name", "state"]);
-        table.row(["portal".to_owned(), "√ ready".to_owned()]);
+        table.row([format!("{BOLD}portal{BOLD:#}"), "√ ready".to_owned()]);
         table.row(["x".to_owned(), String::new()]);
         let mut text = String::new();
         table.write(&mut text, "  ").unwrap();

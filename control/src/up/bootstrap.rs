@@ -116,7 +116,7 @@ fn node(workload: &Workload, mesh: &Mesh) -> Value {
             },
             "SERVICE_ACCOUNT": workload.service_account,
             "WORKLOAD_IDENTITY_SOCKET_FILE": "socket",
-            "WORKLOAD_NAME": application,
+            "WORKLOAD_NAME": name,
         },
     })
 }
@@ -251,6 +251,7 @@ mod tests {
             hosts: Vec::new(),
             inbound: Vec::new(),
             outbound: Vec::new(),
+            gateway: false,
         }
     }
 

@@ -6,18 +6,22 @@ use carbyne_mesh::source::Snapshot;
 
 use super::{
     directory::{ACCESS_LOG, PROXY_LOG},
+    gateway,
     policy::{self, Operate},
+    tries::{See, Try, quoted},
     workloads::{Workload, name_of_host},
 };
 use crate::terminal::{BOLD, DIM};
 
-/// Something to try.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Try {
-    /// What it shows.
-    pub shows: String,
-    /// The command line.
-    pub command: String,
+/// Where everything is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Folder of configuration.
+    pub folder: &'a Path,
+    /// Run directory.
+    pub run: &'a Path,
+    /// Address of the page.
+    pub page: Option<SocketAddr>,
 }
 
 /// What is printed once everything runs.
@@ -25,20 +29,22 @@ pub struct Try {
 pub fn guide(
     snapshot: &Snapshot,
     workloads: &[Workload],
-    folder: &Path,
-    runtime: &Path,
+    tries: &[Try],
+    place: &Place<'_>,
     took: Duration,
 ) -> String {
+    let Place { folder, run, page } = place;
     let mut out = String::new();
     let mut line = |text: std::fmt::Arguments<'_>| {
         // Writing to a string does not fail.
         writeln!(out, "{text}").ok();
     };
-    let count = workloads.len();
-    let services = if count == 1 {
-        "1 service behind its sidecar".to_owned()
-    } else {
-        format!("{count} services behind their sidecars")
+    let gateways = workloads.iter().filter(|workload| workload.gateway).count();
+    let count = workloads.len() - gateways;
+    let services = match (count, gateways) {
+        (1, 0) => "1 service behind its sidecar".to_owned(),
+        (_, 0) => format!("{count} services behind their sidecars"),
+        _ => format!("a gateway and {count} services behind their sidecars"),
     };
     line(format_args!(
         "{BOLD}{services}, ready in {:.1} s{BOLD:#}",
@@ -49,27 +55,41 @@ pub fn guide(
         line(format_args!("  {row}"));
     }
     line(format_args!(""));
+    if let Some(page) = page {
+        line(format_args!("  page           http://{page}/"));
+    }
     line(format_args!(
         "  configuration  {} (saved files are live within a second)",
         folder.display()
     ));
     line(format_args!(
         "  logs           {}/NAME/{{{ACCESS_LOG},{PROXY_LOG},service.log}}",
-        runtime.display()
+        run.display()
     ));
     line(format_args!(
         "  bootstraps     {}/NAME/{} (all of it is removed at the end)",
-        runtime.display(),
+        run.display(),
         super::bootstrap::BOOTSTRAP_FILE
     ));
-    let tries = tries(snapshot, workloads, runtime);
     if !tries.is_empty() {
         line(format_args!(""));
         line(format_args!("{BOLD}try{BOLD:#}"));
     }
-    for Try { shows, command } in tries {
+    for Try {
+        shows,
+        command,
+        answer,
+        see,
+    } in tries
+    {
         line(format_args!("  {DIM}# {shows}{DIM:#}"));
         line(format_args!("  {command}"));
+        if let Some(answer) = answer {
+            line(format_args!("    {DIM}→ {answer}{DIM:#}"));
+        }
+        for See { place, what } in see {
+            line(format_args!("    {DIM}{place:<6}  {what}{DIM:#}"));
+        }
     }
     line(format_args!(""));
     line(format_args!("Ctrl-C stops everything."));
@@ -115,13 +135,14 @@ fn table(snapshot: &Snapshot, workloads: &[Workload]) -> Vec<String> {
             workload.name.clone(),
             list(inbound.collect()),
             list(outbound),
-            list(
-                workload
-                    .inbound
-                    .iter()
+            list(if workload.gateway {
+                vec![gateway::proxy(workload).to_string()]
+            } else {
+                let applications = workload.inbound.iter();
+                applications
                     .map(|inbound| inbound.application.to_string())
-                    .collect(),
-            ),
+                    .collect()
+            }),
             format!("http://{}", workload.admin()),
         ]);
     }
@@ -144,7 +165,7 @@ fn table(snapshot: &Snapshot, workloads: &[Workload]) -> Vec<String> {
 
 /// What to try, with what it shows: a call over mTLS, a refusal and its log line, plaintext at a port that wants mTLS.
 #[must_use]
-pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec<Try> {
+pub fn tries(snapshot: &Snapshot, workloads: &[Workload], run: &Path) -> Vec<Try> {
     let mut tries = Vec::new();
     let mut open = workloads.iter().flat_map(|workload| {
         workload
@@ -169,6 +190,7 @@ pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec
                 called.join(" and ")
             ),
             command: format!("curl -s http://{listen}/"),
+            ..Try::default()
         });
     }
     if let Some((call, operate)) = calls(workloads)
@@ -182,6 +204,7 @@ pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec
                 caller.name, callee.name
             ),
             command: call.curl("-s", &operate),
+            ..Try::default()
         });
     }
     if let Some((call, refusal)) = calls(workloads)
@@ -194,6 +217,7 @@ pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec
                 caller.name, callee.name, refusal.namespace, refusal.policy
             ),
             command: call.curl("-s -w ', %{http_code}\\n'", &refusal.operate),
+            ..Try::default()
         });
         if let Some(log) = log_file(snapshot) {
             tries.push(Try {
@@ -201,7 +225,8 @@ pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec
                     "{}'s access log, up to a second later: rbac_access_denied_matched_policy[ns[{}]-policy[{}]-rule[...]]",
                     callee.name, refusal.namespace, refusal.policy
                 ),
-                command: format!("grep rbac_access_denied {} | tail -n 1", quoted(&runtime.join(&callee.name).join(log).display().to_string())),
+                command: format!("grep rbac_access_denied {} | tail -n 1", quoted(&run.join(&callee.name).join(log).display().to_string())),
+                ..Try::default()
             });
         }
     }
@@ -212,6 +237,7 @@ pub fn tries(snapshot: &Snapshot, workloads: &[Workload], runtime: &Path) -> Vec
         tries.push(Try {
             shows: format!("plaintext straight at {}'s port, which is STRICT: the connection is closed, curl fails", workload.name),
             command: format!("curl -sS http://{listen}/"),
+            ..Try::default()
         });
     }
     tries
@@ -270,16 +296,6 @@ fn log_file(snapshot: &Snapshot) -> Option<&str> {
     }
 }
 
-/// For a shell: as it is where that is safe, else in single quotes.
-fn quoted(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/:._-=@%+,".contains(&byte);
-    if text.bytes().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{testing, workloads};
@@ -298,14 +314,16 @@ spec:
     #[test]
     fn says_where_everything_is_and_what_to_try() {
         let snapshot = testing::snapshot(POLICY);
-        let found = workloads::find(&snapshot).workloads;
-        let text = guide(
-            &snapshot,
-            &found,
-            Path::new("platform"),
-            Path::new("/tmp/run"),
-            Duration::from_millis(1234),
-        );
+        let found = workloads::find(&snapshot, false).workloads;
+        let run = Path::new("/tmp/run");
+        let place = Place {
+            folder: Path::new("platform"),
+            run,
+            page: None,
+        };
+        let tries = tries(&snapshot, &found, run);
+        let took = Duration::from_millis(1234);
+        let text = guide(&snapshot, &found, &tries, &place, took);
         let expected = "\
 3 services behind their sidecars, ready in 1.2 s
 
@@ -338,7 +356,7 @@ Ctrl-C stops everything.
         let snapshot = testing::snapshot(
             "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: open, namespace: shop}\nspec: {mtls: {mode: PERMISSIVE}}\n",
         );
-        let found = workloads::find(&snapshot).workloads;
+        let found = workloads::find(&snapshot, false).workloads;
         let tries = tries(&snapshot, &found, Path::new("/tmp"));
         let commands: Vec<&str> = tries.iter().map(|one| one.command.as_str()).collect();
         // The door, which is open now, and a call; no refusal, no port that wants mTLS.
@@ -349,17 +367,5 @@ Ctrl-C stops everything.
                 "curl -s -H 'Host: billing.shop.svc.cluster.local' http://127.0.10.1:8080/"
             ]
         );
-    }
-
-    #[test]
-    fn shells_read_what_was_meant() {
-        for (text, expected) in [
-            ("http://a/b", "http://a/b"),
-            ("a b", "'a b'"),
-            ("it's", r"'it'\''s'"),
-            ("/x?a=b&c", "'/x?a=b&c'"),
-        ] {
-            assert_eq!(quoted(text), expected);
-        }
     }
 }

@@ -95,11 +95,11 @@ impl Plane {
         })
     }
 
-    /// Reads the folder again, off this thread. Good: every sidecar gets it. Bad: what is live stays.
+    /// Reads the folder again, off this thread. Good: every sidecar gets it. Bad: what is live stays. False if no file of it changed.
     ///
     /// # Errors
     /// All that is wrong in the folder.
-    pub async fn reload(&self) -> Result<(), ReloadError> {
+    pub async fn reload(&self) -> Result<bool, ReloadError> {
         let mesh = self.0.clone();
         Ok(tokio::task::spawn_blocking(move || mesh.reload()).await??)
     }

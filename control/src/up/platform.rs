@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 use super::{
     bootstrap::{self, BOOTSTRAP_FILE, CONCURRENCY, Mesh},
     directory::{ACCESS_LOG, Directory, DirectoryError, PROXY_LOG, SERVICE_LOG},
+    gateway::{self, EVENTS_DIR, Gateway, GatewayError},
     plane::{Plane, PlaneError, Served},
-    process::{Event, Kept, Part, Program},
+    process::{Event, Kept, Probe, Program},
     workloads::{PROMETHEUS_PORT, Workload},
 };
 use crate::running::{Kind, Member};
@@ -37,7 +38,8 @@ struct Running {
     trust_domain: String,
     served: Served,
     sidecar: Kept,
-    services: Vec<Kept>,
+    /// Sample services, or the gateway.
+    applications: Vec<Kept>,
 }
 
 /// Why a workload could not be started.
@@ -49,6 +51,9 @@ pub enum PlatformError {
     /// No sockets for its sidecar.
     #[error("{0}")]
     Plane(#[from] PlaneError),
+    /// No configuration for the gateway.
+    #[error("{0}")]
+    Gateway(#[from] GatewayError),
 }
 
 impl Platform {
@@ -81,6 +86,19 @@ impl Platform {
         &self.directory
     }
 
+    /// How many programs say themselves that they are ready.
+    #[must_use]
+    pub fn probed(&self) -> usize {
+        let programs = self.running.iter().flat_map(Running::programs);
+        programs.filter(|program| program.probe.is_some()).count()
+    }
+
+    /// What people call the programs.
+    pub fn titles(&self) -> impl Iterator<Item = String> {
+        let programs = self.running.iter().flat_map(Running::programs);
+        programs.map(|program| program.title())
+    }
+
     /// Every program, as others are told of it.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
@@ -93,16 +111,8 @@ impl Platform {
         &self.plane
     }
 
-    /// The workload of this name.
-    #[must_use]
-    pub fn workload(&self, name: &str) -> Option<&Workload> {
-        self.running
-            .iter()
-            .map(|running| &running.workload)
-            .find(|workload| workload.name == name)
-    }
-
-    /// Starts what is new, ends what is gone, restarts what became another, leaves the rest alone. Gives back whose sidecar was started.
+    /// Starts what is new, ends what is gone, restarts what became another, leaves the rest alone. Gives back what was started and has to
+    /// become ready.
     ///
     /// # Errors
     /// When a workload cannot be started; those after it are not.
@@ -110,7 +120,8 @@ impl Platform {
         &mut self,
         snapshot: &Arc<Snapshot>,
         workloads: &[Workload],
-    ) -> Result<BTreeSet<String>, PlatformError> {
+        gateway: Option<&Gateway>,
+    ) -> Result<Vec<Arc<Program>>, PlatformError> {
         let mesh = &snapshot.mesh;
         let mut keep = Vec::new();
         let mut gone = Vec::new();
@@ -131,42 +142,48 @@ impl Platform {
             running.stop().await;
             self.directory.clear(&name)?;
         }
-        let mut started = BTreeSet::new();
+        let mut started = Vec::new();
         for workload in workloads {
             let folder = self.directory.of(&workload.name);
-            let services: Vec<Program> = service_programs(workload, workloads, &folder);
-            if let Some(running) = self
+            let at = self
                 .running
-                .iter_mut()
-                .find(|running| running.workload.name == workload.name)
-            {
+                .iter()
+                .position(|running| running.workload.name == workload.name);
+            let at = match at {
+                Some(at) => at,
+                None => {
+                    let bootstrap = bootstrap::bootstrap(
+                        workload,
+                        &Mesh {
+                            domain: mesh.domain.clone(),
+                        },
+                    );
+                    self.directory.furnish(&workload.name, &bootstrap)?;
+                    let served = self.plane.serve(workload, &self.directory)?;
+                    let sidecar =
+                        sidecar_program(workload, &self.proxy, &folder, &self.directory.events());
+                    let sidecar = Kept::start(sidecar, self.events.clone());
+                    started.push(Arc::clone(sidecar.program()));
+                    self.running.push(Running {
+                        workload: workload.clone(),
+                        trust_domain: mesh.trust_domain.clone(),
+                        served,
+                        sidecar,
+                        applications: Vec::new(),
+                    });
+                    self.running.len() - 1
+                }
+            };
+            let programs = match gateway.filter(|_| workload.gateway) {
+                Some(gateway) => {
+                    vec![gateway.program(workload, &folder, &self.directory.events())?]
+                }
+                None => service_programs(workload, workloads, &folder),
+            };
+            if let Some(running) = self.running.get_mut(at) {
                 running.workload = workload.clone();
-                running.serve(services, &self.events).await;
-                continue;
+                started.extend(running.apply(programs, &self.events).await);
             }
-            let bootstrap = bootstrap::bootstrap(
-                workload,
-                &Mesh {
-                    domain: mesh.domain.clone(),
-                },
-            );
-            self.directory.furnish(&workload.name, &bootstrap)?;
-            let served = self.plane.serve(workload, &self.directory)?;
-            let sidecar = Kept::start(
-                sidecar_program(workload, &self.proxy, &folder),
-                self.events.clone(),
-            );
-            let services = services
-                .into_iter()
-                .map(|program| Kept::start(program, self.events.clone()));
-            self.running.push(Running {
-                workload: workload.clone(),
-                trust_domain: mesh.trust_domain.clone(),
-                served,
-                sidecar,
-                services: services.collect(),
-            });
-            started.insert(workload.name.clone());
         }
         Ok(started)
     }
@@ -187,14 +204,25 @@ impl Platform {
 }
 
 impl Running {
+    fn programs(&self) -> impl Iterator<Item = &Arc<Program>> {
+        std::iter::once(&self.sidecar)
+            .chain(&self.applications)
+            .map(Kept::program)
+    }
+
     fn members(&self) -> impl Iterator<Item = Member> {
         let workload = &self.workload;
-        let member = |kind, kept: &Kept| {
-            let Program { stdout, stderr, .. } = kept.program();
+        let member = |kept: &Kept| {
+            let Program {
+                kind,
+                stdout,
+                stderr,
+                ..
+            } = &**kept.program();
             Member {
                 name: workload.name.clone(),
                 namespace: workload.namespace.clone(),
-                kind,
+                kind: *kind,
                 pid: kept.pid(),
                 admin: None,
                 metrics: None,
@@ -211,43 +239,66 @@ impl Running {
             admin: Some(workload.admin()),
             metrics: Some(SocketAddr::new(workload.address, PROMETHEUS_PORT)),
             addresses: distinct(listens.chain(through)),
-            ..member(Kind::Sidecar, &self.sidecar)
+            ..member(&self.sidecar)
         };
         let addresses = distinct(workload.inbound.iter().map(|inbound| inbound.application));
-        let services = self.services.iter().map(move |service| Member {
-            addresses: addresses.clone(),
-            ..member(Kind::Service, service)
+        let applications = self.applications.iter().map(move |application| {
+            let mut told = member(application);
+            if told.kind == Kind::Gateway {
+                told.admin = Some(gateway::admin(workload));
+                told.metrics = Some(gateway::status(workload));
+                told.addresses = vec![gateway::proxy(workload)];
+                let log = application.program().folder.join(gateway::ACCESS_LOG);
+                told.files.insert("access_log".to_owned(), log);
+            } else {
+                told.addresses.clone_from(&addresses);
+            }
+            told
         });
-        std::iter::once(sidecar).chain(services)
+        std::iter::once(sidecar).chain(applications)
     }
 
-    /// Runs exactly these services.
-    async fn serve(&mut self, programs: Vec<Program>, events: &mpsc::UnboundedSender<Event>) {
+    /// Runs exactly these applications; gives back those that were started and have to become ready.
+    async fn apply(
+        &mut self,
+        programs: Vec<Program>,
+        events: &mpsc::UnboundedSender<Event>,
+    ) -> Vec<Arc<Program>> {
         let (keep, gone): (Vec<Kept>, Vec<Kept>) = self
-            .services
+            .applications
             .drain(..)
             .partition(|kept| programs.contains(kept.program()));
-        self.services = keep;
+        self.applications = keep;
         for kept in gone {
             kept.stop().await;
         }
+        let mut started = Vec::new();
         for program in programs {
-            if !self.services.iter().any(|kept| *kept.program() == program) {
-                self.services.push(Kept::start(program, events.clone()));
+            if !self
+                .applications
+                .iter()
+                .any(|kept| **kept.program() == program)
+            {
+                let kept = Kept::start(program, events.clone());
+                if kept.program().probe.is_some() {
+                    started.push(Arc::clone(kept.program()));
+                }
+                self.applications.push(kept);
             }
         }
+        started
     }
 
     fn ask(&self) {
         self.sidecar.ask();
-        self.services.iter().for_each(Kept::ask);
+        self.applications.iter().for_each(Kept::ask);
     }
 
     async fn stop(self) {
         self.ask();
         self.sidecar.stop().await;
-        for service in self.services {
-            service.stop().await;
+        for application in self.applications {
+            application.stop().await;
         }
         self.served.stop().await;
     }
@@ -272,7 +323,7 @@ fn same_sidecar(one: &Workload, other: &Workload) -> bool {
 }
 
 /// Envoy's command line as pilot-agent writes it (istio.md 1.2); only logs are flushed sooner, because somebody is looking.
-fn sidecar_program(workload: &Workload, proxy: &Path, folder: &Path) -> Program {
+fn sidecar_program(workload: &Workload, proxy: &Path, folder: &Path, events: &Path) -> Program {
     let family = if workload.address.is_ipv6() {
         "v6"
     } else {
@@ -301,13 +352,18 @@ fn sidecar_program(workload: &Workload, proxy: &Path, folder: &Path) -> Program 
     ];
     Program {
         workload: workload.name.clone(),
-        part: Part::Sidecar,
+        kind: Kind::Sidecar,
         command: std::iter::once(proxy.into())
             .chain(arguments.map(OsString::from))
             .collect(),
+        environment: vec![(EVENTS_DIR.into(), events.into())],
         folder: folder.to_owned(),
         stdout: folder.join(ACCESS_LOG),
         stderr: folder.join(PROXY_LOG),
+        probe: Some(Probe {
+            address: workload.admin(),
+            path: "/ready",
+        }),
     }
 }
 
@@ -336,11 +392,13 @@ fn service_programs(workload: &Workload, all: &[Workload], folder: &Path) -> Vec
         }
         Program {
             workload: workload.name.clone(),
-            part: Part::Service,
+            kind: Kind::Service,
             command,
+            environment: Vec::new(),
             folder: folder.to_owned(),
             stdout: folder.join(SERVICE_LOG),
             stderr: folder.join(SERVICE_LOG),
+            probe: None,
         }
     };
     addresses.into_iter().map(program).collect()
@@ -353,11 +411,12 @@ mod tests {
 
     #[test]
     fn sidecars_are_started_as_pilot_agent_starts_envoy() {
-        let found = workloads::find(&testing::snapshot("")).workloads;
+        let found = workloads::find(&testing::snapshot(""), false).workloads;
         let program = sidecar_program(
             &found[0],
             Path::new("/opt/carbyne-proxy"),
             Path::new("/run/portal"),
+            Path::new("/run/events"),
         );
         let line: Vec<String> = program
             .command
@@ -375,7 +434,7 @@ mod tests {
 
     #[test]
     fn services_know_whom_they_may_call() {
-        let found = workloads::find(&testing::snapshot("")).workloads;
+        let found = workloads::find(&testing::snapshot(""), false).workloads;
         let programs = service_programs(&found[0], &found, Path::new("/run/portal"));
         let line: Vec<String> = programs[0]
             .command
@@ -392,7 +451,7 @@ mod tests {
 
     #[test]
     fn only_who_it_is_makes_another_sidecar() {
-        let found = workloads::find(&testing::snapshot("")).workloads;
+        let found = workloads::find(&testing::snapshot(""), false).workloads;
         let portal = found[0].clone();
         let mut moved = portal.clone();
         moved.outbound.clear();

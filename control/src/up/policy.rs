@@ -354,7 +354,7 @@ mod tests {
                 })
                 .collect();
             let snapshot = testing::snapshot(&more);
-            let found = workloads::find(&snapshot).workloads;
+            let found = workloads::find(&snapshot, false).workloads;
             let named = |name: &str| found.iter().find(|workload| workload.name == name).unwrap();
             let (caller, callee) = (named("portal"), named("billing"));
             let text = |operate: Operate| format!("{} {}", operate.method, operate.path);

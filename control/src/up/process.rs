@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{
@@ -22,30 +23,37 @@ use tokio::{
     time::Instant,
 };
 
+use super::gateway::foreign;
+use crate::running::Kind;
+
 /// What to run and where its output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// Workload that it belongs to.
     pub workload: String,
     /// What it is there.
-    pub part: Part,
+    pub kind: Kind,
     /// Program and arguments.
     pub command: Vec<OsString>,
+    /// Variables of its environment.
+    pub environment: Vec<(OsString, OsString)>,
     /// Folder that it runs in.
     pub folder: PathBuf,
     /// File that standard output is appended to.
     pub stdout: PathBuf,
     /// File that standard error is appended to.
     pub stderr: PathBuf,
+    /// Where it says that it is ready; none: it is as soon as it runs.
+    pub probe: Option<Probe>,
 }
 
-/// The programs of a workload.
+/// A question that a program answers with 200 once it is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The proxy.
-    Sidecar,
-    /// The sample service.
-    Service,
+pub struct Probe {
+    /// Where.
+    pub address: SocketAddr,
+    /// Path.
+    pub path: &'static str,
 }
 
 /// What happened to a program.
@@ -95,9 +103,12 @@ impl Program {
     /// What people call it.
     #[must_use]
     pub fn title(&self) -> String {
-        match self.part {
-            Part::Sidecar => format!("{}'s sidecar", self.workload),
-            Part::Service => format!("{}'s service", self.workload),
+        match self.kind {
+            Kind::Sidecar => format!("{}'s sidecar", self.workload),
+            Kind::Service => format!("{}'s service", self.workload),
+            Kind::Gateway => "the gateway".to_owned(),
+            Kind::Shipper => "the shipper of events".to_owned(),
+            Kind::Broker => "the broker".to_owned(),
         }
     }
 }
@@ -125,7 +136,7 @@ impl Kept {
 
     /// What is kept running.
     #[must_use]
-    pub fn program(&self) -> &Program {
+    pub const fn program(&self) -> &Arc<Program> {
         &self.program
     }
 
@@ -202,10 +213,19 @@ async fn keep(
 fn spawn(program: &Program) -> std::io::Result<Child> {
     // Ourselves even if the file was replaced by a newer build meanwhile.
     let mut command = Command::new("/proc/self/exe");
+    for name in foreign() {
+        command.env_remove(name);
+    }
     command
         .arg0("carbyne")
         .args(["tethered", "--to", &std::process::id().to_string(), "--"])
         .args(&program.command)
+        .envs(
+            program
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        )
         .current_dir(&program.folder)
         .stdin(Stdio::null())
         .stdout(append(&program.stdout)?)

@@ -1,22 +1,24 @@
-//! Waiting for sidecars: ready is what their admin port's `/ready` says.
+//! Waiting for programs: ready is what they say themselves.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, header};
 use http_body_util::Empty;
 
+use super::process::Probe;
 use crate::fetch::fetch;
 
-/// Waits until the sidecar with this admin port is ready; for ever if it never is.
-pub async fn ready(admin: SocketAddr) {
+/// Waits until a program says that it is ready; for ever if it never does.
+pub async fn ready(probe: Probe) {
     loop {
-        let mut request = Request::new(Empty::<Bytes>::new());
-        *request.uri_mut() = http::Uri::from_static("/ready");
-        if let Ok(host) = http::HeaderValue::from_str(&admin.to_string()) {
-            request.headers_mut().insert(http::header::HOST, host);
-        }
-        if fetch(admin, request, ANSWER)
+        let request = Request::get(probe.path)
+            .header(header::HOST, probe.address.to_string())
+            .body(Empty::<Bytes>::new());
+        let Ok(request) = request else {
+            return std::future::pending().await;
+        };
+        if fetch(probe.address, request, ANSWER)
             .await
             .is_ok_and(|answer| answer.status() == StatusCode::OK)
         {

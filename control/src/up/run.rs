@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -16,17 +16,19 @@ use tokio::{
 };
 
 use super::{
-    Arguments, UpError,
+    Arguments, GATEWAY, PROXY, UpError,
     count::count,
-    directory::{Directory, PROXY_LOG},
+    directory::Directory,
     free,
-    guide::guide,
+    gateway::{self, Gateway},
+    guide::{self, guide},
     locate,
     plane::{Plane, ReloadError},
-    platform::Platform,
-    process::{Event, Part, Program, What, tail},
+    platform::{Platform, PlatformError},
+    process::{Event, Program, What, tail},
     ready::ready,
-    report,
+    report, report_gateway,
+    tries::{self, Try},
     workloads::{self, Found},
 };
 use crate::{
@@ -51,11 +53,23 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
     let watch = arguments.folder.is_dir().then(watch).transpose()?;
     let plane = Plane::new(&arguments.folder)?;
     let snapshot = plane.snapshot();
-    let found = workloads::find(&snapshot);
+    let gateway = open_gateway(arguments).await?;
+    let found = workloads::find(&snapshot, gateway.is_some());
     if found.workloads.is_empty() {
         return Err(UpError::NoWorkloads(arguments.folder.clone()));
     }
-    let proxy = locate(arguments.proxy.as_deref())?;
+    if let Some(gateway) = &gateway
+        && !found.workloads.iter().any(|workload| workload.gateway)
+    {
+        return Err(UpError::NoGatewayWorkload(gateway.file().to_owned()));
+    }
+    let proxy = locate(
+        PROXY,
+        arguments
+            .proxy
+            .clone()
+            .or_else(|| std::env::var_os("CARBYNE_PROXY").map(PathBuf::from)),
+    )?;
     // Before the addresses: a second one on the same folder is told of the first, not of what that has taken.
     let directory = Directory::new(&arguments.folder, arguments.base_dir.as_deref())?;
     if directory.is_taken_over() {
@@ -81,17 +95,19 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         started,
         limit: Duration::from_secs(arguments.wait),
         platform: Platform::new(directory, plane, proxy, events),
+        gateway,
         snapshot,
         found,
         happened,
         saves,
         waiting: JoinSet::new(),
         waiters: BTreeMap::new(),
-        pending: BTreeSet::new(),
+        pending: BTreeMap::new(),
         announced: false,
         early_ends: BTreeMap::new(),
         warned: BTreeSet::new(),
         refused: BTreeSet::new(),
+        bad: false,
         progress: Progress::new(),
     };
     let lived = life.live(&mut signals).await;
@@ -110,21 +126,24 @@ struct Life {
     started: Instant,
     limit: Duration,
     platform: Platform,
+    gateway: Option<Gateway>,
     snapshot: Arc<Snapshot>,
     found: Found,
     happened: mpsc::UnboundedReceiver<Event>,
     saves: mpsc::UnboundedReceiver<Instant>,
-    /// One task for each sidecar that is not ready; it ends with the sidecar's workload.
+    /// One task for each program that is not ready; it ends with the program.
     waiting: JoinSet<String>,
     waiters: BTreeMap<String, AbortHandle>,
-    /// Workloads whose sidecar is not ready.
-    pending: BTreeSet<String>,
+    /// Programs that are not ready, by title.
+    pending: BTreeMap<String, Arc<Program>>,
     /// The guide was printed.
     announced: bool,
-    /// Sidecars that ended before the guide was printed, and how often.
+    /// Programs that ended before the guide was printed, and how often.
     early_ends: BTreeMap<String, u32>,
     warned: BTreeSet<String>,
     refused: BTreeSet<String>,
+    /// The mesh's files were found bad when they were last read.
+    bad: bool,
     progress: Progress,
 }
 
@@ -132,10 +151,7 @@ impl Life {
     /// Lives until a signal.
     async fn live(&mut self, signals: &mut Signals) -> Result<(), UpError> {
         self.warn();
-        self.pending = self
-            .platform
-            .adjust(&self.snapshot, &self.found.workloads)
-            .await?;
+        self.adjust().await?;
         self.publish();
         let deadline = self.started + self.limit;
         loop {
@@ -144,7 +160,7 @@ impl Life {
                 () = signals.next() => return Ok(()),
                 Some(event) = self.happened.recv() => self.happened(event)?,
                 Some(ready) = self.waiting.join_next() => {
-                    // An aborted task waited for a sidecar that ended.
+                    // An aborted task waited for a program that ended.
                     if let Ok(name) = ready {
                         self.ready(&name);
                     }
@@ -158,11 +174,9 @@ impl Life {
     fn happened(&mut self, event: Event) -> Result<(), UpError> {
         let Event { program, what } = event;
         self.publish();
-        if program.part == Part::Sidecar {
-            match &what {
-                What::Started { .. } => self.wait_for(&program.workload),
-                What::Ended { .. } | What::Failed { .. } => self.give_up_on(&program.workload),
-            }
+        match &what {
+            What::Started { .. } => self.wait_for(&program),
+            What::Ended { .. } | What::Failed { .. } => self.give_up_on(&program.title()),
         }
         let (how, pause) = match &what {
             What::Started { .. } => return Ok(()),
@@ -205,116 +219,188 @@ impl Life {
         }
     }
 
-    fn wait_for(&mut self, name: &str) {
-        self.give_up_on(name);
-        self.pending.insert(name.to_owned());
-        if let Some(workload) = self.platform.workload(name) {
-            let (name, admin) = (name.to_owned(), workload.admin());
-            let waiter = self.waiting.spawn(async move {
-                ready(admin).await;
-                name
-            });
-            self.waiters.insert(workload.name.clone(), waiter);
-        }
+    /// Makes what runs match what is live.
+    async fn adjust(&mut self) -> Result<(), PlatformError> {
+        let workloads = &self.found.workloads;
+        let gateway = self.gateway.as_ref();
+        let started = self
+            .platform
+            .adjust(&self.snapshot, workloads, gateway)
+            .await?;
+        let started = started
+            .into_iter()
+            .map(|program| (program.title(), program));
+        self.pending.extend(started);
+        Ok(())
     }
 
-    fn give_up_on(&mut self, name: &str) {
-        if let Some(waiter) = self.waiters.remove(name) {
+    fn wait_for(&mut self, program: &Arc<Program>) {
+        let title = program.title();
+        self.give_up_on(&title);
+        let Some(probe) = program.probe else {
+            return;
+        };
+        self.pending.insert(title.clone(), Arc::clone(program));
+        let told = title.clone();
+        let waiter = self.waiting.spawn(async move {
+            ready(probe).await;
+            told
+        });
+        self.waiters.insert(title, waiter);
+    }
+
+    fn give_up_on(&mut self, title: &str) {
+        if let Some(waiter) = self.waiters.remove(title) {
             waiter.abort();
         }
     }
 
-    fn ready(&mut self, name: &str) {
-        self.waiters.remove(name);
-        if !self.pending.remove(name) {
+    fn ready(&mut self, title: &str) {
+        self.waiters.remove(title);
+        if self.pending.remove(title).is_none() {
             return;
         }
-        let step = format!("{name}'s sidecar is ready");
+        let step = format!("{title} is ready");
         if self.announced {
             terminal::note(&step);
             return;
         }
-        let all = self.found.workloads.len();
-        let waiting: Vec<&str> = self.pending.iter().map(String::as_str).collect();
+        let all = self.platform.probed();
+        let waiting: Vec<&str> = self.pending.keys().map(String::as_str).collect();
         let summary = format!(
-            "{} of {all} sidecars are ready; waiting for {}",
-            all - waiting.len(),
+            "{} of {all} are ready; waiting for {}",
+            all.saturating_sub(waiting.len()),
             waiting.join(", ")
         );
         self.progress.step(&summary, &step);
         if self.pending.is_empty() {
             self.progress.clear();
             self.announced = true;
+            let place = guide::Place {
+                folder: &self.folder,
+                run: self.platform.path(),
+                page: None,
+            };
             let took = self.started.elapsed();
+            let workloads = &self.found.workloads;
             terminal::print(&guide(
                 &self.snapshot,
-                &self.found.workloads,
-                &self.folder,
-                self.platform.path(),
+                workloads,
+                &self.tries(),
+                &place,
                 took,
             ));
             self.show_refusals();
         }
     }
 
+    /// What the folder says is to be tried, else what its policies promise.
+    fn tries(&self) -> Vec<Try> {
+        let run = self.platform.path();
+        let told = self
+            .gateway
+            .as_ref()
+            .map_or_else(Vec::new, |gateway| tries::read(gateway.text(), run));
+        if told.is_empty() {
+            guide::tries(&self.snapshot, &self.found.workloads, run)
+        } else {
+            told
+        }
+    }
+
     fn late(&self) -> UpError {
-        let names: Vec<&str> = self.pending.iter().map(String::as_str).collect();
-        let logs = names.iter().map(|name| {
-            let log = self.platform.path().join(name).join(PROXY_LOG);
-            format!("  {name}'s log ends with\n{}", tail(&log, LOG_LINES))
+        let titles: Vec<&str> = self.pending.keys().map(String::as_str).collect();
+        let logs = self.pending.iter().map(|(title, program)| {
+            let log = tail(&program.stderr, LOG_LINES);
+            format!("  the log of {title} ends with\n{log}")
         });
         UpError::NotReady {
             seconds: self.limit.as_secs(),
             logs: logs.collect(),
-            names: names.join(", "),
+            names: titles.join(", "),
         }
     }
 
-    /// Makes a saved folder live; a bad one is refused and changes nothing.
+    /// Makes a saved folder live, the mesh's files and the gateway's each by itself; what is bad is refused and changes nothing.
     async fn reload(&mut self, began: Instant) {
         // Saves of before this reading are in it.
         while self.saves.try_recv().is_ok() {}
-        match self.platform.plane().reload().await {
-            Ok(()) => {}
+        let (gateway, changed) = (self.reload_gateway().await, self.reload_mesh().await);
+        self.publish();
+        let took = || began.elapsed().as_millis();
+        if gateway {
+            terminal::note(&format!("applied {} in {} ms", self.kong(), took()));
+        }
+        if changed {
+            self.platform.plane().settled(SETTLE).await;
+            let resources = count(&self.snapshot);
+            terminal::note(&format!("applied {resources} resources in {} ms", took()));
+        }
+        self.show_refusals();
+    }
+
+    /// True if the gateway has another configuration now.
+    async fn reload_gateway(&mut self) -> bool {
+        let workload = self
+            .found
+            .workloads
+            .iter()
+            .find(|workload| workload.gateway);
+        let (Some(gateway), Some(workload)) = (&mut self.gateway, workload) else {
+            return false;
+        };
+        let folder = self.platform.directory().of(&workload.name);
+        match gateway.reload(workload, &folder).await {
+            Ok(changed) => changed,
             Err(error) => {
+                report_gateway(&error);
+                terminal::note(&refused(&self.kong()));
+                false
+            }
+        }
+    }
+
+    /// True if the mesh was read anew.
+    async fn reload_mesh(&mut self) -> bool {
+        match self.platform.plane().reload().await {
+            Ok(true) => {}
+            // What was bad is again as it was.
+            Ok(false) => return std::mem::take(&mut self.bad),
+            Err(error) => {
+                self.bad = true;
                 match error {
                     ReloadError::Configuration(errors) => report(&errors),
                     ReloadError::Read(error) => terminal::error(&error.to_string(), None),
                 }
-                terminal::note(&refused(&self.folder));
-                return;
+                terminal::note(&refused(&self.folder.display().to_string()));
+                return false;
             }
         }
-        let snapshot = self.platform.plane().snapshot();
-        let found = workloads::find(&snapshot);
-        (self.snapshot, self.found) = (snapshot, found);
+        self.bad = false;
+        self.snapshot = self.platform.plane().snapshot();
+        self.found = workloads::find(&self.snapshot, self.gateway.is_some());
         self.warn();
-        match self
-            .platform
-            .adjust(&self.snapshot, &self.found.workloads)
-            .await
-        {
-            Ok(started) => self.pending.extend(started),
-            Err(error) => terminal::error(&error.to_string(), None),
+        if let Err(error) = self.adjust().await {
+            terminal::error(&error.to_string(), None);
         }
-        let gone: Vec<String> = self
-            .waiters
-            .keys()
-            .filter(|name| self.platform.workload(name).is_none())
+        let runs: BTreeSet<String> = self.platform.titles().collect();
+        let known = self.waiters.keys().chain(self.pending.keys());
+        let gone: Vec<String> = known
+            .filter(|title| !runs.contains(*title))
             .cloned()
             .collect();
-        for name in gone {
-            self.give_up_on(&name);
-            self.pending.remove(&name);
+        for title in gone {
+            self.give_up_on(&title);
+            self.pending.remove(&title);
         }
-        self.publish();
-        self.platform.plane().settled(SETTLE).await;
-        let resources = count(&self.snapshot);
-        terminal::note(&format!(
-            "applied {resources} resources in {} ms",
-            began.elapsed().as_millis()
-        ));
-        self.show_refusals();
+        true
+    }
+
+    /// The gateway's file, for people.
+    fn kong(&self) -> String {
+        self.gateway
+            .as_ref()
+            .map_or_else(String::new, |gateway| gateway.file().display().to_string())
     }
 
     /// Says what is new among warnings.
@@ -363,11 +449,22 @@ fn ended(program: &Program, how: &str, pause: Duration) -> String {
     )
 }
 
-fn refused(folder: &Path) -> String {
-    format!(
-        "{} is refused as a whole: what was live before stays",
-        folder.display()
-    )
+fn refused(what: &str) -> String {
+    format!("{what} is refused as a whole: what was live before stays")
+}
+
+/// The gateway of a folder that has a kong.yml.
+async fn open_gateway(arguments: &Arguments) -> Result<Option<Gateway>, UpError> {
+    let wanted = gateway::FILES
+        .iter()
+        .any(|name| arguments.folder.join(name).is_file());
+    if !wanted {
+        return Ok(None);
+    }
+    let named = arguments.gateway.clone();
+    let named = named.or_else(|| std::env::var_os("CARBYNE_GATEWAY").map(PathBuf::from));
+    let program = locate(GATEWAY, named)?;
+    Ok(Gateway::open(program, &arguments.folder).await?)
 }
 
 /// The signals that end a program in good order.

@@ -11,6 +11,7 @@ use carbyne_mesh::{
     source::{Instance, Service, Snapshot},
 };
 
+use super::gateway;
 use crate::sample_service::Callee;
 
 /// One workload: a sample service and the sidecar in front of it.
@@ -32,6 +33,8 @@ pub struct Workload {
     pub inbound: Vec<Inbound>,
     /// What it may call, and through which of its outbound listeners.
     pub outbound: Vec<Outbound>,
+    /// Its application is the gateway, not a sample service.
+    pub gateway: bool,
 }
 
 /// One inbound listener of a sidecar.
@@ -110,14 +113,17 @@ impl Workload {
             .iter()
             .flat_map(|inbound| [inbound.listen, inbound.application]);
         let outbound = self.outbound.iter().map(|outbound| outbound.through);
-        let all: BTreeSet<SocketAddr> = fixed.into_iter().chain(inbound).chain(outbound).collect();
+        let gateway = [gateway::proxy, gateway::admin, gateway::status].map(|at| at(self));
+        let gateway = gateway.into_iter().filter(|_| self.gateway);
+        let fixed = fixed.into_iter().chain(gateway);
+        let all: BTreeSet<SocketAddr> = fixed.chain(inbound).chain(outbound).collect();
         all.into_iter()
     }
 }
 
-/// Finds the workloads of a snapshot.
+/// Finds the workloads of a snapshot; `gateway`: there is a configuration for one.
 #[must_use]
-pub fn find(snapshot: &Snapshot) -> Found {
+pub fn find(snapshot: &Snapshot, gateway: bool) -> Found {
     let mut found = Found::default();
     for service in snapshot
         .registry
@@ -158,8 +164,13 @@ pub fn find(snapshot: &Snapshot) -> Found {
     }
     found.workloads.sort_by_key(|workload| workload.address);
     distinct_names(&mut found.workloads);
+    for workload in &mut found.workloads {
+        workload.gateway = gateway && workload.name == gateway::NAME;
+    }
+    // Requests come in there.
+    found.workloads.sort_by_key(|workload| !workload.gateway);
     for workload in &found.workloads {
-        if workload.inbound.is_empty() {
+        if workload.inbound.is_empty() && !workload.gateway {
             let Workload { name, address, .. } = workload;
             let line = format!(
                 "no Sidecar gives {name} ({address}) an ingress listener with a defaultEndpoint: no service is started for it"
@@ -203,6 +214,7 @@ fn workload(
         outbound: sidecar
             .map(|sidecar| outbound(snapshot, sidecar, namespace))
             .unwrap_or_default(),
+        gateway: false,
     }
 }
 

@@ -6,7 +6,7 @@ fn at(text: &str) -> SocketAddr {
 
 #[test]
 fn finds_who_is_where() {
-    let found = find(&testing::snapshot(""));
+    let found = find(&testing::snapshot(""), false);
     assert!(found.left_out.is_empty(), "{:?}", found.left_out);
     let names: Vec<&str> = found
         .workloads
@@ -50,8 +50,9 @@ fn finds_who_is_where() {
 
 #[test]
 fn says_what_it_leaves_out() {
-    let found = find(&testing::snapshot(
-        "---
+    let found = find(
+        &testing::snapshot(
+            "---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: far, namespace: elsewhere}
@@ -62,7 +63,9 @@ spec:
   ports: [{number: 80, name: http, protocol: HTTP}]
   endpoints: [{address: 10.0.0.1}, {address: 127.0.10.9, labels: {app: portal}}]
 ",
-    ));
+        ),
+        false,
+    );
     assert_eq!(
         found.left_out,
         [

@@ -32,20 +32,22 @@ pub(crate) struct Up {
 
 impl Up {
     /// Starts it on a folder.
-    pub(crate) fn start(folder: TempDir, proxy: &Path) -> Self {
+    pub(crate) fn start(folder: TempDir, programs: &Programs) -> Self {
         let base = tempfile::Builder::new()
             .prefix("up")
             .tempdir_in("/tmp")
             .unwrap();
-        Self::start_in(folder, base, proxy)
+        Self::start_in(folder, base, programs)
     }
 
-    fn start_in(folder: TempDir, base: TempDir, proxy: &Path) -> Self {
+    fn start_in(folder: TempDir, base: TempDir, programs: &Programs) -> Self {
         let mut child = Command::new(carbyne())
             .arg("up")
             .arg(folder.path())
             .args(["--wait", "25", "--proxy"])
-            .arg(proxy)
+            .arg(&programs.proxy)
+            .arg("--gateway")
+            .arg(&programs.gateway)
             .arg("--base-dir")
             .arg(base.path())
             .stdin(Stdio::null())
@@ -68,28 +70,15 @@ impl Up {
     }
 
     /// Starts one where this one, which was killed, left its files.
-    pub(crate) fn restart(mut self, proxy: &Path) -> Self {
+    pub(crate) fn restart(mut self, programs: &Programs) -> Self {
         let (folder, base) = (self.folder.take().unwrap(), self.base.take().unwrap());
         drop(self);
-        Self::start_in(folder, base, proxy)
+        Self::start_in(folder, base, programs)
     }
 
     /// Starts another one on the same folder: exit code and standard error.
     pub(crate) fn again(&self) -> (Option<i32>, String) {
-        let mut command = Command::new("timeout");
-        command
-            .arg("30")
-            .arg(carbyne())
-            .arg("up")
-            .arg(self.folder());
-        command
-            .arg("--proxy")
-            .arg(stand_in())
-            .arg("--base-dir")
-            .arg(self.base());
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code(), said)
+        refused_in(self.folder(), &stand_in(), self.base())
     }
 
     /// What it tells other programs.
@@ -108,9 +97,9 @@ impl Up {
         self.folder.as_ref().unwrap().path()
     }
 
-    /// Waits for what is printed when all is ready; gives back what to try: what it shows, the command.
-    pub(crate) fn guide(&mut self) -> Vec<(String, String)> {
-        let mut tries = Vec::new();
+    /// Waits for what is printed when all is ready; gives back what to try.
+    pub(crate) fn guide(&mut self) -> Vec<Try> {
+        let mut tries: Vec<Try> = Vec::new();
         let mut shows = None;
         let end = Instant::now() + LIMIT;
         loop {
@@ -124,7 +113,13 @@ impl Up {
             if let Some(text) = line.strip_prefix("  # ") {
                 shows = Some(text.to_owned());
             } else if let Some(shows) = shows.take() {
-                tries.push((shows, line.trim().to_owned()));
+                tries.push(Try {
+                    shows,
+                    command: line.trim().to_owned(),
+                    more: Vec::new(),
+                });
+            } else if let (Some(more), Some(open)) = (line.strip_prefix("    "), tries.last_mut()) {
+                open.more.push(more.to_owned());
             }
             if line.starts_with("Ctrl-C") {
                 return tries;
@@ -237,6 +232,48 @@ impl Drop for Up {
     }
 }
 
+/// One thing to try, as it was printed.
+#[derive(Debug)]
+pub(crate) struct Try {
+    pub(crate) shows: String,
+    pub(crate) command: String,
+    /// The answer after `→`, then where to look.
+    pub(crate) more: Vec<String>,
+}
+
+impl Try {
+    /// Runs the line and holds the answer against what was promised.
+    pub(crate) fn answers_as_printed(&self) -> String {
+        let promised = self.more[0].strip_prefix("→ ").unwrap();
+        let (status, words) = promised.split_once(' ').unwrap();
+        let (went_well, answer) = shell(&self.command);
+        assert!(went_well, "{self:#?}\n{answer}");
+        let (body, code) = answer.split_at(answer.len().saturating_sub(3));
+        assert_eq!(code, status, "{self:#?}\n{answer}");
+        assert!(
+            body.contains(words.trim_matches('"')),
+            "{self:#?}\n{answer}"
+        );
+        answer
+    }
+
+    /// The commands that show a log's line.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &str> {
+        let logs = self
+            .more
+            .iter()
+            .filter_map(|line| line.strip_prefix("log "));
+        logs.map(str::trim)
+    }
+}
+
+/// The programs that `up` starts.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) proxy: PathBuf,
+    pub(crate) gateway: PathBuf,
+}
+
 /// The program under test.
 pub(crate) fn carbyne() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_carbyne"))
@@ -251,40 +288,48 @@ pub(crate) fn example(number: u8) -> TempDir {
     let own = format!("127.{}.{}.", 16 + process % 200, number);
     for entry in fs::read_dir(source).unwrap().flatten() {
         let text = fs::read_to_string(entry.path()).unwrap();
-        // The applications move to the workloads' own addresses.
-        let text = text
-            .replace("127.0.10.", &own)
-            .replace("127.0.0.1:", "0.0.0.0:");
+        let text = text.replace("127.0.10.", &own);
         fs::write(folder.path().join(entry.file_name()), text).unwrap();
     }
     folder
 }
 
-/// The real proxy; without it these tests mean nothing.
-pub(crate) fn real_proxy() -> PathBuf {
-    let named = env::var_os("CARBYNE_PROXY").map(PathBuf::from);
-    let built =
-        env::var_os("CARBYNE_BIN_DIR").map(|folder| PathBuf::from(folder).join("carbyne-proxy"));
-    let proxy = named
-        .or(built)
-        .unwrap_or_else(|| carbyne().with_file_name("carbyne-proxy"));
-    assert!(
-        proxy.is_file(),
-        "{} is missing: build it with `cargo build --bin carbyne-proxy`, or name another with CARBYNE_PROXY",
-        proxy.display()
-    );
-    proxy
+/// The real programs; without them these tests mean nothing.
+pub(crate) fn real() -> Programs {
+    let find = |program: &str, variable: &str| {
+        let named = env::var_os(variable).map(PathBuf::from);
+        let built =
+            env::var_os("CARBYNE_BIN_DIR").map(|folder| PathBuf::from(folder).join(program));
+        let path = named
+            .or(built)
+            .unwrap_or_else(|| carbyne().with_file_name(program));
+        assert!(
+            path.is_file(),
+            "{} is missing: build it with `cargo build --bin {program}`, or name another with {variable}",
+            path.display()
+        );
+        path
+    };
+    Programs {
+        proxy: find("carbyne-proxy", "CARBYNE_PROXY"),
+        gateway: find("carbyne-gateway", "CARBYNE_GATEWAY"),
+    }
 }
 
-/// Something that looks like a proxy to `up`: its admin port answers, nothing else does.
-pub(crate) fn stand_in() -> PathBuf {
-    static STAND_IN: LazyLock<PathBuf> = LazyLock::new(|| {
+/// What looks like proxy and gateway to `up`: they say that they are ready, and do nothing else.
+pub(crate) fn stand_in() -> Programs {
+    static STAND_IN: LazyLock<Programs> = LazyLock::new(|| {
         let path = carbyne().display();
-        let text = format!(
-            "admin=$(grep -o 'sidecar~[^~]*' etc/istio/proxy/envoy-rev.json | head -n 1 | cut -d '~' -f 2)\n\
-             exec {path} sample-service --name stand-in --listen \"$admin:15000\""
-        );
-        script(&text)
+        let service = format!("exec {path} sample-service --name stand-in --listen");
+        Programs {
+            proxy: script(&format!(
+                "admin=$(grep -o 'sidecar~[^~]*' etc/istio/proxy/envoy-rev.json | head -n 1 | cut -d '~' -f 2)\n\
+                 {service} \"$admin:15000\""
+            )),
+            gateway: script(&format!(
+                "[ \"$1\" = start ] || exit 0\n{service} \"$(sed -n 's/^status_listen = //p' \"$3\")\""
+            )),
+        }
     });
     STAND_IN.clone()
 }
@@ -322,8 +367,19 @@ pub(crate) fn shell(line: &str) -> (bool, String) {
     )
 }
 
-/// Runs `up` on something that it does not start: exit code and standard error.
-pub(crate) fn refused(folder: &Path, proxy: &Path) -> (Option<i32>, String) {
+/// Runs `up` on something that it does not start: exit code and standard error; nothing is left behind.
+pub(crate) fn refused(folder: &Path, programs: &Programs) -> (Option<i32>, String) {
+    let base = tempfile::Builder::new()
+        .prefix("up")
+        .tempdir_in("/tmp")
+        .unwrap();
+    let refused = refused_in(folder, programs, base.path());
+    let left: Vec<_> = fs::read_dir(base.path()).unwrap().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+    refused
+}
+
+fn refused_in(folder: &Path, programs: &Programs, base: &Path) -> (Option<i32>, String) {
     let mut command = Command::new("timeout");
     command
         .args(["30"])
@@ -331,7 +387,11 @@ pub(crate) fn refused(folder: &Path, proxy: &Path) -> (Option<i32>, String) {
         .arg("up")
         .arg(folder)
         .arg("--proxy")
-        .arg(proxy);
+        .arg(&programs.proxy)
+        .arg("--gateway")
+        .arg(&programs.gateway)
+        .arg("--base-dir")
+        .arg(base);
     let output = command.stdin(Stdio::null()).output().unwrap();
     (
         output.status.code(),

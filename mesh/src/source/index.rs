@@ -15,6 +15,7 @@ use crate::model::{
 /// Resources as read, unordered.
 #[derive(Debug, Default)]
 pub(crate) struct Raw {
+    pub(crate) digest: u64,
     pub(crate) mesh: Option<MeshConfig>,
     pub(crate) service_entries: Vec<Config<ServiceEntry>>,
     pub(crate) workload_entries: Vec<Config<WorkloadEntry>>,
@@ -75,6 +76,8 @@ impl Registry {
 /// Everything that generation reads; immutable.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// Of the names and bytes of the files: equal if nothing was changed.
+    pub digest: u64,
     /// Mesh-wide settings.
     pub mesh: MeshConfig,
     /// Services.
@@ -129,6 +132,7 @@ impl Snapshot {
         let mut sidecars = raw.sidecars;
         sort(&mut sidecars);
         Self {
+            digest: raw.digest,
             registry: Registry::new(services),
             workload_entries,
             virtual_services: virtual_services.into_iter().map(Arc::new).collect(),

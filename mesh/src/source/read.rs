@@ -1,6 +1,7 @@
 //! From files to typed resources: every error of every file, every unknown field, each with its position.
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::model::{Config, MeshConfig, Meta};
 
-/// Reads all `*.yaml`, `*.yml` and `*.json` files of a folder and its sub-folders, in name order.
+/// Reads all `*.yaml`, `*.yml` and `*.json` files of a folder and its sub-folders, in name order; [`OTHERS`] are not the mesh's.
 ///
 /// # Errors
 /// Everything that is wrong in any of them.
@@ -44,6 +45,7 @@ pub fn read_files(files: &[PathBuf]) -> Result<Snapshot, Errors> {
 
 fn read(files: &[PathBuf], mut errors: Vec<Problem>) -> Result<Snapshot, Errors> {
     let mut raw = Raw::default();
+    let mut digest = DefaultHasher::new();
     for path in files {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -55,11 +57,13 @@ fn read(files: &[PathBuf], mut errors: Vec<Problem>) -> Result<Snapshot, Errors>
                 continue;
             }
         };
+        (path, &text).hash(&mut digest);
         let file = Arc::new(path.clone());
         for document in document::read(&file, &text, &mut errors) {
             resource(&document, &mut raw, &mut errors);
         }
     }
+    raw.digest = digest.finish();
     validate::across(&mut raw, &mut errors);
     if errors.is_empty() {
         Ok(Snapshot::new(raw))
@@ -92,7 +96,8 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<Problem>) {
     for entry in entries.flatten() {
         let path = entry.path();
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if hidden {
+        let other = OTHERS.iter().any(|name| entry.file_name() == *name);
+        if hidden || other {
             continue;
         }
         if path.is_dir() {
@@ -339,6 +344,8 @@ pub(super) fn dotted(pointer: &str) -> String {
     out
 }
 
+/// What a folder may hold beside Istio's resources: the gateway's configuration, and topics of events.
+pub const OTHERS: [&str; 4] = ["kong.yml", "kong.yaml", "topics.yaml", "topics.yml"];
 const MAX_ERRORS: usize = 50;
 
 #[cfg(test)]

@@ -162,3 +162,16 @@ spec:
         "{said:#?}"
     );
 }
+
+#[test]
+fn what_a_folder_holds_for_others_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in OTHERS {
+        std::fs::write(folder.path().join(name), "not: [ours").unwrap();
+    }
+    std::fs::write(folder.path().join("mesh.yaml"), "trustDomain: here\n").unwrap();
+    assert_eq!(
+        read_folder(folder.path()).unwrap().mesh.trust_domain,
+        "here"
+    );
+}
