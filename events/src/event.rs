@@ -92,16 +92,23 @@ impl Kind {
     }
 }
 
-/// The trace's part of a `traceparent`; none where it does not have the form that version 00 has.
-fn trace_id(traceparent: Option<&str>) -> Option<&str> {
-    let text = traceparent?;
+/// The trace's part of a `traceparent`.
+fn trace_id(text: Option<&str>) -> Option<&str> {
+    traceparent(text)?.get(3..35)
+}
+
+/// What of a client's text is a `traceparent` of version 00; nothing where it is not: whatever else it may be is told nobody.
+fn traceparent(text: Option<&str>) -> Option<&str> {
+    let text = text?;
     let is_digits = |part: &str| {
         let hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         part.bytes().all(hex) && part.bytes().any(|byte| byte != b'0')
     };
     let (id, rest) = text.strip_prefix("00-")?.split_at_checked(32)?;
-    let span = rest.strip_prefix('-')?.get(..16)?;
-    (is_digits(id) && is_digits(span)).then_some(id)
+    let (span, flags) = rest.strip_prefix('-')?.split_at_checked(16)?;
+    let flags = flags.strip_prefix('-')?.get(..2)?;
+    let hex = flags.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_digits(id) && is_digits(span) && hex).then(|| &text[..55])
 }
 
 impl PartialEq for Kind {

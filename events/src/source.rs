@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::emit::{Emitter, Full, Options, Outlet, OutletError, Refused, Status, now};
+use crate::emit::{Emitter, Full, OnDisk, Options, Outlet, OutletError, Status, now};
 use crate::event::{Event, SystemHealth, system_health};
 use crate::redact::{Redaction, RuleError};
 use crate::teller::Teller;
@@ -106,10 +106,7 @@ impl Source {
     }
 
     /// The same, and ends when the event is on disk.
-    pub fn emit_durably<E: Event>(
-        &self,
-        event: &E,
-    ) -> impl Future<Output = Result<(), Refused>> + use<E> {
+    pub fn emit_durably<E: Event>(&self, event: &E) -> OnDisk {
         self.control().emit_durably(event)
     }
 

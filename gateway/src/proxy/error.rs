@@ -34,6 +34,7 @@ pub(super) fn answer(
         status,
         headers,
         content,
+        anonymous: _,
     } = reply;
     let grpc = is_grpc(&request.headers);
     let mut response = Response::new(status);

@@ -144,7 +144,7 @@ impl Event for SecurityEvent<'_> {
     }
 
     fn traceparent(&self) -> Option<&str> {
-        self.traceparent
+        super::super::traceparent(self.traceparent)
     }
 
     fn bound(&self) -> usize {
