@@ -10,6 +10,8 @@ mod topic;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use bytes::BufMut;
 
 use crate::avro::Schema;
@@ -43,7 +45,7 @@ pub trait Event {
 /// One version of one schema.
 ///
 /// Its number stands in rings and spools, which outlive programs: it is never given again, and a changed schema has another.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Kind(&'static Description);
 
 /// What is known of a kind.
@@ -109,6 +111,12 @@ fn traceparent(text: Option<&str>) -> Option<&str> {
     let flags = flags.strip_prefix('-')?.get(..2)?;
     let hex = flags.bytes().all(|byte| byte.is_ascii_hexdigit());
     (is_digits(id) && is_digits(span) && hex).then(|| &text[..55])
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.0.number, self.0.event_type)
+    }
 }
 
 impl PartialEq for Kind {

@@ -14,6 +14,7 @@
 //! | `ship` | spool to broker, by delivery reports (feature `kafka`) |
 //! | `verify` | gaps and duplicates, read from spool and topics |
 //! | `topics` | the twelve topics as data, and the reconciler (feature `kafka`) |
+//! | [`found`] | what a folder of events holds, for tests (feature `broker`) |
 //! | [`samples`] | events as the gateway makes them, for tests and benches (feature `broker`) |
 //! | [`broker`] | a real Kafka on this machine, for tests and `carbyne up --with-kafka` (feature `broker`) |
 
@@ -23,6 +24,8 @@ pub mod broker;
 pub mod emit;
 pub mod envelope;
 pub mod event;
+#[cfg(any(test, feature = "broker"))]
+pub mod found;
 pub mod redact;
 pub mod ring;
 #[cfg(any(test, feature = "broker"))]

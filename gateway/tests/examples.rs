@@ -115,6 +115,7 @@ impl Example {
         let gateway = Gateway::start(Start {
             conf: vec![("proxy_listen", listen)],
             yaml: Some(yaml),
+            ..Start::default()
         });
         let home = tempfile::tempdir().unwrap();
         let told = "write-out = \"%{stderr}status %{http_code}\\n\"\n";

@@ -152,7 +152,7 @@ fn is_field(kind: &str, name: &str) -> bool {
     // A form's name has its place behind it.
     let name = name.split(['.', '[']).next().unwrap_or(name);
     let schema = crate::schema::library::entity(kind);
-    schema.is_some_and(|schema| schema.record.fields.contains_key(name))
+    schema.is_some_and(|schema| schema.takes(name))
 }
 
 /// Kinds of entities whose paths have names in place of ids, and no credentials.

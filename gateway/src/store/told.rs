@@ -127,7 +127,10 @@ fn remove(events: &Source, name: &str) -> OnDisk {
 fn entry(schema: &Schema, id: &str, entity: &Object) -> (String, Entry) {
     let name = entity.get("name").or_else(|| entity.get("username"));
     let fields = entity.iter().filter(|(_, value)| !value.is_null());
-    let json = Value::from(entity.clone()).to_json();
+    // When it was written is no change.
+    let mut content = entity.clone();
+    content.retain(|name, _| !["created_at", "updated_at"].contains(&name.as_str()));
+    let json = Value::from(content).to_json();
     let entry = Entry {
         hash: BuildHasherDefault::<FxHasher>::default().hash_one(json),
         name: name.and_then(Value::as_str).map(ToOwned::to_owned),

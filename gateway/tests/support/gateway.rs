@@ -228,6 +228,12 @@ impl Client {
         drop(self.stream.get_mut().write_all(bytes));
     }
 
+    /// Sends a request; no answer where the gateway ended before it was complete.
+    pub(crate) fn try_send(&mut self, ask: &Ask) -> Option<Message> {
+        self.write(&ask.bytes());
+        self.read(ask.method == "HEAD")
+    }
+
     pub(crate) fn read(&mut self, bodyless: bool) -> Option<Message> {
         Message::read(&mut self.stream, bodyless)
     }
@@ -334,6 +340,8 @@ pub(crate) struct Start {
     pub(crate) conf: Vec<(&'static str, String)>,
     /// kong.yml; nothing is the embedded store.
     pub(crate) yaml: Option<String>,
+    /// Other variables.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Gateway {
@@ -371,6 +379,7 @@ impl Gateway {
             command.env("KONG_DATABASE", "off");
             command.env("KONG_DECLARATIVE_CONFIG", &file);
         }
+        command.envs(start.environment.iter().map(|(name, value)| (name, value)));
         for (key, value) in &start.conf {
             command.env(format!("KONG_{}", key.to_ascii_uppercase()), value);
         }
