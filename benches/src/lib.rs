@@ -11,6 +11,7 @@
 //! | [`backend`] | the upstream behind every peer: HTTP/1.1, HTTP/2, TCP |
 //! | [`load`] | the load generator: closed loop by count, open loop by intended send time |
 //! | [`control_plane`] | ADS and SDS of what is published |
+//! | [`gateway`] | the gateway's settings and its configurations of many routes |
 //! | [`platform`] | the recorded answers of an istiod |
 //! | [`peer`] | how each peer is found, configured, started, and ended |
 //! | [`measure`] | CPU time, memory, instructions and system calls of a process tree |
@@ -25,6 +26,7 @@ pub mod backend;
 pub mod certificates;
 pub mod control_plane;
 pub mod error;
+pub mod gateway;
 pub mod load;
 pub mod measure;
 pub mod peer;

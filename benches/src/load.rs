@@ -163,6 +163,8 @@ pub struct Tally {
     pub elapsed: Duration,
     /// Sorted, only of a paced run.
     pub latencies: Vec<Duration>,
+    /// The same with the moments at which the requests were due, in no order.
+    pub paced: Vec<(Instant, Duration)>,
 }
 
 impl Tally {
@@ -180,6 +182,23 @@ impl Tally {
         )]
         let index = (last as f64 * share).ceil() as usize;
         self.latencies[index.min(last)]
+    }
+
+    /// The latencies of the requests that were due in this time.
+    #[must_use]
+    pub fn during(&self, from: Instant, until: Instant) -> Self {
+        let due = |(due, _): &&(Instant, Duration)| (from..until).contains(due);
+        let mut latencies: Vec<_> = self
+            .paced
+            .iter()
+            .filter(due)
+            .map(|(_, taken)| *taken)
+            .collect();
+        latencies.sort_unstable();
+        Self {
+            latencies,
+            ..Self::default()
+        }
     }
 
     fn count(&mut self, outcome: Result<(), Fault>) -> bool {
@@ -200,7 +219,7 @@ impl Tally {
         self.right += other.right;
         self.faults += other.faults;
         self.first_fault = self.first_fault.take().or(other.first_fault);
-        self.latencies.extend(other.latencies);
+        self.paced.extend(other.paced);
     }
 }
 
@@ -309,7 +328,7 @@ impl Fleet {
                         };
                         let outcome = worker.exchange().await;
                         if worker.tally.count(outcome) {
-                            worker.tally.latencies.push(intended.elapsed());
+                            worker.tally.paced.push((intended, intended.elapsed()));
                         }
                     }
                     worker
@@ -318,6 +337,7 @@ impl Fleet {
             .await;
         clock.abort();
         tally.elapsed = started.elapsed();
+        tally.latencies = tally.paced.iter().map(|(_, taken)| *taken).collect();
         tally.latencies.sort_unstable();
         tally
     }

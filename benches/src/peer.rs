@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::BenchError;
 use crate::load::Job;
-use crate::platform;
 use crate::scenario::{Door, Question, Scenario, Setup};
+use crate::{gateway, platform};
 
 /// A program that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -70,22 +70,22 @@ impl Peer {
     #[must_use]
     pub fn can(self, scenario: &Scenario) -> bool {
         match (self, scenario.question.setup()) {
-            (Self::Gateway, setup) => {
-                return matches!(setup, Setup::Gateway | Setup::GatewayPlugins);
-            }
-            (_, Setup::Gateway | Setup::GatewayPlugins) => return false,
+            (Self::Gateway, setup) => return setup.is_gateways(),
+            // What a route and a service do, these do at the same door.
+            (Self::Envoy | Self::Nginx | Self::Haproxy, Setup::Gateway) => return true,
+            (_, setup) if setup.is_gateways() => return false,
             (Self::Ours, _) | (Self::Envoy, Setup::Shared | Setup::Routes) => return true,
             (Self::Nginx | Self::Haproxy, setup) => return setup == Setup::Shared,
-            (Self::Envoy, Setup::Istio | Setup::Platform) => return false,
+            (Self::Envoy, _) => return false,
             (Self::Pingora, _) => {}
         }
         match scenario.question {
-            Question::Cost { traffic, .. } | Question::Latency { traffic } => {
+            Question::Cost { traffic, .. } | Question::Latency { traffic, .. } => {
                 traffic.door == Door::Plain
             }
             Question::Connections { door, .. } => door == Door::Plain,
             Question::Idle | Question::Churn { .. } | Question::Start => true,
-            Question::Platform { .. } | Question::Routes { .. } => false,
+            _ => false,
         }
     }
 
@@ -160,18 +160,23 @@ impl Peer {
     fn configuration(self, setup: Setup) -> Result<(&'static str, Cow<'static, str>), BenchError> {
         let (name, text) = match self {
             Self::Ours | Self::Envoy => match setup {
-                Setup::Shared => ("proxy.json", include_str!("../bootstraps/proxy.json")),
+                Setup::Shared | Setup::Gateway => {
+                    ("proxy.json", include_str!("../bootstraps/proxy.json"))
+                }
                 Setup::Istio => ("istio.json", include_str!("../bootstraps/istio.json")),
                 Setup::Routes => ("routes.json", include_str!("../bootstraps/routes.json")),
                 Setup::Platform => return Ok(("platform.json", platform::bootstrap()?.into())),
                 // Nobody but the gateway can be asked this.
-                Setup::Gateway | Setup::GatewayPlugins => ("none", ""),
+                _ => ("none", ""),
             },
             Self::Gateway => match setup {
                 Setup::GatewayPlugins => (
                     "kong-plugins.yml",
                     include_str!("../bootstraps/kong-plugins.yml"),
                 ),
+                Setup::Table(routes) | Setup::Stored(routes) => {
+                    return Ok((gateway::FILE, gateway::document(routes, 0).into()));
+                }
                 _ => ("kong.yml", include_str!("../bootstraps/kong.yml")),
             },
             Self::Nginx => ("nginx.conf", include_str!("../bootstraps/nginx.conf")),
@@ -238,6 +243,10 @@ impl Running {
         let output = folder.join(format!("{}.out", peer.name()));
         let errors = File::create(&output).map_err(BenchError::file(&output))?;
 
+        let gateway_settings = (peer == Peer::Gateway).then(|| gateway::settings(setup, folder));
+        if let (Setup::Stored(_), Some(settings)) = (setup, &gateway_settings) {
+            gateway::import(&program, settings, folder)?;
+        }
         let mut command = Command::new("taskset");
         command.args(["-c", "0"]);
         if under == Under::Callgrind {
@@ -254,19 +263,7 @@ impl Running {
             .current_dir(folder)
             .stdin(Stdio::null())
             .stderr(errors);
-        if peer == Peer::Gateway {
-            command
-                .env("KONG_PREFIX", folder)
-                .env("KONG_DATABASE", "off")
-                .env("KONG_DECLARATIVE_CONFIG", folder.join(file))
-                .env("KONG_PROXY_LISTEN", "127.0.66.1:21001")
-                .env("KONG_ADMIN_LISTEN", "off")
-                .env("KONG_STATUS_LISTEN", "off")
-                .env("KONG_PROXY_ACCESS_LOG", "access.log")
-                .env("KONG_LOG_LEVEL", "warn")
-                .env("KONG_NGINX_DAEMON", "off")
-                .env("KONG_NGINX_WORKER_PROCESSES", "1");
-        }
+        command.envs(gateway_settings.into_iter().flatten());
         // HAProxy's access log is its standard output.
         if peer == Peer::Haproxy {
             command.stdout(access);
@@ -331,12 +328,28 @@ impl Running {
         Err(self.fault("did not end on SIGTERM".to_owned()))
     }
 
-    fn terminate(&self) -> bool {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok())
+    /// Tells the peer to read its configuration again.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn reload(&self) -> Result<(), BenchError> {
+        if self.signal(Signal::HUP) {
+            return Ok(());
+        }
+        Err(self.fault("could not be told to reload".to_owned()))
     }
 
-    fn fault(&self, what: String) -> BenchError {
+    fn terminate(&self) -> bool {
+        self.signal(Signal::TERM)
+    }
+
+    fn signal(&self, signal: Signal) -> bool {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
+    }
+
+    /// What the peer did wrong, and where its own words are.
+    pub(crate) fn fault(&self, what: String) -> BenchError {
         BenchError::Peer {
             peer: self.peer.name(),
             what,

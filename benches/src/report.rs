@@ -59,6 +59,14 @@ pub enum Figure {
     HealthGap,
     /// The slowest request meanwhile, ms.
     RequestWorst,
+    /// Resident memory with the embedded store, MiB.
+    RssStored,
+    /// Latency that 99 % kept meanwhile, less that of before, µs.
+    TailMoved,
+    /// From a write to the first request that sees it, ms; half of the writes were faster.
+    Live,
+    /// The slowest of them.
+    LiveWorst,
 }
 
 impl Figure {
@@ -88,6 +96,10 @@ impl Figure {
             Self::ReadyWorst => "slowest /ready meanwhile, ms",
             Self::HealthGap => "longest time between health checks due every 100 ms, ms",
             Self::RequestWorst => "slowest request meanwhile, ms",
+            Self::RssStored => "RSS with the embedded store, MiB",
+            Self::TailMoved => "p99 meanwhile less p99 before, µs",
+            Self::Live => "write to the first request that sees it, median, ms",
+            Self::LiveWorst => "write to the first request that sees it, slowest, ms",
         }
     }
 }

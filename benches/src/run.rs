@@ -1,5 +1,6 @@
 //! Rounds: every peer in turn, the same load, the same questions.
 
+mod configurations;
 mod pushes;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use crate::measure::syscalls::Syscalls;
 use crate::measure::{instructions, process};
 use crate::peer::{Installation, Peer, Running, Under};
 use crate::report::{Figure, PeerReport};
-use crate::scenario::{Door, Message, Question, Scenario, Traffic, fresh};
+use crate::scenario::{Door, Message, Question, Scenario, Setup, Traffic, fresh};
 
 /// What to do beside the rounds, and with what.
 #[derive(Clone, Debug)]
@@ -122,7 +123,25 @@ impl Turn<'_> {
             }
             Question::Routes { count } => self.routes(count, report).await,
             Question::Start => self.start(report).await,
-            Question::Latency { traffic } => self.latency(traffic, report).await,
+            Question::Latency { traffic, rate } => self.latency(traffic, rate, report).await,
+            Question::Tables { routes } => self.tables(routes, report).await,
+            Question::Reload { routes } => self.reload(routes, report).await,
+            Question::Reloads {
+                routes,
+                before,
+                after,
+            } => {
+                let share = |files: u32| {
+                    if self.options.quick {
+                        files / 10
+                    } else {
+                        files
+                    }
+                };
+                self.reloads(routes, share(before), share(after), report)
+                    .await
+            }
+            Question::Writes { count, .. } => self.writes(count, report).await,
         }
     }
 
@@ -248,7 +267,12 @@ impl Turn<'_> {
         running.stop().await
     }
 
-    async fn latency(&self, traffic: Traffic, report: &mut PeerReport) -> Result<(), BenchError> {
+    async fn latency(
+        &self,
+        traffic: Traffic,
+        rate: Option<u32>,
+        report: &mut PeerReport,
+    ) -> Result<(), BenchError> {
         let (requests, length) = if self.options.quick {
             (3_000, Duration::from_millis(500))
         } else {
@@ -257,7 +281,8 @@ impl Turn<'_> {
         let (running, mut fleet) = self.warm(traffic, Under::Bare, requests / 4).await?;
         let full = fleet.run(requests).await;
         self.check(&full)?;
-        let rate = count(requests) / full.elapsed.as_secs_f64() / 2.0;
+        let half = count(requests) / full.elapsed.as_secs_f64() / 2.0;
+        let rate = rate.map_or(half, f64::from);
         let paced = fleet.pace(rate, length).await;
         self.check(&paced)?;
         drop(fleet);
@@ -372,12 +397,15 @@ impl Turn<'_> {
     }
 
     fn spawn(&self, under: Under) -> Result<Running, BenchError> {
+        self.spawn_with(self.scenario.question.setup(), under)
+    }
+
+    fn spawn_with(&self, setup: Setup, under: Under) -> Result<Running, BenchError> {
         let Options {
             installation,
             folder,
             ..
         } = self.options;
-        let setup = self.scenario.question.setup();
         Running::spawn(self.peer, setup, installation, folder, under)
     }
 

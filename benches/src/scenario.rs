@@ -9,6 +9,8 @@ pub const BACKEND_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 66, 2));
 
 /// The port of the admin listeners of Envoy and ours.
 pub const ADMIN_PORT: u16 = 21009;
+/// The port of the gateway's Admin API, where a scenario needs it.
+pub const GATEWAY_ADMIN_PORT: u16 = 21008;
 /// The port of the backend that active health checks ask.
 pub const HEALTH_PORT: u16 = 21083;
 
@@ -45,6 +47,16 @@ impl Door {
             Self::Tcp => 21006,
         };
         SocketAddr::new(PEER_ADDRESS, port)
+    }
+
+    /// What a peer needs to have it.
+    const fn setup(self) -> Setup {
+        match self {
+            Self::IstioPair => Setup::Istio,
+            Self::Gateway => Setup::Gateway,
+            Self::GatewayPlugins => Setup::GatewayPlugins,
+            _ => Setup::Shared,
+        }
     }
 
     /// Where the backend answers the same protocol without a proxy in between.
@@ -134,10 +146,38 @@ pub enum Question {
     },
     /// Time from the start of the process to its first right answer.
     Start,
-    /// Latency that the peer adds at half of what it can carry.
+    /// Latency that the peer adds.
     Latency {
         /// The load; its connections bound what is in flight.
         traffic: Traffic,
+        /// Requests per second; half of what the peer can carry where there is no number.
+        rate: Option<u32>,
+    },
+    /// The gateway's resident memory with so many routes: from a file, and in the embedded store.
+    Tables {
+        /// How many.
+        routes: usize,
+    },
+    /// How long it takes until a file of so many routes is applied, and how late requests are meanwhile.
+    Reload {
+        /// How many.
+        routes: usize,
+    },
+    /// Memory after so many files, of which each changes every route, over memory after fewer.
+    Reloads {
+        /// In each file.
+        routes: usize,
+        /// Files before the first look.
+        before: u32,
+        /// Files in all.
+        after: u32,
+    },
+    /// How long it takes from a write of the Admin API to the first request that sees it.
+    Writes {
+        /// How many there are besides.
+        routes: usize,
+        /// How many writes.
+        count: u32,
     },
 }
 
@@ -156,6 +196,21 @@ pub enum Setup {
     Gateway,
     /// The same with plugins.
     GatewayPlugins,
+    /// The gateway with so many routes in its file.
+    Table(usize),
+    /// The gateway with so many routes in its embedded store, and its Admin API.
+    Stored(usize),
+}
+
+impl Setup {
+    /// Whether only the gateway's form of configuration says it.
+    #[must_use]
+    pub const fn is_gateways(self) -> bool {
+        matches!(
+            self,
+            Self::Gateway | Self::GatewayPlugins | Self::Table(_) | Self::Stored(_)
+        )
+    }
 }
 
 impl Question {
@@ -164,8 +219,16 @@ impl Question {
     pub fn rounds(self, wanted: usize) -> usize {
         match self {
             Self::Cost { .. } | Self::Start => wanted,
-            Self::Idle | Self::Routes { .. } | Self::Latency { .. } => wanted.min(3),
-            Self::Connections { .. } | Self::Churn { .. } | Self::Platform { .. } => 1,
+            Self::Idle
+            | Self::Latency { .. }
+            | Self::Reload { .. }
+            | Self::Routes { .. }
+            | Self::Tables { .. }
+            | Self::Writes { .. } => wanted.min(3),
+            Self::Churn { .. }
+            | Self::Connections { .. }
+            | Self::Platform { .. }
+            | Self::Reloads { .. } => 1,
         }
     }
 
@@ -173,32 +236,13 @@ impl Question {
     #[must_use]
     pub const fn setup(self) -> Setup {
         match self {
-            Self::Cost {
-                traffic:
-                    Traffic {
-                        door: Door::IstioPair,
-                        ..
-                    },
-                ..
-            } => Setup::Istio,
-            Self::Cost {
-                traffic:
-                    Traffic {
-                        door: Door::Gateway,
-                        ..
-                    },
-                ..
-            } => Setup::Gateway,
-            Self::Cost {
-                traffic:
-                    Traffic {
-                        door: Door::GatewayPlugins,
-                        ..
-                    },
-                ..
-            } => Setup::GatewayPlugins,
+            Self::Cost { traffic, .. } | Self::Latency { traffic, .. } => traffic.door.setup(),
             Self::Platform { .. } => Setup::Platform,
             Self::Routes { .. } => Setup::Routes,
+            Self::Tables { routes } => Setup::Table(routes),
+            Self::Reload { .. } => Setup::Table(0),
+            Self::Reloads { routes, .. } => Setup::Table(routes),
+            Self::Writes { routes, .. } => Setup::Stored(routes),
             _ => Setup::Shared,
         }
     }
@@ -246,6 +290,52 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "gateway-plugins",
         title: "the gateway with key-auth, rate-limiting and prometheus: HTTP/1.1 keepalive, GET, 1 KiB answer, 64 connections",
         question: cost(Door::GatewayPlugins, Message::Get, 64, 20_000, 2_000),
+    },
+    Scenario {
+        name: "gateway-latency",
+        title: "latency added by the gateway with these plugins at 5,000 requests a second, open loop from the intended send time",
+        question: Question::Latency {
+            traffic: Traffic {
+                door: Door::GatewayPlugins,
+                message: Message::Get,
+                connections: 64,
+                streams: 1,
+                fresh: false,
+            },
+            rate: Some(5_000),
+        },
+    },
+    Scenario {
+        name: "gateway-1000-routes",
+        title: "the gateway's resident memory with 1,000 routes of 100 services: without a database, and with the embedded store",
+        question: Question::Tables { routes: 1_000 },
+    },
+    Scenario {
+        name: "gateway-10000-routes",
+        title: "the gateway's resident memory with 10,000 routes of 1,000 services: without a database, and with the embedded store",
+        question: Question::Tables { routes: 10_000 },
+    },
+    Scenario {
+        name: "gateway-reload",
+        title: "a kong.yml of 10,000 routes in place of one of 2, and of one of 10,000 others, at 5,000 requests a second",
+        question: Question::Reload { routes: 10_000 },
+    },
+    Scenario {
+        name: "gateway-reloads",
+        title: "the gateway's memory after 1,000 reloads that change each of 1,000 routes, over memory after 100",
+        question: Question::Reloads {
+            routes: 1_000,
+            before: 100,
+            after: 1_000,
+        },
+    },
+    Scenario {
+        name: "gateway-write",
+        title: "a route written by the Admin API into a store of 10,000, until a request takes it",
+        question: Question::Writes {
+            routes: 10_000,
+            count: 50,
+        },
     },
     Scenario {
         name: "post-16k",
@@ -348,6 +438,7 @@ pub const SCENARIOS: &[Scenario] = &[
                 streams: 1,
                 fresh: false,
             },
+            rate: None,
         },
     },
 ];

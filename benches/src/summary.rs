@@ -6,18 +6,48 @@ use std::path::Path;
 use crate::error::BenchError;
 use crate::report::{Figure, PeerReport, ScenarioReport, median, short};
 
-/// A figure of a scenario and the most that it may be.
+/// A figure of a scenario and what it may be.
 struct Goal {
     scenario: &'static str,
     figure: Figure,
-    most: f64,
+    bound: Bound,
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    Least(f64),
+    Most(f64),
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::Least(least) => value >= least,
+            Self::Most(most) => value <= most,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::Least(least) => format!("≥ {least}"),
+            Self::Most(most) => format!("≤ {most}"),
+        }
+    }
 }
 
 const fn goal(scenario: &'static str, figure: Figure, most: f64) -> Goal {
     Goal {
         scenario,
         figure,
-        most,
+        bound: Bound::Most(most),
+    }
+}
+
+const fn least(scenario: &'static str, figure: Figure, least: f64) -> Goal {
+    Goal {
+        scenario,
+        figure,
+        bound: Bound::Least(least),
     }
 }
 
@@ -49,6 +79,16 @@ const GOALS: &[Goal] = &[
     goal("platform", Figure::Growth, 1.05),
     goal("gateway-plain", Figure::UserInstructions, 40.0),
     goal("gateway-plugins", Figure::UserInstructions, 65.0),
+    least("gateway-plugins", Figure::Throughput, 10_000.0),
+    goal("gateway-latency", Figure::AddedTail, 5_000.0),
+    goal("gateway-1000-routes", Figure::Rss, 25.0),
+    goal("gateway-1000-routes", Figure::RssStored, 25.0),
+    goal("gateway-10000-routes", Figure::Rss, 60.0),
+    goal("gateway-10000-routes", Figure::RssStored, 60.0),
+    goal("gateway-reload", Figure::Applied, 2_000.0),
+    goal("gateway-reload", Figure::TailMoved, 1_000.0),
+    goal("gateway-reloads", Figure::Growth, 1.05),
+    goal("gateway-write", Figure::LiveWorst, 50.0),
 ];
 
 /// Peers of the table, with the heads of their columns.
@@ -86,12 +126,12 @@ pub fn table(folder: &Path) -> Result<String, BenchError> {
         let Some(ours) = value("ours").or_else(|| value("gateway")) else {
             continue;
         };
-        let verdict = if ours <= goal.most { "" } else { " ✗" };
+        let verdict = if goal.bound.holds(ours) { "" } else { " ✗" };
         text += &format!(
-            "| {} | {} | ≤ {} | **{}**{verdict} |",
+            "| {} | {} | {} | **{}**{verdict} |",
             goal.scenario,
             goal.figure.label(),
-            goal.most,
+            goal.bound.text(),
             short(ours),
         );
         for (peer, _) in PEERS {

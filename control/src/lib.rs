@@ -3,30 +3,43 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`up`] | `carbyne up`: control plane, sample services and sidecars on this machine, from one folder of Istio YAML |
+//! | [`dashboards`] | `carbyne dashboards`: Grafana's dashboards out of one table of metrics |
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
+//! | [`status`] | `carbyne status`: what runs, in which version, in step or not |
+//! | [`verify`] | `carbyne verify`: real requests, and the answers that must come |
+//! | [`lint`] | `carbyne lint`: what is wrong in configuration before anything runs it |
+//! | [`topics`] | `carbyne topics`: the topics of a file, and a cluster that is made so |
 //! | [`graph`] | `carbyne graph`: who calls whom, how well, and whether by mutual TLS |
 //! | [`explain`] | `carbyne explain`: what a code means |
 //! | [`completions`] | `carbyne completions`: for bash, zsh and fish |
 //! | [`output`] | what every verb hands back: text or JSON, findings with stable codes, exit codes |
 //! | [`running`] | `running.json`: what runs, for every verb that looks at it |
 //! | [`terminal`] | what is printed: notes, errors with hints, colours only where somebody looks |
+//! | [`admin`] | what a proxy's admin port says |
 //! | [`fetch`] | one HTTP request |
-//! | [`duration`] | times as people write them |
+//! | [`duration`], [`moment`] | times as people and programs write them |
 //! | [`runtime`] | one thread that does what a verb waits for |
 
+pub mod admin;
 pub mod completions;
+pub mod dashboards;
 pub mod duration;
 pub mod explain;
 pub mod fetch;
 pub mod graph;
+pub mod lint;
+pub mod moment;
 pub mod output;
 pub mod running;
 pub mod runtime;
 pub mod sample_service;
+pub mod status;
 pub mod terminal;
 pub mod tethered;
+pub mod topics;
 pub mod up;
+pub mod verify;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -58,6 +71,16 @@ pub struct Arguments {
 pub enum Verb {
     /// Run a folder of Istio YAML on this machine: control plane, sample services, sidecars with mTLS
     Up(up::Arguments),
+    /// Show what runs: ready, in step with the control plane, certificates' time left, missing sidecars
+    Status(status::Arguments),
+    /// Check with real requests that what runs does what it is for
+    Verify(verify::Arguments),
+    /// Find fault with Istio YAML, kong.yml and topics.yaml, without a cluster
+    Lint(lint::Arguments),
+    /// Plan, make and check the topics of the events
+    Topics(topics::Arguments),
+    /// Generate, check and preview the Grafana dashboards
+    Dashboards(dashboards::Arguments),
     /// Draw who calls whom: rates, failures, p99, mTLS
     Graph(graph::Arguments),
     /// Say what a code such as CTL-0101 means, and what to do about it
@@ -88,6 +111,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     output.apply();
     match arguments.verb {
         Verb::Up(arguments) => up::main(&arguments),
+        Verb::Status(arguments) => output.end(status::run(&arguments, &output)),
+        Verb::Verify(arguments) => output.end(verify::run(&arguments, &output)),
+        Verb::Lint(arguments) => output.end(lint::run(&arguments, &output)),
+        Verb::Topics(arguments) => output.end(topics::run(&arguments, &output)),
+        Verb::Dashboards(arguments) => output.end(dashboards::run(&arguments, &output)),
         Verb::Graph(arguments) => output.end(graph::run(&arguments, &output)),
         Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),
         Verb::Completions(arguments) => output.end(completions::run(&arguments)),

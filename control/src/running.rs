@@ -82,6 +82,20 @@ pub enum Kind {
     Broker,
 }
 
+impl Kind {
+    /// What people call a program of this kind that belongs to this workload.
+    #[must_use]
+    pub fn title(self, workload: &str) -> String {
+        match self {
+            Self::Sidecar => format!("{workload}'s sidecar"),
+            Self::Service => format!("{workload}'s service"),
+            Self::Gateway => "the gateway".to_owned(),
+            Self::Shipper => "the shipper of events".to_owned(),
+            Self::Broker => "the broker".to_owned(),
+        }
+    }
+}
+
 /// Where events are spooled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {

@@ -15,13 +15,17 @@
 //! | [`tries`] | what to try, as the folder says |
 //! | [`policy`] | what policies say about a call |
 //! | [`guide`] | what is printed when all is ready |
+//! | [`board`] | what is known of the programs, for who looks |
+//! | [`page`] | the page |
 //! | [`count`] | how many resources a folder holds |
 
+pub mod board;
 pub mod bootstrap;
 pub mod count;
 pub mod directory;
 pub mod gateway;
 pub mod guide;
+pub mod page;
 pub mod plane;
 pub mod platform;
 pub mod policy;
@@ -61,6 +65,9 @@ pub struct Arguments {
     /// Where the run directory is made [default: the folder of temporary files]
     #[arg(long, value_name = "FOLDER")]
     pub base_dir: Option<PathBuf>,
+    /// Address of the page, on loopback
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15080", value_parser = loopback)]
+    pub page: SocketAddr,
     /// Seconds in which all sidecars must be ready
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub wait: u64,
@@ -203,6 +210,18 @@ pub fn main(arguments: &Arguments) -> ExitCode {
             terminal::error(error.to_string().trim_end(), error.hint());
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The page shows what is nobody else's business.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "expected ADDRESS:PORT".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(format!("{} is not a loopback address", address.ip()))
     }
 }
 

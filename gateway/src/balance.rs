@@ -155,6 +155,11 @@ impl Balancers {
         drop(before);
     }
 
+    /// The balancer of the upstream of this name.
+    pub fn upstream(&self, name: &str) -> Option<Arc<Balancer>> {
+        self.lock().by_name.get(name).cloned()
+    }
+
     /// The balancer of a service's host: the upstream of this name, else the host itself.
     pub fn of(&self, host: &str, port: u16) -> Arc<Balancer> {
         let mut known = self.lock();

@@ -116,6 +116,12 @@ impl Conf {
         conf.resolve(&environment)?;
         conf.spread();
         conf.check()?;
+        if conf.is_traditional() {
+            notes.push(
+                "router_flavor = traditional is served as traditional_compatible, whose routes are in nearly the same order"
+                    .to_owned(),
+            );
+        }
         Ok((conf, notes))
     }
 
@@ -176,9 +182,20 @@ impl Conf {
             },
             calculation: match self.get("route_match_calculation") {
                 Some("strict") => Calculation::Strict,
+                _ if self.is_traditional()
+                    && !self.told.contains_key("route_match_calculation") =>
+                {
+                    Calculation::Strict
+                }
                 _ => Calculation::Original,
             },
         }
+    }
+
+    /// Whether the router that Kong had before 3.0 is asked for. The order of its routes is nearly the one that `strict`
+    /// stands for.
+    fn is_traditional(&self) -> bool {
+        self.get("router_flavor") == Some("traditional")
     }
 
     /// The addresses at which requests are proxied.
@@ -262,12 +279,6 @@ impl Conf {
             "router_flavor",
             &["traditional", "traditional_compatible", "expressions"],
         )?;
-        if self.get("router_flavor") == Some("traditional") {
-            return refuse(
-                "router_flavor: the router that Kong had before 3.0 is not served: 'traditional_compatible' takes the \
-                 same routes, and with route_match_calculation = strict puts them in nearly the same order",
-            );
-        }
         choice("route_match_calculation", &["original", "strict"])?;
         choice(
             "log_level",

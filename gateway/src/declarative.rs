@@ -124,31 +124,26 @@ impl Loaded {
     }
 
     /// Puts a configuration in place of the current one, or leaves that as it is.
-    pub async fn load(&self, document: &Document) -> Result<Flat, Error> {
-        let flat = document.flatten()?;
-        let changes = flat
-            .rows()
-            .map(|(schema, id, entity, expires)| Change::Insert {
-                schema,
-                id: id.to_owned(),
-                entity: entity.clone(),
-                expires,
-            });
+    pub async fn load(&self, flat: Flat) -> Result<(), Error> {
+        let hash = flat.hash().to_owned();
+        let rows = flat.into_rows();
+        let rows = rows.map(|(schema, id, entity, expires)| Change::Insert {
+            schema,
+            id,
+            entity,
+            expires,
+        });
         let before = match &self.events {
             Some(_) => Inventory::of(&*self.store).await.map_err(broken)?,
             None => Inventory::default(),
         };
-        self.store.load(changes.collect()).await.map_err(broken)?;
+        self.store.load(rows).await.map_err(broken)?;
         if let Some(events) = &self.events {
             let now = Inventory::of(&*self.store).await.map_err(broken)?;
             now.tell(&before, events).await;
         }
-        let hash = document
-            .hash
-            .clone()
-            .unwrap_or_else(|| hash(Value::from(flat.print()).to_json().as_bytes()));
         *self.hash.lock().unwrap_or_else(PoisonError::into_inner) = Some(hash);
-        Ok(flat)
+        Ok(())
     }
 }
 

@@ -162,7 +162,7 @@ impl Entities {
             valid(schema, &entity, Mode::Update, &sent, Some(&before))?;
             let names = self.server_names(schema, &sent, Some(&row.id)).await?;
             let mut entity = transformed(schema, entity, &sent)?;
-            entity.insert(schema.key().into(), row.id.as_str().into());
+            entity.insert(schema.key().into(), row.id.as_ref().into());
             let expires = if ttl.is_some() {
                 expiry(ttl)
             } else {
@@ -170,7 +170,7 @@ impl Entities {
             };
             let replace = Change::Replace {
                 schema,
-                id: row.id.clone(),
+                id: row.id.as_ref().into(),
                 entity,
                 expires,
                 seen: row.revision,
@@ -184,7 +184,7 @@ impl Entities {
             {
                 Err(Failed::Conflict) => {}
                 Err(Failed::Error(error)) => return Err(error),
-                Ok(()) => return self.written(schema, row.id).await,
+                Ok(()) => return self.written(schema, row.id.as_ref().into()).await,
             }
         }
         Err(busy())
@@ -209,7 +209,7 @@ impl Entities {
             valid(schema, &entity, Mode::Insert, &sent, None)?;
             let id = row
                 .as_ref()
-                .map_or_else(|| identity(schema, &entity), |row| row.id.clone());
+                .map_or_else(|| identity(schema, &entity), |row| row.id.as_ref().into());
             let names = self.server_names(schema, &sent, Some(&id)).await?;
             let mut entity = transformed(schema, entity, &sent)?;
             entity.insert(schema.key().into(), id.as_str().into());
@@ -249,7 +249,10 @@ impl Entities {
             return Ok(());
         };
         let mut changes = self.before_delete(schema, &row.id).await?;
-        changes.push(Change::Delete { schema, id: row.id });
+        changes.push(Change::Delete {
+            schema,
+            id: row.id.as_ref().into(),
+        });
         Ok(self
             .commit(changes, schema, Verb::Remove, Some(selector))
             .await?)
@@ -341,7 +344,7 @@ impl Entities {
                 }
                 let key = Key::Field(unique.into(), value.clone());
                 if let Some(row) = self.store.find(parent, &key).await.map_err(unavailable)? {
-                    found = Some(row.id);
+                    found = Some(row.id.as_ref().to_owned());
                     break;
                 }
                 let value = value

@@ -36,3 +36,4 @@ pub mod schema;
 pub mod server;
 pub mod store;
 pub mod value;
+pub mod vault;

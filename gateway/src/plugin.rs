@@ -105,16 +105,18 @@ pub struct Setup<'a, S> {
 
 /// Why a configuration cannot be compiled.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("config.{field}: {problem}")]
-pub struct Refusal {
-    /// The field's path within the configuration.
-    pub field: String,
-    pub problem: String,
+pub enum Refusal {
+    /// A field's path within the configuration, and what is wrong there.
+    #[error("config.{field}: {problem}")]
+    Field { field: String, problem: String },
+    /// References to secrets that stand for nothing, each with its path.
+    #[error("{0}")]
+    References(String),
 }
 
 impl Refusal {
     pub fn new(field: impl Into<String>, problem: impl fmt::Display) -> Self {
-        Self {
+        Self::Field {
             field: field.into(),
             problem: problem.to_string(),
         }

@@ -17,7 +17,7 @@
 pub mod access_log;
 pub mod arrival;
 pub mod context;
-mod departure;
+pub(crate) mod departure;
 pub mod error;
 mod events;
 pub mod handler;

@@ -120,7 +120,7 @@ pub struct Router<T> {
 
 #[derive(Debug)]
 struct Entry<T> {
-    payload: Arc<T>,
+    payload: T,
     traced: Traced,
 }
 
@@ -128,12 +128,12 @@ struct Entry<T> {
 struct Draft<T> {
     /// Priority and id.
     order: (u64, [u8; 16]),
-    payload: Arc<T>,
+    payload: T,
     expression: Expression,
     stream: bool,
 }
 
-impl<T> Router<T> {
+impl<T: Clone> Router<T> {
     /// Compiles routes. One that cannot be compiled is left out, and the others go on.
     pub fn build<'r>(
         rules: Rules,
@@ -143,7 +143,6 @@ impl<T> Router<T> {
         for (route, payload) in routes {
             match matchers(rules, route) {
                 Ok(matchers) => {
-                    let payload = Arc::new(payload);
                     drafts.extend(matchers.into_iter().map(|matcher| Draft {
                         order: (matcher.priority, matcher.id),
                         payload: payload.clone(),

@@ -14,6 +14,7 @@ mod address;
 mod checks;
 mod crypto;
 mod custom;
+mod dereference;
 mod flavor;
 mod infer;
 pub mod library;

@@ -2,13 +2,14 @@
 //!
 //! [`Store`] is the one trait: [`Declarative`] holds what a file says and refuses writes,
 //! [`Embedded`] keeps rows on disk. Both keep the rows in memory as compact JSON with their
-//! indexes, in an [`image`]. The trait is written for PostgreSQL with several nodes as well: it is
+//! indexes, in an [`image`], and share that JSON with whoever asks for a row. The trait is written for PostgreSQL with several nodes as well: it is
 //! asynchronous, a commit is all or nothing and names the revisions that it has seen, pages go on
 //! from an opaque token, and what others commit arrives through [`Store::changes`].
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::schema::Schema;
@@ -78,12 +79,14 @@ impl Announced {
 /// An entity as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    pub id: String,
+    pub id: Arc<str>,
     /// Differs whenever the row was written anew.
     pub revision: u64,
     /// In seconds since 1970: the row is gone from then on.
     pub expires: Option<u64>,
     pub entity: Object,
+    /// The entity as it is kept: compact, without nulls that mean nothing.
+    pub json: Arc<str>,
 }
 
 /// A key that at most one row has.

@@ -17,7 +17,6 @@ use std::process::Command;
 #[path = "support/cases.rs"]
 mod cases;
 #[path = "support/gateway.rs"]
-#[expect(dead_code, reason = "shared by several suites")]
 mod gateway;
 
 use gateway::{Gateway, Start};

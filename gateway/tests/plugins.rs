@@ -12,7 +12,6 @@
 #[path = "support/cases.rs"]
 mod cases;
 #[path = "support/gateway.rs"]
-#[expect(dead_code, reason = "shared by several suites")]
 mod gateway;
 
 #[path = "plugins/acl.rs"]

@@ -12,18 +12,27 @@
 #[path = "support/cases.rs"]
 mod cases;
 #[path = "support/gateway.rs"]
-#[expect(dead_code, reason = "shared by several suites")]
 mod gateway;
 
 #[path = "proxy/errors.rs"]
 mod errors;
+#[path = "proxy/grpc.rs"]
+mod grpc;
 #[path = "proxy/headers.rs"]
 mod headers;
+#[path = "proxy/protocol.rs"]
+mod protocol;
 #[path = "proxy/reload.rs"]
 mod reload;
 #[path = "proxy/scopes.rs"]
 mod scopes;
 #[path = "proxy/tls.rs"]
 mod tls;
+#[path = "proxy/trailers.rs"]
+mod trailers;
+#[path = "proxy/upstream_tls.rs"]
+mod upstream_tls;
 #[path = "proxy/upstreams.rs"]
 mod upstreams;
+#[path = "proxy/vaults.rs"]
+mod vaults;

@@ -113,7 +113,7 @@ async fn ids(store: &dyn Store, entity: &str, mut query: Query) -> Vec<String> {
     loop {
         let page = store.page(schema(entity), &query).await.unwrap();
         assert!(page.rows.len() <= query.size);
-        all.extend(page.rows.into_iter().map(|row| row.id));
+        all.extend(page.rows.into_iter().map(|row| row.id.as_ref().to_owned()));
         match page.offset {
             Some(offset) => query.offset = Some(offset),
             None => return all,

@@ -28,7 +28,10 @@ pub use self::{
     node::{Interception, Node, NodeError, NodeKind},
     proxy::Proxy,
 };
-use crate::source::Snapshot;
+use crate::{
+    model::{Labels, security::MutualTlsMode},
+    source::Snapshot,
+};
 
 /// One generated resource.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +42,17 @@ pub struct Resource {
     pub name: String,
     /// proto3-JSON of the message, without `@type`.
     pub value: Value,
+}
+
+/// The mTLS mode in which a workload's port takes connections; never `Unset`.
+#[must_use]
+pub fn peer_mode(
+    snapshot: &Snapshot,
+    namespace: &str,
+    labels: &Labels,
+    port: u32,
+) -> MutualTlsMode {
+    peer::PeerPolicy::of(snapshot, namespace, labels).port(port)
 }
 
 /// All resources of a wildcard type.

@@ -25,7 +25,7 @@ pub use self::{
     duration::Duration,
     envoy_filter::EnvoyFilter,
     gateway::Gateway,
-    mesh_config::MeshConfig,
+    mesh_config::{MeshConfig, ProxyStatsMatcher},
     meta::{Config, Meta, Origin},
     security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication},
     service_entry::{ServiceEntry, WorkloadEntry},

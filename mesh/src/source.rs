@@ -14,7 +14,7 @@ pub(crate) use self::index::MESH_GATEWAY;
 pub(crate) use self::validate::METRICS;
 pub use self::{
     index::{Registry, Snapshot, exported},
-    problem::{Errors, Problem},
-    read::{OTHERS, read_files, read_folder},
+    problem::{Errors, Kind as ProblemKind, Problem},
+    read::{Examined, OTHERS, examine, read_files, read_folder},
     service::{Family, Instance, Protocol, Service, ServicePort, TLS_MODE_LABEL, UNSPECIFIED},
 };

@@ -12,10 +12,12 @@
 //! | [`stats`] | all statistics by Envoy's names |
 //! | [`trace`], [`request_id`] | spans and how they are told on; `x-request-id` |
 //! | [`export`] | from the workers to collectors |
+//! | [`denials`] | refusals by policy |
 //! | [`peer`] | workloads as metadata exchange describes them |
 
 pub mod access_log;
 pub mod cel;
+pub mod denials;
 pub mod export;
 pub mod facts;
 pub mod flags;

@@ -170,7 +170,7 @@ async fn slowest_ready(over: Rc<Cell<bool>>) -> Duration {
 }
 
 /// The status of one GET on a connection of its own.
-async fn status(address: SocketAddr, path: &str) -> Option<u16> {
+pub(super) async fn status(address: SocketAddr, path: &str) -> Option<u16> {
     let mut socket = TcpStream::connect(address).await.ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.ok()?;

@@ -84,6 +84,14 @@ pub async fn scrape(targets: &[Target], limit: Duration) -> Scrape {
 }
 
 impl Scrape {
+    /// Adds what somebody else counted, in Istio's words, as a sidecar would have counted it.
+    #[must_use]
+    pub fn with(mut self, target: Target, samples: Vec<Sample>) -> Self {
+        let samples = Ok(samples);
+        self.answers.push(Answer { target, samples });
+        self
+    }
+
     /// The graph of all time since the sidecars began.
     #[must_use]
     pub fn graph(&self) -> Graph {

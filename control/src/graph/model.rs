@@ -133,10 +133,11 @@ impl Graph {
 }
 
 impl Node {
-    /// Name and version.
+    /// Name and version, unless the name says it: `catalogue-v2`.
     #[must_use]
     pub fn title(&self) -> String {
-        if self.version.is_empty() {
+        let said = self.name.strip_suffix(&self.version);
+        if said.is_some_and(|name| self.version.is_empty() || name.ends_with('-')) {
             self.name.clone()
         } else {
             format!("{} {}", self.name, self.version)
@@ -177,6 +178,18 @@ impl Edge {
             parts.push(format!("p99 {}", milliseconds(p99)));
         }
         parts.join(" · ")
+    }
+
+    /// How many requests (connections).
+    #[must_use]
+    pub fn count(&self) -> String {
+        let noun = if self.protocol == Protocol::Tcp {
+            "connection"
+        } else {
+            "request"
+        };
+        let plural = if self.requests == 1.0 { "" } else { "s" };
+        format!("{} {noun}{plural}", short(self.requests))
     }
 
     /// Requests a second, or how many.

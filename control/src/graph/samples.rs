@@ -26,8 +26,14 @@ impl Sample {
 /// sample: a scraper must not fall over one odd line.
 #[must_use]
 pub fn parse(text: &str) -> Vec<Sample> {
+    parse_named(text, "istio_")
+}
+
+/// The same for other names.
+#[must_use]
+pub fn parse_named(text: &str, prefix: &str) -> Vec<Sample> {
     text.lines()
-        .filter(|line| line.starts_with("istio_"))
+        .filter(|line| line.starts_with(prefix))
         .filter_map(sample)
         .collect()
 }

@@ -10,6 +10,25 @@ use super::{
 /// Draws it.
 #[must_use]
 pub fn svg(graph: &Graph) -> String {
+    draw_with(graph, STYLE)
+}
+
+/// Draws it for a page that has [`style`].
+#[must_use]
+pub fn inline(graph: &Graph) -> String {
+    draw_with(graph, "")
+}
+
+/// How its classes look: CSS.
+#[must_use]
+pub fn style() -> &'static str {
+    STYLE
+        .trim()
+        .trim_start_matches("<style>")
+        .trim_end_matches("</style>")
+}
+
+fn draw_with(graph: &Graph, style: &str) -> String {
     let boxes: Vec<Size> = graph.nodes.iter().map(|node| size(graph, node)).collect();
     let labels: Vec<String> = graph.edges.iter().map(Edge::label).collect();
     let place = |id: &str| {
@@ -45,7 +64,7 @@ pub fn svg(graph: &Graph) -> String {
         size.width, size.height, size.width, size.height
     )
     .ok();
-    text.push_str(STYLE);
+    text.push_str(style);
     for class in ["good", "warning", "bad"] {
         writeln!(
             text,

@@ -6,7 +6,7 @@
 //!
 //! The proxy runs in its workload's folder, so the sockets have pilot-agent's relative paths.
 
-use carbyne_mesh::ISTIO_VERSION;
+use carbyne_mesh::{ISTIO_VERSION, model::ProxyStatsMatcher};
 use serde_json::{Value, json};
 
 use super::workloads::{PROMETHEUS_PORT, STATUS_PORT, Workload};
@@ -16,6 +16,8 @@ use super::workloads::{PROMETHEUS_PORT, STATUS_PORT, Workload};
 pub struct Mesh {
     /// DNS domain, `cluster.local`.
     pub domain: String,
+    /// Statistics that are shown beside Istio's own choice.
+    pub stats: ProxyStatsMatcher,
 }
 
 /// Makes the bootstrap in proto3-JSON.
@@ -26,7 +28,7 @@ pub fn bootstrap(workload: &Workload, mesh: &Mesh) -> Value {
     json!({
         "node": node(workload, mesh),
         "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
-        "stats_config": stats(),
+        "stats_config": stats(&mesh.stats),
         "admin": {
             "access_log": [{
                 "name": "envoy.access_loggers.file",
@@ -121,8 +123,8 @@ fn node(workload: &Workload, mesh: &Mesh) -> Value {
     })
 }
 
-/// Istio's default: what has these names is counted and shown, nothing else.
-fn stats() -> Value {
+/// Istio's default, and what the mesh adds: what has these names is counted and shown, nothing else.
+fn stats(added: &ProxyStatsMatcher) -> Value {
     let prefixes = [
         "reporter=",
         "cluster_manager",
@@ -138,10 +140,15 @@ fn stats() -> Value {
         "shadow_allowed",
         "shadow_denied",
     ];
+    let prefixes = prefixes.into_iter();
+    let prefixes = prefixes.chain(added.inclusion_prefixes.iter().map(String::as_str));
+    let suffixes = suffixes.into_iter();
+    let suffixes = suffixes.chain(added.inclusion_suffixes.iter().map(String::as_str));
+    let regexps = added.inclusion_regexps.iter();
     let patterns: Vec<Value> = prefixes
-        .iter()
         .map(|prefix| json!({"prefix": prefix}))
-        .chain(suffixes.iter().map(|suffix| json!({"suffix": suffix})))
+        .chain(suffixes.map(|suffix| json!({"suffix": suffix})))
+        .chain(regexps.map(|regex| json!({"safe_regex": {"regex": regex}})))
         .collect();
     json!({
         "use_all_default_tags": false,
@@ -260,6 +267,11 @@ mod tests {
             &portal(),
             &Mesh {
                 domain: "cluster.local".to_owned(),
+                stats: ProxyStatsMatcher {
+                    inclusion_suffixes: vec!["upstream_rq_retry".to_owned()],
+                    inclusion_regexps: vec![r"cluster\.outbound.*ejections_.*".to_owned()],
+                    ..ProxyStatsMatcher::default()
+                },
             },
         )
     }
@@ -276,6 +288,10 @@ mod tests {
         let resources = parsed.static_resources.unwrap();
         assert_eq!(resources.listeners.len(), 2);
         assert_eq!(resources.clusters.len(), 4);
+        let patterns = &made()["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"];
+        let patterns = patterns.as_array().unwrap();
+        assert_eq!(patterns.len(), 13);
+        assert!(patterns.contains(&json!({"suffix": "upstream_rq_retry"})));
     }
 
     #[test]

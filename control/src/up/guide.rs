@@ -245,11 +245,12 @@ pub fn tries(snapshot: &Snapshot, workloads: &[Workload], run: &Path) -> Vec<Try
 
 /// One workload calling another.
 #[derive(Clone, Copy)]
-struct Call<'a> {
-    caller: &'a Workload,
-    callee: &'a Workload,
-    host: &'a str,
-    through: SocketAddr,
+pub(crate) struct Call<'a> {
+    pub(crate) caller: &'a Workload,
+    pub(crate) callee: &'a Workload,
+    pub(crate) host: &'a str,
+    /// The caller's own sidecar.
+    pub(crate) through: SocketAddr,
 }
 
 impl Call<'_> {
@@ -268,7 +269,7 @@ impl Call<'_> {
 }
 
 /// Who can call whom; hosts that several workloads serve are left out, for their answers may differ.
-fn calls(workloads: &[Workload]) -> impl Iterator<Item = Call<'_>> {
+pub(crate) fn calls(workloads: &[Workload]) -> impl Iterator<Item = Call<'_>> {
     workloads.iter().flat_map(move |caller| {
         caller.outbound.iter().filter_map(move |outbound| {
             let name = name_of_host(&outbound.host, workloads);

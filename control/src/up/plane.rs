@@ -1,10 +1,16 @@
 //! The control plane: ADS and SDS on Unix sockets in each workload's folder, as pilot-agent serves them there.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use carbyne_mesh::{
     LoadError, Mesh,
     certificate::CertificateError,
+    generate::Kind,
     serve::{Server, status::SyncState},
     source::{Errors, Snapshot},
 };
@@ -16,6 +22,7 @@ use tokio::{
 use super::{
     bootstrap::{SDS_SOCKET, XDS_SOCKET},
     directory::Directory,
+    page::state::Sync,
     workloads::Workload,
 };
 
@@ -123,6 +130,35 @@ impl Plane {
         }
     }
 
+    /// How each connected sidecar stands, by `WORKLOAD.NAMESPACE`.
+    #[must_use]
+    pub fn sync(&self) -> BTreeMap<String, Sync> {
+        let version = self.0.version();
+        let connections = self.0.status();
+        let connections = connections.iter().filter_map(|connection| {
+            // `sidecar~ADDRESS~WORKLOAD.NAMESPACE~DOMAIN`
+            let name = connection.node.split('~').nth(2)?;
+            let mut waiting = connection.version != version;
+            let mut refuses = Vec::new();
+            for (kind, (sync, _)) in &connection.types {
+                match sync {
+                    SyncState::Error(reason) => refuses.push(format!("{}: {reason}", short(*kind))),
+                    SyncState::Stale | SyncState::NotSent => {
+                        waiting |= *sync == SyncState::Stale;
+                    }
+                    SyncState::Synced => {}
+                }
+            }
+            let state = match (refuses.is_empty(), waiting) {
+                (false, _) => "refused",
+                (true, true) => "waiting",
+                (true, false) => "synced",
+            };
+            Some((name.to_owned(), Sync { state, refuses }))
+        });
+        connections.collect()
+    }
+
     /// What sidecars refuse at present: node, type, reason.
     #[must_use]
     pub fn refusals(&self) -> BTreeSet<String> {
@@ -133,7 +169,7 @@ impl Plane {
                 .iter()
                 .filter_map(|(kind, (sync, _))| match sync {
                     SyncState::Error(reason) => {
-                        let kind = kind.type_url().rsplit('.').next().unwrap_or_default();
+                        let kind = short(*kind);
                         Some(format!("{} refuses a {kind}: {reason}", connection.node))
                     }
                     _ => None,
@@ -151,6 +187,11 @@ impl Served {
             server.stop().await;
         }
     }
+}
+
+/// The last word of a type's URL.
+fn short(kind: Kind) -> &'static str {
+    kind.type_url().rsplit('.').next().unwrap_or_default()
 }
 
 const PAUSE: Duration = Duration::from_millis(2);

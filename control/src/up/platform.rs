@@ -156,6 +156,7 @@ impl Platform {
                         workload,
                         &Mesh {
                             domain: mesh.domain.clone(),
+                            stats: mesh.default_config.proxy_stats_matcher.clone(),
                         },
                     );
                     self.directory.furnish(&workload.name, &bootstrap)?;

@@ -103,13 +103,7 @@ impl Program {
     /// What people call it.
     #[must_use]
     pub fn title(&self) -> String {
-        match self.kind {
-            Kind::Sidecar => format!("{}'s sidecar", self.workload),
-            Kind::Service => format!("{}'s service", self.workload),
-            Kind::Gateway => "the gateway".to_owned(),
-            Kind::Shipper => "the shipper of events".to_owned(),
-            Kind::Broker => "the broker".to_owned(),
-        }
+        self.kind.title(&self.workload)
     }
 }
 

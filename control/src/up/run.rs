@@ -17,12 +17,14 @@ use tokio::{
 
 use super::{
     Arguments, GATEWAY, PROXY, UpError,
+    board::{Board, Level, State},
     count::count,
     directory::Directory,
     free,
     gateway::{self, Gateway},
     guide::{self, guide},
     locate,
+    page::{observe::observe, serve::Page},
     plane::{Plane, ReloadError},
     platform::{Platform, PlatformError},
     process::{Event, Program, What, tail},
@@ -81,9 +83,21 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
     let listens = found
         .workloads
         .iter()
-        .flat_map(workloads::Workload::listens);
-    let mut signals = match free(listens).and_then(|()| Signals::new()) {
-        Ok(signals) => signals,
+        .flat_map(workloads::Workload::listens)
+        .chain([arguments.page]);
+    let board = Board::default();
+    let prepare = async {
+        free(listens)?;
+        let view = observe(board.clone(), plane.clone());
+        let page = Page::serve(arguments.page, view).await;
+        let page = page.map_err(|error| UpError::Listen {
+            address: arguments.page,
+            error,
+        })?;
+        Ok((page, Signals::new()?))
+    };
+    let (page, mut signals) = match prepare.await {
+        Ok(prepared) => prepared,
         Err(error) => {
             directory.remove()?;
             return Err(error);
@@ -96,6 +110,8 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         limit: Duration::from_secs(arguments.wait),
         platform: Platform::new(directory, plane, proxy, events),
         gateway,
+        board,
+        page,
         snapshot,
         found,
         happened,
@@ -127,6 +143,8 @@ struct Life {
     limit: Duration,
     platform: Platform,
     gateway: Option<Gateway>,
+    board: Board,
+    page: Page,
     snapshot: Arc<Snapshot>,
     found: Found,
     happened: mpsc::UnboundedReceiver<Event>,
@@ -173,16 +191,21 @@ impl Life {
 
     fn happened(&mut self, event: Event) -> Result<(), UpError> {
         let Event { program, what } = event;
-        self.publish();
         match &what {
-            What::Started { .. } => self.wait_for(&program),
+            What::Started { .. } => {
+                self.board.became(&program.title(), State::Starting, None);
+                self.wait_for(&program);
+            }
             What::Ended { .. } | What::Failed { .. } => self.give_up_on(&program.title()),
         }
+        self.publish();
         let (how, pause) = match &what {
             What::Started { .. } => return Ok(()),
             What::Ended { status, pause } => (status.to_string(), pause),
             What::Failed { error, pause } => (error.to_string(), pause),
         };
+        self.board.became(&program.title(), State::Down, Some(&how));
+        self.note(Level::Warning, format!("{} ended ({how})", program.title()));
         if !self.announced {
             let ends = self.early_ends.entry(program.title()).or_default();
             *ends += 1;
@@ -206,7 +229,7 @@ impl Life {
             folder: std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone()),
             control: Control {
                 pid: std::process::id(),
-                page: None,
+                page: Some(self.page.address()),
             },
             members: self.platform.members(),
             events: Some(running::Events {
@@ -217,6 +240,17 @@ impl Life {
         if let Err(error) = self.platform.directory().publish(&running) {
             terminal::warning(&error.to_string());
         }
+        let run = self.platform.path().to_owned();
+        self.board.tell(|told| {
+            told.folder = running.folder;
+            told.run = run;
+            told.members = running.members;
+        });
+    }
+
+    /// Tells the page of something that is said here.
+    fn note(&self, level: Level, text: impl Into<String>) {
+        self.board.note(level, text);
     }
 
     /// Makes what runs match what is live.
@@ -238,6 +272,7 @@ impl Life {
         let title = program.title();
         self.give_up_on(&title);
         let Some(probe) = program.probe else {
+            self.board.became(&title, State::Ready, None);
             return;
         };
         self.pending.insert(title.clone(), Arc::clone(program));
@@ -261,7 +296,9 @@ impl Life {
             return;
         }
         let step = format!("{title} is ready");
+        self.board.became(title, State::Ready, None);
         if self.announced {
+            self.note(Level::Good, step.clone());
             terminal::note(&step);
             return;
         }
@@ -276,20 +313,23 @@ impl Life {
         if self.pending.is_empty() {
             self.progress.clear();
             self.announced = true;
+            let tries = self.tries();
+            self.board.tell(|told| {
+                told.ready = true;
+                told.tries.clone_from(&tries);
+            });
+            self.note(
+                Level::Good,
+                format!("ready in {:.1} s", self.started.elapsed().as_secs_f64()),
+            );
             let place = guide::Place {
                 folder: &self.folder,
                 run: self.platform.path(),
-                page: None,
+                page: Some(self.page.address()),
             };
             let took = self.started.elapsed();
             let workloads = &self.found.workloads;
-            terminal::print(&guide(
-                &self.snapshot,
-                workloads,
-                &self.tries(),
-                &place,
-                took,
-            ));
+            terminal::print(&guide(&self.snapshot, workloads, &tries, &place, took));
             self.show_refusals();
         }
     }
@@ -329,12 +369,18 @@ impl Life {
         self.publish();
         let took = || began.elapsed().as_millis();
         if gateway {
-            terminal::note(&format!("applied {} in {} ms", self.kong(), took()));
+            let applied = format!("applied {} in {} ms", self.kong(), took());
+            self.note(Level::Good, applied.clone());
+            terminal::note(&applied);
+            let tries = self.tries();
+            self.board.tell(|told| told.tries = tries);
         }
         if changed {
             self.platform.plane().settled(SETTLE).await;
             let resources = count(&self.snapshot);
-            terminal::note(&format!("applied {resources} resources in {} ms", took()));
+            let applied = format!("applied {resources} resources in {} ms", took());
+            self.note(Level::Good, applied.clone());
+            terminal::note(&applied);
         }
         self.show_refusals();
     }
@@ -354,6 +400,7 @@ impl Life {
             Ok(changed) => changed,
             Err(error) => {
                 report_gateway(&error);
+                self.board.note(Level::Bad, error.to_string());
                 terminal::note(&refused(&self.kong()));
                 false
             }
@@ -368,6 +415,7 @@ impl Life {
             Ok(false) => return std::mem::take(&mut self.bad),
             Err(error) => {
                 self.bad = true;
+                self.note(Level::Bad, error.to_string());
                 match error {
                     ReloadError::Configuration(errors) => report(&errors),
                     ReloadError::Read(error) => terminal::error(&error.to_string(), None),
@@ -426,6 +474,7 @@ impl Life {
     fn show_refusals(&mut self) {
         let refusals = self.platform.plane().refusals();
         for refusal in refusals.difference(&self.refused) {
+            self.note(Level::Bad, refusal.clone());
             terminal::error(
                 refusal,
                 Some("this sidecar goes on with what it had before"),

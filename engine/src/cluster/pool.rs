@@ -127,16 +127,23 @@ impl Pools {
             facts,
             since,
         };
-        match self.hosts.borrow_mut().entry(key) {
-            Entry::Occupied(mut entry) => {
-                if let HostPool::H1(connections) = entry.get_mut() {
+        let most = settings.max_idle_connections.unwrap_or(usize::MAX);
+        let spare = match self.hosts.borrow_mut().entry(key) {
+            Entry::Occupied(mut entry) => match entry.get_mut() {
+                HostPool::H1(connections) => {
                     connections.push(idle);
+                    // The one that idled longest.
+                    (connections.len() > most).then(|| connections.remove(0))
                 }
-            }
+                HostPool::H2(_) => None,
+            },
             Entry::Vacant(entry) => {
                 entry.insert(HostPool::H1(vec![idle]));
+                None
             }
-        }
+        };
+        // Outside the borrow: closing a connection runs its holders' drops.
+        drop(spare);
     }
 
     /// Closes connections that idled too long, that the host closed, or whose host is gone. Called once a

@@ -38,6 +38,8 @@ pub struct Settings {
     pub idle_timeout: Option<Duration>,
     /// Close a connection after this many requests; `None` never.
     pub max_requests_per_connection: Option<u64>,
+    /// Idle HTTP/1 connections that a worker keeps to a host; `None` is no limit.
+    pub max_idle_connections: Option<usize>,
     /// Close a connection at this age; `None` never.
     pub max_connection_duration: Option<Duration>,
     /// Soft limit of bytes buffered per connection (Envoy: 1 MiB).
@@ -292,6 +294,7 @@ impl Settings {
             http1_trailers: false,
             idle_timeout: Some(Duration::from_secs(3600)),
             max_requests_per_connection: None,
+            max_idle_connections: None,
             max_connection_duration: None,
             buffer_limit: 1 << 20,
             transports: vec![Arc::new(Transport::Raw)],

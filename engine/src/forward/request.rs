@@ -250,6 +250,8 @@ async fn once<H: Handler>(
                 // Nobody asked the host for anything.
                 exchange.upstream.host = None;
             } else {
+                // Passed over by the next try as well as one that answered badly.
+                exchange.upstream.tried.push(target.host.id);
                 let cluster = &target.cluster;
                 cluster.on_local_failure(&target.host, LocalFailure::Connect);
             }

@@ -38,6 +38,8 @@ pub struct ServeSettings {
     pub idle_timeout: Option<Duration>,
     /// From the first byte of a head to its last; `None` is no limit.
     pub head_timeout: Option<Duration>,
+    /// How many requests a connection may carry; `None` is no limit.
+    pub max_requests: Option<u64>,
     /// The host of HTTP/1.0 requests that name none.
     pub default_host: Option<Bytes>,
     /// Whether `Expect: 100-continue` and informational responses are between client and host. Otherwise the one is
@@ -94,6 +96,7 @@ impl Default for ServeSettings {
             policy: Policy::default(),
             idle_timeout: Some(Duration::from_secs(3600)),
             head_timeout: Some(Duration::from_secs(10)),
+            max_requests: None,
             default_host: None,
             forward_interim: false,
         }
@@ -175,6 +178,7 @@ impl<H: Handler> Serve<H> {
         let mut since = Instant::now();
         // A connection that was accepted is owed an answer, also where the drain has finished by then.
         let mut owed = Some(Timer::default());
+        let mut left = settings.max_requests;
         loop {
             let stop = |cx: &mut Context<'_>| {
                 ready!(self.drain.poll_finished(cx));
@@ -194,7 +198,11 @@ impl<H: Handler> Serve<H> {
                     Box::pin(self.refuse(&connection, Refusal::HeadTimeout)).await;
                     break;
                 }
-                Next::Request(head, body) => {
+                Next::Request(mut head, body) => {
+                    if let Some(left) = &mut left {
+                        *left = left.saturating_sub(1);
+                        head.keep_alive &= *left > 0;
+                    }
                     // Boxed: an exchange is some kilobytes that an idle connection need not hold.
                     let ended =
                         Box::pin(self.exchange_http1(&connection, *head, body, &mut timer)).await;
@@ -271,13 +279,17 @@ impl<H: Handler> Serve<H> {
         });
         let timers: Rc<RefCell<Vec<Timer>>> = Rc::default();
         let mut idle = Idle::default();
+        let mut left = settings.max_requests;
         loop {
             let next = poll_fn(|cx| {
                 let next = connection.poll_accept(cx);
                 if next.is_pending() && !idle.drains {
                     let limit = settings.idle_timeout;
                     let idles = !connection.has_streams();
-                    if self.drain.poll_started(cx).is_ready() || idle.poll(cx, idles, limit) {
+                    if left == Some(0)
+                        || self.drain.poll_started(cx).is_ready()
+                        || idle.poll(cx, idles, limit)
+                    {
                         idle.drains = true;
                         connection.drain();
                         // At once: the client may be about to send.
@@ -290,6 +302,9 @@ impl<H: Handler> Serve<H> {
             let Some((mut request, body, responder)) = next else {
                 return;
             };
+            if let Some(left) = &mut left {
+                *left = left.saturating_sub(1);
+            }
             let this = this.clone();
             let timers = timers.clone();
             // Boxed: spawning moves a task around several times.

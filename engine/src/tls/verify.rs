@@ -39,6 +39,8 @@ pub struct PeerRules {
     pub accept_untrusted: bool,
     /// Ask revocation lists about the leaf only (`only_verify_leaf_cert_crl`).
     pub leaf_revocation_only: bool,
+    /// How many authorities may stand between the certificate and a root; none: as many as webpki takes.
+    pub most_intermediates: Option<u32>,
 }
 
 impl PeerRules {
@@ -234,6 +236,17 @@ impl PeerVerifier {
                 .build()
         });
         let algorithms = parameters::provider().signature_verification_algorithms.all;
+        let most = self.rules.most_intermediates;
+        // Another way to a root may be shorter: webpki goes on looking.
+        let short = |path: &webpki::VerifiedPath<'_>| {
+            let between = path.intermediate_certificates().count();
+            match most {
+                Some(most) if between > most as usize => {
+                    Err(webpki::Error::MaximumPathDepthExceeded)
+                }
+                _ => Ok(()),
+            }
+        };
         parsed
             .verify_for_usage(
                 algorithms,
@@ -242,7 +255,7 @@ impl PeerVerifier {
                 now,
                 usage,
                 revocation,
-                None,
+                Some(&short),
             )
             .map(|_| ())
             .map_err(refusal)?;

@@ -97,7 +97,7 @@ pub enum Refusal {
     },
     /// The number of copies is changed by moving partitions between brokers.
     #[error(
-        "{topic}: has {has} copies, {declared} are declared: that is a reassignment (kafka-reassign-partitions), which moves data"
+        "{topic}: copies of each partition are {has}, {declared} are declared: that is a reassignment (kafka-reassign-partitions), which moves data"
     )]
     Replication {
         /// Which topic.

@@ -1,5 +1,6 @@
 //! `/config`: the whole configuration of a node without a database.
 
+use carbyne_engine::runtime::background::{self, Priority};
 use http::Method;
 
 use super::Admin;
@@ -7,9 +8,9 @@ use super::answer::Answer;
 use super::entities::Answered;
 use super::request::Asked;
 use crate::declarative::{Document, export, flattened};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::object;
-use crate::value::Value;
+use crate::value::{Object, Value};
 
 impl Admin {
     pub(super) async fn config(&self, asked: Asked) -> Answered {
@@ -30,20 +31,29 @@ impl Admin {
         let flatten = asked
             .member_or_argument("flatten_errors")
             .is_some_and(|value| is_on(&value));
-        let document = document(&asked)?;
-        if check_hash
-            && document
-                .hash
-                .as_ref()
-                .is_some_and(|hash| *hash == loaded.hash())
-        {
+        let known = check_hash.then(|| loaded.hash());
+        // Reading and checking take their time, during which the Admin API answers others.
+        let taken = background::run(Priority::Low, move || {
+            let document = document(&asked)?;
+            if known.is_some() && document.hash == known {
+                return Ok(None);
+            }
+            let content = flatten.then(|| document.content.clone());
+            match document.flatten() {
+                Ok(flat) => Ok(Some((flat.print(), flat, content))),
+                Err(error) => Err(refused(error, content)),
+            }
+        });
+        let taken = taken.await.map_err(|error| {
+            let problem = format!("the configuration was not read: {error}");
+            Error::new(Code::DatabaseError, problem)
+        })?;
+        let Some((printed, flat, content)) = taken? else {
             return Ok(Answer::empty(304));
-        }
-        match loaded.load(&document).await {
-            Ok(flat) => Ok(Answer::new(201, flat.print())),
-            Err(error) if flatten => Err(flat_answer(error, &document)),
-            Err(error) => Err(error.into()),
-        }
+        };
+        let done = loaded.load(flat).await;
+        done.map_err(|error| refused(error, content))?;
+        Ok(Answer::new(201, printed))
     }
 }
 
@@ -75,10 +85,14 @@ fn document(asked: &Asked) -> Result<Document, Answer> {
     Ok(Document::read(&text, None)?)
 }
 
-fn flat_answer(mut error: Error, document: &Document) -> Answer {
+/// The error; entity by entity where the document's content is given for that.
+fn refused(mut error: Error, content: Option<Object>) -> Answer {
+    let Some(content) = content else {
+        return error.into();
+    };
     let status = error.code.status();
     let fields = error.fields.take().unwrap_or_default();
-    let (list, left) = flattened(&fields, &document.content);
+    let (list, left) = flattened(&fields, &content);
     error.fields = Some(left);
     let mut body = error.body();
     body.insert("flattened_errors".into(), list.into());

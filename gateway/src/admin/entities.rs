@@ -272,7 +272,7 @@ impl Admin {
         let key = Key::Cache(object! { "consumer": object! { "id": consumer }, "group": group });
         let row = self.entities.store().find(schema, &key).await;
         match row.map_err(|error| Error::new(Code::DatabaseError, error.to_string()))? {
-            Some(row) => Ok(Selector::Id(row.id)),
+            Some(row) => Ok(Selector::Id(row.id.as_ref().into())),
             None if *method == Method::PUT => Ok(Selector::Id(uuid())),
             None => Err(Answer::not_found()),
         }

@@ -1,5 +1,6 @@
 //! `GET /metrics`: what prometheus counted, and the node itself.
 
+use carbyne_engine::observe::process::Process;
 use http::HeaderValue;
 
 use super::Admin;
@@ -26,7 +27,7 @@ impl Admin {
                 requests: began,
                 writing: began.saturating_sub(ended),
             },
-            resident: resident(),
+            process: Process::read(),
             memory: vec![
                 (
                     "kong_rate_limiting_counters",
@@ -88,13 +89,3 @@ fn targets(balancers: &Balancers) -> Vec<TargetHealth> {
 /// About how many bytes an entry of either table takes.
 const COUNTER: u64 = 160;
 const GROUP: u64 = 1024;
-
-/// Bytes that the process has in memory.
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or_default() * rustix::param::page_size() as u64
-}

@@ -89,6 +89,11 @@ impl Balancer {
         self.cluster.name().clone()
     }
 
+    /// Whether it is of a service's host, not of an upstream.
+    pub fn is_direct(&self) -> bool {
+        self.is_direct
+    }
+
     /// The engine's view of it: hosts, their counters and connections.
     pub fn cluster(&self) -> &Arc<Cluster> {
         &self.cluster

@@ -25,9 +25,14 @@ pub(super) async fn run(
                 let Some(balancer) = balancer else {
                     return;
                 };
+                let Some(present) = balancer.upgrade() else {
+                    continue;
+                };
                 // Subscribed before anybody looks, so that nothing is missed.
-                if let Some(changes) = balancer.upgrade().map(|balancer| balancer.changes()) {
-                    driven.spawn(names(balancer.clone(), changes.clone(), resolver.clone()));
+                let changes = present.changes();
+                driven.spawn(names(balancer.clone(), changes.clone(), resolver.clone()));
+                // Only upstreams have checks.
+                if !present.is_direct() {
                     for healthy in [true, false] {
                         driven.spawn(checks(balancer.clone(), changes.clone(), healthy));
                     }

@@ -65,8 +65,7 @@ fn db_import(file: &Path, conf: &Conf) -> Done {
     let store = open(conf)?;
     let import = async {
         let mut changes = Vec::new();
-        for (schema, id, entity, expires) in flat.rows() {
-            let (id, entity) = (id.to_owned(), entity.clone());
+        for (schema, id, entity, expires) in flat.into_rows() {
             changes.push(match store.get(schema, &id).await? {
                 Some(row) => Change::Replace {
                     schema,

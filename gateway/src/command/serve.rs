@@ -1,12 +1,13 @@
 //! The node itself: opens the store, binds, and serves until told to end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use carbyne_events::event::system_health::State;
 use carbyne_events::source::{Health, Program, Source};
 
+use carbyne_engine::runtime::background::{self, Priority};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::config::{explained, read};
@@ -15,6 +16,7 @@ use crate::admin::{Admin, Served};
 use crate::conf::Conf;
 use crate::declarative::{Document, Loaded};
 use crate::entity::Entities;
+use crate::error::Error;
 use crate::log;
 use crate::schema::{is_uuid, uuid};
 use crate::server::Server;
@@ -233,25 +235,26 @@ async fn open(
 
 /// Loads the file, or the text, that the configuration names.
 async fn load(conf: &Conf, loaded: &Loaded) -> Result<(), String> {
-    let document = match (
-        conf.get("declarative_config"),
-        conf.get("declarative_config_string"),
-    ) {
-        (Some(file), _) => Some((read(Path::new(file))?, Some(file))),
-        (None, Some(text)) => Some((
-            Document::read(text, None).map_err(|error| error.message)?,
-            None,
-        )),
-        (None, None) => None,
-    };
-    let Some((document, file)) = document else {
+    let file = conf.get("declarative_config").map(PathBuf::from);
+    let text = conf.get("declarative_config_string").map(str::to_owned);
+    if file.is_none() && text.is_none() {
         return Ok(());
+    }
+    let told = move |error: &Error, file: &Option<PathBuf>| match file {
+        Some(file) => explained(file, error),
+        None => error.message.clone(),
     };
-    let done = loaded.load(&document).await;
-    done.map(drop).map_err(|error| {
-        file.map_or_else(
-            || error.message.clone(),
-            |file| explained(Path::new(file), &error),
-        )
-    })
+    let path = file.clone();
+    let flat = background::run(Priority::Low, move || {
+        let document = match &path {
+            Some(file) => read(file)?,
+            None => {
+                Document::read(&text.unwrap_or_default(), None).map_err(|error| error.message)?
+            }
+        };
+        document.flatten().map_err(|error| told(&error, &path))
+    });
+    let flat = flat.await.map_err(|error| error.to_string())??;
+    let done = loaded.load(flat).await;
+    done.map_err(|error| told(&error, &file))
 }

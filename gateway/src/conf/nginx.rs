@@ -96,6 +96,12 @@ impl Conf {
         self.proxy("client_body_timeout").and_then(time)
     }
 
+    /// How many requests a connection of a client carries; zero is one, as in nginx.
+    pub fn keepalive_requests(&self) -> Option<u64> {
+        let told = self.proxy("keepalive_requests")?.parse::<u64>().ok()?;
+        Some(told.max(1))
+    }
+
     /// How long a connection waits for the next request; zero: it is closed after each.
     pub fn keepalive_timeout(&self) -> Option<Duration> {
         // The second value is what a `Keep-Alive` header says, which nobody reads.

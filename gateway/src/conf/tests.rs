@@ -63,7 +63,7 @@ fn what_is_not_served_stops_the_node() {
         ("KONG_ROLE", "data_plane", "role"),
         ("KONG_PG_HOST", "db", "pg_host"),
         ("KONG_DATABASE", "cassandra", "database"),
-        ("KONG_ROUTER_FLAVOR", "traditional", "router_flavor"),
+        ("KONG_ROUTER_FLAVOR", "radix", "router_flavor"),
         (
             "KONG_ROUTE_MATCH_CALCULATION",
             "exact",
@@ -93,6 +93,29 @@ fn routers_by_their_names() {
         calculation: Calculation::Strict,
     };
     assert_eq!(told, expected);
+}
+
+/// Kong's Helm chart asks for the router before 3.0.
+#[test]
+fn the_traditional_router_is_served_as_its_successor() {
+    let ask = |environment: &[_]| load("", environment).unwrap();
+    let (conf, notes) = ask(&[("KONG_ROUTER_FLAVOR", "traditional")]);
+    let told: Vec<_> = notes
+        .iter()
+        .filter(|note| note.contains("traditional_compatible"))
+        .collect();
+    assert_eq!(told.len(), 1, "{notes:?}");
+    assert_eq!(conf.print()["router_flavor"], "traditional".into());
+    let documented = Rules {
+        calculation: Calculation::Strict,
+        ..Rules::default()
+    };
+    assert_eq!(conf.router(), documented);
+    let (conf, _) = ask(&[
+        ("KONG_ROUTER_FLAVOR", "traditional"),
+        ("KONG_ROUTE_MATCH_CALCULATION", "original"),
+    ]);
+    assert_eq!(conf.router(), Rules::default());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::errors::{Step, place};
 use super::identity::{Parent, identity};
-use super::{DEFAULT_WORKSPACE, Document, migrate};
+use super::{DEFAULT_WORKSPACE, Document, hash, migrate};
 use crate::error::Error;
 use crate::object;
 use crate::schema::{Context, Mode, Schema, library, uuid};
@@ -15,6 +15,8 @@ use crate::value::{Object, Value};
 #[derive(Debug, Default)]
 pub struct Flat {
     entities: Vec<Entity>,
+    /// Of the document's text, where there was one; else of what is in it.
+    hash: String,
 }
 
 #[derive(Debug)]
@@ -39,57 +41,60 @@ const REMARKS: [&str; 2] = ["_comment", "_ignore"];
 
 impl Document {
     /// Checks everything and takes it apart. The error has all that is wrong, at its place.
-    pub fn flatten(&self) -> Result<Flat, Error> {
-        let mut content = self.content.clone();
+    pub fn flatten(self) -> Result<Flat, Error> {
+        let mut content = self.content;
         migrate::migrate(&mut content);
         let mut errors = Object::new();
         let transform = head(&content, &mut errors);
         let mut items = Vec::new();
         for schema in library::by_dependency() {
-            if let Some(list) = content.get(&schema.name) {
-                hoist(
-                    schema,
-                    list,
-                    &[Step::Name(schema.name.clone())],
-                    None,
-                    &mut items,
-                    &mut errors,
-                );
+            if let Some(list) = content.swap_remove(&schema.name) {
+                let path = [Step::Name(schema.name.clone())];
+                hoist(schema, list, &path, None, &mut items, &mut errors);
             }
         }
+        drop(content);
         let known = Known::new(&items);
         for item in &mut items {
             resolve(item, &known);
         }
-        let mut flat = Flat::default();
-        for item in &items {
+        // A reference that leads nowhere is reported once everything else is sound.
+        let mut dangling = Object::new();
+        references(&items, &known, &mut dangling);
+        drop(known);
+        let mut flat = Flat {
+            entities: Vec::with_capacity(items.len() + 1),
+            hash: String::new(),
+        };
+        for item in items {
+            let path = item.path.clone();
             match entity(item, transform) {
                 Ok(entity) => flat.entities.push(entity),
-                Err(fault) => place(&mut errors, &item.path, fault.into()),
+                Err(fault) => place(&mut errors, &path, fault.into()),
             }
         }
         if errors.is_empty() {
-            references(&items, &known, &mut errors);
+            errors = dangling;
         }
         if !errors.is_empty() {
             return Err(Error::declarative(errors));
         }
         flat.add_default_workspace();
+        let text = || hash(Value::from(flat.print()).to_json().as_bytes());
+        flat.hash = self.hash.unwrap_or_else(text);
         Ok(flat)
     }
 }
 
 impl Flat {
     /// What is to be stored.
-    pub fn rows(&self) -> impl Iterator<Item = (&'static Schema, &str, &Object, Option<u64>)> {
-        self.entities.iter().map(|entity| {
-            (
-                entity.schema,
-                entity.id.as_str(),
-                &entity.entity,
-                entity.expires,
-            )
-        })
+    pub fn into_rows(self) -> impl Iterator<Item = (&'static Schema, String, Object, Option<u64>)> {
+        let entities = self.entities.into_iter();
+        entities.map(|row| (row.schema, row.id, row.entity, row.expires))
+    }
+
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// The entities by kind and id: the body of `POST /config`.
@@ -164,7 +169,7 @@ fn head(content: &Object, errors: &mut Object) -> bool {
 /// Takes entities and, out of them, their children.
 fn hoist(
     schema: &'static Schema,
-    list: &Value,
+    list: Value,
     path: &[Step],
     parent: Option<Parent<'_>>,
     items: &mut Vec<Item>,
@@ -176,13 +181,12 @@ fn hoist(
         Value::Object(members) if members.is_empty() => return,
         _ => return place(errors, path, "expected an array".into()),
     };
-    for (index, item) in list.iter().enumerate() {
+    for (index, item) in list.into_iter().enumerate() {
         let path = [path, &[Step::Index(index)]].concat();
-        let Value::Object(item) = item else {
+        let Value::Object(mut sent) = item else {
             place(errors, &path, "expected a record".into());
             continue;
         };
-        let mut sent = item.clone();
         let key = schema.key().to_owned();
         let given = sent
             .get(&key)
@@ -220,7 +224,7 @@ fn hoist(
                 let path = [path.as_slice(), &[Step::Name(child.name.clone())]].concat();
                 hoist(
                     child,
-                    &list,
+                    list,
                     &path,
                     Some(Parent { field, id: &id }),
                     items,
@@ -294,16 +298,20 @@ fn reference<'a>(value: &'a Value, name: Option<&str>) -> Option<&'a str> {
     }
 }
 
-fn entity(item: &Item, transform: bool) -> Result<Entity, Object> {
-    let schema = item.schema;
-    let mut sent = item.sent.clone();
+fn entity(item: Item, transform: bool) -> Result<Entity, Object> {
+    let Item {
+        schema,
+        id,
+        mut sent,
+        ..
+    } = item;
     let ttl = if schema.meta.ttl {
         sent.shift_remove("ttl").and_then(|ttl| ttl.as_number())
     } else {
         None
     };
     let mut entity = schema.process(sent.clone(), Context::Insert)?;
-    // A reference that leads nowhere is reported as such, once everything else is sound.
+    // Not wrong here: `references` has seen it.
     let dangling: Vec<_> = schema
         .foreign()
         .filter(|(field, _, _)| matches!(entity.get(*field), Some(Value::String(_))))
@@ -334,7 +342,7 @@ fn entity(item: &Item, transform: bool) -> Result<Entity, Object> {
         .map(|seconds| now() + seconds as u64);
     Ok(Entity {
         schema,
-        id: item.id.clone(),
+        id,
         entity,
         expires,
     })

@@ -15,8 +15,8 @@ fn faults(text: &str) -> String {
 
 fn ids(text: &str) -> Vec<(String, String)> {
     flat(text)
-        .rows()
-        .map(|(schema, id, _, _)| (schema.name.clone(), id.to_owned()))
+        .into_rows()
+        .map(|(schema, id, _, _)| (schema.name.clone(), id))
         .collect()
 }
 
@@ -105,15 +105,16 @@ fn flat_and_nested_documents_say_the_same() {
         r#"{"_format_version":"3.0","services":[{"name":"s","host":"h"}],
             "routes":[{"name":"r","paths":["/"],"service":{"name":"s"}}]}"#,
     );
-    let route = |flat: &Flat| {
+    let route = |flat: Flat| {
         let (_, id, entity, _) = flat
-            .rows()
+            .into_rows()
             .find(|(schema, ..)| schema.name == "routes")
             .unwrap();
-        (id.to_owned(), entity["service"].to_json())
+        (id, entity["service"].to_json())
     };
-    assert_eq!(route(&nested), route(&by_name));
-    assert_eq!(route(&nested), route(&by_table));
+    let nested = route(nested);
+    assert_eq!(nested, route(by_name));
+    assert_eq!(nested, route(by_table));
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn passwords_are_hashed_unless_they_are_already() {
         );
         let flat = flat(&text);
         let (_, _, entity, _) = flat
-            .rows()
+            .into_rows()
             .find(|(schema, ..)| schema.name == "basicauth_credentials")
             .unwrap();
         entity["password"].as_str().unwrap().to_owned()
@@ -178,7 +179,7 @@ fn paths_of_old_formats_are_migrated() {
         r"{_format_version: '1.1', services: [{name: s, host: h, routes: [{name: r, paths: ['/a/\d+']}]}]}",
     );
     let (_, _, route, _) = flat
-        .rows()
+        .into_rows()
         .find(|(schema, ..)| schema.name == "routes")
         .unwrap();
     assert_eq!(route["paths"].to_json(), r#"["~/a/\\d+"]"#);
@@ -219,16 +220,15 @@ fn kinds_of_files_are_told_by_their_names() {
 #[tokio::test]
 async fn two_plugins_of_a_name_in_one_place_are_refused_whole() {
     let loaded = Loaded::default();
-    let one = Document::read("{_format_version: '3.0', plugins: [{name: cors}]}", None).unwrap();
-    loaded.load(&one).await.unwrap();
+    loaded
+        .load(flat("{_format_version: '3.0', plugins: [{name: cors}]}"))
+        .await
+        .unwrap();
     let hash = loaded.hash();
     assert_ne!(hash, EMPTY_HASH);
     let two = "{_format_version: '3.0', plugins: [{id: 11111111-1111-4111-8111-111111111111, name: cors}, \
                {id: 21111111-1111-4111-8111-111111111111, name: cors}]}";
-    let error = loaded
-        .load(&Document::read(two, None).unwrap())
-        .await
-        .unwrap_err();
+    let error = loaded.load(flat(two)).await.unwrap_err();
     assert!(error.message.contains("UNIQUE violation"), "{error}");
     assert_eq!(loaded.hash(), hash, "the old one stays");
 }

@@ -126,8 +126,12 @@ impl Entities {
             .await
             .map_err(unavailable)?
             .rows;
-        let name =
-            |row: crate::store::Row| Some((row.entity.get("name")?.as_str()?.to_owned(), row.id));
+        let name = |row: crate::store::Row| {
+            Some((
+                row.entity.get("name")?.as_str()?.to_owned(),
+                row.id.as_ref().to_owned(),
+            ))
+        };
         let mut names: Vec<_> = rows.into_iter().filter_map(name).collect();
         names.sort();
         Ok(names)

@@ -21,7 +21,7 @@ use crate::proxy::upstream::{Transports, Upstream};
 /// What one snapshot leaves to the next.
 #[derive(Debug, Default)]
 pub struct Builder {
-    services: FxHashMap<Box<str>, Arc<LiveService>>,
+    services: FxHashMap<Arc<str>, Arc<LiveService>>,
     chains: FxHashMap<Place, Arc<Chain>>,
     by_scope: Scopes,
     routes: Arc<Routes>,
@@ -84,20 +84,22 @@ impl Builder {
         let before = std::mem::take(&mut self.services);
         for (id, kept) in &entities.services {
             let plan = &kept.plan;
-            let balancer = node.balancers.of(&plan.host, plan.port);
+            let upstream = node.balancers.upstream(&plan.host);
             let same = before.get(id).filter(|before| {
                 Arc::ptr_eq(&before.plan, plan)
-                    && before.upstream.is_over(&balancer)
+                    && before.upstream.is_over(upstream.as_ref())
                     && !(borrowed && plan.is_secure())
             });
             let live = match same {
                 Some(same) => same.clone(),
                 None => {
                     let tls = plan.is_secure().then(|| client_tls(plan, entities, node));
-                    let cluster = self.transports.of(plan, node.settings.keepalive);
+                    let tls = tls.flatten();
+                    let transports = &mut self.transports;
+                    let keepalive = node.settings.keepalive;
                     Arc::new(LiveService {
                         plan: plan.clone(),
-                        upstream: Upstream::new(plan, balancer, cluster, tls.flatten()),
+                        upstream: Upstream::new(plan, upstream, tls, transports, keepalive),
                         json: kept.json.clone(),
                     })
                 }
@@ -115,7 +117,7 @@ impl Builder {
             }
             let service = match &plan.service {
                 None => None,
-                Some(id) => match self.services.get(id) {
+                Some(id) => match self.services.get(&**id) {
                     Some(service) if service.plan.enabled => Some(service.clone()),
                     // Not enabled, or not planned: its routes do not exist.
                     _ => continue,
@@ -353,7 +355,7 @@ fn client_tls(service: &Service, entities: &Entities, node: &Arc<Node>) -> Optio
     let trust = verify.then(|| {
         let authorities = service.ca_certificates.iter();
         let pems: Vec<_> = authorities
-            .filter_map(|id| entities.authorities.get(id).map(|pem| &**pem))
+            .filter_map(|id| entities.authorities.get(&**id).map(|pem| &**pem))
             .collect();
         let trust = if service.ca_certificates.is_empty() {
             node.settings.trusted_certificates()
@@ -370,9 +372,11 @@ fn client_tls(service: &Service, entities: &Entities, node: &Arc<Node>) -> Optio
         verifies_host: verify,
         peer: PeerRules {
             trust,
+            most_intermediates: service.tls_verify_depth,
             ..PeerRules::default()
         },
-        sni: Some(service.host.clone()),
+        // Every try says whom it talks to: see `Upstream::target`.
+        sni: None,
         alpn: AlpnList::new([if service.is_grpc() { "h2" } else { "http/1.1" }]).ok()?,
         parameters: TlsParameters::default(),
         resumed_names: 1,

@@ -16,10 +16,13 @@ use crate::plan::upstream::{Target, Upstream};
 use crate::plugin::instance::Instance;
 use crate::plugin::table;
 use crate::store::Row;
-use crate::value::Value;
+use crate::value::{Object, Value};
+use crate::vault::Vaults;
 
 /// Kinds of entities that are planned here; consumers and credentials are read as they are asked for.
-pub const PLANNED: [&str; 8] = [
+pub const PLANNED: [&str; 9] = [
+    // Others may refer to them.
+    "vaults",
     "upstreams",
     "targets",
     "services",
@@ -33,21 +36,26 @@ pub const PLANNED: [&str; 8] = [
 /// Plans by id.
 #[derive(Debug, Default)]
 pub struct Entities {
-    pub services: FxHashMap<Box<str>, Kept<Service>>,
-    pub routes: BTreeMap<Box<str>, Kept<Route>>,
-    pub plugins: BTreeMap<Box<str>, Arc<Instance>>,
-    pub certificates: BTreeMap<Box<str>, Slots>,
-    pub snis: BTreeMap<Box<str>, Sni>,
-    pub authorities: FxHashMap<Box<str>, Arc<str>>,
-    pub upstreams: BTreeMap<Box<str>, Arc<Upstream>>,
-    pub targets: BTreeMap<Box<str>, Arc<Target>>,
+    pub services: FxHashMap<Arc<str>, Kept<Service>>,
+    pub routes: BTreeMap<Arc<str>, Kept<Route>>,
+    pub plugins: BTreeMap<Arc<str>, Arc<Instance>>,
+    pub certificates: BTreeMap<Arc<str>, Slots>,
+    pub snis: BTreeMap<Arc<str>, Sni>,
+    pub authorities: FxHashMap<Arc<str>, Arc<str>>,
+    pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    pub targets: BTreeMap<Arc<str>, Arc<Target>>,
+    pub vaults: Vaults,
     /// What changed since it was last asked.
     pub changed: Changed,
-    /// Of every row that was taken: the same row again changes nothing.
-    digests: FxHashMap<Box<str>, [u8; 16]>,
+    /// Every row that was taken, as the store has it: the same row again changes nothing.
+    rows: FxHashMap<Arc<str>, Arc<str>>,
+    /// Rows that refer to secrets.
+    referring: Vec<Arc<str>>,
+    /// Every row has to be put again.
+    pub rereads: bool,
 }
 
-/// A plan, and its row as JSON for what writes requests down.
+/// A plan, and its row as JSON for what writes requests down: the store's own text.
 #[derive(Clone, Debug)]
 pub struct Kept<T> {
     pub plan: Arc<T>,
@@ -82,18 +90,20 @@ impl Entities {
     /// Takes a row in place of what its id had. A row that cannot be planned leaves what was there: the last good one
     /// goes on serving, and the log says what is wrong with the new one.
     pub fn put(&mut self, entity: &str, row: &Row, node: &Arc<Node>) {
-        let id: Box<str> = row.id.as_str().into();
-        let json = Value::from(row.entity.clone()).to_json();
-        let digest = md5::compute(&json).0;
-        if self.digests.insert(id.clone(), digest) == Some(digest) {
+        let id = row.id.clone();
+        let known = self.rows.insert(id.clone(), row.json.clone());
+        if known.is_some_and(|known| known == row.json) {
             return;
+        }
+        if row.json.contains("{vault://") {
+            self.referring.push(id.clone());
         }
         let planned = match entity {
             "services" => Service::read(&row.entity)
                 .map_err(|error| error.to_string())
                 .map(|service| {
                     self.changed.services = true;
-                    self.services.insert(id.clone(), Kept::new(service, json));
+                    self.services.insert(id.clone(), Kept::new(service, row));
                 }),
             "routes" => Route::read(&row.entity)
                 .map_err(|errors| {
@@ -102,13 +112,15 @@ impl Entities {
                 })
                 .map(|route| {
                     self.changed.routes = true;
-                    self.routes.insert(id.clone(), Kept::new(route, json));
+                    self.routes.insert(id.clone(), Kept::new(route, row));
                 }),
             "plugins" => PluginPlan::read(&row.entity)
                 .map_err(|error| error.to_string())
-                .map(|plan| self.put_plugin(id.clone(), &plan, node)),
-            "certificates" => Certificate::read(&row.entity)
-                .map_err(|error| error.to_string())
+                .map(|plan| self.put_plugin(id.clone(), plan, &row.entity, node)),
+            "certificates" => self
+                .vaults
+                .resolve(entity, &row.entity)
+                .and_then(|row| Certificate::read(&row).map_err(|error| error.to_string()))
                 .map(|certificate| {
                     self.changed.certificates = true;
                     let slots = Slots::of(certificate);
@@ -139,6 +151,12 @@ impl Entities {
                     self.changed.upstreams = true;
                     self.targets.insert(id.clone(), Arc::new(target));
                 }),
+            "vaults" => {
+                if self.vaults.put(&id, &row.entity) {
+                    self.vaults_changed();
+                }
+                Ok(())
+            }
             _ => Ok(()),
         };
         if let Err(problem) = planned {
@@ -148,7 +166,7 @@ impl Entities {
 
     /// Takes a row away.
     pub fn remove(&mut self, entity: &str, id: &str) {
-        self.digests.remove(id);
+        self.rows.remove(id);
         match entity {
             "services" => self.changed.services |= self.services.remove(id).is_some(),
             "routes" => self.changed.routes |= self.routes.remove(id).is_some(),
@@ -160,6 +178,7 @@ impl Entities {
             "snis" => self.changed.certificates |= self.snis.remove(id).is_some(),
             "upstreams" => self.changed.upstreams |= self.upstreams.remove(id).is_some(),
             "targets" => self.changed.upstreams |= self.targets.remove(id).is_some(),
+            "vaults" if self.vaults.remove(id) => self.vaults_changed(),
             "ca_certificates" => {
                 let gone = self.authorities.remove(id).is_some();
                 self.changed.authorities |= gone;
@@ -170,7 +189,7 @@ impl Entities {
     }
 
     /// The ids of a kind of entity.
-    pub fn ids(&self, entity: &str) -> Vec<Box<str>> {
+    pub fn ids(&self, entity: &str) -> Vec<Arc<str>> {
         match entity {
             "services" => self.services.keys().cloned().collect(),
             "routes" => self.routes.keys().cloned().collect(),
@@ -180,11 +199,20 @@ impl Entities {
             "upstreams" => self.upstreams.keys().cloned().collect(),
             "targets" => self.targets.keys().cloned().collect(),
             "ca_certificates" => self.authorities.keys().cloned().collect(),
+            "vaults" => self.vaults.ids().map(Arc::from).collect(),
             _ => Vec::new(),
         }
     }
 
-    fn put_plugin(&mut self, id: Box<str>, plan: &PluginPlan, node: &Arc<Node>) {
+    /// Rows that refer to secrets mean something else now: they have to be put again.
+    fn vaults_changed(&mut self) {
+        self.rereads |= !self.referring.is_empty();
+        for id in std::mem::take(&mut self.referring) {
+            self.rows.remove(&id);
+        }
+    }
+
+    fn put_plugin(&mut self, id: Arc<str>, mut plan: PluginPlan, row: &Object, node: &Arc<Node>) {
         self.changed.plugins = true;
         if !plan.is_http() {
             self.plugins.remove(&id);
@@ -206,7 +234,12 @@ impl Entities {
                 "the plugin does not run here: {what}"
             );
         }
-        let instance = Instance::new(plan, node);
+        let resolved = self.vaults.resolve("plugins", row).map(|row| {
+            if let Some(Value::Object(config)) = row.get("config") {
+                plan.config = config.clone();
+            }
+        });
+        let instance = Instance::new(&plan, resolved, node);
         self.plugins.insert(id, Arc::new(instance));
     }
 }
@@ -228,10 +261,10 @@ impl Slots {
 }
 
 impl<T> Kept<T> {
-    fn new(plan: T, json: String) -> Self {
+    fn new(plan: T, row: &Row) -> Self {
         Self {
             plan: Arc::new(plan),
-            json: json.into(),
+            json: row.json.clone(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carbyne_engine::runtime::background::{self, Priority};
 use rustc_hash::FxHashSet;
 use tokio::runtime::Handle;
 
@@ -13,6 +14,7 @@ use super::entities::{Entities, PLANNED};
 use crate::node::Node;
 use crate::schema::library;
 use crate::store::{Changed as ChangedRow, Changes, ChangesKind, Query, StoreError};
+use crate::vault::Vaults;
 
 /// Keeps a node's snapshot in step with its store.
 pub struct Updater {
@@ -35,9 +37,11 @@ struct Work {
 
 impl Updater {
     pub fn new(node: Arc<Node>, tell: impl Fn() + 'static) -> Self {
+        let mut work = Work::default();
+        work.entities.vaults = Vaults::new(node.settings.vault_prefix.as_deref());
         Self {
             node,
-            work: Some(Work::default()),
+            work: Some(work),
             retired: Vec::new(),
             tell: Box::new(tell),
         }
@@ -82,7 +86,11 @@ impl Updater {
         let mut work = self.work.take().unwrap_or_default();
         let node = self.node.clone();
         let handle = Handle::current();
-        let done = tokio::task::spawn_blocking(move || {
+        let priority = match &changes.kind {
+            ChangesKind::Everything => Priority::Low,
+            ChangesKind::Rows(_) => Priority::Normal,
+        };
+        let done = background::run(priority, move || {
             let read = handle.block_on(work.read(&node, changes.kind));
             let built = read.map(|()| {
                 let wanted = work.entities.changed.any() || !work.built;
@@ -111,7 +119,10 @@ impl Updater {
             .partition(|snapshot| Arc::strong_count(snapshot) > 1);
         self.retired = held;
         if !free.is_empty() {
-            drop(tokio::task::spawn_blocking(move || drop(free)));
+            drop(tokio::task::spawn_local(background::run(
+                Priority::Low,
+                move || drop(free),
+            )));
         }
     }
 }
@@ -121,7 +132,10 @@ impl Work {
         match kind {
             ChangesKind::Everything => {
                 node.generations.advance_all();
-                self.read_everything(node).await
+                self.read_everything(node).await?;
+                // Vaults were read before what refers to them.
+                self.entities.rereads = false;
+                Ok(())
             }
             ChangesKind::Rows(rows) => {
                 for row in &rows {
@@ -129,6 +143,9 @@ impl Work {
                 }
                 for row in rows {
                     self.read_row(node, row).await?;
+                }
+                if std::mem::take(&mut self.entities.rereads) {
+                    self.read_everything(node).await?;
                 }
                 Ok(())
             }
@@ -163,7 +180,7 @@ impl Work {
             loop {
                 let page = node.store.page(schema, &query).await?;
                 for row in &page.rows {
-                    gone.remove(row.id.as_str());
+                    gone.remove(&row.id);
                     self.entities.put(name, row, node);
                 }
                 match page.offset {

@@ -198,22 +198,19 @@ impl<'a> Reader<'a> {
     }
 
     fn texts_of(&mut self, items: &[Value], field: &str) -> Vec<Box<str>> {
-        if items.iter().any(|item| item.as_str().is_none()) {
+        // Room for as many as there are, no more: this is kept for each of many routes.
+        let mut texts = Vec::with_capacity(items.len());
+        texts.extend(items.iter().filter_map(Value::as_str).map(Box::from));
+        if texts.len() < items.len() {
             self.wrong(field, "holds something else than texts");
         }
-        items
-            .iter()
-            .filter_map(Value::as_str)
-            .map(Into::into)
-            .collect()
+        texts
     }
 
     fn protocols(&mut self) -> Vec<Protocol> {
         let names = self.texts("protocols");
-        let protocols: Vec<_> = names
-            .iter()
-            .filter_map(|name| Protocol::named(name))
-            .collect();
+        let mut protocols = Vec::with_capacity(names.len());
+        protocols.extend(names.iter().filter_map(|name| Protocol::named(name)));
         if protocols.is_empty() || protocols.len() != names.len() {
             self.wrong("protocols", "names no protocol that is served");
         } else if protocols

@@ -36,7 +36,7 @@ impl Record for Consumer {
     fn read(row: &Row) -> Option<Self> {
         let text = |field: &str| row.entity.get(field).and_then(Value::as_str).map(Box::from);
         Some(Self {
-            id: row.id.as_str().into(),
+            id: row.id.as_ref().into(),
             username: text("username"),
             custom_id: text("custom_id"),
             entity: row.entity.clone(),

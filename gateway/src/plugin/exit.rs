@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use carbyne_engine::http::Headers;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::store::StoreError;
-use crate::value::{Object, Value};
+use crate::value::Object;
 
 /// An answer of a plugin. What [`Exit::error`] says is worded by what the client accepts, everything else goes as it is.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Reply {
 pub(crate) enum Content {
     /// These bytes, and their type where it was said.
     Bytes(Bytes),
+    /// JSON; for gRPC its `message` goes into the head.
+    Json(Object),
     /// A text within the node's template for what the client accepts (Kong: `kong.response.error`).
     Error(Cow<'static, str>),
     /// `{"message": …}` on one line; for gRPC the message goes into the head (Kong: `kong.response.exit`).
@@ -47,12 +49,7 @@ impl Exit {
 
     /// A body of JSON.
     pub fn json(status: StatusCode, body: Object) -> Self {
-        let mut exit = Self::of(status, Content::Bytes(Value::from(body).to_json().into()));
-        exit.0.headers.append(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json; charset=utf-8"),
-        );
-        exit
+        Self::of(status, Content::Json(body))
     }
 
     /// Any body, or none; its type is a header like others.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::Refusal;
 use super::table::Compiled;
 use crate::node::Node;
 use crate::plan::plugin::{PluginPlan, Scope};
@@ -20,9 +21,10 @@ pub struct Instance {
 
 impl Instance {
     /// Compiles a plan. What cannot be compiled refuses its traffic where it guards something, and is left out where it
-    /// does not: the log says which.
-    pub fn new(plan: &PluginPlan, node: &Arc<Node>) -> Self {
-        let compiled = match Compiled::new(plan, node) {
+    /// does not: the log says which. `resolved` says whether its references to secrets stand for something.
+    pub fn new(plan: &PluginPlan, resolved: Result<(), String>, node: &Arc<Node>) -> Self {
+        let resolved = resolved.map_err(Refusal::References);
+        let compiled = match resolved.and_then(|()| Compiled::new(plan, node)) {
             Ok(Compiled::Absent) if plan.guards => Compiled::Refused,
             Ok(compiled) => compiled,
             Err(refusal) => {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use bytes::Bytes;
 use carbyne_engine::http::Headers;
 use http::header;
 
@@ -9,6 +10,7 @@ use super::query::Query;
 use crate::declarative::DEFAULT_WORKSPACE;
 use crate::object;
 use crate::proxy::context::{Context, Exchange, Source};
+use crate::proxy::departure::upstream_path;
 use crate::value::{Object, Value, put};
 
 /// How long a request took.
@@ -29,15 +31,14 @@ pub fn serialize(exchange: &Exchange) -> Object {
     let context = &exchange.context;
     let mut all = Object::new();
     all.insert("request".into(), request(exchange).into());
-    if !context.tries.is_empty() {
-        let upstream = String::from_utf8_lossy(&exchange.request.path).into_owned();
-        all.insert("upstream_uri".into(), upstream.into());
-    } else {
-        all.insert("upstream_uri".into(), "".into());
-    }
-    if let Some(status) = exchange.upstream.status {
-        all.insert("upstream_status".into(), status.as_str().into());
-    }
+    // Also where a plugin answered: the route says where the request would have gone.
+    let upstream = match context.route {
+        Some(_) => upstream_path(exchange),
+        None => Bytes::new(),
+    };
+    let upstream = String::from_utf8_lossy(&upstream).into_owned();
+    all.insert("upstream_uri".into(), upstream.into());
+    all.insert("upstream_status".into(), upstream_status(exchange).into());
     all.insert("response".into(), response(exchange).into());
     all.insert("latencies".into(), latencies(exchange).into());
     if !context.tries.is_empty() {
@@ -71,6 +72,17 @@ pub fn serialize(exchange: &Exchange) -> Object {
         put(&mut all, path, value.clone());
     }
     all
+}
+
+/// What every try was answered with, as nginx writes it down: `502, 200`.
+fn upstream_status(exchange: &Exchange) -> String {
+    let tries = exchange.context.tries.iter();
+    let each = tries.map(|tried| match (tried.failed, exchange.upstream.status) {
+        (Some(code), _) => code.to_string(),
+        (None, Some(status)) => status.as_str().to_owned(),
+        (None, None) => "-".to_owned(),
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 fn request(exchange: &Exchange) -> Object {
@@ -191,11 +203,17 @@ fn tries(exchange: &Exchange) -> Vec<Value> {
 
 fn entities(context: &Context, all: &mut Object) {
     // Written by ourselves: it is JSON.
-    let read = |json: &str| Value::from_json(json.as_bytes()).unwrap_or_default();
+    let read = |json: &str| {
+        let mut entity = without_nulls(Value::from_json(json.as_bytes()).unwrap_or_default());
+        if let Value::Object(members) = &mut entity {
+            members.insert("ws_id".into(), DEFAULT_WORKSPACE.into());
+        }
+        entity
+    };
     if let Some(route) = &context.route {
-        all.insert("route".into(), without_nulls(read(&route.json)));
+        all.insert("route".into(), read(&route.json));
         if let Some(service) = &route.service {
-            all.insert("service".into(), without_nulls(read(&service.json)));
+            all.insert("service".into(), read(&service.json));
         }
     }
     if let Some(consumer) = &context.consumer {

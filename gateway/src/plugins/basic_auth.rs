@@ -52,7 +52,7 @@ impl Record for User {
         let text = |field: &str| row.entity.get(field)?.as_str();
         let consumer = row.entity.get("consumer")?.get("id")?.as_str()?;
         Some(Self {
-            id: row.id.as_str().into(),
+            id: row.id.as_ref().into(),
             consumer: consumer.into(),
             name: text("username")?.into(),
             hash: text("password")?.into(),

@@ -80,7 +80,7 @@ impl Record for Issuer {
         let consumer = row.entity.get("consumer")?.get("id")?.as_str()?;
         let algorithm = Algorithm::named(text("algorithm").unwrap_or("HS256"));
         Some(Self {
-            id: row.id.as_str().into(),
+            id: row.id.as_ref().into(),
             consumer: consumer.into(),
             key: text("key")?.into(),
             algorithm,

@@ -51,7 +51,7 @@ impl Record for Key {
     fn read(row: &Row) -> Option<Self> {
         let consumer = row.entity.get("consumer")?.get("id")?.as_str()?;
         Some(Self {
-            id: row.id.as_str().into(),
+            id: row.id.as_ref().into(),
             consumer: consumer.into(),
         })
     }

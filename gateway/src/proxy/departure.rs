@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Version, header};
 
 use super::context::{Context, Exchange, FORWARDED_PROTO, Source};
 use crate::error::KONG_VERSION;
+use crate::plan::service::Service;
 use crate::router::uri;
 
 /// Makes the request what the service sees, but for the host, which is chosen with the target.
@@ -80,7 +81,7 @@ pub(super) fn to_service(exchange: &mut Exchange) {
 }
 
 /// The path that the service sees, as it is sent.
-fn upstream_path(exchange: &Exchange) -> Bytes {
+pub(crate) fn upstream_path(exchange: &Exchange) -> Bytes {
     let path = &exchange.context.upstream.path;
     let query = memchr::memchr(b'?', &exchange.request.path)
         .map(|at| exchange.request.path.slice(at..))
@@ -103,7 +104,7 @@ pub(super) fn to_client(exchange: &mut Exchange) {
     let debug = local.node.settings.debug_header && wants_debug(exchange);
     let elapsed = exchange.elapsed();
     let timing = exchange.timing;
-    let version = exchange.request.version;
+    let asks_trailers = exchange.request.headers.contains(&header::TE);
     let context = &mut exchange.context;
     let Some(response) = &mut exchange.response else {
         return;
@@ -111,28 +112,38 @@ pub(super) fn to_client(exchange: &mut Exchange) {
     let headers = &mut response.headers;
     let proxied = context.source == Source::Service || !context.tries.is_empty();
     if proxied {
-        if switches.upstream_status
-            && let Some(status) = exchange.upstream.status
-        {
+        if switches.upstream_status {
+            let status = exchange.upstream.status.unwrap_or(response.status);
             headers.insert(UPSTREAM_STATUS, HeaderValue::from(status.as_u16()));
         }
         let sent = timing.upstream_start.unwrap_or(elapsed);
-        if switches.upstream_latency
-            && let Some(answered) = timing.response_start
-        {
+        if switches.upstream_latency {
+            // Where nobody answered: until that was known.
+            let answered = timing.response_start.unwrap_or(elapsed);
             let latency = answered.saturating_sub(sent);
             headers.insert(UPSTREAM_LATENCY, milliseconds(latency));
         }
         if switches.proxy_latency {
             headers.insert(PROXY_LATENCY, milliseconds(sent));
         }
+        if !asks_trailers && headers.contains(&header::TRAILER) {
+            headers.remove(&header::TRAILER);
+        }
         if switches.via {
+            // What was spoken with the service, whatever the client speaks.
+            let version = if context.service().is_some_and(Service::is_grpc) {
+                Version::HTTP_2
+            } else {
+                Version::HTTP_11
+            };
             add_via(headers, version);
         }
     } else if switches.response_latency {
         headers.insert(RESPONSE_LATENCY, milliseconds(elapsed));
     }
-    if context.source != Source::Service && switches.server {
+    // A service that does not name itself is named after us, as in Kong.
+    if switches.server && (context.source != Source::Service || !headers.contains(&header::SERVER))
+    {
         headers.insert(header::SERVER, SERVER.clone());
     }
     if switches.request_id {

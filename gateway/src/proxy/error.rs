@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use carbyne_engine::forward::{Answer, Error};
 use carbyne_engine::http::{Headers, Request, Response};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 
 use super::context::RequestId;
 use super::departure::{GRPC_MESSAGE, GRPC_STATUS};
@@ -36,10 +36,15 @@ pub(super) fn answer(
         content,
         anonymous: _,
     } = reply;
-    let grpc = is_grpc(&request.headers);
     let mut response = Response::new(status);
     response.headers = headers;
+    // Whoever said what the body is meant that body.
+    let grpc = is_grpc(request) && !response.headers.contains(&header::CONTENT_TYPE);
     let body = match content {
+        Content::Bytes(bytes) if grpc => {
+            let text = String::from_utf8_lossy(&bytes);
+            worded(&mut response, Form::Grpc, &text, id, settings)
+        }
         Content::Bytes(bytes) => bytes,
         Content::Own(text) => return own(status, &text, request, id, settings),
         Content::Error(text) => {
@@ -51,16 +56,28 @@ pub(super) fn answer(
             };
             worded(&mut response, form, &text, id, settings)
         }
-        Content::Message(text) if grpc => worded(&mut response, Form::Grpc, &text, id, settings),
-        Content::Message(text) => {
-            set_type(&mut response.headers, Form::Json);
-            let mut body = String::from("{\"message\":");
-            body.push_str(&Value::from(text.as_ref()).to_json());
-            body.push('}');
-            body.into()
+        Content::Json(members) if grpc => {
+            let text = members.get("message").and_then(Value::as_str);
+            let text = text.unwrap_or_default().to_owned();
+            worded(&mut response, Form::Grpc, &text, id, settings)
         }
+        Content::Message(text) if grpc => worded(&mut response, Form::Grpc, &text, id, settings),
+        Content::Json(members) => {
+            set_type(&mut response.headers, Form::Json);
+            Value::from(members).to_json().into()
+        }
+        Content::Message(text) => compact(&mut response.headers, &text),
     };
     finished(response, body, request)
+}
+
+/// `{"message":"…"}`, Kong's errors without a template.
+fn compact(headers: &mut Headers, text: &str) -> Bytes {
+    set_type(headers, Form::Json);
+    let mut body = String::from("{\"message\":");
+    body.push_str(&Value::from(text).to_json());
+    body.push('}');
+    body.into()
 }
 
 /// Words an error that is Kong's own, with the same rules as nginx's: what the client accepts, else what it sent, else
@@ -76,13 +93,16 @@ pub(super) fn own(
     let said = fields
         .text(&header::ACCEPT)
         .or_else(|| fields.text(&header::CONTENT_TYPE));
-    let form = if is_grpc(fields) {
-        Form::Grpc
-    } else {
-        accepted(said.unwrap_or(&settings.error_default_type))
-    };
+    let said = said.unwrap_or(&settings.error_default_type);
     let mut response = Response::new(status);
-    let body = worded(&mut response, form, text, id, settings);
+    let body = if is_grpc(request) {
+        worded(&mut response, Form::Grpc, text, id, settings)
+    } else if said.starts_with(GRPC) {
+        // Its client cannot speak gRPC over what it speaks.
+        compact(&mut response.headers, text)
+    } else {
+        worded(&mut response, accepted(said), text, id, settings)
+    };
     finished(response, body, request)
 }
 
@@ -154,10 +174,15 @@ fn text_of(status: StatusCode) -> Cow<'static, str> {
     })
 }
 
-/// Whether a request is gRPC by what it sends.
-pub(super) fn is_grpc(fields: &Headers) -> bool {
+/// Whether a request is gRPC: by what it sends, and that it is HTTP/2.
+pub(super) fn is_grpc(request: &Request) -> bool {
+    request.version == Version::HTTP_2 && sends_grpc(&request.headers)
+}
+
+/// Whether a body is said to be gRPC's.
+pub(super) fn sends_grpc(fields: &Headers) -> bool {
     let content = fields.get(&header::CONTENT_TYPE);
-    content.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    content.is_some_and(|value| value.as_bytes().starts_with(GRPC.as_bytes()))
 }
 
 /// The form that an `Accept` prefers. JSON where it says nothing that is known.
@@ -224,12 +249,18 @@ fn worded(
     let templates = &settings.templates;
     let (own, kongs) = match form {
         Form::Grpc => {
-            let status = HeaderValue::from(grpc_status(response.status.as_u16()));
-            response.headers.insert(GRPC_STATUS, status);
-            if let Ok(message) = HeaderValue::from_str(text) {
+            // The status of HTTP stays, as in Kong: clients of gRPC read `grpc-status` before it.
+            let code = grpc_status(response.status.as_u16());
+            response
+                .headers
+                .insert(GRPC_STATUS, HeaderValue::from(code));
+            let text = match text {
+                "" => grpc_word(code),
+                text => text,
+            };
+            if let Ok(message) = HeaderValue::from_str(&percent_encoded(text)) {
                 response.headers.insert(GRPC_MESSAGE, message);
             }
-            response.status = StatusCode::OK;
             return Bytes::new();
         }
         Form::Html => (&templates.html, HTML),
@@ -290,6 +321,44 @@ fn grpc_status(status: u16) -> u16 {
     }
 }
 
+/// gRPC's own name of a code, where there are no words.
+fn grpc_word(code: u16) -> &'static str {
+    match code {
+        0 => "OK",
+        1 => "Canceled",
+        3 => "InvalidArgument",
+        4 => "DeadlineExceeded",
+        5 => "NotFound",
+        6 => "AlreadyExists",
+        7 => "PermissionDenied",
+        8 => "ResourceExhausted",
+        12 => "Unimplemented",
+        13 => "Internal",
+        14 => "Unavailable",
+        16 => "Unauthenticated",
+        _ => "Unknown",
+    }
+}
+
+/// A text as `grpc-message` holds it: `%` and what is not printable are escaped.
+fn percent_encoded(text: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'%';
+    if text.bytes().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut all = String::with_capacity(text.len() + 16);
+    for byte in text.bytes() {
+        if plain(byte) {
+            all.push(char::from(byte));
+        } else {
+            all.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Cow::Owned(all)
+}
+
+/// What types of gRPC's bodies begin with.
+const GRPC: &str = "application/grpc";
 const HTML: &str = "<!doctype html>
 <html>
   <head>

@@ -320,15 +320,15 @@ fn to_https(exchange: &Exchange, route: &LiveRoute) -> Exit {
 }
 
 fn check_grpc(exchange: &Exchange, insecure: bool) -> Flow {
-    if !error::is_grpc(&exchange.request.headers) {
-        return Err(Exit::message(
+    if !error::sends_grpc(&exchange.request.headers) {
+        return Err(Exit::error(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "Non-gRPC request matched gRPC route",
         ));
     }
     if exchange.request.version != Version::HTTP_2 {
         return Err(
-            Exit::message(StatusCode::UPGRADE_REQUIRED, "Please use HTTP2 protocol")
+            Exit::error(StatusCode::UPGRADE_REQUIRED, "Please use HTTP2 protocol")
                 .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
                 .header(header::UPGRADE, HeaderValue::from_static("HTTP/2")),
         );
@@ -363,7 +363,8 @@ async fn pass(exchange: &mut Exchange) -> Result<Route, Exit> {
         let text = "no Service found with those values";
         return Err(Exit::error(StatusCode::SERVICE_UNAVAILABLE, text));
     };
-    if route.plan.request_buffering {
+    // Streams of gRPC may wait for an answer to what they have sent: nginx buffers none of them.
+    if route.plan.request_buffering && !service.plan.is_grpc() {
         read_ahead(exchange).await?;
     }
     departure::to_service(exchange);

@@ -147,8 +147,8 @@ async fn introduce(socket: &mut Socket, downstream: &mut Downstream) -> bool {
     };
     drop(read.split_to(header.length));
     if let Some(addresses) = header.addresses {
+        // Where the client connected to stays what it is here, as in nginx: whoever is not trusted may say anything.
         downstream.remote = Address::Tcp(addresses.source);
-        downstream.local = Address::Tcp(addresses.destination);
     }
     socket.rewind(read.freeze());
     true
@@ -176,6 +176,7 @@ pub fn serve_settings(listen: &Listen, conf: &Conf) -> ServeSettings {
             Codec::Http1
         },
         limits,
+        max_requests: conf.keepalive_requests(),
         idle_timeout: Some(conf.keepalive_timeout().map_or(IDLE, time)),
         head_timeout: conf
             .client_header_timeout()

@@ -20,6 +20,8 @@ pub struct Settings {
     pub real_ip: RealIp,
     /// Walks back through several addresses to the first that is not trusted.
     real_ip_recursive: bool,
+    /// What the names of variables begin with that references name.
+    pub vault_prefix: Option<Box<str>>,
     port_maps: Vec<(u16, u16)>,
     pub templates: Templates,
     /// The form of errors of clients that accept anything.
@@ -199,6 +201,7 @@ impl Settings {
             trusted,
             real_ip,
             real_ip_recursive: recursive == Some("on"),
+            vault_prefix: conf.get("vault_env_prefix").map(Box::from),
             port_maps,
             templates: Templates {
                 html: template("error_template_html"),

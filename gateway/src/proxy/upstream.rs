@@ -1,7 +1,7 @@
 //! Where a try goes: a host of the service, and how it is spoken to.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,7 +22,9 @@ use crate::plan::service::Service;
 /// The way to a service.
 #[derive(Debug)]
 pub struct Upstream {
-    balancer: Arc<Balancer>,
+    /// Who picks hosts. That of the service's own host begins with the first request: most of many services wait long
+    /// for theirs.
+    balancer: OnceLock<Arc<Balancer>>,
     /// What connections are told to be; the hosts are the balancer's.
     cluster: Arc<Cluster>,
     tls: Option<Arc<ClientTls>>,
@@ -30,19 +32,23 @@ pub struct Upstream {
     variant: u64,
     /// `Host` for the service's own host, where the route does not keep the client's.
     authority: Bytes,
-    /// For requests that may be repeated, and for those that may not.
-    retry: [Option<Arc<RetryPolicy>>; 2],
+    retry: Option<Arc<Retry>>,
 }
 
-/// Settings of connections, shared by all services that want the same.
+/// For requests that may be repeated, and for those that may not.
+#[derive(Debug)]
+struct Retry([Arc<RetryPolicy>; 2]);
+
+/// What services with the same settings share.
 #[derive(Debug, Default)]
 pub struct Transports {
-    known: FxHashMap<(Duration, bool), Arc<Cluster>>,
+    clusters: FxHashMap<(Duration, bool), Arc<Cluster>>,
+    retries: FxHashMap<u32, Arc<Retry>>,
 }
 
 impl Transports {
     /// What a service's connections are told to be.
-    pub fn of(&mut self, service: &Service, keepalive: Keepalive) -> Arc<Cluster> {
+    fn cluster(&mut self, service: &Service, keepalive: Keepalive) -> Arc<Cluster> {
         let key = (service.connect_timeout, service.is_grpc());
         let make = || {
             let mut settings = settings::Settings::named("services");
@@ -52,6 +58,7 @@ impl Transports {
                 0 => Some(1),
                 _ => keepalive.max_requests,
             };
+            settings.max_idle_connections = Some(keepalive.pool_size);
             settings.http1_trailers = true;
             settings.thresholds = [Thresholds::without_limits(), Thresholds::without_limits()];
             if service.is_grpc() {
@@ -59,16 +66,29 @@ impl Transports {
             }
             Cluster::new(settings, Instant::now())
         };
-        self.known.entry(key).or_insert_with(make).clone()
+        self.clusters.entry(key).or_insert_with(make).clone()
+    }
+
+    /// When a service's requests are tried again.
+    fn retry(&mut self, service: &Service) -> Option<Arc<Retry>> {
+        let make = || {
+            let policies = [true, false];
+            let policies = policies.map(|idempotent| retry_policy(service.retries, idempotent));
+            Arc::new(Retry(policies.map(Arc::new)))
+        };
+        let known = self.retries.entry(service.retries);
+        (service.retries > 0).then(|| known.or_insert_with(make).clone())
     }
 }
 
 impl Upstream {
+    /// The way to a service: over the balancer of an upstream, or to the service's own host.
     pub fn new(
         service: &Service,
-        balancer: Arc<Balancer>,
-        cluster: Arc<Cluster>,
+        upstream: Option<Arc<Balancer>>,
         tls: Option<Arc<ClientTls>>,
+        transports: &mut Transports,
+        keepalive: Keepalive,
     ) -> Self {
         let mut variant = FxHasher::default();
         service.is_grpc().hash(&mut variant);
@@ -77,28 +97,30 @@ impl Upstream {
             service.id.hash(&mut variant);
         }
         Self {
-            balancer,
-            cluster,
+            balancer: upstream.map_or_else(OnceLock::new, OnceLock::from),
+            cluster: transports.cluster(service, keepalive),
             tls,
             variant: variant.finish(),
             authority: authority(&service.host, service.port, service),
-            retry: [true, false].map(|idempotent| {
-                let policy = retry_policy(service.retries, idempotent);
-                (service.retries > 0).then(|| Arc::new(policy))
-            }),
+            retry: transports.retry(service),
         }
     }
 
-    /// Whether its hosts are this balancer's.
-    pub fn is_over(&self, balancer: &Arc<Balancer>) -> bool {
-        Arc::ptr_eq(&self.balancer, balancer)
+    /// Whether its hosts are this upstream's, or of none where there is none.
+    pub fn is_over(&self, upstream: Option<&Arc<Balancer>>) -> bool {
+        match (self.balancer.get(), upstream) {
+            (Some(own), Some(upstream)) => Arc::ptr_eq(own, upstream),
+            (own, None) => own.is_none_or(|own| own.is_direct()),
+            (None, Some(_)) => false,
+        }
     }
 
     /// What makes a request of this method be tried again.
     pub fn retries(&self, method: &Method) -> Option<Arc<RetryPolicy>> {
         // nginx's list of what it does not repeat unless told so.
         let once = [Method::POST, Method::PATCH].contains(method) || method.as_str() == "LOCK";
-        self.retry[usize::from(once)].clone()
+        let Retry(policies) = self.retry.as_deref()?;
+        Some(policies[usize::from(once)].clone())
     }
 
     /// The target of a try; the request's `Host` is settled with it.
@@ -107,9 +129,13 @@ impl Upstream {
         exchange: &mut Exchange,
         service: &Service,
     ) -> Result<Target, Error> {
-        let other = exchange.context.upstream.target.clone();
-        let other = other.map(|(host, port)| exchange.context.local.node.balancers.of(&host, port));
-        let balancer = other.as_ref().unwrap_or(&self.balancer);
+        let balancers = &exchange.context.local.node.balancers;
+        let other = exchange.context.upstream.target.as_ref();
+        let other = other.map(|(host, port)| balancers.of(host, *port));
+        let own = || balancers.of(&service.host, service.port);
+        let balancer = other
+            .as_ref()
+            .unwrap_or_else(|| self.balancer.get_or_init(own));
         balancer.ready().await;
         if exchange.context.affinity.is_none() {
             exchange.context.affinity = Some(affinity(balancer, exchange));
@@ -130,7 +156,7 @@ impl Upstream {
                 (self.variant, &name).hash(&mut variant);
                 let tls = TlsTarget {
                     client: client.clone(),
-                    // Names only: an address is no server name (RFC 6066 §3).
+                    // An address is not sent, as it is no server name (RFC 6066 §3); the certificate must be for it.
                     server_name: name,
                     alpn: None,
                     verify_name: None,
@@ -174,8 +200,9 @@ impl Upstream {
     pub fn report(&self, exchange: &Exchange, outcome: Outcome) {
         if let Some(host) = &exchange.upstream.host
             && exchange.context.upstream.target.is_none()
+            && let Some(balancer) = self.balancer.get()
         {
-            self.balancer.report(host, outcome);
+            balancer.report(host, outcome);
         }
     }
 }
@@ -217,13 +244,12 @@ fn authority(host: &str, port: u16, service: &Service) -> Bytes {
     text.into()
 }
 
-/// The server name in an authority: its host, unless that is an address.
+/// The host in an authority.
 fn host_of(authority: &Bytes) -> Option<Arc<str>> {
     let text = std::str::from_utf8(authority).ok()?;
     let host = match text.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => text,
     };
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    address.is_err().then(|| Arc::from(host))
+    Some(Arc::from(host))
 }

@@ -21,8 +21,8 @@ pub struct Found<'a, T> {
 pub(super) struct Traced {
     path: Path,
     captures: bool,
-    /// Where it has to be asked again.
-    expression: Option<Expression>,
+    /// Where it has to be asked again: seldom, so that it takes no room where it has not.
+    expression: Option<Box<Expression>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -106,7 +106,7 @@ impl Traced {
         Self {
             path,
             captures,
-            expression: asked_again.then_some(expression),
+            expression: asked_again.then(|| Box::new(expression)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, RwLock};
 
+use carbyne_engine::runtime::background::{self, Priority};
 use tokio::sync::Mutex;
 
 use super::feed::Feed;
@@ -32,11 +33,21 @@ impl Default for Declarative {
 impl Declarative {
     /// Puts a configuration in place of the current one. If it breaks a constraint the current one
     /// stays.
-    pub async fn load(&self, rows: Vec<Change>) -> Result<(), StoreError> {
+    pub async fn load(
+        &self,
+        rows: impl IntoIterator<Item = Change> + Send + 'static,
+    ) -> Result<(), StoreError> {
         let mut version = self.version.lock().await;
-        let mut image = Image::default();
-        image.commit(rows, *version + 1)?;
-        *version += 1;
+        let next = *version + 1;
+        let built = background::run(Priority::Low, move || {
+            let mut image = Image::default();
+            image.commit(rows, next)?;
+            Ok(image)
+        });
+        let image = built
+            .await
+            .unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))?;
+        *version = next;
         *self
             .current
             .write()

@@ -150,7 +150,7 @@ fn read(database: &Database) -> Result<(Image, u64), Failure> {
                 revision,
                 expires,
             },
-        );
+        )?;
     }
     Ok((image, version))
 }

@@ -2,6 +2,8 @@
 //! Constraints are kept here, so that every store that has an image has the same.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound::{Included, Unbounded};
+use std::sync::Arc;
 
 use super::offset;
 use super::{Change, Changed, Key, Page, Query, Row, StoreError, TagPage, Tagged, now};
@@ -10,20 +12,20 @@ use crate::value::{Object, Value};
 
 mod table;
 
-use table::{Table, cache_key, keys, unique_key};
+use table::{Facts, Reference, Table, cache_key, shown, unique_key};
 
 /// All rows of a store.
 #[derive(Debug, Default)]
 pub(super) struct Image {
     tables: HashMap<&'static str, Table>,
     /// Rows that expire, by when.
-    expiring: BTreeSet<(u64, &'static str, String)>,
+    expiring: BTreeSet<(u64, &'static str, Arc<str>)>,
 }
 
 /// A row as it is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Stored {
-    pub(super) json: Box<str>,
+    pub(super) json: Arc<str>,
     pub(super) revision: u64,
     pub(super) expires: Option<u64>,
 }
@@ -32,16 +34,17 @@ pub(super) struct Stored {
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) schema: &'static Schema,
-    pub(super) id: String,
+    pub(super) id: Arc<str>,
     pub(super) after: Option<Stored>,
     before: Option<Stored>,
+    references: Vec<Reference>,
 }
 
 impl Step {
     pub(super) fn changed(&self) -> Changed {
         Changed {
             entity: self.schema.name.clone(),
-            id: self.id.clone(),
+            id: self.id.as_ref().into(),
             deleted: self.after.is_none(),
         }
     }
@@ -51,13 +54,11 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 impl Image {
     pub(super) fn get(&self, schema: &Schema, id: &str) -> Result<Option<Row>> {
-        let stored = self
-            .tables
-            .get(schema.name.as_str())
-            .and_then(|table| table.rows.get(id));
-        stored
-            .filter(|stored| stored.is_alive())
-            .map(|stored| stored.row(id))
+        let table = self.tables.get(schema.name.as_str());
+        table
+            .and_then(|table| table.rows.get_key_value(id))
+            .filter(|(_, stored)| stored.is_alive())
+            .map(|(id, stored)| stored.row(id))
             .transpose()
     }
 
@@ -67,7 +68,7 @@ impl Image {
             Key::Field(name, value) => unique_key(name, value),
         };
         let table = self.tables.get(schema.name.as_str());
-        match key.and_then(|key| table?.unique.get(&key)) {
+        match key.and_then(|key| table?.unique.get(key.as_str())) {
             Some(id) => self.get(schema, id),
             None => Ok(None),
         }
@@ -95,7 +96,7 @@ impl Image {
             }
         };
         let mut page = Page::default();
-        let mut take = |id: &String, stored: &Stored| -> Result<bool> {
+        let mut take = |id: &Arc<str>, stored: &Stored| -> Result<bool> {
             if !stored.is_alive() {
                 return Ok(true);
             }
@@ -108,15 +109,15 @@ impl Image {
         };
         match selected {
             None => {
-                for (id, stored) in table.rows.range(from..) {
+                for (id, stored) in table.rows.range::<str, _>((Included(&*from), Unbounded)) {
                     if !take(id, stored)? {
                         break;
                     }
                 }
             }
             Some(ids) => {
-                for id in ids.range::<&String, _>(&from..) {
-                    if let Some(stored) = table.rows.get(*id)
+                for id in ids.into_iter().skip_while(|id| ***id < *from) {
+                    if let Some(stored) = table.rows.get(id)
                         && !take(id, stored)?
                     {
                         break;
@@ -139,12 +140,12 @@ impl Image {
             for (name, id) in table
                 .tags
                 .iter()
-                .filter(|(name, _)| tag.is_none_or(|tag| tag == name))
+                .filter(|(name, _)| tag.is_none_or(|tag| tag == &**name))
             {
                 let tagged = Tagged {
-                    tag: name.clone(),
+                    tag: name.as_ref().into(),
                     entity: (*entity).to_owned(),
-                    id: id.clone(),
+                    id: id.as_ref().into(),
                 };
                 if table.rows.get(id).is_some_and(Stored::is_alive) {
                     all.insert(format!("{id}/{entity}/{name}"), tagged);
@@ -163,7 +164,11 @@ impl Image {
     }
 
     /// Makes all changes or none. What expired goes first: its keys are free again.
-    pub(super) fn commit(&mut self, changes: Vec<Change>, revision: u64) -> Result<Vec<Step>> {
+    pub(super) fn commit(
+        &mut self,
+        changes: impl IntoIterator<Item = Change>,
+        revision: u64,
+    ) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         let done = self.expire(&mut steps).and_then(|()| {
             for change in changes {
@@ -183,24 +188,30 @@ impl Image {
     /// Takes back what a commit did.
     pub(super) fn undo(&mut self, steps: Vec<Step>) {
         for step in steps.into_iter().rev() {
-            self.set(step.schema, &step.id, step.before);
+            let before = step.before.and_then(|stored| {
+                let entity = stored.entity().ok()?;
+                Some((stored, Facts::of(step.schema, &entity)))
+            });
+            self.set(step.schema, &step.id, before);
         }
     }
 
     /// Puts a row that was stored before, without a question.
-    pub(super) fn load(&mut self, schema: &'static Schema, id: &str, stored: Stored) {
-        self.set(schema, id, Some(stored));
+    pub(super) fn load(&mut self, schema: &'static Schema, id: &str, stored: Stored) -> Result<()> {
+        let facts = Facts::of(schema, &stored.entity()?);
+        self.set(schema, &id.into(), Some((stored, facts)));
+        Ok(())
     }
 
     fn expire(&mut self, steps: &mut Vec<Step>) -> Result<()> {
         let due: Vec<_> = self
             .expiring
-            .range(..=(now(), "\u{10ffff}", String::new()))
+            .range(..=(now(), "\u{10ffff}", Arc::from("")))
             .cloned()
             .collect();
         for (_, entity, id) in due {
             if let Some(schema) = library::entity(entity) {
-                self.delete(schema, id, steps)?;
+                self.delete(schema, &id, steps)?;
             }
         }
         Ok(())
@@ -208,7 +219,7 @@ impl Image {
 
     fn change(&mut self, change: Change, revision: u64, steps: &mut Vec<Step>) -> Result<()> {
         match change {
-            Change::Delete { schema, id } => self.delete(schema, id, steps),
+            Change::Delete { schema, id } => self.delete(schema, &id, steps),
             Change::Insert {
                 schema,
                 id,
@@ -221,13 +232,8 @@ impl Image {
                         id,
                     });
                 }
-                self.put(
-                    schema,
-                    id,
-                    &entity,
-                    Stored::new(schema, &entity, revision, expires),
-                    steps,
-                )
+                let stored = Stored::new(schema, &entity, revision, expires);
+                self.put(schema, &id, &entity, stored, steps)
             }
             Change::Replace {
                 schema,
@@ -238,55 +244,68 @@ impl Image {
             } => {
                 if self
                     .stored(schema, &id)
-                    .is_none_or(|stored| stored.revision != seen)
+                    .is_none_or(|(_, stored)| stored.revision != seen)
                 {
                     return Err(StoreError::Conflict);
                 }
-                self.put(
-                    schema,
-                    id,
-                    &entity,
-                    Stored::new(schema, &entity, revision, expires),
-                    steps,
-                )
+                let stored = Stored::new(schema, &entity, revision, expires);
+                self.put(schema, &id, &entity, stored, steps)
             }
         }
     }
 
-    fn stored(&self, schema: &Schema, id: &str) -> Option<&Stored> {
-        self.tables.get(schema.name.as_str())?.rows.get(id)
+    fn stored(&self, schema: &Schema, id: &str) -> Option<(&Arc<str>, &Stored)> {
+        self.tables
+            .get(schema.name.as_str())?
+            .rows
+            .get_key_value(id)
     }
 
     fn put(
         &mut self,
         schema: &'static Schema,
-        id: String,
+        id: &str,
         entity: &Object,
         stored: Stored,
         steps: &mut Vec<Step>,
     ) -> Result<()> {
+        let facts = Facts::of(schema, entity);
         if let Some(table) = self.tables.get(schema.name.as_str()) {
-            for (key, shown) in keys(schema, entity) {
-                if table.unique.get(&key).is_some_and(|other| *other != id) {
+            for key in &facts.keys {
+                if table.unique.get(key).is_some_and(|other| **other != *id) {
+                    let shown = shown(schema, entity, key);
                     return Err(StoreError::Unique(schema.redacted(&shown)));
                 }
             }
         }
-        self.step(schema, id, Some(stored), steps);
+        let id = match self.stored(schema, id) {
+            Some((known, _)) => known.clone(),
+            None => id.into(),
+        };
+        let references = facts.parents.clone();
+        let before = self.set(schema, &id, Some((stored.clone(), facts)));
+        steps.push(Step {
+            schema,
+            id,
+            after: Some(stored),
+            before,
+            references,
+        });
         Ok(())
     }
 
     /// Deletes a row and what belongs to it.
-    fn delete(&mut self, schema: &'static Schema, id: String, steps: &mut Vec<Step>) -> Result<()> {
-        if self.stored(schema, &id).is_none() {
+    fn delete(&mut self, schema: &'static Schema, id: &str, steps: &mut Vec<Step>) -> Result<()> {
+        let Some((id, _)) = self.stored(schema, id) else {
             return Ok(());
-        }
+        };
+        let id = id.clone();
         for child in library::entities() {
             for (field, parent, on_delete) in child.foreign() {
                 if parent != schema.name {
                     continue;
                 }
-                let children: Vec<String> = match self.tables.get(child.name.as_str()) {
+                let children: Vec<Arc<str>> = match self.tables.get(child.name.as_str()) {
                     Some(table) => table.children_of(field, &id).into_iter().cloned().collect(),
                     None => Vec::new(),
                 };
@@ -297,35 +316,36 @@ impl Image {
                             child: child.name.clone(),
                         });
                     }
-                    self.delete(child, row, steps)?;
+                    self.delete(child, &row, steps)?;
                 }
             }
         }
-        self.step(schema, id, None, steps);
+        let before = self.set(schema, &id, None);
+        steps.push(Step {
+            schema,
+            id,
+            after: None,
+            before,
+            references: Vec::new(),
+        });
         Ok(())
     }
 
     /// References are looked at when all is done, so that the order of changes does not matter.
     fn check_references(&self, steps: &[Step]) -> Result<()> {
         for step in steps {
-            let Some(stored) = self.stored(step.schema, &step.id) else {
+            // What a later step of the same commit took away or wrote anew refers to nothing.
+            let present = self.stored(step.schema, &step.id).map(|(_, stored)| stored);
+            if present != step.after.as_ref() {
                 continue;
-            };
-            let entity = stored.entity()?;
-            for (field, parent, _) in step.schema.foreign() {
-                let Some(id) = entity
-                    .get(field)
-                    .and_then(|value| value.get("id"))
-                    .and_then(Value::as_str)
-                else {
-                    continue;
-                };
+            }
+            for Reference { field, parent, id } in &step.references {
                 let known = library::entity(parent).and_then(|schema| self.stored(schema, id));
-                if !known.is_some_and(Stored::is_alive) {
+                if !known.is_some_and(|(_, stored)| stored.is_alive()) {
                     return Err(StoreError::Dangling {
-                        field: field.into(),
-                        id: id.into(),
-                        parent: parent.into(),
+                        field: (*field).to_owned(),
+                        id: id.as_ref().into(),
+                        parent: (*parent).to_owned(),
                     });
                 }
             }
@@ -333,39 +353,30 @@ impl Image {
         Ok(())
     }
 
-    fn step(
+    /// Puts or removes a row with its places in the indexes; what was there before comes back.
+    fn set(
         &mut self,
         schema: &'static Schema,
-        id: String,
-        after: Option<Stored>,
-        steps: &mut Vec<Step>,
-    ) {
-        let before = self.set(schema, &id, after.clone());
-        steps.push(Step {
-            schema,
-            id,
-            after,
-            before,
-        });
-    }
-
-    /// Puts or removes a row with its places in the indexes; what was there before comes back.
-    fn set(&mut self, schema: &'static Schema, id: &str, stored: Option<Stored>) -> Option<Stored> {
+        id: &Arc<str>,
+        stored: Option<(Stored, Facts)>,
+    ) -> Option<Stored> {
         let name = schema.name.as_str();
         let table = self.tables.entry(name).or_default();
         let before = table.rows.remove(id);
         if let Some(before) = &before {
-            table.unindex(schema, id, before);
+            if let Ok(entity) = before.entity() {
+                table.unindex(id, Facts::of(schema, &entity));
+            }
             if let Some(when) = before.expires {
-                self.expiring.remove(&(when, name, id.to_owned()));
+                self.expiring.remove(&(when, name, id.clone()));
             }
         }
-        if let Some(stored) = stored {
-            table.index(schema, id, &stored);
+        if let Some((stored, facts)) = stored {
+            table.index(id, facts);
             if let Some(when) = stored.expires {
-                self.expiring.insert((when, name, id.to_owned()));
+                self.expiring.insert((when, name, id.clone()));
             }
-            table.rows.insert(id.to_owned(), stored);
+            table.rows.insert(id.clone(), stored);
         }
         before
     }
@@ -413,12 +424,13 @@ impl Stored {
         }
     }
 
-    fn row(&self, id: &str) -> Result<Row> {
+    fn row(&self, id: &Arc<str>) -> Result<Row> {
         Ok(Row {
-            id: id.into(),
+            id: id.clone(),
             revision: self.revision,
             expires: self.expires,
             entity: self.entity()?,
+            json: self.json.clone(),
         })
     }
 }

@@ -36,7 +36,7 @@ fn a_full_spool_stops_operations_and_no_request() {
     let upstream = Upstream::start();
     let mut start = Start::default();
     start
-        .environment
+        .variables
         .push(("CARBYNE_EVENTS_LIMIT_MIB", "1".to_owned()));
     let gateway = spool::start(folder.path(), start);
     let service = format!(r#"{{"name": "s", "url": "{}"}}"#, upstream.url());
@@ -57,7 +57,7 @@ fn a_full_spool_stops_operations_and_no_request() {
     end(gateway);
     let mut start = declarative(&upstream);
     start
-        .environment
+        .variables
         .push(("CARBYNE_EVENTS_LIMIT_MIB", "1".to_owned()));
     let gateway = spool::start(folder.path(), start);
     let mut client = gateway.client();

@@ -48,7 +48,7 @@ fn no_secret_is_told() {
         ..Start::default()
     };
     start
-        .environment
+        .variables
         .push(("CARBYNE_EVENTS_QUERY", "page".to_owned()));
     let gateway = spool::start(folder.path(), start);
     let basic = |name: &str, word: &str| format!("Basic {}", base64(&format!("{name}:{word}")));

@@ -28,9 +28,9 @@ impl Found {
 pub(crate) fn start(events: &Path, start: Start) -> Gateway {
     let mut start = start;
     let folder = events.to_str().unwrap().to_owned();
-    start.environment.push(("CARBYNE_EVENTS_DIR", folder));
+    start.variables.push(("CARBYNE_EVENTS_DIR", folder));
     start
-        .environment
+        .variables
         .push(("CARBYNE_EVENTS_NODE", "node".to_owned()));
     Gateway::start(start)
 }

@@ -99,6 +99,7 @@ fn trusted_proxies_say_who_asks() {
             ("real_ip_recursive", "on".into()),
         ],
         yaml: Some(YAML.replace("{upstream}", &upstream.url())),
+        ..Start::default()
     });
     for (path, told, status, text) in [
         ("/allow-other", "4.4.4.4", 200, "hello"),

@@ -441,17 +441,6 @@ fn keys_have_their_places() {
                 body: Body::Is(r#"{"message":"An unexpected error occurred"}"#),
                 seen: None,
             },
-            Case {
-                name: "gRPC is told in its own way",
-                ask: post("/plain").header("Content-Type", "application/grpc"),
-                status: 200,
-                headers: &[
-                    ("grpc-status", Some("16")),
-                    ("grpc-message", Some("No API key found in request")),
-                ],
-                body: Body::Is(""),
-                seen: None,
-            },
         ],
     );
 }

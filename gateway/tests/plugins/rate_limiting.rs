@@ -265,6 +265,7 @@ fn bursts_over_workers_pass_exactly_the_limit_and_reloads_forget_nothing() {
     let gateway = Gateway::start(Start {
         conf: vec![("nginx_worker_processes", "4".to_owned())],
         yaml: None,
+        ..Start::default()
     });
     gateway.administer(
         "PUT",

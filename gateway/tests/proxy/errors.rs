@@ -94,15 +94,11 @@ routes:
                 Body::Holds("no Route matched with those values\nrequest_id: "),
             ),
             case(
-                "for gRPC",
+                "for what is called gRPC and is no HTTP/2",
                 ask("POST", "/nowhere").header("content-type", "application/grpc"),
-                200,
-                &[
-                    ("content-type", Some("application/grpc")),
-                    ("grpc-status", Some("5")),
-                    ("grpc-message", Some("no Route matched with those values")),
-                ],
-                Body::Is(""),
+                404,
+                json,
+                Body::Error("no Route matched with those values"),
             ),
             case(
                 "a route without a service",
@@ -137,7 +133,7 @@ routes:
                 get("/grpc.S/M"),
                 415,
                 json,
-                Body::Is(r#"{"message":"Non-gRPC request matched gRPC route"}"#),
+                Body::Error("Non-gRPC request matched gRPC route"),
             ),
             case(
                 "nobody listens",
@@ -246,6 +242,7 @@ fn requests_that_are_refused() {
             upstream.url()
         )),
         conf: vec![("nginx_http_client_max_body_size", "10".to_owned())],
+        ..Start::default()
     });
     let long = "x".repeat(70_000);
     let cases: [(&str, Vec<u8>, u16, &str); 7] = [

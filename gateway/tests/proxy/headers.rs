@@ -219,6 +219,7 @@ fn switches() {
                 .iter()
                 .map(|(key, value)| (*key, (*value).to_owned()))
                 .collect(),
+            ..Start::default()
         })
     };
     let all = [

@@ -1,12 +1,10 @@
 //! TLS of clients, by openssl's and curl's own words.
 
-use std::process::{Command, Stdio};
-
 use rcgen::{CertificateParams, DnType, KeyPair};
 
-use crate::gateway::{Gateway, Start, Upstream};
+use crate::gateway::{Gateway, Start, Upstream, program};
 
-fn certificate(name: &str) -> (String, String) {
+pub(super) fn certificate(name: &str) -> (String, String) {
     let mut parameters = CertificateParams::new(vec![name.to_owned()]).expect("a name");
     parameters.distinguished_name.push(DnType::CommonName, name);
     let key = KeyPair::generate().expect("a key");
@@ -14,22 +12,11 @@ fn certificate(name: &str) -> (String, String) {
     (certificate.pem(), key.serialize_pem())
 }
 
-fn indented(text: &str, by: usize) -> String {
+pub(super) fn indented(text: &str, by: usize) -> String {
     let margin = " ".repeat(by);
     text.lines()
         .map(|line| format!("{margin}{line}\n"))
         .collect()
-}
-
-/// Runs a program that must be there.
-fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{program} is needed: install it ({error})"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text + &String::from_utf8_lossy(&output.stderr)
 }
 
 fn subject(gateway: &Gateway, name: Option<&str>) -> String {
@@ -39,7 +26,7 @@ fn subject(gateway: &Gateway, name: Option<&str>) -> String {
         Some(name) => arguments.extend(["-servername", name]),
         None => arguments.push("-noservername"),
     }
-    let told = run("openssl", &arguments);
+    let told = program("openssl", &arguments);
     let line = told
         .lines()
         .find(|line| line.trim_start().starts_with("subject="));
@@ -76,6 +63,7 @@ fn certificates_are_chosen_by_name() {
             "proxy_listen",
             "127.0.0.1:0 http2 ssl, 127.0.0.1:0 ssl".to_owned(),
         )],
+        ..Start::default()
     });
     let rows = [
         (Some("a.example"), "exact"),
@@ -99,7 +87,7 @@ fn certificates_are_chosen_by_name() {
     let curl = |host: &str, address: std::net::SocketAddr, path: &str, flag: &str| {
         let resolve = format!("{host}:{}:127.0.0.1", address.port());
         let url = format!("https://{host}:{}{path}", address.port());
-        run(
+        program(
             "curl",
             &[
                 "-sk",

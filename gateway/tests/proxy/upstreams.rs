@@ -2,10 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
-use crate::gateway::{Gateway, Reply, Upstream, ask, get, reply};
+use crate::gateway::{Gateway, Reply, Start, Upstream, ask, get, program, reply};
 
 const YAML: &str = r#"
 _format_version: "3.0"
@@ -83,6 +83,103 @@ fn connections_are_kept() {
         assert_eq!(client.send(&get("/")).text(), "ok");
     }
     assert_eq!(accepted.load(Ordering::Relaxed), 1);
+}
+
+/// A service that counts its connections, and holds each answer until as many requests wait as it was told.
+fn counting(together: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counter = accepted.clone();
+    let all = Arc::new(Barrier::new(together));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let all = all.clone();
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while stream.read(&mut bytes).is_ok_and(|read| read > 0) {
+                    all.wait();
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                    // The gateway may have let go of it.
+                    if stream.write_all(answer).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    (format!("http://{address}"), accepted)
+}
+
+/// `upstream_keepalive_max_requests` and `upstream_keepalive_pool_size`.
+#[test]
+fn connections_are_kept_as_long_and_as_many_as_was_told() {
+    // Key, value, requests at a time, times; connections that the service saw.
+    let rows = [
+        ("upstream_keepalive_max_requests", "3", 1, 7, 3),
+        ("upstream_keepalive_max_requests", "0", 1, 7, 1),
+        ("upstream_keepalive_pool_size", "0", 1, 7, 7),
+        ("upstream_keepalive_pool_size", "1", 1, 7, 1),
+        // Four at once need four; of those as many are kept as there is room for.
+        ("upstream_keepalive_pool_size", "512", 4, 3, 4),
+        ("upstream_keepalive_pool_size", "3", 4, 3, 6),
+        ("upstream_keepalive_pool_size", "1", 4, 3, 10),
+    ];
+    for (key, value, together, times, wanted) in rows {
+        let (url, accepted) = counting(together);
+        let gateway = Gateway::start(Start {
+            yaml: Some(YAML.replace("{upstream}", &url)),
+            conf: vec![
+                (key, value.to_owned()),
+                ("nginx_worker_processes", "1".to_owned()),
+            ],
+            ..Start::default()
+        });
+        let mut clients: Vec<_> = (0..together).map(|_| gateway.client()).collect();
+        for _ in 0..times {
+            std::thread::scope(|scope| {
+                for client in &mut clients {
+                    scope.spawn(move || assert_eq!(client.send(&get("/")).text(), "ok"));
+                }
+            });
+        }
+        let connections = accepted.load(Ordering::Relaxed);
+        assert_eq!(connections, wanted, "{key} = {value}, {together} at a time");
+    }
+    crate::cases::report("connections to services", rows.len(), rows.len());
+}
+
+/// `keepalive_requests`, over HTTP/1 and HTTP/2.
+#[test]
+fn connections_of_clients_carry_so_many_requests() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(Start {
+        yaml: Some(YAML.replace("{upstream}", &upstream.url())),
+        conf: vec![
+            ("nginx_proxy_keepalive_requests", "3".to_owned()),
+            (
+                "proxy_listen",
+                "127.0.0.1:0, 127.0.0.1:0 http2 ssl".to_owned(),
+            ),
+        ],
+        ..Start::default()
+    });
+    let mut client = gateway.client();
+    for last in [false, false, true] {
+        let answer = client.send(&get("/"));
+        assert_eq!(
+            answer.header("connection"),
+            last.then_some("close"),
+            "{answer:?}"
+        );
+    }
+    assert!(client.is_closed());
+    let url = format!("https://{}/", gateway.proxy[1]);
+    let mut arguments = vec!["-sk", "--http2", "-w", "%{num_connects}"];
+    arguments.extend([url.as_str(); 7]);
+    let told = program("curl", &arguments);
+    assert_eq!(told, "hello1hello0hello0hello1hello0hello0hello1");
 }
 
 /// A WebSocket's handshake goes through, and then bytes as they are.

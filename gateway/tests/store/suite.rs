@@ -11,27 +11,27 @@ pub(crate) async fn reads(store: &dyn Store) {
     let services = schema("services");
     let row = store.get(services, &id(7)).await.unwrap().unwrap();
     assert_eq!(
-        (row.id.as_str(), &row.entity["name"]),
+        (&*row.id, &row.entity["name"]),
         (id(7).as_str(), &"s7".into())
     );
     assert_eq!(store.get(services, &id(99)).await.unwrap(), None);
 
     let by_name = Key::Field("name".into(), "s7".into());
     assert_eq!(
-        store.find(services, &by_name).await.unwrap().unwrap().id,
-        id(7)
+        *store.find(services, &by_name).await.unwrap().unwrap().id,
+        *id(7)
     );
     let nobody = Key::Field("name".into(), "s99".into());
     assert_eq!(store.find(services, &nobody).await.unwrap(), None);
     let group = Key::Cache(object! { "group": "admins", "consumer": parent(300) });
     assert_eq!(
-        store
+        *store
             .find(schema("acls"), &group)
             .await
             .unwrap()
             .unwrap()
             .id,
-        id(400)
+        *id(400)
     );
 
     let expected: Vec<_> = (1..=20).map(id).collect();

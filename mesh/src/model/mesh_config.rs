@@ -210,6 +210,20 @@ pub struct ProxyConfig {
     pub tracing: ProxyTracing,
     /// Environment of the proxy.
     pub proxy_metadata: BTreeMap<String, String>,
+    /// Statistics that are shown beside Istio's own choice.
+    pub proxy_stats_matcher: ProxyStatsMatcher,
+}
+
+/// `proxyStatsMatcher:`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProxyStatsMatcher {
+    /// What names begin with.
+    pub inclusion_prefixes: Vec<String>,
+    /// What names end with.
+    pub inclusion_suffixes: Vec<String>,
+    /// What names match whole.
+    pub inclusion_regexps: Vec<String>,
 }
 
 /// `gatewayTopology:`.

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use super::protocol::{Session, Variant, Watched};
@@ -49,6 +50,10 @@ pub struct Connection {
     pub version: String,
     /// By subscribed type: state, and the version last acknowledged.
     pub types: BTreeMap<Kind, (SyncState, String)>,
+    /// By type: when a response was last acknowledged.
+    pub acknowledged: BTreeMap<Kind, Instant>,
+    /// By type: which response that was.
+    nonces: BTreeMap<Kind, String>,
 }
 
 /// All connections; cheap to clone.
@@ -76,6 +81,8 @@ impl Board {
             variant,
             version: String::new(),
             types: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            nonces: BTreeMap::new(),
         };
         self.connections
             .lock()
@@ -104,6 +111,13 @@ impl Entry {
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = connections.get_mut(&self.id) {
             version.clone_into(&mut connection.version);
+            for (kind, watched) in session.watched() {
+                let known = connection.nonces.entry(*kind).or_default();
+                if *known != watched.nonce_acked {
+                    known.clone_from(&watched.nonce_acked);
+                    connection.acknowledged.insert(*kind, Instant::now());
+                }
+            }
             connection.types = session
                 .watched()
                 .iter()

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use serde_json::{Map, Value};
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use crate::model::Origin;
 
 /// One document of a file.
@@ -69,6 +69,7 @@ pub(crate) fn read(file: &Arc<PathBuf>, text: &str, errors: &mut Vec<Problem>) -
                     message,
                 } = fault;
                 errors.push(Problem {
+                    kind: Kind::Syntax,
                     origin: Origin {
                         file: Arc::clone(file),
                         line,

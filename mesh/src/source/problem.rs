@@ -7,6 +7,8 @@ use crate::model::Origin;
 /// One finding, an error or a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// What kind of thing.
+    pub kind: Kind,
     /// Where.
     pub origin: Origin,
     /// Path inside the document, `spec.ports[0].number`; empty when the document itself is meant.
@@ -15,11 +17,44 @@ pub struct Problem {
     pub message: String,
 }
 
+/// Kinds of findings, so that programs need not read sentences.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A value that istiod's validation refuses. An error.
+    #[default]
+    Invalid,
+    /// No YAML. An error.
+    Syntax,
+    /// A file or folder that cannot be read. An error.
+    Unreadable,
+    /// Istio's, and not served by this control plane. An error.
+    NotServed,
+    /// Two resources of one kind and name. An error.
+    Twice,
+    /// A field that nobody knows. A warning, as all below.
+    UnknownField,
+    /// Another API's resource.
+    NotIstio,
+    /// A resource that names no namespace.
+    NoNamespace,
+    /// A host of two ServiceEntries.
+    HostTwice,
+    /// A reference to a service that is not there.
+    NoService,
+    /// A reference to a subset that is not there.
+    NoSubset,
+    /// A reference to a Gateway that is not there.
+    NoGateway,
+    /// A reference to an extension provider that is not there.
+    NoProvider,
+}
+
 impl Problem {
     /// A finding without a position, such as a folder that cannot be read.
     #[must_use]
     pub fn file(file: PathBuf, message: String) -> Self {
         Self {
+            kind: Kind::Unreadable,
             origin: Origin {
                 file: Arc::new(file),
                 line: 0,
@@ -30,10 +65,18 @@ impl Problem {
         }
     }
 
+    /// The same as another kind of thing.
+    #[must_use]
+    pub const fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// A finding about a whole resource.
     #[must_use]
     pub fn at(origin: &Origin, message: String) -> Self {
         Self {
+            kind: Kind::Invalid,
             origin: origin.clone(),
             path: String::new(),
             message,

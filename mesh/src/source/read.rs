@@ -1,6 +1,7 @@
 //! From files to typed resources: every error of every file, every unknown field, each with its position.
 
 use std::{
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,10 +13,10 @@ use serde_json::Value;
 use super::{
     document::{self, Document},
     index::{Raw, Snapshot},
-    problem::{Errors, Problem},
+    problem::{Errors, Kind as ProblemKind, Problem},
     validate::{self, Report},
 };
-use crate::model::{Config, MeshConfig, Meta};
+use crate::model::{Config, MeshConfig, Meta, Origin};
 
 /// Reads all `*.yaml`, `*.yml` and `*.json` files of a folder and its sub-folders, in name order; [`OTHERS`] are not the mesh's.
 ///
@@ -44,42 +45,96 @@ pub fn read_files(files: &[PathBuf]) -> Result<Snapshot, Errors> {
 }
 
 fn read(files: &[PathBuf], mut errors: Vec<Problem>) -> Result<Snapshot, Errors> {
+    let mut texts = Vec::new();
+    for path in files {
+        match std::fs::read_to_string(path) {
+            Ok(text) => texts.push((path.clone(), text)),
+            Err(error) => errors.push(Problem::file(
+                path.clone(),
+                format!("cannot be read: {error}"),
+            )),
+        }
+    }
+    let examined = examine(&texts, errors);
+    if examined.errors.is_empty() {
+        Ok(examined.snapshot)
+    } else {
+        Err(Errors(examined.errors))
+    }
+}
+
+/// What files hold, for those who look at it rather than serve it.
+#[derive(Debug)]
+pub struct Examined {
+    /// Everything that could be read; its warnings are about all of it.
+    pub snapshot: Snapshot,
+    /// What is wrong, in the order of files and lines. Where there is any, the snapshot lacks something.
+    pub errors: Vec<Problem>,
+    /// By file, line and column of their first key.
+    documents: HashMap<(Arc<PathBuf>, usize, usize), Document>,
+}
+
+impl Examined {
+    /// Where a path of a resource was written (`/spec/http/0`); the nearest known parent if it was not.
+    #[must_use]
+    pub fn place(&self, resource: &Origin, pointer: &str) -> Origin {
+        let key = (Arc::clone(&resource.file), resource.line, resource.column);
+        self.documents
+            .get(&key)
+            .map_or_else(|| resource.clone(), |document| document.origin(pointer))
+    }
+
+    /// Documents of other APIs: a ConfigMap, a Deployment.
+    pub fn others(&self) -> impl Iterator<Item = &Value> {
+        self.documents
+            .values()
+            .map(|document| &document.value)
+            .filter(|value| {
+                let api = value.get("apiVersion").and_then(Value::as_str);
+                api.is_some_and(|api| !group(api).ends_with("istio.io"))
+            })
+    }
+}
+
+/// Reads files that are in memory already, to the end whatever is wrong in them; `errors` is what is known to be wrong before.
+#[must_use]
+pub fn examine(files: &[(PathBuf, String)], mut errors: Vec<Problem>) -> Examined {
     let mut raw = Raw::default();
     let mut digest = DefaultHasher::new();
-    for path in files {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => {
-                errors.push(Problem::file(
-                    path.clone(),
-                    format!("cannot be read: {error}"),
-                ));
-                continue;
-            }
-        };
-        (path, &text).hash(&mut digest);
+    let mut documents = HashMap::new();
+    for (path, text) in files {
+        (path, text).hash(&mut digest);
         let file = Arc::new(path.clone());
-        for document in document::read(&file, &text, &mut errors) {
+        for document in document::read(&file, text, &mut errors) {
             resource(&document, &mut raw, &mut errors);
+            let Origin { file, line, column } = document.origin("");
+            documents.insert((file, line, column), document);
         }
     }
     raw.digest = digest.finish();
     validate::across(&mut raw, &mut errors);
-    if errors.is_empty() {
-        Ok(Snapshot::new(raw))
-    } else {
-        errors.sort_by(|a, b| {
-            let key = |problem: &Problem| {
-                (
-                    Arc::clone(&problem.origin.file),
-                    problem.origin.line,
-                    problem.origin.column,
-                )
-            };
-            key(a).cmp(&key(b))
-        });
-        Err(Errors(errors))
+    let mut examined = Examined {
+        snapshot: Snapshot::new(raw),
+        errors,
+        documents,
+    };
+    // What was found with all resources together knows the resource and the path; here is its line.
+    let mut warnings = std::mem::take(&mut examined.snapshot.warnings);
+    for warning in &mut warnings {
+        let pointer = pointer(&warning.path);
+        warning.origin = examined.place(&warning.origin, &pointer);
     }
+    let key = |problem: &Problem| {
+        (
+            Arc::clone(&problem.origin.file),
+            problem.origin.line,
+            problem.origin.column,
+        )
+    };
+    warnings.sort_by_key(key);
+    examined.errors.sort_by_key(key);
+    examined.snapshot.warnings = warnings;
+    examined
 }
 
 fn list(folder: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<Problem>) {
@@ -110,6 +165,10 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<Problem>) {
             files.push(path);
         }
     }
+}
+
+fn group(api: &str) -> &str {
+    api.split('/').next().unwrap_or_default()
 }
 
 /// Reads one document into its place.
@@ -148,7 +207,7 @@ fn resource(document: &Document, raw: &mut Raw, errors: &mut Vec<Problem>) {
             }
         }};
     }
-    let group = api.split('/').next().unwrap_or_default();
+    let group = group(api);
     match (group, kind) {
         ("networking.istio.io", "ServiceEntry") => place!(service_entries, validate::service_entry),
         ("networking.istio.io", "WorkloadEntry") => {
@@ -177,15 +236,12 @@ fn resource(document: &Document, raw: &mut Raw, errors: &mut Vec<Problem>) {
             let origin = document.origin("/kind");
             if group.ends_with("istio.io") {
                 // An Istio resource that changes what proxies do must not be dropped in silence.
-                errors.push(Problem::at(
-                    &origin,
-                    format!("{api} {kind} is not served by this control plane"),
-                ));
+                let message = format!("{api} {kind} is not served by this control plane");
+                errors.push(Problem::at(&origin, message).kind(ProblemKind::NotServed));
             } else {
-                raw.warnings.push(Problem::at(
-                    &origin,
-                    format!("{api} {kind} is not Istio's and is not read"),
-                ));
+                let message = format!("{api} {kind} is not Istio's and is not read");
+                raw.warnings
+                    .push(Problem::at(&origin, message).kind(ProblemKind::NotIstio));
             }
         }
     }
@@ -218,6 +274,7 @@ fn meta(
                 &document.origin("/metadata"),
                 "no namespace: `default` is taken".to_owned(),
             )
+            .kind(ProblemKind::NoNamespace)
         });
         "default".clone_into(&mut meta.namespace);
     }
@@ -254,6 +311,7 @@ fn typed<T: DeserializeOwned>(
                             &document.origin(&whole),
                             "this field is not known and has no effect".to_owned(),
                         )
+                        .kind(ProblemKind::UnknownField)
                     });
                 }
                 return (!failed).then_some(read);
@@ -326,6 +384,16 @@ fn error_pointer(path: &serde_path_to_error::Path) -> String {
         }
     }
     pointer
+}
+
+/// The way back: what [`dotted`] made of a pointer.
+fn pointer(path: &str) -> String {
+    let mut out = String::new();
+    for part in path.split(['.', '[', ']']).filter(|part| !part.is_empty()) {
+        out.push('/');
+        out.push_str(part);
+    }
+    out
 }
 
 /// `/spec/ports/0/number` as people write it: `spec.ports[0].number`.

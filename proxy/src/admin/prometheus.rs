@@ -25,7 +25,12 @@ pub(super) fn page(query: &Query, state: &impl State) -> Response {
             families.add(statistic, texts);
         }
     });
-    Response::ok(families.text())
+    let mut text = families.text();
+    // A filter asks for some of Envoy's statistics by name.
+    if filter.is_none() {
+        text.push_str(&state.exposition());
+    }
+    Response::ok(text)
 }
 
 /// All series by the name of their metric, so that each metric comes in one block.

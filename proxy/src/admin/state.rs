@@ -22,6 +22,9 @@ pub trait State {
     /// Shows every statistic, in any order.
     fn statistics(&self, show: &mut dyn FnMut(Statistic<'_>));
 
+    /// Metrics of our own that are no statistics of Envoy's kind, in Prometheus' text format.
+    fn exposition(&self) -> String;
+
     /// All clusters, with their endpoints as far as `EndpointsConfigDump` does not tell more.
     fn clusters(&self) -> Vec<ClusterStatus>;
 

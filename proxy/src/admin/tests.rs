@@ -86,6 +86,10 @@ impl State for Fake {
         }
     }
 
+    fn exposition(&self) -> String {
+        "# TYPE carbyne_own gauge\ncarbyne_own 1\n".to_owned()
+    }
+
     fn statistics(&self, show: &mut dyn FnMut(Statistic<'_>)) {
         let plain = |name, value, used| Statistic {
             name,

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use super::metadata_exchange::tcp::TcpExchange;
 use super::rbac::{Decision, Facts, RbacFilter};
 use crate::context::Metadata;
+use crate::observe::denials::Denials;
 use crate::plan::discovered::Discovered;
 use crate::plan::filter::{NetworkFilterKind, NetworkFilterPlan};
 use crate::server::tcp::StreamFacts;
@@ -19,8 +20,8 @@ use crate::server::telemetry::Telling;
 pub enum NetworkFilter {
     /// Exchanges workload metadata in a frame of its own.
     MetadataExchange(TcpExchange),
-    /// Access rules.
-    Rbac(Arc<RbacFilter>),
+    /// Access rules, and who counts what they refuse.
+    Rbac(Arc<RbacFilter>, Arc<Denials>),
     /// Whatever came by discovery.
     Discovered(Box<Discovered<NetworkFilterKind>>, Arc<str>, Arc<Telling>),
     /// Nothing passes.
@@ -51,7 +52,7 @@ impl NetworkFilter {
             )),
             NetworkFilterKind::Rbac(filter, prefix) => {
                 telling.registry.publish(prefix, filter.clone());
-                Some(Self::Rbac(filter.clone()))
+                Some(Self::Rbac(filter.clone(), telling.denials.clone()))
             }
             NetworkFilterKind::Refuse(reason) => Some(Self::Refuse(
                 super::refuse::Refuse::because(name, reason.clone()),
@@ -103,12 +104,15 @@ impl NetworkFilter {
                 }
                 Verdict::Pass
             }
-            Self::Rbac(filter) => {
+            Self::Rbac(filter, denials) => {
                 let known = Metadata::default();
                 let facts = Facts::connection(downstream, &known);
                 match filter.check_connection(&facts, &mut Metadata::default()) {
                     Decision::Allow => Verdict::Pass,
-                    Decision::Deny(denial) => Verdict::Close(denial.details()),
+                    Decision::Deny(denial) => {
+                        denials.count(&denial.by());
+                        Verdict::Close(denial.details())
+                    }
                 }
             }
             Self::Refuse(refuse) => Verdict::Close(refuse.details().to_owned()),

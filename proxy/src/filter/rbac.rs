@@ -160,7 +160,7 @@ impl RbacFilter {
                     policy: verdict.policy,
                 };
                 let details = denial.details();
-                exchange.context.denied_by = Some(denial.policy.unwrap_or_else(|| Arc::from(NONE)));
+                exchange.context.denied_by = Some(denial.by());
                 Err(Answer::text(StatusCode::FORBIDDEN, DENIED, details))
             }
             Some(_) => {
@@ -243,6 +243,11 @@ impl RbacRoute {
 }
 
 impl Denial {
+    /// The policy, or `none`.
+    pub fn by(&self) -> Arc<str> {
+        self.policy.clone().unwrap_or_else(|| Arc::from(NONE))
+    }
+
     /// Response code details, or for TCP the connection's termination details: `rbac_access_denied_matched_policy[NAME]`.
     pub fn details(&self) -> String {
         let name = self.policy.as_deref().unwrap_or(NONE);

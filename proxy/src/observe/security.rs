@@ -45,7 +45,7 @@ impl Security {
             refusal.client_address = Some(self.0.redaction().address(client));
         }
         refusal.policy = match reason {
-            Reason::GuardUnavailable => Some(&*exchange.details).map(Box::from),
+            Reason::GuardUnavailable => Some(Box::from(&*exchange.details)),
             _ => context.denied_by.as_deref().map(Box::from),
         };
         let response = exchange.response.as_ref();

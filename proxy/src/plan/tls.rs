@@ -310,6 +310,8 @@ fn validation(
         accept_untrusted: context.trust_chain_verification
             == wire::certificate_validation_context::TrustChainVerification::AcceptUntrusted as i32,
         leaf_revocation_only: context.only_verify_leaf_cert_crl,
+        // `max_verify_depth` is refused before.
+        most_intermediates: None,
     })
 }
 

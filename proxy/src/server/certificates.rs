@@ -72,6 +72,16 @@ impl InUse {
             .min()
     }
 
+    /// When the first of them expires, in seconds since 1970; `None` where there is none.
+    pub fn first_expires(&self) -> Option<i64> {
+        let described = self.describe().into_iter();
+        described
+            .flat_map(|context| context.ca_cert.into_iter().chain(context.cert_chain))
+            .filter_map(|details| details.expiration_time)
+            .map(|time| time.seconds)
+            .min()
+    }
+
     fn add(&mut self, context: Context) {
         if context.trust.is_some() || !context.identities.is_empty() {
             self.contexts.push(context);

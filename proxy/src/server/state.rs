@@ -9,6 +9,8 @@ use carbyne_engine::cluster::EndpointHealth;
 use carbyne_engine::cluster::host::Flag;
 use carbyne_engine::cluster::stats::Kind;
 use carbyne_engine::net::Address as EngineAddress;
+use carbyne_engine::observe::exposition::Exposition;
+use carbyne_engine::observe::process::Process;
 use carbyne_protos::envoy::admin::v3 as wire;
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
 use carbyne_protos::envoy::config::core::v3::{self as core, Node};
@@ -185,6 +187,10 @@ impl Running {
         if let Some(days) = self.certificates_in_use().days_left() {
             show("server.days_until_first_cert_expiring", true, days);
         }
+        let memory = Process::read().resident;
+        show("server.memory_physical_size", true, memory);
+        let open = u64::try_from(self.telling.open_connections()).unwrap_or(0);
+        show("server.total_connections", true, open);
         for (name, kind) in [
             ("cluster_manager.cds.not_served", ResourceType::Cluster),
             ("listener_manager.lds.not_served", ResourceType::Listener),
@@ -206,6 +212,8 @@ impl Running {
                 ] {
                     show(&format!("{prefix}.{name}"), false, value);
                 }
+                let updated = statistics.update_time.and_then(milliseconds);
+                show(&format!("{prefix}.update_time"), true, updated.unwrap_or(0));
             }
             show(
                 "control_plane.connected_state",
@@ -273,6 +281,12 @@ impl Running {
     }
 }
 
+/// Milliseconds since 1970, as Envoy's gauges of times are.
+fn milliseconds(time: SystemTime) -> Option<u64> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
 /// The name of a cluster in statistics.
 fn stat_name(live: &crate::live::clusters::LiveCluster) -> Arc<str> {
     if live.plan.alt_stat_name.is_empty() {
@@ -314,6 +328,22 @@ impl State for Running {
             });
         });
         registry.visit(show);
+    }
+
+    fn exposition(&self) -> String {
+        let mut page = Exposition::default();
+        let version = env!("CARGO_PKG_VERSION");
+        Process::read().write("carbyne-proxy", version, &mut page);
+        if let Some(expires) = self.certificates_in_use().first_expires() {
+            // Envoy tells whole days, of which Istio's certificates have none.
+            page.single(
+                "carbyne_certificate_expiration_timestamp_seconds",
+                "When the first certificate in use expires.",
+                "gauge",
+                expires,
+            );
+        }
+        page.into_text()
     }
 
     fn clusters(&self) -> Vec<wire::ClusterStatus> {

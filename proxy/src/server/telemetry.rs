@@ -18,6 +18,7 @@ use crate::cli::{IpVersion, Options};
 use crate::context::Context;
 use crate::observe::access_log::AccessLogs;
 use crate::observe::access_log::LogSinks;
+use crate::observe::denials::Denials;
 use crate::observe::export::Batcher;
 use crate::observe::facts::{Facts, StreamRecord};
 use crate::observe::flags::{Flag, Flags};
@@ -47,6 +48,8 @@ pub struct Telling {
     pub local_address: IpAddr,
     /// Every statistic that the bootstrap lets show.
     pub registry: Arc<Registry>,
+    /// What policies refused.
+    pub denials: Arc<Denials>,
     listeners: Mutex<BTreeMap<Arc<str>, Arc<ListenerStats>>>,
     managers: Mutex<BTreeMap<Arc<str>, Arc<ManagerStats>>>,
     /// Collectors, and what waits for them.
@@ -63,6 +66,7 @@ pub struct Telling {
 #[derive(Debug)]
 pub struct Telemetry {
     stats: Arc<ManagerStats>,
+    denials: Arc<Denials>,
     logs: Arc<AccessLogs>,
     security: Option<Security>,
     /// What is told of requests as spans, where anything is.
@@ -151,7 +155,9 @@ impl Telling {
         let node = environment.node.clone();
         let pace = trace::exporter::Settings::of(bootstrap.layered_runtime.as_ref());
         let cluster = bootstrap.node.as_ref().map_or("", |node| &node.cluster);
+        let registry = Registry::new(rules, &node.istio_version);
         Ok(Arc::new(Self {
+            denials: Arc::new(Denials::new(registry.istio())),
             exporters: Exporters::new(batcher.clone(), pace, cluster),
             batcher,
             teller: Arc::new(Teller {
@@ -160,7 +166,7 @@ impl Telling {
             }),
             provider,
             security,
-            registry: Registry::new(rules, &node.istio_version),
+            registry,
             node,
             local_address: local_address(options.local_address_ip_version),
             logs: environment.logs.clone().unwrap_or_default(),
@@ -214,14 +220,19 @@ impl Telling {
         held.entry(name.clone()).or_default().clone()
     }
 
-    /// Connections of all listeners that are open, and requests that are not logged yet.
-    pub fn active_connections(&self) -> i64 {
+    /// Connections of all listeners that are open.
+    pub fn open_connections(&self) -> i64 {
         let listeners = self.listeners.lock();
         let listeners = listeners.unwrap_or_else(PoisonError::into_inner);
-        let connections = listeners.values().map(|stats| stats.active.value());
+        listeners.values().map(|stats| stats.active.value()).sum()
+    }
+
+    /// The same, and requests that are not logged yet.
+    pub fn active_connections(&self) -> i64 {
+        let connections = self.open_connections();
         let managers = self.managers.lock().unwrap_or_else(PoisonError::into_inner);
         let requests = managers.values().map(|stats| stats.active.value());
-        connections.chain(requests).sum()
+        connections + requests.sum::<i64>()
     }
 
     /// The counters of connection managers with one prefix.
@@ -401,6 +412,7 @@ impl Telemetry {
         let stats = telling.manager_stats(&plan.stat_prefix);
         Self {
             tracer: telling.tracer(plan, direction, &stats.tracing),
+            denials: telling.denials.clone(),
             stats,
             logs: plan.access_log.clone(),
             security: telling.security.clone(),
@@ -443,6 +455,9 @@ impl Telemetry {
         }
         if let Some(response) = &exchange.response {
             self.count(response.status);
+        }
+        if let Some(policy) = &exchange.context.denied_by {
+            self.denials.count(policy);
         }
         if exchange.request.version == http::Version::HTTP_2 {
             stats.http2_requests.increment();

@@ -223,7 +223,8 @@ impl ClientContext for Complaints {
         if stranger
             || !weighty && (code != Some(RDKafkaErrorCode::AllBrokersDown) || kept.is_none())
         {
-            let reason = reason.to_owned();
+            // How long it was connecting, and how often it said so, is librdkafka's own affair.
+            let reason = reason.split(" (after ").next().unwrap_or(reason).to_owned();
             *kept = Some(Complaint { stranger, reason });
         }
     }

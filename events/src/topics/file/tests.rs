@@ -148,3 +148,25 @@ fn what_is_no_yaml_has_a_place_too() {
     let problems = File::read("").unwrap_err();
     assert_eq!(problems[0].to_string(), "1:1: must be a map, not nothing");
 }
+
+#[test]
+fn events_and_topics_agree() {
+    use crate::event::{Kind, Topic};
+    let desired = File::read(BUILT_IN).unwrap().desired(None).unwrap();
+    let mut names = Topic::ALL.map(Topic::name);
+    names.sort_unstable();
+    assert!(desired.topics.keys().eq(names));
+    for topic in Topic::ALL {
+        let declared = &desired.topics[topic.name()];
+        let compacted = declared.cleanup == Cleanup::Compacted;
+        assert_eq!(compacted, topic.compacted(), "{}", topic.name());
+    }
+    assert_eq!(
+        Kind::all()
+            .iter()
+            .map(|kind| kind.topic())
+            .collect::<std::collections::HashSet<_>>()
+            .len(),
+        12
+    );
+}

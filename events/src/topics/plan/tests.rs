@@ -127,7 +127,7 @@ fn what_cannot_be_is_refused_all_at_once() {
         [
             "calls: has 5 partitions, 4 are declared: Kafka takes none away; make a new topic and move",
             "changes: 1 to 2 partitions send its keys (name) to other partitions than before; --allow-repartition if that is well",
-            "changes: has 2 copies, 1 are declared: that is a reassignment (kafka-reassign-partitions), which moves data",
+            "changes: copies of each partition are 2, 1 are declared: that is a reassignment (kafka-reassign-partitions), which moves data",
             "calls: cannot be pruned, it is declared",
             "old: cannot be pruned, there is no such topic",
         ]

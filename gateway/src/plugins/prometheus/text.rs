@@ -1,7 +1,10 @@
 //! What a scrape reads: Kong's metrics in the text format, in the order of Kong, which is that of the alphabet.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::sync::Arc;
+
+use carbyne_engine::observe::exposition::{Exposition, Label};
+use carbyne_engine::observe::process::Process;
 
 use super::series::{Histogram, KONG, Labels, REQUEST, RouteSeries, Shared, UPSTREAM};
 use crate::error::KONG_VERSION;
@@ -12,8 +15,8 @@ pub struct Facts {
     pub node_id: String,
     pub store_is_reachable: bool,
     pub connections: Connections,
-    /// Bytes that the process has in memory.
-    pub resident: u64,
+    /// What the process takes of the machine.
+    pub process: Process,
     /// Names, bytes in use and bytes at most of what is kept within bounds.
     pub memory: Vec<(&'static str, u64, u64)>,
     /// Health of targets, where some instance asks for it.
@@ -47,9 +50,9 @@ pub const STATES: [&str; 4] = ["healthchecks_off", "healthy", "unhealthy", "dns_
 /// Kong's one workspace.
 const WORKSPACE: &str = "default";
 
-/// Words everything.
+/// Words everything; what Kong does not have comes last, under names of our own.
 pub fn write(shared: &Shared, facts: &Facts) -> String {
-    let mut text = Text(String::with_capacity(8 * 1024));
+    let mut text = Text(Exposition::with_capacity(8 * 1024));
     // As Kong: while no instance counts, what was counted before is not shown.
     let routes = if shared.is_enabled() {
         shared.routes()
@@ -67,33 +70,22 @@ pub fn write(shared: &Shared, facts: &Facts) -> String {
     text.histogram(&REQUEST, &routes);
     text.histogram(&UPSTREAM, &routes);
     text.targets(&facts.targets);
-    text.0
+    let version = env!("CARGO_PKG_VERSION");
+    facts.process.write("carbyne-gateway", version, &mut text.0);
+    text.0.into_text()
 }
 
-struct Text(String);
+struct Text(Exposition);
 
 type Routes = [(Labels, Arc<RouteSeries>)];
-type Label<'a> = (&'static str, &'a str);
 
 impl Text {
     fn head(&mut self, name: &str, help: &str, kind: &str) {
-        // Writing to a String cannot fail, here and below.
-        _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        self.0.head(name, help, kind);
     }
 
     fn line(&mut self, name: &str, labels: &[Label<'_>], value: impl Display) {
-        self.0.push_str(name);
-        for (index, (label, value)) in labels.iter().enumerate() {
-            self.0.push(if index == 0 { '{' } else { ',' });
-            self.0.push_str(label);
-            self.0.push_str("=\"");
-            escape(value, &mut self.0);
-            self.0.push('"');
-        }
-        if !labels.is_empty() {
-            self.0.push('}');
-        }
-        _ = writeln!(self.0, " {value}");
+        self.0.line(name, labels, value);
     }
 
     fn bandwidth(&mut self, routes: &Routes) {
@@ -198,7 +190,7 @@ impl Text {
         let name = "kong_memory_workers_lua_vms_bytes";
         self.head(name, "Allocated bytes in worker Lua VM", "gauge");
         let pid = std::process::id().to_string();
-        self.line(name, &[id, ("pid", &pid), http], facts.resident);
+        self.line(name, &[id, ("pid", &pid), http], facts.process.resident);
         self.connections(id, &facts.connections);
         if shared.is_enabled() {
             let name = "kong_nginx_metric_errors_total";
@@ -270,15 +262,4 @@ fn labels_of(labels: &Labels) -> [Label<'_>; 3] {
         ("route", &labels.route),
         ("workspace", WORKSPACE),
     ]
-}
-
-fn escape(value: &str, out: &mut String) {
-    for letter in value.chars() {
-        match letter {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
-            other => out.push(other),
-        }
-    }
 }

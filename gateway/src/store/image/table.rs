@@ -1,43 +1,66 @@
 //! The rows of one kind of entity, and what they are found by.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::super::Tags;
 use super::Stored;
 use crate::schema::{Kind, Schema};
 use crate::value::{Object, Value};
 
-/// The rows of one kind of entity.
+/// The rows of one kind of entity. Everything that leads to a row shares its id.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    pub(super) rows: BTreeMap<String, Stored>,
+    pub(super) rows: BTreeMap<Arc<str>, Stored>,
     /// Unique keys, as text, to primary keys.
-    pub(super) unique: HashMap<String, String>,
+    pub(super) unique: HashMap<Box<str>, Arc<str>>,
     /// `(foreign field, parent's id, id)`.
-    children: BTreeSet<(String, String, String)>,
+    children: BTreeSet<(&'static str, Box<str>, Arc<str>)>,
     /// `(tag, id)`.
-    pub(super) tags: BTreeSet<(String, String)>,
+    pub(super) tags: BTreeSet<(Box<str>, Arc<str>)>,
+}
+
+/// What a row is found by.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Unique keys, as text.
+    pub(super) keys: Vec<Box<str>>,
+    pub(super) parents: Vec<Reference>,
+    tags: Vec<Box<str>>,
+}
+
+/// Another row that a row refers to.
+#[derive(Clone, Debug)]
+pub(super) struct Reference {
+    pub(super) field: &'static str,
+    /// The kind of entity.
+    pub(super) parent: &'static str,
+    pub(super) id: Box<str>,
 }
 
 impl Table {
-    pub(super) fn children_of(&self, field: &str, parent: &str) -> BTreeSet<&String> {
-        let from = (field.to_owned(), parent.to_owned(), String::new());
-        let range = self.children.range(from..);
+    pub(super) fn children_of<'a>(
+        &'a self,
+        field: &'a str,
+        parent: &str,
+    ) -> BTreeSet<&'a Arc<str>> {
+        let children: &'a BTreeSet<(&'a str, Box<str>, Arc<str>)> = &self.children;
+        let range = children.range((field, parent.into(), Arc::from(""))..);
         range
-            .take_while(|(name, id, _)| name == field && id == parent)
+            .take_while(|(name, id, _)| *name == field && **id == *parent)
             .map(|(_, _, id)| id)
             .collect()
     }
 
-    fn with_tag(&self, tag: &str) -> BTreeSet<&String> {
-        let range = self.tags.range((tag.to_owned(), String::new())..);
+    fn with_tag(&self, tag: &str) -> BTreeSet<&Arc<str>> {
+        let range = self.tags.range((tag.into(), Arc::from(""))..);
         range
-            .take_while(|(name, _)| name == tag)
+            .take_while(|(name, _)| **name == *tag)
             .map(|(_, id)| id)
             .collect()
     }
 
-    pub(super) fn tagged(&self, tags: &Tags) -> BTreeSet<&String> {
+    pub(super) fn tagged(&self, tags: &Tags) -> BTreeSet<&Arc<str>> {
         match tags {
             Tags::Any(tags) => tags.iter().flat_map(|tag| self.with_tag(tag)).collect(),
             Tags::All(tags) => {
@@ -48,81 +71,80 @@ impl Table {
         }
     }
 
-    pub(super) fn index(&mut self, schema: &Schema, id: &str, stored: &Stored) {
-        let Ok(entity) = stored.entity() else { return };
-        for (key, _) in keys(schema, &entity) {
-            self.unique.insert(key, id.to_owned());
-        }
-        for (field, _, _) in schema.foreign() {
-            if let Some(parent) = entity
-                .get(field)
-                .and_then(|value| value.get("id"))
-                .and_then(Value::as_str)
-            {
-                self.children
-                    .insert((field.to_owned(), parent.to_owned(), id.to_owned()));
-            }
-        }
-        for tag in tags_of(&entity) {
-            self.tags.insert((tag.to_owned(), id.to_owned()));
-        }
+    pub(super) fn index(&mut self, id: &Arc<str>, facts: Facts) {
+        let keys = facts.keys.into_iter();
+        self.unique.extend(keys.map(|key| (key, id.clone())));
+        let parents = facts.parents.into_iter();
+        self.children
+            .extend(parents.map(|parent| (parent.field, parent.id, id.clone())));
+        let tags = facts.tags.into_iter();
+        self.tags.extend(tags.map(|tag| (tag, id.clone())));
     }
 
-    pub(super) fn unindex(&mut self, schema: &Schema, id: &str, stored: &Stored) {
-        let Ok(entity) = stored.entity() else { return };
-        for (key, _) in keys(schema, &entity) {
+    pub(super) fn unindex(&mut self, id: &Arc<str>, facts: Facts) {
+        for key in facts.keys {
             if self.unique.get(&key).is_some_and(|owner| owner == id) {
                 self.unique.remove(&key);
             }
         }
-        for (field, _, _) in schema.foreign() {
-            if let Some(parent) = entity
-                .get(field)
-                .and_then(|value| value.get("id"))
-                .and_then(Value::as_str)
-            {
-                self.children
-                    .remove(&(field.to_owned(), parent.to_owned(), id.to_owned()));
-            }
+        for parent in facts.parents {
+            self.children.remove(&(parent.field, parent.id, id.clone()));
         }
-        for tag in tags_of(&entity) {
-            self.tags.remove(&(tag.to_owned(), id.to_owned()));
+        for tag in facts.tags {
+            self.tags.remove(&(tag, id.clone()));
         }
     }
 }
 
-fn tags_of(entity: &Object) -> impl Iterator<Item = &str> {
-    entity
-        .get("tags")
-        .and_then(Value::as_array)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(Value::as_str)
+impl Facts {
+    pub(super) fn of(schema: &'static Schema, entity: &Object) -> Self {
+        let tags = entity.get("tags").and_then(Value::as_array);
+        let tags = tags.unwrap_or_default().iter().filter_map(Value::as_str);
+        let parents = schema.foreign().filter_map(|(field, parent, _)| {
+            let id = entity.get(field)?.get("id")?.as_str()?.into();
+            Some(Reference { field, parent, id })
+        });
+        let keys = unique(schema).filter_map(|names| key_of(schema, entity, &names));
+        Self {
+            keys: keys.map(Into::into).collect(),
+            parents: parents.collect(),
+            tags: tags.map(Into::into).collect(),
+        }
+    }
 }
 
-/// The unique keys of an entity, as texts to look them up by and as objects to show.
-pub(super) fn keys(schema: &Schema, entity: &Object) -> Vec<(String, Object)> {
-    let mut keys = Vec::new();
-    for (name, field) in schema.unique() {
-        if let Some(value) = entity.get(name)
-            && let Some(key) = unique_key(name, value)
-        {
-            let mut shown = Object::new();
-            shown.insert(name.into(), value.clone());
-            keys.push((key, shown));
-        }
+/// Which fields are unique: by themselves, or together.
+fn unique(schema: &'static Schema) -> impl Iterator<Item = Vec<&'static str>> {
+    let together = schema.meta.cache_key.iter().map(String::as_str);
+    let together = (schema.meta.cache_key.len() > 1).then(|| together.collect());
+    let alone = schema.unique().map(|(name, field)| {
         debug_assert!(
             !matches!(field.kind, Kind::Record(_)),
             "records are never unique"
         );
+        vec![name]
+    });
+    alone.chain(together)
+}
+
+/// The unique key that these fields of an entity make, as text.
+fn key_of(schema: &Schema, entity: &Object, names: &[&str]) -> Option<String> {
+    match names {
+        [name] => unique_key(name, entity.get(*name)?),
+        _ => cache_key(schema, entity),
     }
-    if schema.meta.cache_key.len() > 1
-        && let Some(key) = cache_key(schema, entity)
-    {
-        let value = |name: &String| (name.clone(), entity.get(name).cloned().unwrap_or_default());
-        keys.push((key, schema.meta.cache_key.iter().map(value).collect()));
-    }
-    keys
+}
+
+/// The fields of an entity that make a unique key.
+pub(super) fn shown(schema: &'static Schema, entity: &Object, key: &str) -> Object {
+    let names = unique(schema).find(|names| key_of(schema, entity, names).as_deref() == Some(key));
+    let value = |name: &str| {
+        (
+            name.to_owned(),
+            entity.get(name).cloned().unwrap_or_default(),
+        )
+    };
+    names.unwrap_or_default().into_iter().map(value).collect()
 }
 
 /// Null is never unique.

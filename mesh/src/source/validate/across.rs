@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    model::{Config, Origin, virtual_service::Destination},
+    model::{Config, Origin, VirtualService, security::ProviderName, virtual_service::Destination},
     source::{
         index::{MESH_GATEWAY, Raw, full_name},
-        problem::Problem,
+        problem::{Kind, Problem},
+        read::dotted,
     },
 };
 
@@ -38,10 +39,13 @@ fn twice<T>(kind: &str, configs: &[Config<T>], errors: &mut Vec<Problem>) {
     for config in configs {
         let key = (config.meta.namespace.as_str(), config.meta.name.as_str());
         if let Some(first) = seen.insert(key, &config.origin) {
-            errors.push(Problem::at(
-                &config.origin,
-                format!("{kind} {}/{} is already at {first}", key.0, key.1),
-            ));
+            errors.push(
+                Problem::at(
+                    &config.origin,
+                    format!("{kind} {}/{} is already at {first}", key.0, key.1),
+                )
+                .kind(Kind::Twice),
+            );
         }
     }
 }
@@ -50,11 +54,15 @@ fn hosts_twice(raw: &Raw) -> Vec<Problem> {
     let mut seen: BTreeMap<(&str, &str), &Origin> = BTreeMap::new();
     let mut warnings = Vec::new();
     for entry in &raw.service_entries {
-        for host in &entry.spec.hosts {
+        for (index, host) in entry.spec.hosts.iter().enumerate() {
             if let Some(first) = seen.insert((&entry.meta.namespace, host), &entry.origin) {
-                warnings.push(Problem::at(
+                let message =
+                    format!("the host {host} is already at {first}; the first one is served");
+                warnings.push(found(
+                    Kind::HostTwice,
                     &entry.origin,
-                    format!("the host {host} is already at {first}; the first one is served"),
+                    &format!("/spec/hosts/{index}"),
+                    message,
                 ));
             }
         }
@@ -83,16 +91,14 @@ fn references(raw: &Raw, warnings: &mut Vec<Problem>) {
     let mut subsets: BTreeSet<(String, &str)> = BTreeSet::new();
     for rule in &raw.destination_rules {
         let host = full_name(&rule.spec.host, &rule.meta.namespace, domain);
-        let found = known(&host)
+        let matched = known(&host)
             || (host.starts_with('*') && hosts.iter().any(|name| name.ends_with(&host[1..])));
-        if !found {
-            warnings.push(Problem::at(
-                &rule.origin,
-                format!(
-                    "DestinationRule {}: no service {host} is known",
-                    rule.meta.name
-                ),
-            ));
+        if !matched {
+            let message = format!(
+                "DestinationRule {}: no service {host} is known",
+                rule.meta.name
+            );
+            warnings.push(found(Kind::NoService, &rule.origin, "/spec/host", message));
         }
         for subset in &rule.spec.subsets {
             subsets.insert((host.clone(), &subset.name));
@@ -105,7 +111,7 @@ fn references(raw: &Raw, warnings: &mut Vec<Problem>) {
         .collect();
     for service in &raw.virtual_services {
         let namespace = &service.meta.namespace;
-        for gateway in &service.spec.gateways {
+        for (index, gateway) in service.spec.gateways.iter().enumerate() {
             let full = if gateway.contains('/') {
                 gateway.clone()
             } else {
@@ -116,36 +122,19 @@ fn references(raw: &Raw, warnings: &mut Vec<Problem>) {
                     "VirtualService {}: no Gateway {full} is known",
                     service.meta.name
                 );
-                warnings.push(Problem::at(&service.origin, message));
+                let pointer = format!("/spec/gateways/{index}");
+                warnings.push(found(Kind::NoGateway, &service.origin, &pointer, message));
             }
         }
-        let http = service.spec.http.iter().flat_map(|http| {
-            let mirrors = http
-                .mirrors
-                .iter()
-                .filter_map(|mirror| mirror.destination.as_ref());
-            let routes = http.route.iter().map(|route| &route.destination);
-            routes.chain(http.mirror.iter()).chain(mirrors)
-        });
-        let tls = service
-            .spec
-            .tls
-            .iter()
-            .flat_map(|tls| tls.route.iter().map(|route| &route.destination));
-        let tcp = service
-            .spec
-            .tcp
-            .iter()
-            .flat_map(|tcp| tcp.route.iter().map(|route| &route.destination));
-        let all: Vec<&Destination> = http.chain(tls).chain(tcp).collect();
-        for destination in all {
+        for (pointer, destination) in destinations(&service.spec) {
             let host = full_name(&destination.host, namespace, domain);
             if !known(&host) {
                 let message = format!(
                     "VirtualService {}: no service {host} is known",
                     service.meta.name
                 );
-                warnings.push(Problem::at(&service.origin, message));
+                let pointer = format!("{pointer}/host");
+                warnings.push(found(Kind::NoService, &service.origin, &pointer, message));
             } else if !destination.subset.is_empty()
                 && !subsets.contains(&(host.clone(), &destination.subset))
             {
@@ -153,9 +142,63 @@ fn references(raw: &Raw, warnings: &mut Vec<Problem>) {
                     "VirtualService {}: {host} has no subset {}",
                     service.meta.name, destination.subset
                 );
-                warnings.push(Problem::at(&service.origin, message));
+                let pointer = format!("{pointer}/subset");
+                warnings.push(found(Kind::NoSubset, &service.origin, &pointer, message));
             }
         }
+    }
+}
+
+/// Every destination of a VirtualService, with the way to it.
+fn destinations(spec: &VirtualService) -> Vec<(String, &Destination)> {
+    let mut all = Vec::new();
+    for (index, http) in spec.http.iter().enumerate() {
+        let base = format!("/spec/http/{index}");
+        let routes = http
+            .route
+            .iter()
+            .enumerate()
+            .map(|(at, route)| (format!("{base}/route/{at}/destination"), &route.destination));
+        all.extend(routes);
+        all.extend(
+            http.mirror
+                .iter()
+                .map(|mirror| (format!("{base}/mirror"), mirror)),
+        );
+        let mirrors = http.mirrors.iter().enumerate().filter_map(|(at, mirror)| {
+            Some((
+                format!("{base}/mirrors/{at}/destination"),
+                mirror.destination.as_ref()?,
+            ))
+        });
+        all.extend(mirrors);
+    }
+    for (index, tls) in spec.tls.iter().enumerate() {
+        let routes = tls.route.iter().enumerate();
+        all.extend(routes.map(|(at, route)| {
+            (
+                format!("/spec/tls/{index}/route/{at}/destination"),
+                &route.destination,
+            )
+        }));
+    }
+    for (index, tcp) in spec.tcp.iter().enumerate() {
+        let routes = tcp.route.iter().enumerate();
+        all.extend(routes.map(|(at, route)| {
+            (
+                format!("/spec/tcp/{index}/route/{at}/destination"),
+                &route.destination,
+            )
+        }));
+    }
+    all
+}
+
+/// A warning about a path of a resource; its line is looked up when all documents are read.
+fn found(kind: Kind, resource: &Origin, pointer: &str, message: String) -> Problem {
+    Problem {
+        path: dotted(pointer),
+        ..Problem::at(resource, message).kind(kind)
     }
 }
 
@@ -171,19 +214,37 @@ fn providers(raw: &Raw, warnings: &mut Vec<Problem>) {
     };
     for telemetry in &raw.telemetries {
         let spec = &telemetry.spec;
-        let names = spec
-            .access_logging
-            .iter()
-            .flat_map(|clause| &clause.providers)
-            .chain(spec.tracing.iter().flat_map(|clause| &clause.providers))
-            .chain(spec.metrics.iter().flat_map(|clause| &clause.providers));
-        for provider in names {
-            if !known(&provider.name) {
+        let list = |name, index, providers: &[ProviderName]| {
+            providers
+                .iter()
+                .enumerate()
+                .map(move |(at, provider)| {
+                    (
+                        format!("/spec/{name}/{index}/providers/{at}/name"),
+                        provider.name.clone(),
+                    )
+                })
+                .collect::<Vec<_>>()
+        };
+        let logs = spec.access_logging.iter().enumerate();
+        let tracing = spec.tracing.iter().enumerate();
+        let metrics = spec.metrics.iter().enumerate();
+        let names = logs
+            .flat_map(|(index, clause)| list("accessLogging", index, &clause.providers))
+            .chain(tracing.flat_map(|(index, clause)| list("tracing", index, &clause.providers)))
+            .chain(metrics.flat_map(|(index, clause)| list("metrics", index, &clause.providers)));
+        for (pointer, name) in names {
+            if !known(&name) {
                 let message = format!(
-                    "Telemetry {}: no extension provider `{}` is known",
-                    telemetry.meta.name, provider.name
+                    "Telemetry {}: no extension provider `{name}` is known",
+                    telemetry.meta.name
                 );
-                warnings.push(Problem::at(&telemetry.origin, message));
+                warnings.push(found(
+                    Kind::NoProvider,
+                    &telemetry.origin,
+                    &pointer,
+                    message,
+                ));
             }
         }
     }
@@ -195,7 +256,12 @@ fn providers(raw: &Raw, warnings: &mut Vec<Problem>) {
                 "AuthorizationPolicy {}: no extension provider `{}` is known; its requests are refused",
                 policy.meta.name, provider.name
             );
-            warnings.push(Problem::at(&policy.origin, message));
+            warnings.push(found(
+                Kind::NoProvider,
+                &policy.origin,
+                "/spec/provider/name",
+                message,
+            ));
         }
     }
 }

@@ -132,6 +132,8 @@ envoy_http_downstream_rq_time_bucket{prefix=\"x\",le=\"5\"} 3
 envoy_http_downstream_rq_time_bucket{prefix=\"x\",le=\"+Inf\"} 4
 envoy_http_downstream_rq_time_sum{prefix=\"x\"} 20.5
 envoy_http_downstream_rq_time_count{prefix=\"x\"} 4
+# TYPE carbyne_own gauge
+carbyne_own 1
 ";
     assert_eq!(ask(&state, "GET", "/stats/prometheus").body, expected);
     assert_eq!(

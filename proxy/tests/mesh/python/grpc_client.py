@@ -1,6 +1,8 @@
 """Calls the service of grpc_server.py by grpcio, and prints one line of JSON a case: its name, and what came of it.
 
-    grpc_client.py ADDRESS:PORT HOST
+    grpc_client.py ADDRESS:PORT HOST [ROOTS]
+
+With roots it speaks TLS, and HOST is the name that it expects.
 """
 
 import json
@@ -11,9 +13,12 @@ import time
 import grpc
 
 target, host = sys.argv[1:3]
-channel = grpc.insecure_channel(
-    target, options=[("grpc.default_authority", host), ("grpc.max_receive_message_length", 16 << 20)]
-)
+options = [("grpc.default_authority", host), ("grpc.max_receive_message_length", 16 << 20)]
+if len(sys.argv) > 3:
+    secrets = grpc.ssl_channel_credentials(open(sys.argv[3], "rb").read())
+    channel = grpc.secure_channel(target, secrets, options + [("grpc.ssl_target_name_override", host)])
+else:
+    channel = grpc.insecure_channel(target, options)
 unary = channel.unary_unary("/test.Echo/Unary")
 split = channel.unary_stream("/test.Echo/Split")
 join = channel.stream_unary("/test.Echo/Join")

@@ -1,6 +1,9 @@
 """A gRPC service of four methods over bytes, by grpcio: serves until it is killed.
 
-    grpc_server.py PORT
+    grpc_server.py PORT [CHAIN KEY [ROOTS]]
+
+With a chain and its key it speaks TLS, with roots it wants a certificate of theirs. Prints `ready` when it serves, and the port if
+that was 0.
 """
 
 import sys
@@ -51,8 +54,15 @@ METHODS = {
 
 server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", 16 << 20)])
 server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", METHODS),))
-if not server.add_insecure_port(f"0.0.0.0:{sys.argv[1]}"):
+port, files = sys.argv[1], [open(path, "rb").read() for path in sys.argv[2:]]
+if files:
+    chain, key, *roots = files
+    secrets = grpc.ssl_server_credentials([(key, chain)], *roots, require_client_auth=bool(roots))
+    bound = server.add_secure_port(f"0.0.0.0:{port}", secrets)
+else:
+    bound = server.add_insecure_port(f"0.0.0.0:{port}")
+if not bound:
     sys.exit("the port is taken")
 server.start()
-print("ready")
+print("ready", *([bound] if port == "0" else []))
 server.wait_for_termination()

@@ -1,0 +1,217 @@
+//! Makes the state: every second while somebody looks, every five otherwise, and at once when something is told.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    events::Tail,
+    routes,
+    state::{Program, State, Sync},
+    traffic::Traffic,
+};
+use crate::{
+    running::{self, Control, Kind, Running},
+    up::{
+        board::{self, Board, Told},
+        plane::Plane,
+    },
+};
+
+/// The state as it was last made, in JSON; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct View {
+    state: watch::Receiver<Bytes>,
+    looked: Arc<AtomicU64>,
+    wake: Arc<tokio::sync::Notify>,
+}
+
+impl View {
+    /// The state; somebody looks.
+    #[must_use]
+    pub fn now(&self) -> Bytes {
+        self.look();
+        self.state.borrow().clone()
+    }
+
+    /// Follows it from here on; the first one is there at once.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<Bytes> {
+        self.look();
+        let mut state = self.state.clone();
+        state.mark_changed();
+        state
+    }
+
+    /// Somebody looks.
+    pub fn look(&self) {
+        let before = self.looked.swap(board::now(), Ordering::Relaxed);
+        if board::now().saturating_sub(before) > ATTENTION {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Observes until nobody has the view any more.
+pub fn observe(board: Board, plane: Plane) -> View {
+    let (told, state) = watch::channel(Bytes::from_static(b"{}"));
+    let view = View {
+        state,
+        looked: Arc::default(),
+        wake: Arc::default(),
+    };
+    let observer = Observer {
+        board,
+        plane,
+        traffic: Traffic::default(),
+        tail: None,
+        looked: Arc::clone(&view.looked),
+        wake: Arc::clone(&view.wake),
+    };
+    tokio::spawn(observer.run(told));
+    view
+}
+
+struct Observer {
+    board: Board,
+    plane: Plane,
+    traffic: Traffic,
+    tail: Option<Tail>,
+    looked: Arc<AtomicU64>,
+    wake: Arc<tokio::sync::Notify>,
+}
+
+impl Observer {
+    async fn run(mut self, told: watch::Sender<Bytes>) {
+        while !told.is_closed() {
+            let began = Instant::now();
+            let state = self.state().await;
+            // What is made of plain data serializes.
+            let text = Bytes::from(serde_json::to_vec(&state).unwrap_or_default());
+            told.send_if_modified(|before| {
+                let changed = *before != text;
+                *before = text;
+                changed
+            });
+            let watched =
+                board::now().saturating_sub(self.looked.load(Ordering::Relaxed)) < ATTENTION;
+            let pause = if watched { OFTEN } else { SELDOM };
+            tokio::select! {
+                () = sleep_until(began + pause) => {}
+                () = self.wake.notified() => {}
+                () = self.board.changed() => {
+                    // Several things are told at once when a platform starts.
+                    tokio::time::sleep(GATHER).await;
+                }
+            }
+        }
+    }
+
+    async fn state(&mut self) -> State {
+        let told = self.board.told();
+        let running = Running {
+            version: running::VERSION,
+            folder: told.folder.clone(),
+            control: Control {
+                pid: std::process::id(),
+                page: None,
+            },
+            members: told.members.clone(),
+            events: None,
+            kafka: None,
+        };
+        let admin = running
+            .members
+            .iter()
+            .find(|member| member.kind == Kind::Gateway)
+            .and_then(|member| member.admin);
+        let tail = self
+            .tail
+            .take()
+            .unwrap_or_else(|| Tail::new(told.run.join("events")));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut tail = tail;
+            let events = tail.read();
+            (tail, events)
+        });
+        let (graph, gateway, read) =
+            tokio::join!(self.traffic.look(&running), gateway(admin), read);
+        let events = match read {
+            Ok((tail, events)) => {
+                self.tail = Some(tail);
+                events
+            }
+            Err(error) => super::state::Events {
+                error: Some(error.to_string()),
+                ..super::state::Events::default()
+            },
+        };
+        let Told {
+            folder,
+            run,
+            ready,
+            members,
+            mut conditions,
+            notices,
+            tries,
+        } = told;
+        let sync = self.plane.sync();
+        let programs = members
+            .into_iter()
+            .map(|member| {
+                let title = member.kind.title(&member.name);
+                let sidecar = member.kind == Kind::Sidecar;
+                Program {
+                    condition: conditions.remove(&title).unwrap_or_default(),
+                    sync: sidecar.then(|| synced(&sync, &member.name, &member.namespace)),
+                    title,
+                    member,
+                }
+            })
+            .collect();
+        State {
+            folder,
+            run,
+            ready,
+            programs,
+            notices: notices.into(),
+            tries,
+            graph,
+            gateway,
+            events,
+        }
+    }
+}
+
+async fn gateway(admin: Option<SocketAddr>) -> Option<super::state::Gateway> {
+    match admin {
+        Some(admin) => Some(routes::read(admin).await),
+        None => None,
+    }
+}
+
+fn synced(all: &BTreeMap<String, Sync>, name: &str, namespace: &str) -> Sync {
+    let known = all.get(&format!("{name}.{namespace}")).cloned();
+    known.unwrap_or(Sync {
+        state: "away",
+        refuses: Vec::new(),
+    })
+}
+
+/// Milliseconds since somebody looked after which nobody does.
+const ATTENTION: u64 = 10_000;
+const OFTEN: Duration = Duration::from_secs(1);
+const SELDOM: Duration = Duration::from_secs(5);
+const GATHER: Duration = Duration::from_millis(50);

@@ -1,0 +1,95 @@
+//! Long work beside the workers: configurations that are read, planned and compiled.
+//!
+//! Each piece gets a thread of its own that ends with it, for two reasons. The thread may have a low priority: where a
+//! machine is busy, requests go before a whole configuration. And what was only needed meanwhile leaves nothing behind.
+//! Allocators keep pages by thread, and one object that lives keeps its page; of a thread that is gone whole pages are
+//! free.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+/// Who goes first where a machine is busy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Priority {
+    /// Those who serve: this takes as long as it takes.
+    Low,
+    /// Nobody: this is little, and somebody waits for it.
+    Normal,
+}
+
+/// Does `work`, and waits for it without holding the caller's thread.
+///
+/// # Errors
+/// When there is no thread to be had, or the work panicked.
+pub async fn run<T: Send + 'static>(
+    priority: Priority,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    start(move || {
+        // On Linux a thread has a priority of its own, and may always lower it (setpriority(2)).
+        if priority == Priority::Low
+            && let Err(error) = rustix::process::nice(NICENESS)
+        {
+            tracing::debug!(%error, "work in the background has the priority of all");
+        }
+        // Nobody waits any more where the process is ending.
+        drop(sender.send(work()));
+    })?;
+    let done = receiver.await;
+    if !SETTLING.swap(true, Ordering::AcqRel) {
+        tokio::spawn(settle());
+    }
+    done.map_err(|_| io::Error::other("it broke off"))
+}
+
+fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name("background".to_owned());
+    thread.spawn(work).map(drop)
+}
+
+/// mimalloc keeps free pages for a second, in case they are wanted again, and looks at the time only when it is asked
+/// for pages or a thread ends. A node that is idle again does neither, and would keep what a large configuration took
+/// to read, for ever: so a thread ends.
+async fn settle() {
+    tokio::time::sleep(SETTLING_TIME).await;
+    SETTLING.store(false, Ordering::Release);
+    // Where there is no thread to be had the next work brings one.
+    if let Err(error) = start(|| {}) {
+        tracing::debug!(%error, "free memory is not given back yet");
+    }
+}
+
+/// Whether somebody waits to give memory back.
+static SETTLING: AtomicBool = AtomicBool::new(false);
+/// Beyond mimalloc's `purge_delay`.
+const SETTLING_TIME: Duration = Duration::from_millis(1500);
+/// A tenth of the time of a thread that serves, while both want all of it.
+const NICENESS: i32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_has_its_priority_and_a_panic_is_an_error() {
+        let mine = rustix::process::nice(0).unwrap();
+        for (priority, expected) in [
+            (Priority::Low, (mine + NICENESS).min(19)),
+            (Priority::Normal, mine),
+        ] {
+            let there = run(priority, || rustix::process::nice(0).unwrap());
+            assert_eq!(there.await.unwrap(), expected);
+        }
+        assert_eq!(
+            rustix::process::nice(0).unwrap(),
+            mine,
+            "the caller keeps its own"
+        );
+        let panicked = run(Priority::Normal, || panic!("on purpose"));
+        assert!(panicked.await.is_err());
+    }
+}
