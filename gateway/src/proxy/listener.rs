@@ -18,6 +18,7 @@ use carbyne_engine::observe::metrics::{Counter, Gauge};
 use carbyne_engine::runtime::{Accept, Accepted, Drain, Worker};
 
 use super::access_log::AccessLog;
+use super::events;
 use super::handler::Gateway;
 use crate::conf::{Conf, Listen};
 use crate::live::local::Local;
@@ -116,6 +117,9 @@ impl Entrance {
             }
             Err(error) => {
                 tracing::debug!(%error, "a handshake failed");
+                if let Some(teller) = &Local::of(&self.node).teller {
+                    events::handshake_failed(teller, downstream, &error);
+                }
                 None
             }
         }
