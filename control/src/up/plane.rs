@@ -159,6 +159,12 @@ impl Plane {
         connections.collect()
     }
 
+    /// Every connected sidecar by type: state, and the age of its last acknowledgement.
+    #[must_use]
+    pub fn proxies(&self) -> Vec<crate::status::sync::Sync> {
+        crate::status::sync::of(&self.0.status())
+    }
+
     /// What sidecars refuse at present: node, type, reason.
     #[must_use]
     pub fn refusals(&self) -> BTreeSet<String> {

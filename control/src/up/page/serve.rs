@@ -135,6 +135,11 @@ impl Site {
                 "application/json",
                 Either::Left(Full::new(self.view.now())),
             ),
+            "/proxies" => answer(
+                StatusCode::OK,
+                "application/json",
+                Either::Left(Full::new(self.view.proxies())),
+            ),
             "/live" => answer(
                 StatusCode::OK,
                 "text/event-stream",
