@@ -25,19 +25,19 @@ pub mod broker;
 pub mod emit;
 pub mod envelope;
 pub mod event;
-pub mod metrics;
 #[cfg(any(test, feature = "broker"))]
 pub mod found;
+pub mod metrics;
 pub mod redact;
 pub mod ring;
 #[cfg(any(test, feature = "broker"))]
 pub mod samples;
-pub mod source;
-pub mod spool;
-pub mod teller;
 #[cfg(feature = "kafka")]
 pub mod ship;
+pub mod source;
 pub mod spool;
+pub mod spool;
+pub mod teller;
 pub mod topics;
 #[cfg(feature = "kafka")]
 pub mod verify;
