@@ -36,8 +36,8 @@ pub mod samples;
 pub mod ship;
 pub mod source;
 pub mod spool;
-pub mod spool;
 pub mod teller;
+#[cfg(feature = "kafka")]
 pub mod topics;
 #[cfg(feature = "kafka")]
 pub mod verify;

@@ -170,11 +170,7 @@ impl Plane {
         connections.collect()
     }
 
-<<<<<<< HEAD
-    /// How each connected sidecar stands, type by type.
-=======
     /// Every connected sidecar by type: state, and the age of its last acknowledgement.
->>>>>>> verbs
     #[must_use]
     pub fn proxies(&self) -> Vec<crate::status::sync::Sync> {
         crate::status::sync::of(&self.0.status())

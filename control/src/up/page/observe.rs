@@ -37,30 +37,22 @@ pub struct View {
     plane: Plane,
     looked: Arc<AtomicU64>,
     wake: Arc<tokio::sync::Notify>,
-    plane: Plane,
 }
 
 impl View {
-<<<<<<< HEAD
     /// How sidecars stand with the control plane, in JSON: what `carbyne status` asks for.
-=======
-    /// How connected proxies stand with the control plane, in JSON, for `carbyne status`.
->>>>>>> verbs
     #[must_use]
     pub fn proxies(&self) -> Bytes {
         // What is made of plain data serializes.
         Bytes::from(serde_json::to_vec(&self.plane.proxies()).unwrap_or_default())
     }
 
-<<<<<<< HEAD
     /// What Prometheus is told of the control plane.
     #[must_use]
     pub fn metrics(&self) -> Bytes {
         Bytes::from(self.plane.metrics())
     }
 
-=======
->>>>>>> verbs
     /// The state; somebody looks.
     #[must_use]
     pub fn now(&self) -> Bytes {
@@ -94,7 +86,6 @@ pub fn observe(board: Board, plane: Plane) -> View {
         plane: plane.clone(),
         looked: Arc::default(),
         wake: Arc::default(),
-        plane: plane.clone(),
     };
     let observer = Observer {
         board,

@@ -140,14 +140,11 @@ impl Site {
                 "application/json",
                 Either::Left(Full::new(self.view.proxies())),
             ),
-<<<<<<< HEAD
             "/metrics" => answer(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
                 Either::Left(Full::new(self.view.metrics())),
             ),
-=======
->>>>>>> verbs
             "/live" => answer(
                 StatusCode::OK,
                 "text/event-stream",
