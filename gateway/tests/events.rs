@@ -13,7 +13,6 @@
 #[path = "support/cases.rs"]
 mod cases;
 #[path = "support/gateway.rs"]
-#[expect(dead_code, reason = "shared by several suites")]
 mod gateway;
 
 #[path = "events/administration.rs"]
