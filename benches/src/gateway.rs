@@ -62,6 +62,8 @@ pub(crate) fn settings(setup: Setup, folder: &Path) -> Vec<(&'static str, String
         ("KONG_LOG_LEVEL", "warn".to_owned()),
         ("KONG_NGINX_DAEMON", "off".to_owned()),
         ("KONG_NGINX_WORKER_PROCESSES", "1".to_owned()),
+        // As nginx beside it: load generators do not connect anew.
+        ("KONG_NGINX_HTTP_KEEPALIVE_REQUESTS", "100000000".to_owned()),
     ];
     if matches!(setup, Setup::Stored(_)) {
         settings.push(("KONG_ADMIN_LISTEN", ADMIN.to_string()));

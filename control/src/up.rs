@@ -8,6 +8,7 @@
 //! | [`bootstrap`] | a sidecar's bootstrap, as pilot-agent writes it |
 //! | [`plane`] | the embedded control plane on its sockets |
 //! | [`process`] | child processes: kept running, ended with us |
+//! | [`metrics`] | what Prometheus is told of the control plane |
 //! | [`platform`] | all of the above for each workload, made to match the folder |
 //! | [`gateway`] | the gateway in front, and its kong.yml |
 //! | [`run`] | the life of it: start, wait, watch, report, stop |
@@ -25,6 +26,7 @@ pub mod count;
 pub mod directory;
 pub mod gateway;
 pub mod guide;
+pub mod metrics;
 pub mod page;
 pub mod plane;
 pub mod platform;

@@ -195,6 +195,7 @@ fn is_for_this_machine_to_look_at() {
         (Method::GET, "/", own.as_str(), 200),
         (Method::GET, "/state", localhost.as_str(), 200),
         (Method::HEAD, "/page.js", own.as_str(), 200),
+        (Method::GET, "/proxies", own.as_str(), 200),
         (Method::GET, "/state", "evil.example", 421),
         (Method::GET, "/state", "evil.example:15080", 421),
         (Method::GET, "/state", other_port.as_str(), 421),

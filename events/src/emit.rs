@@ -23,6 +23,7 @@ mod writer;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
@@ -63,6 +64,9 @@ pub enum Refused {
     Unkept,
 }
 
+/// Ends when an event is on disk; it holds nothing of the event.
+pub type OnDisk = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send>>;
+
 /// What a ring's readers on other threads wait for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Kept {
@@ -95,16 +99,13 @@ impl Emitter {
     }
 
     /// Emits, and ends when the event is on disk. The event is encoded before this returns.
-    pub fn emit_durably<E: Event>(
-        &self,
-        event: &E,
-    ) -> impl Future<Output = Result<(), Refused>> + use<E> {
+    pub fn emit_durably<E: Event>(&self, event: &E) -> OnDisk {
         let pushed = self.push(event, true);
         if pushed.is_ok() {
             self.shared.wake();
         }
         let mut kept = self.kept.clone();
-        async move {
+        Box::pin(async move {
             let sequence = pushed?;
             match kept
                 .wait_for(|kept| kept.sequence >= sequence || kept.failing)
@@ -113,7 +114,7 @@ impl Emitter {
                 Ok(kept) if kept.sequence >= sequence => Ok(()),
                 Ok(_) | Err(_) => Err(Refused::Unkept),
             }
-        }
+        })
     }
 
     /// Counts an event that was folded into one that waits.

@@ -10,6 +10,8 @@ mod topic;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use bytes::BufMut;
 
 use crate::avro::Schema;
@@ -43,7 +45,7 @@ pub trait Event {
 /// One version of one schema.
 ///
 /// Its number stands in rings and spools, which outlive programs: it is never given again, and a changed schema has another.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Kind(&'static Description);
 
 /// What is known of a kind.
@@ -92,16 +94,29 @@ impl Kind {
     }
 }
 
-/// The trace's part of a `traceparent`; none where it does not have the form that version 00 has.
-fn trace_id(traceparent: Option<&str>) -> Option<&str> {
-    let text = traceparent?;
+/// The trace's part of a `traceparent`.
+fn trace_id(text: Option<&str>) -> Option<&str> {
+    traceparent(text)?.get(3..35)
+}
+
+/// What of a client's text is a `traceparent` of version 00; nothing where it is not: whatever else it may be is told nobody.
+fn traceparent(text: Option<&str>) -> Option<&str> {
+    let text = text?;
     let is_digits = |part: &str| {
         let hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         part.bytes().all(hex) && part.bytes().any(|byte| byte != b'0')
     };
     let (id, rest) = text.strip_prefix("00-")?.split_at_checked(32)?;
-    let span = rest.strip_prefix('-')?.get(..16)?;
-    (is_digits(id) && is_digits(span)).then_some(id)
+    let (span, flags) = rest.strip_prefix('-')?.split_at_checked(16)?;
+    let flags = flags.strip_prefix('-')?.get(..2)?;
+    let hex = flags.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_digits(id) && is_digits(span) && hex).then(|| &text[..55])
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.0.number, self.0.event_type)
+    }
 }
 
 impl PartialEq for Kind {

@@ -139,7 +139,7 @@ fn network(address: IpAddr) -> Short {
 }
 
 /// A short text that needs no allocation.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Short {
     bytes: [u8; 40],
     length: u8,

@@ -20,8 +20,10 @@ use crate::declarative::Loaded;
 use crate::entity::Entities;
 use crate::error::KONG_VERSION;
 use crate::node::Node;
+use crate::store::told::AUTHOR;
 
 mod answer;
+mod audit;
 mod config;
 mod core;
 mod entities;
@@ -38,6 +40,7 @@ mod targets;
 pub use server::{Listener, Served};
 
 use answer::Answer;
+use audit::{Caller, Operation};
 use request::{Asked, Body};
 use routes::Table;
 
@@ -116,6 +119,7 @@ impl Admin {
         &self,
         request: Request<Incoming>,
         served: Served,
+        caller: &Caller,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let began = Instant::now();
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
@@ -129,7 +133,10 @@ impl Admin {
         let largest = self.conf.admin_max_body_size().unwrap_or(u64::MAX);
         let largest = usize::try_from(largest).unwrap_or(usize::MAX);
         let answer = match http_body_util::Limited::new(body, largest).collect().await {
-            Ok(body) => self.answer(&parts, body.to_bytes(), wanted, served).await,
+            Ok(body) => {
+                self.answer(&parts, body.to_bytes(), wanted, served, caller)
+                    .await
+            }
             Err(_) => Answer::message(413, "Payload Too Large"),
         };
         let mut response = answer.into_response(is_head);
@@ -164,6 +171,7 @@ impl Admin {
         body: Bytes,
         wanted: Option<HeaderValue>,
         served: Served,
+        caller: &Caller,
     ) -> Answer {
         let table = match served {
             Served::Admin => &self.table,
@@ -189,8 +197,21 @@ impl Admin {
             Err(answer) => return answer,
         };
         let asked = Asked::new(&parts.method, found.parameters, parts.uri.query(), body);
-        let answered = self.dispatch(&found.endpoint.action, asked).await;
-        answered.unwrap_or_else(|refused| refused)
+        let events = self.node.as_ref().and_then(|node| node.events.as_ref());
+        let operation =
+            events.and_then(|events| Operation::of(events, parts, found.endpoint, &asked, caller));
+        let Some(operation) = operation else {
+            let answered = self.dispatch(&found.endpoint.action, asked).await;
+            return answered.unwrap_or_else(|refused| refused);
+        };
+        if let Err(refused) = operation.requested().await {
+            return refused;
+        }
+        let done = self.dispatch(&found.endpoint.action, asked);
+        let answered = AUTHOR.scope(operation.author(), done).await;
+        let answer = answered.unwrap_or_else(|refused| refused);
+        operation.completed(answer.status()).await;
+        answer
     }
 }
 

@@ -6,8 +6,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use carbyne_events::source::Source;
+
 use crate::error::Error;
 use crate::object;
+use crate::store::told::Inventory;
 use crate::store::{Change, Declarative, StoreError};
 use crate::value::{Object, Value};
 
@@ -97,9 +100,19 @@ pub fn hash(bytes: &[u8]) -> String {
 pub struct Loaded {
     store: Arc<Declarative>,
     hash: Arc<Mutex<Option<String>>>,
+    /// Where what a load changed is told.
+    events: Option<Arc<Source>>,
 }
 
 impl Loaded {
+    /// One whose changes are told.
+    pub fn telling(events: Option<Arc<Source>>) -> Self {
+        Self {
+            events,
+            ..Self::default()
+        }
+    }
+
     pub fn store(&self) -> Arc<Declarative> {
         Arc::clone(&self.store)
     }
@@ -120,7 +133,15 @@ impl Loaded {
             entity,
             expires,
         });
+        let before = match &self.events {
+            Some(_) => Inventory::of(&*self.store).await.map_err(broken)?,
+            None => Inventory::default(),
+        };
         self.store.load(rows).await.map_err(broken)?;
+        if let Some(events) = &self.events {
+            let now = Inventory::of(&*self.store).await.map_err(broken)?;
+            now.tell(&before, events).await;
+        }
         *self.hash.lock().unwrap_or_else(PoisonError::into_inner) = Some(hash);
         Ok(())
     }

@@ -306,7 +306,8 @@ impl Entities {
             .process(row.entity.clone(), context)
             .map_err(Error::schema_violation)?;
         if schema.meta.ttl {
-            let left = row.expires.map(|expires| expires.saturating_sub(now()));
+            // Of the second that is running, nothing is left: whole seconds, as Kong's `FLOOR`.
+            let left = row.expires.map(|expires| expires.saturating_sub(now() + 1));
             let left = left.and_then(|left| u32::try_from(left).ok());
             entity.insert("ttl".into(), left.map_or(Value::Null, Value::from));
         }

@@ -1,16 +1,27 @@
-//! `multipart/form-data` (RFC 7578).
+//! `multipart/form-data` (RFC 7578): the one reader, for the Admin API and for plugins that look into bodies or change them.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
+use bytes::Bytes;
 use memchr::memmem;
 
 use crate::value::Value;
 
-/// A part of a body.
+/// A body: the parts that have names, in their order.
 #[derive(Debug)]
+pub struct Form {
+    boundary: Box<str>,
+    parts: Vec<Part<'static>>,
+}
+
+/// A part of a body.
+#[derive(Clone, Debug)]
 pub struct Part<'a> {
     pub name: String,
-    pub content: &'a [u8],
+    pub content: Cow<'a, [u8]>,
+    /// Its header lines, without the empty one behind them.
+    head: Cow<'a, [u8]>,
     is_json: bool,
     /// What is taken out of the body when the part is: from behind the delimiter before it to behind the one after it.
     place: Range<usize>,
@@ -59,18 +70,91 @@ pub fn without(content_type: &str, body: &[u8], name: &str) -> Option<Vec<u8>> {
     })
 }
 
+impl Form {
+    /// Reads a body; one of nothing has no parts. `None` when it is not of the form.
+    pub fn read(content_type: &str, body: &[u8]) -> Option<Self> {
+        let boundary = parameter(content_type, "boundary").filter(|text| !text.is_empty())?;
+        let parts = if body.is_empty() {
+            Vec::new()
+        } else {
+            let parts = parts(content_type, body)?;
+            parts.into_iter().map(Part::into_owned).collect()
+        };
+        Some(Self {
+            boundary: boundary.into(),
+            parts,
+        })
+    }
+
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        let part = self.parts.iter().find(|part| part.name == name)?;
+        Some(&part.content)
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.parts.retain(|part| part.name != name);
+    }
+
+    /// A plain part in place of the first of that name, else at the end.
+    pub fn set(&mut self, name: &str, content: Vec<u8>) {
+        let part = Part {
+            name: name.to_owned(),
+            content: content.into(),
+            head: format!("Content-Disposition: form-data; name=\"{name}\"")
+                .into_bytes()
+                .into(),
+            is_json: false,
+            place: 0..0,
+        };
+        match self.parts.iter_mut().find(|part| part.name == name) {
+            Some(known) => *known = part,
+            None => self.parts.push(part),
+        }
+    }
+
+    pub fn to_bytes(&self) -> Bytes {
+        let delimiter = format!("--{}", self.boundary);
+        let mut all = Vec::new();
+        for part in &self.parts {
+            all.extend_from_slice(delimiter.as_bytes());
+            all.extend_from_slice(b"\r\n");
+            all.extend_from_slice(&part.head);
+            all.extend_from_slice(b"\r\n\r\n");
+            all.extend_from_slice(&part.content);
+            all.extend_from_slice(b"\r\n");
+        }
+        all.extend_from_slice(delimiter.as_bytes());
+        all.extend_from_slice(b"--\r\n");
+        all.into()
+    }
+}
+
 impl Part<'_> {
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(self.content).into_owned()
+        String::from_utf8_lossy(&self.content).into_owned()
     }
 
     fn decode(self) -> (String, Value) {
-        let decoded = || Value::from_json(self.content).ok();
+        let decoded = || Value::from_json(&self.content).ok();
         let value = match self.is_json.then(decoded).flatten() {
             Some(value) => value,
             None => self.text().into(),
         };
         (self.name, value)
+    }
+
+    fn into_owned(self) -> Part<'static> {
+        Part {
+            name: self.name,
+            content: self.content.into_owned().into(),
+            head: self.head.into_owned().into(),
+            is_json: self.is_json,
+            place: self.place,
+        }
     }
 }
 
@@ -85,7 +169,8 @@ fn read(part: &[u8], place: Range<usize>) -> Option<Part<'_>> {
     };
     Some(Part {
         name: parameter(&header("content-disposition")?, "name")?,
-        content: &part[end + 4..],
+        content: part[end + 4..].into(),
+        head: part[..end].into(),
         is_json: header("content-type").is_some_and(|kind| kind.starts_with("application/json")),
         place,
     })
@@ -147,5 +232,24 @@ mod tests {
         assert_eq!(taken(&["key"]), Some(body(&[])));
         assert_eq!(taken(&["a"]), None);
         assert_eq!(without(kind, b"--x\r\nbroken", "key"), None);
+    }
+
+    #[test]
+    fn forms_are_read_and_written() {
+        const BODY: &str = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b\r\n\
+            Content-Disposition: form-data; filename=\"x\"; name=\"f\"\r\nContent-Type: text/plain\r\n\r\n\
+            line\r\n\r\n\x20a --b in a line\r\n--b--\r\n";
+        let form = Form::read("multipart/form-data; boundary=b", BODY.as_bytes()).unwrap();
+        assert_eq!(form.get("a"), Some(&b"1"[..]));
+        // A delimiter begins a line.
+        assert_eq!(form.get("f"), Some(&b"line\r\n\r\n a --b in a line"[..]));
+        assert_eq!(form.to_bytes(), BODY);
+        let mut form = Form::read("multipart/form-data; boundary=\"b\"", b"").unwrap();
+        form.set("x", b"y".to_vec());
+        let wanted = "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n--b--\r\n";
+        assert_eq!(form.to_bytes(), wanted);
+        form.remove("x");
+        assert!(!form.contains("x"));
+        assert!(Form::read("multipart/form-data", b"").is_none());
     }
 }

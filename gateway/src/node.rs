@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use carbyne_engine::tls::IdentitySlot;
+use carbyne_events::source::Source;
 
 use crate::balance::Balancers;
 use crate::live::Snapshot;
@@ -31,6 +32,8 @@ pub struct Node {
     pub connections: Connections,
     /// What clients are shown that ask for no name that a certificate is for.
     pub default_certificates: Vec<Arc<IdentitySlot>>,
+    /// Where events go; nowhere unless the node was told to emit them.
+    pub events: Option<Arc<Source>>,
 }
 
 impl Node {
@@ -41,6 +44,7 @@ impl Node {
         store: Arc<dyn Store>,
         balancers: Arc<Balancers>,
         default_certificates: Vec<Arc<IdentitySlot>>,
+        events: Option<Arc<Source>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             id: id.into(),
@@ -52,6 +56,7 @@ impl Node {
             generations: Generations::default(),
             connections: Connections::default(),
             default_certificates,
+            events,
         })
     }
 }

@@ -19,6 +19,7 @@ pub mod arrival;
 pub mod context;
 pub(crate) mod departure;
 pub mod error;
+mod events;
 pub mod handler;
 pub(crate) mod limit;
 pub mod listener;

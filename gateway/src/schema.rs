@@ -177,6 +177,11 @@ enum Subschemas {
 }
 
 impl Schema {
+    /// Whether clients may send a field of this name: the entity's own, or a shorthand for some of them.
+    pub fn takes(&self, name: &str) -> bool {
+        self.record.fields.contains_key(name) || self.record.shorthands.contains_key(name)
+    }
+
     /// The name of the collection in the Admin API.
     pub fn api_name(&self) -> &str {
         self.meta.admin_api_name.as_deref().unwrap_or(&self.name)

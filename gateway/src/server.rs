@@ -8,6 +8,7 @@ use carbyne_engine::net::listen::ListenOptions;
 use carbyne_engine::observe::log::{LogFile, LogSettings};
 use carbyne_engine::runtime::{Drain, Listening, Workers, budget};
 use carbyne_engine::tls::IdentitySlot;
+use carbyne_events::source::Source;
 
 use crate::balance::Balancers;
 use crate::conf::{Conf, Interface};
@@ -38,8 +39,7 @@ type Result<T> = std::result::Result<T, ServerError>;
 #[derive(Debug)]
 pub struct Server {
     node: Arc<Node>,
-    /// Held so that they go on.
-    _workers: Arc<Workers>,
+    workers: Arc<Workers>,
     listening: Vec<Listening>,
     drain: Arc<Drain>,
     log: Option<LogFile>,
@@ -47,7 +47,12 @@ pub struct Server {
 
 impl Server {
     /// Serves what the store holds, once it was read. For the control runtime, a local one.
-    pub async fn start(conf: &Conf, store: Arc<dyn Store>, node_id: &str) -> Result<Self> {
+    pub async fn start(
+        conf: &Conf,
+        store: Arc<dyn Store>,
+        node_id: &str,
+        events: Option<Arc<Source>>,
+    ) -> Result<Self> {
         if conf
             .get("stream_listen")
             .is_some_and(|listen| listen != "off")
@@ -70,7 +75,7 @@ impl Server {
         let driven = balancers.clone();
         tokio::task::spawn_local(async move { driven.run().await });
         let certificates = default_certificates(conf)?;
-        let node = Node::new(node_id, settings, store, balancers, certificates);
+        let node = Node::new(node_id, settings, store, balancers, certificates, events);
         let told = (node.clone(), workers.clone());
         let mut updater = Updater::new(node.clone(), move || {
             let (node, workers) = &told;
@@ -84,7 +89,7 @@ impl Server {
         tokio::task::spawn_local(updater.run(version));
         let mut server = Self {
             node,
-            _workers: workers.clone(),
+            workers: workers.clone(),
             listening: Vec::new(),
             drain: Arc::default(),
             log: access_log(conf)?,
@@ -155,6 +160,17 @@ impl Server {
                 () = finished => {}
                 () = hurry => tracing::warn!("ends although connections are open: told again"),
             }
+        }
+        if self.node.events.is_some() {
+            // Those who do not answer within the time hold back no more than a count.
+            let (done, mut all) = tokio::sync::mpsc::unbounded_channel();
+            let node = self.node.clone();
+            self.workers.on_each(move |_| {
+                Local::finish(&node);
+                done.send(()).ok();
+            });
+            let all = async { while all.recv().await.is_some() {} };
+            tokio::time::timeout(QUEUES_INTERVAL, all).await.ok();
         }
         if graceful {
             self.node.shared.http_log().finish(QUEUES_INTERVAL).await;

@@ -20,6 +20,7 @@ mod embedded;
 mod feed;
 mod image;
 mod offset;
+pub mod told;
 
 pub use declarative::Declarative;
 pub use embedded::Embedded;

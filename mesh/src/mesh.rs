@@ -1,6 +1,7 @@
 //! The whole control plane over one folder.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -16,12 +17,13 @@ use tokio::sync::watch;
 
 use crate::{
     certificate::{Authority, CertificateError, Identity},
+    generate::Kind,
     model::Labels,
     serve::{
         Server,
         ads::{Ads, Published},
         sds::Secrets,
-        status::{Board, Connection},
+        status::{Board, Connection, Counts},
     },
     source::{self, Errors, Snapshot},
     watch::{Watch, WatchError},
@@ -185,6 +187,12 @@ impl Mesh {
     #[must_use]
     pub fn status(&self) -> Vec<Connection> {
         self.inner.board.connections()
+    }
+
+    /// What was sent so far, by type.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<Kind, Counts> {
+        self.inner.board.counts()
     }
 
     /// Workloads with a service account, in name order.

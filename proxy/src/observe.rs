@@ -8,6 +8,7 @@
 //! | [`access_log`] | who is told, and when |
 //! | [`istio`] | Istio's standard metrics |
 //! | [`cel`] | expressions of log filters and metric dimensions |
+//! | [`security`] | what was refused, told as events |
 //! | [`stats`] | all statistics by Envoy's names |
 //! | [`trace`], [`request_id`] | spans and how they are told on; `x-request-id` |
 //! | [`export`] | from the workers to collectors |
@@ -24,5 +25,6 @@ pub mod format;
 pub mod istio;
 pub mod peer;
 pub mod request_id;
+pub mod security;
 pub mod stats;
 pub mod trace;

@@ -436,6 +436,13 @@ fn legend(format: &str, found: &Found) -> String {
     for (label, value) in &found.labels {
         text = text.replace(&format!("{{{{{label}}}}}"), value);
     }
+    // A label that a series has not is empty.
+    while let Some((before, rest)) = text.split_once("{{") {
+        let Some((_, after)) = rest.split_once("}}") else {
+            break;
+        };
+        text = format!("{before}{after}");
+    }
     text
 }
 
@@ -505,6 +512,6 @@ mod tests {
         let over = series(&over);
         assert_eq!(over[0].labels["a"], "b");
         assert!(over[0].points[1].1.is_nan());
-        assert_eq!(legend("x {{a}}", &over[0]), "x b");
+        assert_eq!(legend("x {{a}}{{c}}", &over[0]), "x b");
     }
 }

@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     bootstrap::{SDS_SOCKET, XDS_SOCKET},
     directory::Directory,
+    metrics,
     page::state::Sync,
     workloads::Workload,
 };
@@ -77,6 +78,16 @@ impl Plane {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.0.snapshot()
+    }
+
+    /// What Prometheus is told of it.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        metrics::page(
+            &self.0.status(),
+            &self.0.counts(),
+            Instant::now().into_std(),
+        )
     }
 
     /// Opens a workload's sockets in its folder. Must be called in a tokio runtime.
@@ -157,6 +168,12 @@ impl Plane {
             Some((name.to_owned(), Sync { state, refuses }))
         });
         connections.collect()
+    }
+
+    /// Every connected sidecar by type: state, and the age of its last acknowledgement.
+    #[must_use]
+    pub fn proxies(&self) -> Vec<crate::status::sync::Sync> {
+        crate::status::sync::of(&self.0.status())
     }
 
     /// What sidecars refuse at present: node, type, reason.

@@ -50,6 +50,8 @@ pub enum Underscores {
     /// Leave them.
     #[default]
     Allow,
+    /// Leave them, but for what CGI takes for `Content-Length` or `Transfer-Encoding`: 400.
+    AllowUnlessFraming,
     /// 400.
     Reject,
     /// Drop the field.
@@ -211,6 +213,15 @@ fn settle_underscores(request: &mut Request, underscores: Underscores) -> Result
     let has_underscore = |name: &http::HeaderName| name.as_str().contains('_');
     match underscores {
         Underscores::Allow => Ok(()),
+        Underscores::AllowUnlessFraming => {
+            let framing = |name: &http::HeaderName| {
+                matches!(name.as_str(), "content_length" | "transfer_encoding")
+            };
+            match request.headers.iter().any(|(name, _)| framing(name)) {
+                true => Err(Rejection::Underscore),
+                false => Ok(()),
+            }
+        }
         Underscores::Reject if request.headers.iter().any(|(name, _)| has_underscore(name)) => {
             Err(Rejection::Underscore)
         }

@@ -50,6 +50,13 @@ pub struct ClientStream<S> {
 }
 
 impl Negotiated {
+    /// Whom the peer's certificate is for, where it was verified: its first URI, else its first DNS name.
+    pub fn principal(&self) -> Option<&str> {
+        let peer = self.peer.as_deref().filter(|_| self.peer_verified)?;
+        let name = peer.uri_sans.first().or_else(|| peer.dns_sans.first());
+        name.map(|name| &**name)
+    }
+
     /// Collects the facts, and judges again what a resumed session lets pass unseen.
     pub(super) fn read(
         connection: &CommonState,

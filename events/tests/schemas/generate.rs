@@ -184,7 +184,7 @@ fn event(record: &Record, code: &mut String) {
     }
     code.push_str("}\n\n");
     if record.field("trace_id").is_some() {
-        code.push_str("fn traceparent(&self) -> Option<&str> {\n    self.traceparent\n}\n\n");
+        code.push_str("fn traceparent(&self) -> Option<&str> {\n    super::super::traceparent(self.traceparent)\n}\n\n");
     }
     bound(record, code);
     code.push_str("fn encode(&self, into: &mut impl BufMut) {\n");

@@ -33,6 +33,10 @@ impl Answer {
         }
     }
 
+    pub(super) const fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Together with another member of its body.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         if let Content::Json(Value::Object(body)) = &mut self.body {

@@ -1,5 +1,6 @@
 //! Connections to the Admin API and the Status API: plain or TLS, HTTP/1 or HTTP/2.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Admin;
+use super::audit::Caller;
 use crate::conf::{Conf, ConfError, Interface, Listen, VerifyClient};
 
 /// Which of the two is served.
@@ -39,7 +41,7 @@ pub enum BindError {
     #[error("{key} {address}: {error}")]
     Socket {
         key: &'static str,
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         error: std::io::Error,
     },
     #[error("{key}: {error}")]
@@ -193,8 +195,8 @@ impl Admin {
     /// Serves connections until the future is dropped.
     pub async fn serve_on(self: Arc<Self>, listener: Listener) -> std::io::Result<()> {
         loop {
-            let stream = match listener.socket.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match listener.socket.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) if is_passing(&error) => {
                     tracing::warn!(%error, "a connection to the Admin API was not accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -207,7 +209,7 @@ impl Admin {
                 admin.counters.accepted.fetch_add(1, Ordering::Relaxed);
                 admin.counters.active.fetch_add(1, Ordering::Relaxed);
                 Arc::clone(&admin)
-                    .connection(stream, tls.as_deref(), served)
+                    .connection(stream, peer, tls.as_deref(), served)
                     .await;
                 admin.counters.active.fetch_sub(1, Ordering::Relaxed);
             });
@@ -217,6 +219,7 @@ impl Admin {
     async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
+        peer: SocketAddr,
         tls: Option<&ServerTls>,
         served: Served,
     ) {
@@ -225,22 +228,31 @@ impl Admin {
             tracing::debug!(%error, "a connection to the Admin API broke");
             return;
         }
+        let mut caller = Caller {
+            address: Some(peer.ip()),
+            principal: None,
+        };
         match tls {
-            None => self.speak(stream, served).await,
+            None => self.speak(stream, served, caller).await,
             Some(tls) => match tls.accept(stream, Some(PATIENCE)).await {
-                Ok(stream) => self.speak(stream, served).await,
+                Ok(stream) => {
+                    let principal = stream.negotiated().principal();
+                    caller.principal = principal.map(Box::from);
+                    self.speak(stream, served, caller).await;
+                }
                 Err(error) => tracing::debug!(%error, "a handshake at the Admin API failed"),
             },
         }
     }
 
-    async fn speak<S>(self: Arc<Self>, stream: S, served: Served)
+    async fn speak<S>(self: Arc<Self>, stream: S, served: Served, caller: Caller)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let caller = Arc::new(caller);
         let service = hyper::service::service_fn(move |request| {
-            let admin = Arc::clone(&self);
-            async move { admin.handle(request, served).await }
+            let (admin, caller) = (Arc::clone(&self), Arc::clone(&caller));
+            async move { admin.handle(request, served, &caller).await }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder

@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use carbyne_events::event::system_health::State;
+use carbyne_events::source::{Health, Program, Source};
 
 use carbyne_engine::runtime::background::{self, Priority};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,7 +20,16 @@ use crate::error::Error;
 use crate::log;
 use crate::schema::{is_uuid, uuid};
 use crate::server::Server;
-use crate::store::{Embedded, Store};
+use crate::store::{Embedded, Store, told};
+
+/// Who the process is in events.
+const PROGRAM: Program = Program {
+    component: "carbyne-gateway",
+    role: "gateway",
+    version: env!("CARGO_PKG_VERSION"),
+};
+/// How often it tells that it is well.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Serves a node. `started` is called once, when everything listens; `environment` is the file
 /// that is read again on SIGHUP.
@@ -30,13 +43,18 @@ pub(super) fn run(conf: Conf, environment: &Path, started: impl FnOnce() -> Done
 async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -> Done {
     // Before anything that takes its time: a signal that comes meanwhile is not lost.
     let mut signals = Signals::new()?;
-    let (store, declarative) = open(&conf).await?;
+    let events = Source::open(PROGRAM, |name| std::env::var(name).ok())?;
+    let (store, declarative) = open(&conf, events.as_ref()).await?;
     let node_id = node_id(&conf)?;
     let mut listeners = Vec::new();
     for served in [Served::Admin, Served::Status] {
         listeners.extend(served.bind(&conf).await?);
     }
-    let server = Server::start(&conf, store.clone(), &node_id).await?;
+    let server = Server::start(&conf, store.clone(), &node_id, events.clone()).await?;
+    let began = Instant::now();
+    if let Some(events) = &events {
+        events.health(State::Ready, &health(&server, began));
+    }
     started()?;
     tracing::info!("the gateway serves");
     let entities = Entities::new(store);
@@ -51,7 +69,8 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
         servers.spawn(Arc::clone(&admin).serve_on(listener));
     }
     let mut conf = conf;
-    let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut told = Instant::now();
     let graceful = loop {
         tokio::select! {
             Some(ended) = servers.join_next() => return match ended {
@@ -64,13 +83,39 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
                 Told::Reopen => server.reopen_logs(),
                 Told::Stop => break false,
             },
-            _ = second.tick() => log::tick(),
+            _ = second.tick() => {
+                log::tick();
+                if let Some(events) = &events
+                    && told.elapsed() >= HEALTH_INTERVAL
+                {
+                    told = Instant::now();
+                    events.health(State::Ready, &health(&server, began));
+                }
+            }
         }
     };
     tracing::info!(graceful, "told to stop");
     admin.drain();
+    if let Some(events) = &events {
+        events.health(State::Draining, &health(&server, began));
+    }
     server.finish(graceful, signals.stopped()).await;
+    if let Some(events) = &events {
+        events.health(State::Stopped, &Health::default());
+        events.close();
+    }
     Ok(())
+}
+
+/// What system-health says of the node.
+fn health(server: &Server, began: Instant) -> Health<'static> {
+    let connections = server.connections();
+    Health {
+        config_age_seconds: Some(began.elapsed().as_secs()),
+        connections: Some(connections.active.value().try_into().unwrap_or(0)),
+        requests: Some(connections.requests.value()),
+        ..Health::default()
+    }
 }
 
 /// What the process is told.
@@ -172,11 +217,18 @@ fn node_id(conf: &Conf) -> std::io::Result<String> {
 }
 
 /// Opens the store that the configuration names.
-async fn open(conf: &Conf) -> Result<(Arc<dyn Store>, Option<Loaded>), Failure> {
+async fn open(
+    conf: &Conf,
+    events: Option<&Arc<Source>>,
+) -> Result<(Arc<dyn Store>, Option<Loaded>), Failure> {
     if !conf.is_dbless() {
-        return Ok((Arc::new(Embedded::open(&conf.store())?), None));
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(&conf.store())?);
+        return Ok(match events {
+            Some(events) => (Arc::new(told::Told::new(store, events.clone())), None),
+            None => (store, None),
+        });
     }
-    let loaded = Loaded::default();
+    let loaded = Loaded::telling(events.cloned());
     load(conf, &loaded).await?;
     Ok((loaded.store(), Some(loaded)))
 }

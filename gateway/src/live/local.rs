@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use carbyne_events::teller::Teller;
+
 use super::Snapshot;
 use crate::node::Node;
 use crate::plugin::records::Records;
@@ -14,6 +16,8 @@ use crate::plugin::records::Records;
 pub struct Local {
     pub node: Arc<Node>,
     pub records: Records,
+    /// What it emits events with, where the node emits any.
+    pub teller: Option<Rc<Teller>>,
     current: RefCell<Rc<Pinned>>,
 }
 
@@ -46,11 +50,19 @@ impl Local {
             let local = Rc::new(Self {
                 node: node.clone(),
                 records: Records::default(),
+                teller: node.events.as_ref().map(|events| Rc::new(events.teller())),
                 current: RefCell::new(Rc::new(Pinned(node.snapshot.load_full()))),
             });
             locals.push(local.clone());
             local
         })
+    }
+
+    /// Tells what was held back to be told with more of its kind: the worker ends.
+    pub fn finish(node: &Arc<Node>) {
+        if let Some(teller) = &Self::of(node).teller {
+            teller.finish();
+        }
     }
 
     /// The snapshot of now.

@@ -18,6 +18,8 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: Headers,
     pub(crate) content: Content,
+    /// The client did not say who it is.
+    pub(crate) anonymous: bool,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,17 @@ impl Exit {
         self
     }
 
+    /// The client is refused because it did not say who it is: not for saying something wrong.
+    #[must_use]
+    pub fn anonymous(mut self) -> Self {
+        self.0.anonymous = true;
+        self
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.0.anonymous
+    }
+
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
@@ -96,6 +109,7 @@ impl Exit {
             status,
             headers: Headers::new(),
             content,
+            anonymous: false,
         }))
     }
 

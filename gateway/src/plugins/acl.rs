@@ -121,7 +121,7 @@ fn refuse(known: bool) -> Exit {
     if known {
         Exit::error(StatusCode::FORBIDDEN, "You cannot consume this service")
     } else {
-        Exit::error(StatusCode::UNAUTHORIZED, "Unauthorized")
+        Exit::error(StatusCode::UNAUTHORIZED, "Unauthorized").anonymous()
     }
 }
 

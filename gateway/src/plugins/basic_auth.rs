@@ -87,10 +87,12 @@ impl Authentication for BasicAuth {
 
     async fn identify(&self, call: &mut Call<'_, ()>) -> Flow {
         // As in Kong, what is for proxies goes first, and the other field counts where that names nobody who is known.
+        let mut anonymous = true;
         for field in [header::PROXY_AUTHORIZATION, header::AUTHORIZATION] {
             let Some(claimed) = self.take(call, &field) else {
                 continue;
             };
+            anonymous = false;
             let Some(user) = call.find::<User>("username", &claimed.name).await? else {
                 continue;
             };
@@ -107,7 +109,8 @@ impl Authentication for BasicAuth {
                 return Ok(());
             }
         }
-        Err(self.refuse())
+        let exit = self.refuse();
+        Err(if anonymous { exit.anonymous() } else { exit })
     }
 }
 

@@ -208,7 +208,9 @@ impl Jwt {
             source::gather(token.into_iter().map(Some), &mut found);
         }
         match found.pop() {
-            None => Err(self.challenge(self.challenge.clone(), "Unauthorized")),
+            None => Err(self
+                .challenge(self.challenge.clone(), "Unauthorized")
+                .anonymous()),
             Some(_) if !found.is_empty() => Err(self.refuse("Multiple tokens provided")),
             Some(None) => Err(self.refuse("Unrecognizable token")),
             Some(Some(token)) => Ok(Cow::Owned(token.into_owned())),

@@ -101,7 +101,7 @@ impl Authentication for KeyAuth {
         let key = match self.find_key(call).await? {
             Found::One(key) if !key.is_empty() => key,
             Found::Several => return Err(self.refuse("Duplicate API key found")),
-            _ => return Err(self.refuse("No API key found in request")),
+            _ => return Err(self.refuse("No API key found in request").anonymous()),
         };
         let Some(key) = call.find::<Key>("key", &key).await? else {
             return Err(self.refuse("Unauthorized"));

@@ -12,7 +12,6 @@ use crate::plugin::{Call, Exit, Flow, Plugin, Refusal, Setup};
 
 mod body;
 mod environment;
-mod multipart;
 mod template;
 
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use carbyne_engine::http::{Headers, Request};
+use carbyne_events::event::security_event::Reason;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
@@ -16,6 +17,7 @@ use crate::live::local::{Local, Pinned};
 use crate::live::route::LiveRoute;
 use crate::plan::service::Service;
 use crate::plugin::client::{Consumer, Credential};
+use crate::plugin::instance::Instance;
 use crate::plugin::table::State;
 use crate::router::Captures;
 use crate::value::Value;
@@ -58,7 +60,19 @@ pub struct Context {
     pub unresolved: bool,
     /// What a client is told whose body becomes larger than a plugin lets it.
     pub too_large: Option<(StatusCode, &'static str)>,
+    /// Why it was refused, if it was: for events.
+    pub refused: Option<Refused>,
+    /// Whether the request's event was emitted.
+    pub told: bool,
     shared: Vec<(Box<str>, Value)>,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub reason: Reason,
+    /// The plugin that did it; none where it was the node itself.
+    pub instance: Option<Arc<Instance>>,
 }
 
 /// The request line as it came.
@@ -160,6 +174,8 @@ impl Context {
             affinity: None,
             unresolved: false,
             too_large: None,
+            refused: None,
+            told: false,
             shared: Vec::new(),
         }
     }

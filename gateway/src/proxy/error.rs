@@ -34,6 +34,7 @@ pub(super) fn answer(
         status,
         headers,
         content,
+        anonymous: _,
     } = reply;
     let mut response = Response::new(status);
     response.headers = headers;

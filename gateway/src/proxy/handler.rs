@@ -18,7 +18,7 @@ use http::{HeaderValue, Method, StatusCode, Version, header};
 use super::access_log::AccessLog;
 use super::arrival::Arrival;
 use super::context::{Context, Exchange, Original, RequestId, Source, Try};
-use super::{departure, error, phases};
+use super::{departure, error, events, phases};
 use crate::balance::Outcome;
 use crate::live::local::Local;
 use crate::live::route::{Asked, LiveRoute, LiveService};
@@ -116,6 +116,7 @@ impl Handler for Gateway {
 
     fn error(&self, exchange: &mut Exchange, error: &Error) -> Answer {
         let (status, text) = error::of_forwarding(error, exchange.context.unresolved);
+        events::failed(exchange, error);
         let context = &exchange.context;
         let settings = &context.local.node.settings;
         let told = exchange.context.too_large;
@@ -138,8 +139,20 @@ impl Handler for Gateway {
         // `phases` did it, with the body as well.
     }
 
+    fn ending(&self, exchange: &mut Exchange) {
+        if let Some(teller) = &self.local.teller {
+            events::answered(teller, exchange);
+            exchange.context.told = true;
+        }
+    }
+
     fn log(&self, exchange: &Exchange) {
         self.local.node.connections.ended.increment();
+        if let Some(teller) = &self.local.teller
+            && !exchange.context.told
+        {
+            events::answered(teller, exchange);
+        }
         phases::log(exchange);
         if let Some(log) = &self.log {
             log.write(exchange);
@@ -172,6 +185,9 @@ impl Handler for Gateway {
                 .response
                 .headers
                 .insert(departure::REQUEST_ID, id.to_header());
+        }
+        if let Some(teller) = &self.local.teller {
+            events::unreadable(teller, downstream, &answer, id);
         }
         if let Some(log) = &self.log {
             log.refused(downstream, &answer, id);
@@ -227,10 +243,13 @@ fn enter(exchange: &mut Exchange) -> Flow {
 /// Refuses a body that is too large: at once where its length is told, else when it has become too large.
 fn within(exchange: &mut Exchange, limit: u64) -> Flow {
     match exchange.body.exact_length() {
-        Some(length) if length > limit => Err(Exit::own(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "Payload too large",
-        )),
+        Some(length) if length > limit => {
+            exchange.context.refused = Some(events::too_large());
+            Err(Exit::own(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Payload too large",
+            ))
+        }
         Some(_) => Ok(()),
         None => {
             let counting = Box::new(super::limit::Counting::new(limit));
@@ -381,6 +400,7 @@ async fn read_ahead(exchange: &mut Exchange) -> Flow {
                 frames.push_back(frame);
             }
             Some(Err(BodyError::TooLarge { .. })) => {
+                exchange.context.refused = Some(events::too_large());
                 return Err(match exchange.context.too_large {
                     Some((status, text)) => Exit::error(status, text),
                     None => Exit::own(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"),

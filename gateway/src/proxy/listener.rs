@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use carbyne_engine::forward::Downstream;
 use carbyne_engine::forward::serve::{Codec, Serve, ServeSettings};
+use carbyne_engine::http::canonical::{Policy, Underscores};
 use carbyne_engine::http::h1::Limits;
 use carbyne_engine::net::Address;
 use carbyne_engine::net::proxy_protocol::{self, Parsed};
@@ -17,6 +18,7 @@ use carbyne_engine::observe::metrics::{Counter, Gauge};
 use carbyne_engine::runtime::{Accept, Accepted, Drain, Worker};
 
 use super::access_log::AccessLog;
+use super::events;
 use super::handler::Gateway;
 use crate::conf::{Conf, Listen};
 use crate::live::local::Local;
@@ -115,6 +117,9 @@ impl Entrance {
             }
             Err(error) => {
                 tracing::debug!(%error, "a handshake failed");
+                if let Some(teller) = &Local::of(&self.node).teller {
+                    events::handshake_failed(teller, downstream, &error);
+                }
                 None
             }
         }
@@ -172,6 +177,11 @@ pub fn serve_settings(listen: &Listen, conf: &Conf) -> ServeSettings {
             Codec::Http1
         },
         limits,
+        policy: Policy {
+            // Kong sets nginx's `underscores_in_headers on`; no service may read another length out of one.
+            underscores: Underscores::AllowUnlessFraming,
+            ..Policy::default()
+        },
         max_requests: conf.keepalive_requests(),
         idle_timeout: Some(conf.keepalive_timeout().map_or(IDLE, time)),
         head_timeout: conf

@@ -10,7 +10,7 @@ use carbyne_engine::http::{Body, Response};
 use http::StatusCode;
 
 use super::context::{Exchange, Source};
-use super::{departure, error};
+use super::{departure, error, events};
 use crate::live::chain::Chain;
 use crate::plugin::Flow;
 use crate::plugin::exit::Exit;
@@ -28,6 +28,9 @@ pub(super) fn rewrite(exchange: &mut Exchange) -> Flow {
         };
         let mut state = instance.compiled.state();
         let flow = instance.compiled.rewrite(exchange, instance, &mut state);
+        if let Err(exit) = &flow {
+            exchange.context.refused = events::refused(exit, instance);
+        }
         exchange
             .context
             .rewritten
@@ -53,6 +56,9 @@ pub(super) async fn access(exchange: &mut Exchange, chain: &Arc<Chain>) -> Flow 
                     .compiled
                     .access(exchange, &instance, &mut selected.state)
                     .await;
+                if let Err(exit) = &flow {
+                    exchange.context.refused = events::refused(exit, &instance);
+                }
             }
         }
         exchange.context.selected.push(selected);

@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
+use x509_parser::public_key::RSAPublicKey;
 
 use crate::value::Value;
 
@@ -59,6 +61,16 @@ pub(super) fn key(pem: &str) -> Result<Key, String> {
         return Ok(Key {
             is_private: false,
             public: spki.subject_public_key.data.to_vec(),
+        });
+    }
+    // PKCS #1, which tools of decK write.
+    if pem.contains("-----BEGIN RSA PUBLIC KEY-----") {
+        let read = parse_x509_pem(pem.as_bytes()).map_err(|error| format!("pkey.new: {error}"))?;
+        let der = read.1.contents;
+        RSAPublicKey::from_der(&der).map_err(|error| format!("pkey.new: {error}"))?;
+        return Ok(Key {
+            is_private: false,
+            public: der,
         });
     }
     // A certificate holds a public key as well, and Kong takes it for one.
@@ -127,4 +139,26 @@ pub(super) fn is_jwk(jwk: &Value) -> bool {
 /// Lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn public_keys_come_in_both_forms() {
+        let pair = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+        let der = pair.public_key().as_ref();
+        let pem = |label: &str, der: &[u8]| {
+            let text = STANDARD.encode(der);
+            format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+        };
+        let read = key(&pem("RSA PUBLIC KEY", der)).unwrap();
+        assert!(!read.is_private);
+        assert_eq!(read.public, der);
+        assert!(key(&pem("RSA PUBLIC KEY", b"not a key")).is_err());
+        assert!(key(&pem("PUBLIC KEY", der)).is_err());
+    }
 }

@@ -270,8 +270,38 @@ async fn diff(
     (writes, deletes)
 }
 
+/// Where decK writes and deletes an entity: what belongs to a consumer or an upstream is under it.
+fn place(kind: &str, entity: &Object) -> String {
+    let id = entity["id"].as_str().unwrap();
+    let parent = |field: &str| entity[field].get("id").unwrap().as_str().unwrap();
+    let schema = library::entity(kind).unwrap();
+    if kind == "targets" {
+        return format!("/upstreams/{}/targets/{id}", parent("upstream"));
+    }
+    match schema.foreign().find(|(_, of, _)| *of == "consumers") {
+        Some((field, _, _)) if kind != "plugins" => {
+            format!("/consumers/{}/{}/{id}", parent(field), schema.nested_name())
+        }
+        _ => format!("{}/{id}", collection(kind)),
+    }
+}
+
 async fn sync(node: &Node, file: &State, tag: &str) -> usize {
     let (writes, deletes) = diff(node, file, tag).await;
+    write(node, writes, deletes).await
+}
+
+/// As `sync`, and nothing is taken away.
+async fn apply(node: &Node, file: &State, tag: &str) -> usize {
+    let (writes, _) = diff(node, file, tag).await;
+    write(node, writes, Vec::new()).await
+}
+
+async fn write(
+    node: &Node,
+    writes: Vec<(&'static str, Object)>,
+    deletes: Vec<(&'static str, Object)>,
+) -> usize {
     let count = writes.len() + deletes.len();
     for (kind, entity) in writes {
         let id = entity["id"].as_str().unwrap();
@@ -280,38 +310,12 @@ async fn sync(node: &Node, file: &State, tag: &str) -> usize {
         let mut sent: Object = entity.clone();
         // decK leaves out what is null, and lets the node set times.
         sent.retain(|name, value| !value.is_null() && name != "created_at" && name != "updated_at");
-        let path = match library::entity(kind)
-            .unwrap()
-            .foreign()
-            .find(|(_, parent, _)| *parent == "consumers")
-        {
-            Some((field, _, _)) if kind != "plugins" => {
-                let consumer = entity[field]
-                    .get("id")
-                    .unwrap()
-                    .as_str()
-                    .unwrap()
-                    .to_owned();
-                format!(
-                    "/consumers/{consumer}/{}/{id}",
-                    library::entity(kind).unwrap().nested_name()
-                )
-            }
-            _ => format!("{}/{id}", collection(kind)),
-        };
+        let path = place(kind, &entity);
         if kind == "targets" {
-            let upstream = entity["upstream"]
-                .get("id")
-                .unwrap()
-                .as_str()
-                .unwrap()
-                .to_owned();
-            let collection = format!("/upstreams/{upstream}/targets");
-            let put = node
-                .json("PUT", &format!("{collection}/{id}"), sent.clone())
-                .await;
+            let put = node.json("PUT", &path, sent.clone()).await;
             if put.status == 404 {
-                node.json("POST", &collection, sent).await.expect(201, kind);
+                let collection = path.trim_end_matches(&format!("/{id}"));
+                node.json("POST", collection, sent).await.expect(201, kind);
             }
             continue;
         }
@@ -321,14 +325,7 @@ async fn sync(node: &Node, file: &State, tag: &str) -> usize {
             .expect(200, &format!("{kind} {}", Value::from(entity).to_json()));
     }
     for (kind, entity) in deletes {
-        let id = entity["id"].as_str().unwrap();
-        let path = match kind {
-            "targets" => format!(
-                "/upstreams/{}/targets/{id}",
-                entity["upstream"].get("id").unwrap().as_str().unwrap()
-            ),
-            _ => format!("{}/{id}", collection(kind)),
-        };
+        let path = place(kind, &entity);
         node.delete(&path).await.expect(204, &path);
     }
     count
@@ -408,4 +405,41 @@ async fn a_reset_leaves_nothing_and_tags_bound_what_is_touched() {
     node.get("/services/other")
         .await
         .expect(200, "what has another tag stays");
+}
+
+#[tokio::test]
+async fn apply_takes_nothing_away() {
+    let node = Node::embedded().await;
+    let file = desired("deck");
+    sync(&node, &file, "deck").await;
+    let mut part = State::new();
+    let mut service = file["services"][0].clone();
+    service.insert("retries".into(), 9.into());
+    part.insert("services", vec![service]);
+    assert_eq!(apply(&node, &part, "deck").await, 1);
+    assert_eq!(apply(&node, &part, "deck").await, 0);
+    let current = fetch(&node, "deck").await;
+    for (kind, entities) in &file {
+        assert_eq!(current[kind].len(), entities.len(), "{kind}");
+    }
+}
+
+/// What a file gives no id is made by the node; what has one and is not in the selection is looked for first.
+#[tokio::test]
+async fn entities_without_ids_are_made_by_the_node() {
+    let node = Node::embedded().await;
+    let none = node.get(&format!("/services/{}", uuid())).await;
+    none.expect(404, "an id that nobody has");
+    for kind in ["services", "consumers", "upstreams", "key_sets"] {
+        let mut entity = sample(kind, 0, &|_| Value::Null);
+        entity.shift_remove("id");
+        let made = node.json("POST", &collection(kind), entity).await;
+        let made = made.expect(201, kind);
+        let id = made.body.get("id").unwrap().as_str().unwrap();
+        let path = format!("{}/{id}", collection(kind));
+        node.get(&path).await.expect(200, kind);
+        node.delete(&path).await.expect(204, kind);
+        // Whoever deletes twice is told the same.
+        node.delete(&path).await.expect(204, kind);
+    }
 }

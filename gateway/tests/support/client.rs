@@ -34,6 +34,12 @@ impl Client {
         self
     }
 
+    /// Sends a request; no answer where the gateway ended before that was complete.
+    pub(crate) fn try_send(&mut self, ask: &Ask) -> Option<Message> {
+        self.write(&ask.bytes());
+        self.read(false)
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         // A gateway that answers before it has read everything may have closed: the answer tells.
         drop(self.stream.get_mut().write_all(bytes));

@@ -62,6 +62,10 @@ pub struct Watched {
     pub error: Option<String>,
     /// Resources that the client holds, name → content hash.
     pub held: BTreeMap<String, u64>,
+    /// Responses that went out.
+    pub pushes: u64,
+    /// Responses that were refused.
+    pub rejects: u64,
     /// The next request is answered even if it only acknowledges (warming).
     always_respond: bool,
 }
@@ -113,6 +117,7 @@ impl Session {
             // A NACK is written down and not answered: the same resources would be refused again.
             let watched = self.watched.entry(kind).or_default();
             watched.error = Some(error.clone());
+            watched.rejects += 1;
             return Ok(Vec::new());
         }
         Ok(match self.variant {
@@ -287,6 +292,7 @@ impl Session {
         };
         nonce.clone_into(&mut watched.nonce_sent);
         version.clone_into(&mut watched.version_sent);
+        watched.pushes += 1;
         if complete {
             watched.held.clear();
         }

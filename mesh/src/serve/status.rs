@@ -50,10 +50,37 @@ pub struct Connection {
     pub version: String,
     /// By subscribed type: state, and the version last acknowledged.
     pub types: BTreeMap<Kind, (SyncState, String)>,
+    /// Since when it has not accepted all that it was sent.
+    pub out_of_step: Option<Instant>,
     /// By type: when a response was last acknowledged.
     pub acknowledged: BTreeMap<Kind, Instant>,
     /// By type: which response that was.
     nonces: BTreeMap<Kind, String>,
+}
+
+impl Connection {
+    /// One that was sent nothing yet.
+    #[must_use]
+    pub fn new(node: &str, variant: Variant) -> Self {
+        Self {
+            node: node.to_owned(),
+            variant,
+            version: String::new(),
+            types: BTreeMap::new(),
+            out_of_step: None,
+            acknowledged: BTreeMap::new(),
+            nonces: BTreeMap::new(),
+        }
+    }
+}
+
+/// What was sent over all streams, those that ended among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Responses.
+    pub pushes: u64,
+    /// Responses that were refused.
+    pub rejects: u64,
 }
 
 /// All connections; cheap to clone.
@@ -61,6 +88,7 @@ pub struct Connection {
 pub struct Board {
     next: Arc<AtomicU64>,
     connections: Arc<Mutex<BTreeMap<u64, Connection>>>,
+    counts: Arc<Mutex<BTreeMap<Kind, Counts>>>,
 }
 
 impl Board {
@@ -74,16 +102,18 @@ impl Board {
         connections.values().cloned().collect()
     }
 
+    /// What was sent so far, by type.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<Kind, Counts> {
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     pub(super) fn enter(&self, node: &str, variant: Variant) -> Entry {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection {
-            node: node.to_owned(),
-            variant,
-            version: String::new(),
-            types: BTreeMap::new(),
-            acknowledged: BTreeMap::new(),
-            nonces: BTreeMap::new(),
-        };
+        let connection = Connection::new(node, variant);
         self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -91,6 +121,7 @@ impl Board {
         Entry {
             board: self.clone(),
             id,
+            told: Mutex::default(),
         }
     }
 }
@@ -100,10 +131,13 @@ impl Board {
 pub(super) struct Entry {
     board: Board,
     id: u64,
+    /// What of this stream is in the board's counts.
+    told: Mutex<BTreeMap<Kind, Counts>>,
 }
 
 impl Entry {
     pub(super) fn update(&self, session: &Session, version: &str) {
+        self.count(session);
         let mut connections = self
             .board
             .connections
@@ -128,6 +162,33 @@ impl Entry {
                     )
                 })
                 .collect();
+            let settled = connection
+                .types
+                .values()
+                .all(|(sync, _)| matches!(sync, SyncState::Synced | SyncState::NotSent));
+            connection.out_of_step = if settled {
+                None
+            } else {
+                connection.out_of_step.or_else(|| Some(Instant::now()))
+            };
+        }
+    }
+
+    fn count(&self, session: &Session) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.board.counts.lock();
+        let mut counts = counts.unwrap_or_else(PoisonError::into_inner);
+        for (kind, watched) in session.watched() {
+            let (told, sum) = (
+                told.entry(*kind).or_default(),
+                counts.entry(*kind).or_default(),
+            );
+            sum.pushes += watched.pushes.saturating_sub(told.pushes);
+            sum.rejects += watched.rejects.saturating_sub(told.rejects);
+            *told = Counts {
+                pushes: watched.pushes,
+                rejects: watched.rejects,
+            };
         }
     }
 }

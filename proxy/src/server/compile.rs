@@ -70,7 +70,7 @@ impl Compiler {
     ) -> Result<Compiled, Rejection> {
         let inbound = plan.direction == TrafficDirection::Inbound;
         let mut routes = BTreeSet::new();
-        let log = ConnectionLog::new(&plan.access_log);
+        let log = ConnectionLog::new(&self.telling, &plan.access_log);
         let mut inspectors = Vec::new();
         let mut original_destination = plan.use_original_dst;
         let refused = plan.refuse.clone();
@@ -244,7 +244,7 @@ impl Compiler {
         around: &Around<'_>,
     ) -> Result<TcpProxy, Rejection> {
         let inbound = around.inbound;
-        let mut log = ConnectionLog::new(&plan.access_log);
+        let mut log = ConnectionLog::new(&self.telling, &plan.access_log);
         for filter in &chain.filters {
             if let NetworkFilterKind::Stats(stats) = &filter.kind {
                 log.count(&self.telling, stats, inbound);

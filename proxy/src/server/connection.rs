@@ -183,7 +183,8 @@ async fn connection(
         .and_then(|index| listener.chains.get(index))
     else {
         listener.stats.no_chain.increment();
-        listener.log.no_chain(&Rc::new(downstream));
+        let plaintext = !inspected.tls && listener.chains.iter().any(|chain| chain.tls.is_some());
+        listener.log.no_chain(&Rc::new(downstream), plaintext);
         reset(&socket);
         return;
     };

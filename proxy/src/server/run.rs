@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use carbyne_engine::observe::log::LogSettings;
 use carbyne_engine::runtime::{Worker, Workers, budget};
+use carbyne_events::event::system_health::State;
+use carbyne_events::source::{Health, Program, Source, SourceError};
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
 use carbyne_protos::envoy::config::core::v3::address::Address;
 use carbyne_protos::envoy::config::core::v3::socket_address::PortSpecifier;
@@ -31,6 +33,7 @@ use crate::cli::{Mode, Options};
 use crate::observe::access_log::{Collectors, LogFiles, LogSinks};
 use crate::observe::export::Batcher;
 use crate::observe::peer::LocalNode;
+use crate::observe::security::Security;
 use crate::plan::Environment;
 use crate::plan::error::Rejection;
 use crate::plan::overload::{self, OverloadPlan};
@@ -56,6 +59,9 @@ pub enum RunError {
     /// The program's own log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// Events were asked for and cannot be emitted.
+    #[error(transparent)]
+    Events(#[from] SourceError),
     /// Threads or runtimes cannot be started.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -161,7 +167,9 @@ async fn serve(
         })),
         ..Environment::default()
     };
-    let telling = Telling::new(&options, &message, &environment, batcher)
+    let events = Source::open(PROGRAM, |name| std::env::var(name).ok())?;
+    let security = events.clone().map(Security::new);
+    let telling = Telling::new(&options, &message, &environment, batcher, security)
         .map_err(|error| RunError::Resources(vec![format!("stats_config.{error}")]))?;
     let overload = Overload::new(overload_plan(&message, &environment)?);
     let compiler = Compiler {
@@ -243,11 +251,59 @@ async fn serve(
     tokio::task::spawn_local(async move { teller.run(sender, told).await });
     let mut signals = Signals::new()?;
     discovery.start(&worker, source.as_ref());
+    if let Some(events) = events.clone() {
+        tokio::task::spawn_local(tell_health(events, running.clone()));
+    }
     signals.wait(&running).await;
+    if let Some(events) = &events {
+        events.health(State::Draining, &health(&running));
+    }
     finish(&running, &mut signals).await;
     batcher.flush(&worker, &collectors, LAST_WORDS).await;
+    if let Some(events) = &events {
+        // Those who do not answer within the time hold back no more than a count.
+        let (done, mut all) = tokio::sync::mpsc::unbounded_channel();
+        workers.on_each(move |_| {
+            Security::finish();
+            done.send(()).ok();
+        });
+        let all = async { while all.recv().await.is_some() {} };
+        tokio::time::timeout(LAST_WORDS, all).await.ok();
+        events.health(State::Stopped, &Health::default());
+        events.close();
+    }
     running.telling.close();
     Ok(())
+}
+
+/// Tells how the process is: when that changes, and now and then.
+async fn tell_health(events: Arc<Source>, running: Rc<Running>) {
+    let mut told = None;
+    let mut since = Instant::now();
+    loop {
+        let state = match (running.initialized.get(), running.failing.get()) {
+            (_, true) => State::Degraded,
+            (true, false) => State::Ready,
+            (false, false) => State::Starting,
+        };
+        if running.draining.get() {
+            return;
+        }
+        if told != Some(state) || since.elapsed() >= HEALTH_INTERVAL {
+            events.health(state, &health(&running));
+            (told, since) = (Some(state), Instant::now());
+        }
+        tokio::time::sleep(HEALTH_LOOK).await;
+    }
+}
+
+fn health(running: &Running) -> Health<'static> {
+    let connections = running.telling.active_connections();
+    Health {
+        workers: Some(running.workers),
+        connections: Some(u64::try_from(connections).unwrap_or(0)),
+        ..Health::default()
+    }
 }
 
 /// Stops accepting and lets what was begun come to its end: for the drain time at most, or until it is told again.
@@ -326,6 +382,16 @@ fn available() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Who the process is in events.
+const PROGRAM: Program = Program {
+    component: "carbyne-proxy",
+    role: "proxy",
+    version: env!("CARGO_PKG_VERSION"),
+};
+/// How often it is told how the process is, where that does not change.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
+/// How often that is looked at.
+const HEALTH_LOOK: Duration = Duration::from_secs(1);
 /// How often the end looks whether it has come.
 const FINISH_INTERVAL: Duration = Duration::from_millis(10);
 /// How long spans that wait may take to reach their collectors at the end: pilot-agent ends us after five seconds.

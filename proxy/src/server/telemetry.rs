@@ -24,6 +24,7 @@ use crate::observe::facts::{Facts, StreamRecord};
 use crate::observe::flags::{Flag, Flags};
 use crate::observe::istio::{IstioStats, StatsPlan, TcpSeries};
 use crate::observe::peer::LocalNode;
+use crate::observe::security::Security;
 use crate::observe::stats::{Reading, Registry, Source, StatsRules};
 use crate::observe::trace::decision::{IdRules, Reasons};
 use crate::observe::trace::exporter::Exporters;
@@ -55,6 +56,8 @@ pub struct Telling {
     pub batcher: Arc<Batcher>,
     exporters: Exporters,
     teller: Arc<Teller>,
+    /// Tells what was refused, where the process emits events.
+    pub security: Option<Security>,
     /// Whom the bootstrap tells of spans where a connection manager names nobody.
     provider: Option<Provider>,
 }
@@ -65,6 +68,7 @@ pub struct Telemetry {
     stats: Arc<ManagerStats>,
     denials: Arc<Denials>,
     logs: Arc<AccessLogs>,
+    security: Option<Security>,
     /// What is told of requests as spans, where anything is.
     pub tracer: Option<Tracer>,
 }
@@ -114,6 +118,7 @@ pub struct ManagerStats {
 #[derive(Debug)]
 pub struct ConnectionLog {
     logs: Arc<AccessLogs>,
+    security: Option<Security>,
     /// Istio's metrics of streams, where the chain has them.
     stats: Option<IstioStats>,
 }
@@ -135,6 +140,7 @@ impl Telling {
         bootstrap: &Bootstrap,
         environment: &Environment,
         batcher: Arc<Batcher>,
+        security: Option<Security>,
     ) -> Result<Arc<Self>, Rejection> {
         let room = Room::new(environment, Vec::new());
         let rules = StatsRules::plan(bootstrap.stats_config.as_ref(), &room.scope());
@@ -159,6 +165,7 @@ impl Telling {
                 zone: Arc::from(&*node.peer.zone),
             }),
             provider,
+            security,
             registry,
             node,
             local_address: local_address(options.local_address_ip_version),
@@ -408,6 +415,7 @@ impl Telemetry {
             denials: telling.denials.clone(),
             stats,
             logs: plan.access_log.clone(),
+            security: telling.security.clone(),
         }
     }
 
@@ -428,6 +436,13 @@ impl Telemetry {
     pub fn arrived(&self) {
         self.stats.requests.increment();
         self.stats.active.increment();
+    }
+
+    /// The last of an answer is about to be sent.
+    pub fn ending(&self, exchange: &Exchange<Context>) {
+        if let Some(security) = &self.security {
+            security.answered(exchange);
+        }
     }
 
     /// A request ended.
@@ -477,6 +492,9 @@ impl Telemetry {
     /// Bytes came that are no request.
     pub fn refused(&self, downstream: &Downstream, refusal: &Refusal, answer: &Answer) {
         self.stats.requests.increment();
+        if let Some(security) = &self.security {
+            security.unreadable(downstream, answer);
+        }
         let flags = match refusal {
             Refusal::Head(_) | Refusal::Request(_) => {
                 self.stats.protocol_errors.increment();
@@ -515,9 +533,10 @@ impl Telemetry {
 
 impl ConnectionLog {
     /// With these access logs.
-    pub fn new(logs: &Arc<AccessLogs>) -> Self {
+    pub fn new(telling: &Telling, logs: &Arc<AccessLogs>) -> Self {
         Self {
             logs: logs.clone(),
+            security: telling.security.clone(),
             stats: None,
         }
     }
@@ -528,8 +547,11 @@ impl ConnectionLog {
         self.stats = Some(IstioStats::new(plan, inbound, &telling.node, store));
     }
 
-    /// No chain wanted the connection.
-    pub fn no_chain(&self, downstream: &Rc<Downstream>) {
+    /// No chain wanted the connection; `plaintext` says that the listener's chains want TLS and it had none.
+    pub fn no_chain(&self, downstream: &Rc<Downstream>, plaintext: bool) {
+        if let Some(security) = self.security.as_ref().filter(|_| plaintext) {
+            security.plaintext_refused(downstream);
+        }
         let mut record = StreamRecord::new(downstream.clone());
         let mut events = Events::default();
         events.insert(Event::NoRoute);
@@ -540,6 +562,9 @@ impl ConnectionLog {
 
     /// The TLS handshake failed.
     pub fn handshake_failed(&self, downstream: &Rc<Downstream>, reason: &'static str) {
+        if let Some(security) = &self.security {
+            security.handshake_failed(downstream, reason);
+        }
         let mut record = StreamRecord::new(downstream.clone());
         record.termination = reason.into();
         self.ended(record);
@@ -547,6 +572,9 @@ impl ConnectionLog {
 
     /// A filter closed the connection.
     pub fn refused(&self, downstream: &Rc<Downstream>, details: &str) {
+        if let Some(security) = &self.security {
+            security.closed(downstream, details);
+        }
         let mut record = StreamRecord::new(downstream.clone());
         record.termination = details.to_owned().into();
         self.ended(record);

@@ -42,11 +42,15 @@ impl Process {
     /// Starts a proxy of Envoy's kind and waits until its admin port says LIVE.
     pub fn proxy(program: Program, bootstrap: impl FnOnce(&Place) -> Value) -> Self {
         let mut process = Self::proxy_unready(program, bootstrap);
-        process.wait_until("LIVE at /ready", |process| {
+        process.wait_until_live();
+        process
+    }
+
+    fn wait_until_live(&mut self) {
+        self.wait_until("LIVE at /ready", |process| {
             let (status, body) = process.admin("GET", "/ready").ok()?;
             (status == 200 && body.trim() == "LIVE").then_some(())
         });
-        process
     }
 
     /// Starts a proxy of Envoy's kind and waits for nothing.
@@ -64,6 +68,22 @@ impl Process {
             .path()
             .unwrap_or_else(|sentence| panic!("{sentence}"));
         Self::spawn(program, Command::new(path), options, bootstrap)
+    }
+
+    /// The same with variables of the environment.
+    pub fn proxy_in(
+        program: Program,
+        environment: &[(&str, &str)],
+        bootstrap: impl FnOnce(&Place) -> Value,
+    ) -> Self {
+        let path = program
+            .path()
+            .unwrap_or_else(|sentence| panic!("{sentence}"));
+        let mut command = Command::new(path);
+        command.envs(environment.iter().copied());
+        let mut process = Self::spawn(program, command, &["--drain-time-s", "1"], bootstrap);
+        process.wait_until_live();
+        process
     }
 
     /// A proxy that may have so many file descriptors.

@@ -34,11 +34,25 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct View {
     state: watch::Receiver<Bytes>,
+    plane: Plane,
     looked: Arc<AtomicU64>,
     wake: Arc<tokio::sync::Notify>,
 }
 
 impl View {
+    /// How sidecars stand with the control plane, in JSON: what `carbyne status` asks for.
+    #[must_use]
+    pub fn proxies(&self) -> Bytes {
+        // What is made of plain data serializes.
+        Bytes::from(serde_json::to_vec(&self.plane.proxies()).unwrap_or_default())
+    }
+
+    /// What Prometheus is told of the control plane.
+    #[must_use]
+    pub fn metrics(&self) -> Bytes {
+        Bytes::from(self.plane.metrics())
+    }
+
     /// The state; somebody looks.
     #[must_use]
     pub fn now(&self) -> Bytes {
@@ -69,6 +83,7 @@ pub fn observe(board: Board, plane: Plane) -> View {
     let (told, state) = watch::channel(Bytes::from_static(b"{}"));
     let view = View {
         state,
+        plane: plane.clone(),
         looked: Arc::default(),
         wake: Arc::default(),
     };

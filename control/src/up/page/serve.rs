@@ -135,6 +135,16 @@ impl Site {
                 "application/json",
                 Either::Left(Full::new(self.view.now())),
             ),
+            "/proxies" => answer(
+                StatusCode::OK,
+                "application/json",
+                Either::Left(Full::new(self.view.proxies())),
+            ),
+            "/metrics" => answer(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                Either::Left(Full::new(self.view.metrics())),
+            ),
             "/live" => answer(
                 StatusCode::OK,
                 "text/event-stream",

@@ -106,7 +106,7 @@ impl Event for AuditDataAccess<'_> {
     }
 
     fn traceparent(&self) -> Option<&str> {
-        self.traceparent
+        super::super::traceparent(self.traceparent)
     }
 
     fn bound(&self) -> usize {

@@ -40,7 +40,7 @@ impl Event for DataLineage<'_> {
     }
 
     fn traceparent(&self) -> Option<&str> {
-        self.traceparent
+        super::super::traceparent(self.traceparent)
     }
 
     fn bound(&self) -> usize {

@@ -83,7 +83,7 @@ impl Event for DeploymentEvent<'_> {
     }
 
     fn traceparent(&self) -> Option<&str> {
-        self.traceparent
+        super::super::traceparent(self.traceparent)
     }
 
     fn bound(&self) -> usize {

@@ -81,11 +81,12 @@ pub enum Reason {
     PlaintextRefused,
     MalformedRequest,
     AdminDenied,
+    Various,
 }
 
 impl Reason {
     /// Every one, in the schema's order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AuthenticationMissing,
         Self::AuthenticationInvalid,
         Self::AccessDenied,
@@ -102,6 +103,7 @@ impl Reason {
         Self::PlaintextRefused,
         Self::MalformedRequest,
         Self::AdminDenied,
+        Self::Various,
     ];
 
     /// As the event says it.
@@ -123,6 +125,7 @@ impl Reason {
             Self::PlaintextRefused => "plaintext_refused",
             Self::MalformedRequest => "malformed_request",
             Self::AdminDenied => "admin_denied",
+            Self::Various => "various",
         }
     }
 }
@@ -141,7 +144,7 @@ impl Event for SecurityEvent<'_> {
     }
 
     fn traceparent(&self) -> Option<&str> {
-        self.traceparent
+        super::super::traceparent(self.traceparent)
     }
 
     fn bound(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::multipart::Multipart;
+use crate::multipart;
 use crate::plugin::query::{Argument, Query};
 use crate::value::{Object, Value};
 
@@ -10,7 +10,7 @@ use crate::value::{Object, Value};
 pub(super) enum Form {
     Json(Object),
     Arguments(Query),
-    Parts(Multipart),
+    Parts(multipart::Form),
 }
 
 impl Form {
@@ -43,7 +43,7 @@ impl Form {
             };
         }
         if lower.contains("multipart/form-data") {
-            return Multipart::read(content_type, body).map(Self::Parts);
+            return multipart::Form::read(content_type, body).map(Self::Parts);
         }
         Some(Self::Arguments(Query::parse(body)))
     }

@@ -19,6 +19,7 @@ pub(super) trait Ranked {
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
+    /// Behind its first byte.
     label: Span,
     children: Span,
     /// Lowest rank first.
@@ -101,13 +102,15 @@ impl<P: Ranked> Trie<P> {
     }
 
     fn push(&mut self, label: &[u8]) {
+        let first = label.first().copied();
+        let label = label.get(1..).unwrap_or_default();
         self.nodes.push(Node {
             label: span(self.labels.len(), label.len()),
             children: Span::default(),
             items: Span::default(),
             best: NONE,
         });
-        self.first.push(label.first().copied().unwrap_or_default());
+        self.first.push(first.unwrap_or_default());
         self.labels.extend_from_slice(label);
     }
 
@@ -138,12 +141,21 @@ impl<P: Ranked> Trie<P> {
                 remembered[count] = node.items;
                 count += 1;
             }
-            let next = if BACKWARD { rest.last() } else { rest.first() };
-            let Some(next) = next else { break };
+            let next = if BACKWARD {
+                rest.split_last()
+            } else {
+                rest.split_first()
+            };
+            let Some((next, left)) = next else { break };
             let Some(child) = position(*next, node.children.of(&self.first)) else {
                 break;
             };
             node = &self.nodes[node.children.start as usize + child];
+            rest = left;
+            // Deep down in a large tree most labels are one byte.
+            if node.label.len == 0 {
+                continue;
+            }
             let label = node.label.of(&self.labels);
             let left = if BACKWARD {
                 strip_reversed(rest, label)
@@ -172,8 +184,13 @@ impl<P: Ranked> Trie<P> {
     }
 }
 
-/// Most nodes have few children.
+/// The bytes are sorted. Where none is missing between them, as among digits, the place is known; else most nodes have
+/// few children.
 fn position(byte: u8, bytes: &[u8]) -> Option<usize> {
+    let guess = usize::from(byte.wrapping_sub(*bytes.first()?));
+    if bytes.get(guess) == Some(&byte) {
+        return Some(guess);
+    }
     match bytes.len() {
         ..=8 => bytes.iter().position(|known| *known == byte),
         _ => memchr::memchr(byte, bytes),

@@ -209,6 +209,10 @@ impl Handler for HttpHandler {
         self.finish_local(exchange);
     }
 
+    fn ending(&self, exchange: &mut Exchange<Context>) {
+        self.manager.telemetry.ending(exchange);
+    }
+
     fn log(&self, exchange: &Exchange<Context>) {
         self.manager.filters.log(exchange);
         self.manager.telemetry.ended(exchange);
