@@ -417,32 +417,18 @@ impl Disk {
         ]);
         let disk = Self { folder };
         std::fs::create_dir(disk.path()).unwrap();
-        // A view of its own, which can turn read-only while files are open.
-        let path = disk.path();
-        let path = path.to_str().unwrap();
-        run(&["mount", "--bind", path, path]);
         disk
     }
 
     pub(crate) fn path(&self) -> &Path {
         Box::leak(self.folder.path().join("events").into_boxed_path())
     }
-
-    pub(crate) fn set_read_only(&self, read_only: bool) {
-        let how = if read_only {
-            "remount,bind,ro"
-        } else {
-            "remount,bind,rw"
-        };
-        run(&["mount", "-o", how, self.path().to_str().unwrap()]);
-    }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        for path in [self.path(), self.folder.path()] {
-            Command::new("umount").arg("-l").arg(path).status().ok();
-        }
+        let folder = self.folder.path();
+        Command::new("umount").arg("-l").arg(folder).status().ok();
     }
 }
 
