@@ -187,11 +187,9 @@ mod tests {
             .filter(|(kind, _)| *kind == "carbyne.system.health")
             .map(|(_, event)| event["state"].as_str().unwrap())
             .collect();
-        assert_eq!(states.last(), Some(&"stopped"), "{states:?}");
-        assert!(
-            states.contains(&"ready") && states.contains(&"draining"),
-            "{states:?}"
-        );
+        // Whether it was seen to be ready depends on when it was looked at.
+        assert!(matches!(states[0], "starting" | "ready"), "{states:?}");
+        assert!(states.ends_with(&["draining", "stopped"]), "{states:?}");
         let mut bytes = Vec::new();
         gather(folder.path(), &mut bytes);
         assert!(!bytes.windows(7).any(|window| window == b"hunter2"));

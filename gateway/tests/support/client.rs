@@ -14,11 +14,16 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the gateway takes connections");
+        Self::try_connect(address).expect("the gateway takes connections")
+    }
+
+    /// Nothing where nobody takes connections.
+    pub(crate) fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        Self {
+        Some(Self {
             stream: BufReader::new(stream),
-        }
+        })
     }
 
     /// Sends a request and reads the answer.
