@@ -344,17 +344,19 @@ fn at_its_limit_the_spool_takes_what_is_rare_and_declares_the_rest() {
         emitter.emit(&calls.call()).ok();
         outlet.status().at_limit
     });
-    assert!(emitter.emit(&calls.call()).is_err());
+    // What is dropped between two that are taken is a gap of its own: the ring was full a moment ago, too.
     emitter.emit(&refusal("10.0.0.0/24")).unwrap();
+    assert!(emitter.emit(&calls.call()).is_err());
+    emitter.emit(&refusal("10.0.1.0/24")).unwrap();
     assert!(block_on(emitter.emit_durably(&operation("refused"))).is_err());
     eventually("all is in the spool", || {
         let rings = outlet.status().rings;
         rings.iter().all(|(_, used)| *used == 0.0)
     });
-    // A shipper has taken all of it.
+    // A shipper has taken all of it, and removes what can grow no more.
     let sizes = outlet.directory().segment_sizes().unwrap();
     let mut gone = found(root.path());
-    for (segment, _) in &sizes {
+    for (segment, _) in &sizes[..sizes.len() - 1] {
         std::fs::remove_file(
             outlet
                 .directory()
@@ -373,6 +375,9 @@ fn at_its_limit_the_spool_takes_what_is_rare_and_declares_the_rest() {
     let mut found = all.remove(&key).unwrap();
     found.records.extend(first.records);
     found.gaps.extend(first.gaps);
+    // The last segment was read both times.
+    found.gaps.sort();
+    found.gaps.dedup();
     assert!(found.is_complete());
     let why: Vec<&str> = found.gaps.iter().map(|(_, _, why)| why.as_str()).collect();
     assert!(why.contains(&"audit-api-calls spool_full"), "{why:?}");
