@@ -42,10 +42,12 @@ test: ## all suites, with their times and counts (root: network namespaces); FUL
 
 bench: ## the side-by-side run against Envoy, nginx, HAProxy and pingora-proxy; BENCH='…' passes options
 	@.ci/setup bench
-	@$(CARGO) build --locked --release --bin carbyne-proxy --bin carbyne-gateway
+	@$(CARGO) build --locked --release $(foreach p,$(PROGRAMS),--bin $(p))
 	@$(CARGO) build --locked --release -p carbyne-benches
 	@$(CARGO) build --locked --release --manifest-path benches/pingora/Cargo.toml \
 		--target-dir "$(CARGO_TARGET_DIR)/pingora"
+	@"$(CARGO_TARGET_DIR)/release/bench-verbs" --programs "$(CARGO_TARGET_DIR)/release" --platform "$(PLATFORM)"
+	@"$(CARGO_TARGET_DIR)/release/bench-events"
 	@"$(CARGO_TARGET_DIR)/release/bench" --target-dir "$(CARGO_TARGET_DIR)" $(BENCH)
 
 check: ## format, clippy with the workspace lints, licences, bans and sources

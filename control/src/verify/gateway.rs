@@ -114,7 +114,7 @@ async fn requests(
                     "route {route} accepts {consumer}'s key: {}",
                     answer.status().as_u16()
                 )));
-                let id = ["x-request-id", "x-kong-request-id"]
+                let id = ["x-kong-request-id", "x-request-id"]
                     .iter()
                     .find_map(|name| answer.headers().get(*name)?.to_str().ok());
                 return id.map(|id| Accepted {

@@ -419,7 +419,7 @@ export interface SecurityEventFields {
   /** carbyne-gateway, carbyne-proxy. */
   component: string;
   /** Why. */
-  reason: "authentication_missing" | "authentication_invalid" | "access_denied" | "rate_limited" | "address_denied" | "too_large" | "guard_unavailable" | "policy_denied" | "token_missing" | "token_invalid" | "authorizer_denied" | "authorizer_failed" | "handshake_failed" | "plaintext_refused" | "malformed_request" | "admin_denied";
+  reason: "authentication_missing" | "authentication_invalid" | "access_denied" | "rate_limited" | "address_denied" | "too_large" | "guard_unavailable" | "policy_denied" | "token_missing" | "token_invalid" | "authorizer_denied" | "authorizer_failed" | "handshake_failed" | "plaintext_refused" | "malformed_request" | "admin_denied" | "various";
   /** What decided: the plugin, the authorization policy, the listener's setting. */
   policy?: string | null;
   /** The id of the plugin's instance, where it has one. */

@@ -337,7 +337,7 @@ export const SecurityEvent = define({
     {"name": "time", "type": "long"},
     {"name": "node", "type": "string"},
     {"name": "component", "type": "string"},
-    {"name": "reason", "type": "string", "values": ["authentication_missing", "authentication_invalid", "access_denied", "rate_limited", "address_denied", "too_large", "guard_unavailable", "policy_denied", "token_missing", "token_invalid", "authorizer_denied", "authorizer_failed", "handshake_failed", "plaintext_refused", "malformed_request", "admin_denied"]},
+    {"name": "reason", "type": "string", "values": ["authentication_missing", "authentication_invalid", "access_denied", "rate_limited", "address_denied", "too_large", "guard_unavailable", "policy_denied", "token_missing", "token_invalid", "authorizer_denied", "authorizer_failed", "handshake_failed", "plaintext_refused", "malformed_request", "admin_denied", "various"]},
     {"name": "policy", "type": "string", "optional": true, "default": null},
     {"name": "policy_id", "type": "string", "optional": true, "default": null},
     {"name": "status", "type": "int", "optional": true, "default": null},

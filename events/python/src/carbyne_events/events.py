@@ -747,7 +747,7 @@ class SecurityEvent(Event):
     """The node that says so."""
     component: str
     """carbyne-gateway, carbyne-proxy."""
-    reason: Literal["authentication_missing", "authentication_invalid", "access_denied", "rate_limited", "address_denied", "too_large", "guard_unavailable", "policy_denied", "token_missing", "token_invalid", "authorizer_denied", "authorizer_failed", "handshake_failed", "plaintext_refused", "malformed_request", "admin_denied"]
+    reason: Literal["authentication_missing", "authentication_invalid", "access_denied", "rate_limited", "address_denied", "too_large", "guard_unavailable", "policy_denied", "token_missing", "token_invalid", "authorizer_denied", "authorizer_failed", "handshake_failed", "plaintext_refused", "malformed_request", "admin_denied", "various"]
     """Why."""
     count: int
     """How many this one stands for."""
@@ -806,7 +806,7 @@ class SecurityEvent(Event):
             Field("time", "long", optional=False, values=()),
             Field("node", "string", optional=False, values=()),
             Field("component", "string", optional=False, values=()),
-            Field("reason", "string", optional=False, values=("authentication_missing", "authentication_invalid", "access_denied", "rate_limited", "address_denied", "too_large", "guard_unavailable", "policy_denied", "token_missing", "token_invalid", "authorizer_denied", "authorizer_failed", "handshake_failed", "plaintext_refused", "malformed_request", "admin_denied")),
+            Field("reason", "string", optional=False, values=("authentication_missing", "authentication_invalid", "access_denied", "rate_limited", "address_denied", "too_large", "guard_unavailable", "policy_denied", "token_missing", "token_invalid", "authorizer_denied", "authorizer_failed", "handshake_failed", "plaintext_refused", "malformed_request", "admin_denied", "various")),
             Field("policy", "string", optional=True, values=()),
             Field("policy_id", "string", optional=True, values=()),
             Field("status", "int", optional=True, values=()),
