@@ -55,7 +55,7 @@ fn node_emits_what_everybody_reads() {
     run(types, "node", &cluster);
     let mut tests = Command::new("node");
     tests.args([
-        "--test", "--test-timeout=120000",
+        "--test",
         "--test-reporter=tap",
         "test/events.test.js",
         "test/producer.test.js",
