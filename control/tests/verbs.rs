@@ -63,12 +63,12 @@ fn a_running_platform_is_looked_at_from_all_sides() {
     up.guide();
     let base = up.base().to_owned();
 
-    // Functional checks: every one but that of events, which another suite holds, must pass.
+    // Functional checks: every one must pass.
     let (_, report) = json(&base, &["verify", "--wait", "3s"]);
     let checked = checks(&report);
     let failed: Vec<_> = checked
         .iter()
-        .filter(|(category, _, result)| category != "events" && result != "success")
+        .filter(|(_, _, result)| result != "success")
         .collect();
     assert!(failed.is_empty(), "{failed:#?}");
     for (category, least) in [
@@ -77,6 +77,7 @@ fn a_running_platform_is_looked_at_from_all_sides() {
         ("calls between workloads", 6),
         ("mutual TLS", 4),
         ("metrics", 6),
+        ("events", 1),
     ] {
         let count = checked.iter().filter(|(own, ..)| own == category).count();
         assert!(count >= least, "{category}: {count} of {checked:#?}");
