@@ -187,6 +187,7 @@ fn a_running_platform_is_looked_at_from_all_sides() {
     }
     let unpacked = Command::new("tar").arg("xzOf").arg(&file).output().unwrap();
     assert!(unpacked.status.success());
+    fs::remove_file(&file).unwrap();
     let text = String::from_utf8_lossy(&unpacked.stdout);
     assert!(
         text.contains("billing-not-portal") && !text.contains("key-of-the-"),
