@@ -18,6 +18,8 @@ pub struct Connection {
     socket: TcpStream,
     buffer: Vec<u8>,
     ended: bool,
+    /// A write has learnt of a reset: the kernel tells it once, and what is read then looks like an orderly end.
+    reset: bool,
 }
 
 impl fmt::Debug for Connection {
@@ -89,15 +91,20 @@ impl Connection {
             socket,
             buffer: Vec::new(),
             ended: false,
+            reset: false,
         }
     }
 
     /// Sends, and does not mind a peer that has closed: what it answered is still there to read.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
-        self.stream
+        let sent = self
+            .stream
             .write_all(bytes)
-            .and_then(|()| self.stream.flush())
-            .is_ok()
+            .and_then(|()| self.stream.flush());
+        self.reset |= sent
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
+        sent.is_ok()
     }
 
     /// Ends our direction only.
@@ -195,7 +202,7 @@ impl Connection {
         match self.stream.read(&mut chunk) {
             Ok(0) => {
                 self.ended = true;
-                Err(End::Closed)
+                Err(if self.reset { End::Reset } else { End::Closed })
             }
             Ok(count) => {
                 self.buffer.extend_from_slice(&chunk[..count]);
