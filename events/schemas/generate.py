@@ -11,18 +11,22 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PYTHON = HERE.parent / "python/src/carbyne_events/events.py"
+PYTHON = HERE.parent / "python/src/carbyne_events/events"
 NODE = HERE.parent / "node/src/events.js"
 NODE_TYPES = HERE.parent / "node/src/events.d.ts"
+MADE = "Generated from the schemas by events/schemas/generate.py."
 # What Avro's canonical form keeps of a record and of a field, in its order.
 CANONICAL = ("name", "type", "fields", "symbols", "items", "values", "size")
 
 
 def main():
-    schemas = [json.loads(path.read_text()) for path in sorted(HERE.glob("*.avsc"))]
+    # By module: the name of the schema's file.
+    modules = {path.stem: json.loads(path.read_text()) for path in sorted(HERE.glob("*.avsc"))}
+    schemas = list(modules.values())
     stale = []
     for path, text in (
-        (PYTHON, python(schemas)),
+        (PYTHON / "__init__.py", python_package(modules)),
+        *((PYTHON / f"{module}.py", python([schema])) for module, schema in modules.items()),
         (NODE, node(schemas)),
         (NODE_TYPES, node_types(schemas)),
     ):
@@ -36,17 +40,30 @@ def main():
         sys.exit(f"not what the schemas make: {', '.join(stale)}; run events/schemas/generate.py")
 
 
+def python_package(modules):
+    lines = [f"from .{module} import {', '.join(names([schema]))}" for module, schema in modules.items()]
+    return "\n".join([
+        f'"""The events, a module a schema. {MADE}"""', "", *lines, "",
+        "__all__ = [", *(f"    {json.dumps(name)}," for name in names(modules.values())), "]",
+    ]) + "\n"
+
+
 def python(schemas):
-    out = [
-        '"""The events. Generated from the schemas by events/schemas/generate.py."""',
-        "",
-        "from dataclasses import dataclass, field",
-        "from typing import ClassVar, Literal, Mapping, Optional, Sequence",
-        "",
-        "from ._event import Event, Field, Kind, now",
-        "",
-        f"__all__ = [{', '.join(json.dumps(name) for name in names(schemas))}]",
-    ]
+    """One schema's module: its event and, where there is one, its tombstone."""
+    body = python_classes(schemas)
+    text = "\n".join(body)
+    typing = [word for word in ("ClassVar", "Literal", "Mapping", "Optional", "Sequence") if f"{word}[" in text]
+    kinds = ["Event", *(["Field"] if " Field(" in text else []), "Kind", *(["now"] if "=now)" in text else [])]
+    return "\n".join([
+        f'"""{MADE}"""', "",
+        f"from dataclasses import dataclass{', field' if 'field(' in text else ''}",
+        f"from typing import {', '.join(typing)}", "",
+        f"from .._event import {', '.join(kinds)}", *body,
+    ]) + "\n"
+
+
+def python_classes(schemas):
+    out = []
     for schema in schemas:
         own = schema["carbyne"]
         out += ["", "", "@dataclass(frozen=True)", f"class {schema['name']}(Event):", f'    """{schema["doc"]}"""', ""]
@@ -65,7 +82,7 @@ def python(schemas):
                 f"        topic={json.dumps(own['topic'])},", f"        type={json.dumps(tombstone['type'])},",
                 "        schema=None,", '        fingerprint="",', f"        key=({json.dumps(key)},),", "        fields=(),", "    )",
             ]
-    return "\n".join(out) + "\n"
+    return out
 
 
 def python_type(f):
