@@ -223,7 +223,7 @@ mod tests {
             for answer in [Some(""), Some("HTTP/1.1 200 OK\r\n"), None] {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = [0; 256];
-                stream.read(&mut request).await.unwrap();
+                assert!(stream.read(&mut request).await.unwrap() > 0);
                 match answer {
                     Some(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
                     None => tokio::time::sleep(limit * 4).await,
