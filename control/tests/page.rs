@@ -218,7 +218,7 @@ fn events_are_shown(browser: &Browser, place: &str) {
     assert_eq!(
         refusals,
         [
-            "key_missing 401",
+            "authentication_missing key-auth 401",
             "policy_denied ns[platform]-policy[billing-not-portal]-rule[0] platform/portal → platform/billing 403",
         ],
         "{place}"
