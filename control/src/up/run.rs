@@ -36,6 +36,7 @@ use super::{
 use crate::{
     running::{self, Control, Running},
     terminal::{self, Progress},
+    traces::{self, receive::Receiver, ring::Traces},
 };
 
 /// Runs the platform until a signal ends it.
@@ -86,9 +87,10 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         .flat_map(workloads::Workload::listens)
         .chain([arguments.page]);
     let board = Board::default();
+    let traces = Traces::default();
     let prepare = async {
         free(listens)?;
-        let view = observe(board.clone(), plane.clone());
+        let view = observe(board.clone(), plane.clone(), traces.clone());
         let page = Page::serve(arguments.page, view).await;
         let page = page.map_err(|error| UpError::Listen {
             address: arguments.page,
@@ -112,6 +114,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         gateway,
         board,
         page,
+        receiver: Receiver::new(traces),
         snapshot,
         found,
         happened,
@@ -145,6 +148,7 @@ struct Life {
     gateway: Option<Gateway>,
     board: Board,
     page: Page,
+    receiver: Receiver,
     snapshot: Arc<Snapshot>,
     found: Found,
     happened: mpsc::UnboundedReceiver<Event>,
@@ -255,6 +259,10 @@ impl Life {
 
     /// Makes what runs match what is live.
     async fn adjust(&mut self) -> Result<(), PlatformError> {
+        let collectors = traces::addresses(&self.snapshot);
+        for (address, error) in self.receiver.adjust(&collectors).await {
+            terminal::warning(&format!("spans are not received at {address}: {error}"));
+        }
         let workloads = &self.found.workloads;
         let gateway = self.gateway.as_ref();
         let started = self

@@ -3,9 +3,11 @@
 use std::{path::Path, time::Duration};
 
 use carbyne_events::{
+    avro,
     event::{self, Topic},
     spool::{Position, Reader, Step, directories},
 };
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
@@ -83,7 +85,7 @@ pub(super) async fn events(
         ));
         return category;
     };
-    let Some(accepted) = accepted else {
+    let Some(id) = accepted.and_then(|accepted| accepted.request_id.as_deref()) else {
         category.checks.push(Check::warned(
             "the request's event is found",
             "the gateway accepted no request to look for, or gave it no id",
@@ -91,13 +93,10 @@ pub(super) async fn events(
         ));
         return category;
     };
-    let description = format!(
-        "the event of request {} is found in the spool",
-        accepted.request_id
-    );
+    let description = format!("the event of request {id} is found in the spool");
     let end = Instant::now() + wait;
     category.checks.push(loop {
-        match find(&events.directory, accepted.request_id.as_bytes()) {
+        match find(&events.directory, id) {
             Ok(true) => break Check::passed(description),
             Ok(false) if Instant::now() < end => tokio::time::sleep(Duration::from_millis(50)).await,
             Ok(false) if running.kafka.is_some() => {
@@ -122,8 +121,8 @@ pub(super) async fn events(
     category
 }
 
-/// True when an audit event of API calls holds these bytes.
-fn find(root: &Path, words: &[u8]) -> std::io::Result<bool> {
+/// True when an audit event of API calls is about the request of this id.
+fn find(root: &Path, id: &str) -> std::io::Result<bool> {
     for directory in directories(root)? {
         let mut reader = Reader::new(&directory, Position::default());
         loop {
@@ -133,8 +132,9 @@ fn find(root: &Path, words: &[u8]) -> std::io::Result<bool> {
                 Step::Block(block) => {
                     let found = block.records().any(|record| {
                         event::Kind::from_number(record.kind)
-                            .is_some_and(|kind| kind.topic() == Topic::AuditApiCalls)
-                            && record.body.windows(words.len()).any(|part| part == words)
+                            .filter(|kind| kind.topic() == Topic::AuditApiCalls)
+                            .and_then(|kind| request_id(kind, record.body))
+                            .is_some_and(|found| found == id)
                     });
                     if found {
                         return Ok(true);
@@ -144,4 +144,12 @@ fn find(root: &Path, words: &[u8]) -> std::io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Whom an event says it is about.
+fn request_id(kind: event::Kind, body: &[u8]) -> Option<String> {
+    let mut text = String::new();
+    avro::to_json(kind.schema()?, body, &mut text).ok()?;
+    let event: Value = serde_json::from_str(&text).ok()?;
+    event.get("request_id")?.as_str().map(ToOwned::to_owned)
 }

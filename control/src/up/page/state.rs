@@ -9,7 +9,7 @@ use super::super::{
     board::{Condition, Notice},
     tries::Try,
 };
-use crate::running::Member;
+use crate::{running::Member, traces::Summary};
 
 /// Everything.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -32,6 +32,8 @@ pub struct State {
     pub gateway: Option<Gateway>,
     /// What was emitted.
     pub events: Events,
+    /// How many spans came.
+    pub traces: Summary,
 }
 
 /// A program and how it is.
