@@ -1,6 +1,8 @@
 //! What the verbs of `carbyne` cost, and `carbyne up` itself.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -40,6 +42,7 @@ impl Turn<'_> {
     /// The process itself, without those that it starts, some seconds after all was ready.
     pub(super) fn up(&self, report: &mut PeerReport) -> Result<(), BenchError> {
         let _all = Everywhere::leave();
+        let base = Base::make()?;
         let mut command = self.carbyne()?;
         let installation = &self.options.installation;
         command
@@ -50,7 +53,7 @@ impl Turn<'_> {
             .arg("--gateway")
             .arg(Peer::Gateway.program(installation)?)
             .arg("--base-dir")
-            .arg(&self.options.folder)
+            .arg(&base.0)
             .stdout(Stdio::piped());
         let child = command.spawn().map_err(BenchError::file("carbyne"))?;
         let mut up = Up(child);
@@ -66,6 +69,24 @@ impl Turn<'_> {
     fn carbyne(&self) -> Result<Command, BenchError> {
         let program = self.peer.program(&self.options.installation)?;
         Ok(Command::new(program))
+    }
+}
+
+/// Where the platform's run directory is. The names of its sockets are longer than the bench's own folder allows.
+struct Base(PathBuf);
+
+impl Base {
+    fn make() -> Result<Self, BenchError> {
+        let folder = std::env::temp_dir().join(format!("bench-{}", std::process::id()));
+        fs::create_dir_all(&folder).map_err(BenchError::file(&folder))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        // The platform takes its own files away; nobody is left to be told of others.
+        fs::remove_dir_all(&self.0).ok();
     }
 }
 
