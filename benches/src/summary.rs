@@ -80,6 +80,8 @@ const GOALS: &[Goal] = &[
     goal("gateway-plain", Figure::UserInstructions, 40.0),
     goal("gateway-plugins", Figure::UserInstructions, 65.0),
     least("gateway-plugins", Figure::Throughput, 10_000.0),
+    goal("gateway-plain-events", Figure::UserInstructions, 44.0),
+    goal("gateway-plugins-events", Figure::UserInstructions, 69.0),
     goal("gateway-latency", Figure::AddedTail, 5_000.0),
     goal("gateway-1000-routes", Figure::Rss, 25.0),
     goal("gateway-1000-routes", Figure::RssStored, 25.0),
@@ -89,6 +91,16 @@ const GOALS: &[Goal] = &[
     goal("gateway-reload", Figure::TailMoved, 1_000.0),
     goal("gateway-reloads", Figure::Growth, 1.05),
     goal("gateway-write", Figure::LiveWorst, 50.0),
+    goal("whole-path", Figure::AddedTail, 15_000.0),
+    goal("events-emission", Figure::EmitInstructions, 3.0),
+    goal("events-emission", Figure::EmitCalls, 0.0),
+    least("events-shipping", Figure::EventRate, 100_000.0),
+    goal("events-shipping", Figure::RssMost, 128.0),
+    goal("events-shipping", Figure::Missing, 0.0),
+    goal("events-backlog", Figure::FirstShipped, 1_000.0),
+    goal("carbyne-up", Figure::Rss, 60.0),
+    goal("carbyne-lint", Figure::Took, 1_000.0),
+    goal("carbyne-graph", Figure::Took, 1_000.0),
 ];
 
 /// Peers of the table, with the heads of their columns.
@@ -122,8 +134,9 @@ pub fn table(folder: &Path) -> Result<String, BenchError> {
                 .get(peer)
                 .and_then(|peer| value(peer, goal.figure))
         };
-        // A scenario of the gateway is nobody's else.
-        let Some(ours) = value("ours").or_else(|| value("gateway")) else {
+        // What the gateway, events and verbs do is nobody's else.
+        let own = ["ours", "gateway", "events", "carbyne"];
+        let Some(ours) = own.into_iter().find_map(value) else {
             continue;
         };
         let verdict = if goal.bound.holds(ours) { "" } else { " ✗" };
