@@ -71,11 +71,23 @@ pub fn run(arguments: &Arguments) -> Verdict {
     if let Some(address) = arguments.metrics {
         serve(address, &shipper).map_err(|error| failed(&format!("{address}: {error}")))?;
     }
-    runtime::run(follow(&shipper, &root, arguments.once))?
+    runtime::run(follow(&shipper, &root, arguments.once))??;
+    // Who asks for metrics just now holds it for as long as an answer takes; what was acknowledged last is told where nobody does.
+    let status = match Arc::try_unwrap(shipper) {
+        Ok(shipper) => shipper.stop(),
+        Err(shipper) => shipper.status(),
+    };
+    let acknowledged: u64 = status.acknowledged.iter().sum();
+    terminal::note(&format!("{acknowledged} events acknowledged"));
+    Ok(if status.problems.is_empty() {
+        Outcome::Well
+    } else {
+        Outcome::Differs
+    })
 }
 
 /// Says what keeps events from being shipped, and what no longer does, until a signal or the end.
-async fn follow(shipper: &Shipper, root: &Path, once: bool) -> Verdict {
+async fn follow(shipper: &Shipper, root: &Path, once: bool) -> Result<(), Finding> {
     let failed = |error: std::io::Error| Finding::new(&code::SYSTEM, error.to_string());
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -110,14 +122,7 @@ async fn follow(shipper: &Shipper, root: &Path, once: bool) -> Verdict {
             break;
         }
     }
-    let status = shipper.status();
-    let acknowledged: u64 = status.acknowledged.iter().sum();
-    terminal::note(&format!("{acknowledged} events acknowledged"));
-    Ok(if status.problems.is_empty() {
-        Outcome::Well
-    } else {
-        Outcome::Differs
-    })
+    Ok(())
 }
 
 /// Answers every request with the metrics: for Prometheus alone.
