@@ -12,12 +12,13 @@ use std::{
 use carbyne_events::{
     envelope::Form,
     metrics,
-    ship::{Problem, Settings, Shipper},
+    ship::{Problem, Settings, ShipStatus, Shipper},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Folder;
+use super::{Folder, shipping::Shipping};
 use crate::{
+    duration,
     output::{Finding, Outcome, Verdict, code},
     runtime, terminal,
     topics::access::Cluster,
@@ -35,9 +36,12 @@ pub struct Arguments {
     /// How values are written
     #[arg(long, value_enum, default_value_t)]
     pub form: ValueForm,
-    /// Serve Prometheus' metrics here
+    /// Serve Prometheus' metrics here, and at /status what `carbyne status` asks for
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<SocketAddr>,
+    /// How long to go on with what is not shipped when told to stop, such as 5s [default: not at all]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub grace: Option<Duration>,
     /// End when all is shipped that lies there
     #[arg(long)]
     pub once: bool,
@@ -71,11 +75,11 @@ pub fn run(arguments: &Arguments) -> Verdict {
     if let Some(address) = arguments.metrics {
         serve(address, &shipper).map_err(|error| failed(&format!("{address}: {error}")))?;
     }
-    runtime::run(follow(&shipper, &root, arguments.once))?
+    runtime::run(follow(&shipper, &root, arguments))?
 }
 
 /// Says what keeps events from being shipped, and what no longer does, until a signal or the end.
-async fn follow(shipper: &Shipper, root: &Path, once: bool) -> Verdict {
+async fn follow(shipper: &Shipper, root: &Path, arguments: &Arguments) -> Verdict {
     let failed = |error: std::io::Error| Finding::new(&code::SYSTEM, error.to_string());
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -106,9 +110,13 @@ async fn follow(shipper: &Shipper, root: &Path, once: bool) -> Verdict {
         } else {
             0
         };
-        if once && idle >= 3 {
+        if arguments.once && idle >= 3 {
             break;
         }
+    }
+    if let Some(grace) = arguments.grace {
+        // What is still owed then, the next one ships.
+        shipper.drain(grace);
     }
     let status = shipper.status();
     let acknowledged: u64 = status.acknowledged.iter().sum();
@@ -120,7 +128,7 @@ async fn follow(shipper: &Shipper, root: &Path, once: bool) -> Verdict {
     })
 }
 
-/// Answers every request with the metrics: for Prometheus alone.
+/// Answers one request a connection: for Prometheus and `carbyne`.
 fn serve(address: SocketAddr, shipper: &Arc<Shipper>) -> std::io::Result<()> {
     let listener = TcpListener::bind(address)?;
     let shipper = Arc::downgrade(shipper);
@@ -131,28 +139,32 @@ fn serve(address: SocketAddr, shipper: &Arc<Shipper>) -> std::io::Result<()> {
                 let Some(shipper) = shipper.upgrade() else {
                     return;
                 };
-                let mut text = String::new();
-                metrics::write_shipper(&shipper.status(), &mut text);
                 // Who does not listen gets nothing.
-                answer(stream, &text).ok();
+                answer(stream, &shipper.status()).ok();
             }
         })?;
     Ok(())
 }
 
-fn answer(mut stream: TcpStream, text: &str) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, status: &ShipStatus) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut head = [0; 4096];
     let length = stream.read(&mut head)?;
-    let (status, body) = if head[..length].starts_with(b"GET /metrics ") {
-        ("200 OK", text)
+    let head = &head[..length];
+    let (status, kind, body) = if head.starts_with(b"GET /metrics ") {
+        let mut text = String::new();
+        metrics::write_shipper(status, &mut text);
+        ("200 OK", "text/plain; version=0.0.4", text)
+    } else if head.starts_with(b"GET /status ") {
+        let json = serde_json::to_string(&Shipping::from(status))?;
+        ("200 OK", "application/json", json)
     } else {
-        ("404 Not Found", "")
+        ("404 Not Found", "text/plain", String::new())
     };
     write!(
         stream,
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
 }

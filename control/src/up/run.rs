@@ -1,4 +1,7 @@
-//! The life of a platform: start, wait until it is ready, watch the folder, report what happens, stop.
+//! The life of a platform: start, wait until it is ready, watch the folder, report what happens, stop. What is about Kafka is in
+//! [`shipping`].
+
+mod shipping;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +18,7 @@ use tokio::{
     time::Instant,
 };
 
+use self::shipping::Shipping;
 use super::{
     Arguments, GATEWAY, PROXY, UpError,
     board::{Board, Level, State},
@@ -23,18 +27,20 @@ use super::{
     free,
     gateway::{self, Gateway},
     guide::{self, guide},
+    kafka::Kafka,
     locate,
     page::{observe::observe, serve::Page},
     plane::{Plane, ReloadError},
     platform::{Platform, PlatformError},
     process::{Event, Program, What, tail},
     ready::ready,
-    report, report_gateway,
+    report, report_lines,
+    topics::Topics,
     tries::{self, Try},
     workloads::{self, Found},
 };
 use crate::{
-    running::{self, Control, Running},
+    running::{self, Control, Kind, Running},
     terminal::{self, Progress},
 };
 
@@ -65,6 +71,14 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
     {
         return Err(UpError::NoGatewayWorkload(gateway.file().to_owned()));
     }
+    let topics = Topics::open(&arguments.folder)?;
+    let kafka = Kafka::choose(arguments, &found.workloads)?;
+    // Fetching a broker may have taken minutes.
+    let started = if kafka.is_some() {
+        Instant::now()
+    } else {
+        started
+    };
     let proxy = locate(
         PROXY,
         arguments
@@ -73,7 +87,11 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
             .or_else(|| std::env::var_os("CARBYNE_PROXY").map(PathBuf::from)),
     )?;
     // Before the addresses: a second one on the same folder is told of the first, not of what that has taken.
-    let directory = Directory::new(&arguments.folder, arguments.base_dir.as_deref())?;
+    let directory = Directory::new(
+        &arguments.folder,
+        arguments.base_dir.as_deref(),
+        arguments.keep.as_deref(),
+    )?;
     if directory.is_taken_over() {
         terminal::note(&format!(
             "{} was left over from one that was killed: taken over",
@@ -84,6 +102,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         .workloads
         .iter()
         .flat_map(workloads::Workload::listens)
+        .chain(kafka.iter().flat_map(Kafka::listens))
         .chain([arguments.page]);
     let board = Board::default();
     let prepare = async {
@@ -104,18 +123,23 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         }
     };
     let (events, happened) = mpsc::unbounded_channel();
+    let own = kafka.as_ref().is_some_and(Kafka::is_own);
+    let wait = if own { WAIT_WITH_KAFKA } else { WAIT };
     let mut life = Life {
         folder: arguments.folder.clone(),
         started,
-        limit: Duration::from_secs(arguments.wait),
+        limit: arguments.wait.map_or(wait, Duration::from_secs),
         platform: Platform::new(directory, plane, proxy, events),
         gateway,
+        topics,
+        kafka,
         board,
         page,
         snapshot,
         found,
         happened,
         saves,
+        shipping: Shipping::default(),
         waiting: JoinSet::new(),
         waiters: BTreeMap::new(),
         pending: BTreeMap::new(),
@@ -132,9 +156,14 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
     if lived.is_ok() {
         terminal::note("stopping");
     }
-    let stopped = life.platform.stop().await;
+    let ships = life.kafka.is_some();
+    let directory = life.platform.stop().await;
+    if ships && !directory.is_kept() {
+        shipping::warn_of_owed(&directory.events());
+    }
+    let removed = directory.remove();
     lived?;
-    Ok(stopped?)
+    Ok(removed?)
 }
 
 struct Life {
@@ -143,12 +172,15 @@ struct Life {
     limit: Duration,
     platform: Platform,
     gateway: Option<Gateway>,
+    topics: Topics,
+    kafka: Option<Kafka>,
     board: Board,
     page: Page,
     snapshot: Arc<Snapshot>,
     found: Found,
     happened: mpsc::UnboundedReceiver<Event>,
     saves: mpsc::UnboundedReceiver<Instant>,
+    shipping: Shipping,
     /// One task for each program that is not ready; it ends with the program.
     waiting: JoinSet<String>,
     waiters: BTreeMap<String, AbortHandle>,
@@ -170,9 +202,11 @@ impl Life {
     async fn live(&mut self, signals: &mut Signals) -> Result<(), UpError> {
         self.warn();
         self.adjust().await?;
+        self.start_broker();
         self.publish();
         let deadline = self.started + self.limit;
         loop {
+            let again = self.shipping.again();
             tokio::select! {
                 biased;
                 () = signals.next() => return Ok(()),
@@ -183,7 +217,9 @@ impl Life {
                         self.ready(&name);
                     }
                 }
+                Some(answer) = self.shipping.answered() => self.applied(answer),
                 () = tokio::time::sleep_until(deadline), if !self.announced => return Err(self.late()),
+                () = tokio::time::sleep_until(again.unwrap_or(deadline)), if again.is_some() => self.apply_topics(None),
                 Some(began) = self.saves.recv(), if self.announced => self.reload(began).await,
             }
         }
@@ -231,11 +267,11 @@ impl Life {
                 pid: std::process::id(),
                 page: Some(self.page.address()),
             },
-            members: self.platform.members(),
+            members: self.platform.members(self.kafka.as_ref()),
             events: Some(running::Events {
                 directory: self.platform.directory().events(),
             }),
-            kafka: None,
+            kafka: self.kafka.as_ref().map(|kafka| kafka.told().clone()),
         };
         if let Err(error) = self.platform.directory().publish(&running) {
             terminal::warning(&error.to_string());
@@ -245,6 +281,11 @@ impl Life {
             told.folder = running.folder;
             told.run = run;
             told.members = running.members;
+            told.events = running
+                .events
+                .map(|events| events.directory)
+                .unwrap_or_default();
+            told.kafka = running.kafka;
         });
     }
 
@@ -292,8 +333,11 @@ impl Life {
 
     fn ready(&mut self, title: &str) {
         self.waiters.remove(title);
-        if self.pending.remove(title).is_none() {
+        let Some(program) = self.pending.remove(title) else {
             return;
+        };
+        if program.kind == Kind::Broker {
+            self.apply_topics(None);
         }
         let step = format!("{title} is ready");
         self.board.became(title, State::Ready, None);
@@ -302,15 +346,8 @@ impl Life {
             terminal::note(&step);
             return;
         }
-        let all = self.platform.probed();
-        let waiting: Vec<&str> = self.pending.keys().map(String::as_str).collect();
-        let summary = format!(
-            "{} of {all} are ready; waiting for {}",
-            all.saturating_sub(waiting.len()),
-            waiting.join(", ")
-        );
-        self.progress.step(&summary, &step);
-        if self.pending.is_empty() {
+        self.progress.step(&self.summary(), &step);
+        if self.pending.is_empty() && !self.shipper_is_due() {
             self.progress.clear();
             self.announced = true;
             let tries = self.tries();
@@ -322,10 +359,16 @@ impl Life {
                 Level::Good,
                 format!("ready in {:.1} s", self.started.elapsed().as_secs_f64()),
             );
+            let directory = self.platform.directory();
             let place = guide::Place {
                 folder: &self.folder,
                 run: self.platform.path(),
                 page: Some(self.page.address()),
+                events: (&directory.events(), directory.is_kept()),
+                kafka: self
+                    .kafka
+                    .as_ref()
+                    .map(|kafka| kafka.told().bootstrap.as_str()),
             };
             let took = self.started.elapsed();
             let workloads = &self.found.workloads;
@@ -348,8 +391,26 @@ impl Life {
         }
     }
 
+    /// How far it is, and what it waits for.
+    fn summary(&self) -> String {
+        let all = self.platform.probed() + usize::from(self.shipper_is_due());
+        let waiting = self.waited_for();
+        format!(
+            "{} of {all} are ready; waiting for {}",
+            all.saturating_sub(waiting.len()),
+            waiting.join(", ")
+        )
+    }
+
+    fn waited_for(&self) -> Vec<&str> {
+        let programs = self.pending.keys().map(String::as_str);
+        // Its broker comes first.
+        let topics = self.shipper_is_due() && self.shipping.is_asking();
+        programs.chain(topics.then_some("the topics")).collect()
+    }
+
     fn late(&self) -> UpError {
-        let titles: Vec<&str> = self.pending.keys().map(String::as_str).collect();
+        let titles = self.waited_for();
         let logs = self.pending.iter().map(|(title, program)| {
             let log = tail(&program.stderr, LOG_LINES);
             format!("  the log of {title} ends with\n{log}")
@@ -366,6 +427,7 @@ impl Life {
         // Saves of before this reading are in it.
         while self.saves.try_recv().is_ok() {}
         let (gateway, changed) = (self.reload_gateway().await, self.reload_mesh().await);
+        self.reload_topics(began);
         self.publish();
         let took = || began.elapsed().as_millis();
         if gateway {
@@ -399,7 +461,7 @@ impl Life {
         match gateway.reload(workload, &folder).await {
             Ok(changed) => changed,
             Err(error) => {
-                report_gateway(&error);
+                report_lines(&error);
                 self.board.note(Level::Bad, error.to_string());
                 terminal::note(&refused(&self.kong()));
                 false
@@ -547,5 +609,9 @@ impl Signals {
 /// A program that ends this often before it was ever ready has a fault that time does not heal.
 const EARLY_ENDS: u32 = 3;
 const LOG_LINES: usize = 5;
+/// In which all must be ready.
+const WAIT: Duration = Duration::from_secs(10);
+/// The same where a Kafka starts, too, and has its storage formatted before.
+const WAIT_WITH_KAFKA: Duration = Duration::from_secs(60);
 /// How long a change may take to be answered by all sidecars before it is called applied anyway.
 const SETTLE: Duration = Duration::from_secs(1);
