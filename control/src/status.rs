@@ -55,6 +55,9 @@ pub struct Program {
     pub name: String,
     /// What it is.
     pub kind: &'static str,
+    /// Its process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
     /// How it is.
     pub state: Condition,
     /// Its version.
@@ -211,6 +214,7 @@ async fn program(member: &Member) -> (Program, Vec<Finding>) {
     let mut program = Program {
         name: member.name.clone(),
         kind,
+        pid: member.pid,
         state: Condition::Running,
         version: String::new(),
         uptime: None,
@@ -435,6 +439,7 @@ impl Text for Status {
         let mut table = Table::new([
             "name",
             "program",
+            "process",
             "state",
             "version",
             "up",
@@ -470,6 +475,7 @@ impl Text for Status {
             table.row([
                 program.name.clone(),
                 program.kind.to_owned(),
+                program.pid.map_or_else(String::new, |pid| pid.to_string()),
                 format!("{style}{word}{style:#}"),
                 program.version.clone(),
                 seconds(program.uptime),

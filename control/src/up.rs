@@ -57,7 +57,7 @@ use tracing_subscriber::EnvFilter;
 use self::{
     directory::DirectoryError, gateway::GatewayError, platform::PlatformError, topics::TopicsError,
 };
-use crate::terminal;
+use crate::{events::ship::ValueForm, terminal};
 
 /// Arguments of `carbyne up`.
 #[derive(Debug, clap::Args)]
@@ -89,6 +89,9 @@ pub struct Arguments {
     /// Start a real Kafka and ship events to it (Java 17; the first time Maven fetches the broker)
     #[arg(long)]
     pub with_kafka: bool,
+    /// How values are written to the brokers
+    #[arg(long, value_enum, default_value_t)]
+    pub kafka_form: ValueForm,
     /// Keep events, spooled and shipped, in this folder when all of it ends, and go on with them at the next start
     #[arg(long, value_name = "FOLDER")]
     pub keep: Option<PathBuf>,

@@ -57,6 +57,17 @@ pub enum ValueForm {
     Avro,
 }
 
+impl ValueForm {
+    /// As it is written on a command line.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Avro => "avro",
+        }
+    }
+}
+
 /// Ships until it is told to stop.
 ///
 /// # Errors
@@ -171,3 +182,62 @@ fn answer(mut stream: TcpStream, status: &ShipStatus) -> std::io::Result<()> {
 
 const LOOK: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{Arguments as Line, Verb, events};
+
+    /// The command lines under deploy/examples/shipper are ones that this program takes, and mean one folder.
+    #[test]
+    fn the_examples_command_lines_are_ours() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/shipper");
+        let unit = std::fs::read_to_string(folder.join("carbyne-ship.service")).unwrap();
+        let line = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart="));
+        let unit = read(line.unwrap().split(' ').map(str::to_owned));
+        let state = "/var/lib/carbyne/events";
+        assert_eq!(unit.folder.folder.as_deref(), Some(Path::new(state)));
+
+        let manifest = std::fs::read_to_string(folder.join("gateway.yaml")).unwrap();
+        let manifest: Value = serde_saphyr::from_str(&manifest).unwrap();
+        let pod = &manifest["spec"]["template"]["spec"];
+        let shipper = &pod["initContainers"][0];
+        let words = ["command", "args"].into_iter().flat_map(|part| {
+            let words = shipper[part].as_array().unwrap().iter();
+            words.map(|word| word.as_str().unwrap().to_owned())
+        });
+        let ships = read(words);
+        assert_eq!(ships.folder.folder.as_deref(), Some(Path::new(state)));
+        let grace = ships.grace.unwrap().as_secs();
+        assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > 2 * grace);
+        assert_eq!(
+            Some(u64::from(ships.metrics.unwrap().port())),
+            shipper["ports"][0]["containerPort"].as_u64()
+        );
+        // What the gateway spools to is what the shipper reads, on one volume.
+        let gateway = &pod["containers"][0];
+        let told = gateway["env"].as_array().unwrap().iter();
+        let mut told = told.filter(|variable| variable["name"] == "CARBYNE_EVENTS_DIR");
+        assert_eq!(told.next().unwrap()["value"], state);
+        for container in [shipper, gateway] {
+            let mounts = container["volumeMounts"].as_array().unwrap();
+            let events = mounts.iter().find(|mount| mount["name"] == "events");
+            assert_eq!(events.unwrap()["mountPath"], state);
+        }
+    }
+
+    fn read(words: impl Iterator<Item = String>) -> Arguments {
+        let line = Line::try_parse_from(words).unwrap();
+        match line.verb {
+            Verb::Events(events::Arguments {
+                verb: events::Verb::Ship(arguments),
+            }) => arguments,
+            other => panic!("{other:?} ships nothing"),
+        }
+    }
+}

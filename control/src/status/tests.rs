@@ -7,6 +7,7 @@ fn program(name: &str, kind: &'static str, state: Condition) -> Program {
     Program {
         name: name.to_owned(),
         kind,
+        pid: Some(4711),
         state,
         version: "0.1.0".to_owned(),
         uptime: Some(95),

@@ -15,6 +15,7 @@ use super::{
     workloads::Workload,
 };
 use crate::{
+    events::ship::ValueForm,
     running::{self, Kind, Member},
     terminal,
 };
@@ -27,6 +28,7 @@ pub struct Kafka {
     own: Option<[SocketAddr; 3]>,
     /// Where the shipper says how it goes.
     shipper: SocketAddr,
+    form: ValueForm,
 }
 
 impl Kafka {
@@ -59,6 +61,7 @@ impl Kafka {
             told: running::Kafka { bootstrap, config },
             own,
             shipper: at(home, SHIPPER_PORT),
+            form: arguments.kafka_form,
         }))
     }
 
@@ -101,7 +104,7 @@ impl Kafka {
             command.extend(["--kafka-config".into(), config.into()]);
         }
         command.extend(words(&["--metrics", &self.shipper.to_string()]));
-        command.extend(words(&["--grace", GRACE]));
+        command.extend(words(&["--form", self.form.word(), "--grace", GRACE]));
         let probe = Probe::Http {
             address: self.shipper,
             path: "/status",
@@ -175,6 +178,7 @@ mod tests {
             },
             own: Some(PORTS.map(|port| at(home, port))),
             shipper: at(home, SHIPPER_PORT),
+            form: ValueForm::Avro,
         };
         let line = |program: &Program| {
             let words = program.command.iter().map(|word| word.to_string_lossy());
@@ -192,7 +196,7 @@ mod tests {
             line(&shipper),
             format!(
                 "/proc/self/exe events ship {run}/events --bootstrap broker:9092 --kafka-config /etc/kafka.properties \
-                 --metrics 127.0.10.1:9465 --grace 1500ms"
+                 --metrics 127.0.10.1:9465 --form avro --grace 1500ms"
             )
         );
         assert_eq!(shipper.title(), "the shipper");

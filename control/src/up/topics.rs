@@ -242,7 +242,7 @@ mod tests {
         std::fs::write(&path, SMALL.replace("7d", "often")).unwrap();
         let error = topics.reload().unwrap_err().to_string();
         let expected = format!(
-            "{}:5:31: topics.a.retention: must be a time",
+            "{}:5:33: topics.a.retention: must be a time",
             path.display()
         );
         assert!(error.starts_with(&expected), "{error}");

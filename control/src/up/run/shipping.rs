@@ -10,7 +10,7 @@ use crate::{
     events::spool::owed,
     running::Kind,
     terminal,
-    up::{board::Level, process::Program, topics::NotApplied},
+    up::{board::Level, process::Program, report_lines, topics::NotApplied},
 };
 
 /// What is under way between the folder's topics and the brokers.
@@ -169,7 +169,7 @@ impl Life {
                 ));
             }
             Err(error) => {
-                super::report_lines(&error);
+                report_lines(&error);
                 self.note(Level::Bad, error.to_string());
                 terminal::note(&super::refused(&self.topics.name()));
             }
