@@ -97,6 +97,8 @@ fn graph(arguments: &Arguments) -> Result<Graph, Finding> {
         let target = |address: &SocketAddr| Target {
             name: String::new(),
             namespace: String::new(),
+            app: String::new(),
+            version: String::new(),
             address: *address,
         };
         arguments.address.iter().map(target).collect()

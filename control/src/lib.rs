@@ -10,6 +10,7 @@
 //! | [`status`] | `carbyne status`: what runs, in which version, in step or not |
 //! | [`proxy`] | `carbyne proxy`: what one proxy was told, and what it would do with a request |
 //! | [`verify`] | `carbyne verify`: real requests, and the answers that must come |
+//! | [`traces`] | spans that the platform's sidecars send |
 //! | [`lint`] | `carbyne lint`: what is wrong in configuration before anything runs it |
 //! | [`topics`] | `carbyne topics`: the topics of a file, and a cluster that is made so |
 //! | [`events`] | `carbyne events`: what spools and topics hold, and whether all of it is there; the shipper |
@@ -46,6 +47,7 @@ pub mod status;
 pub mod terminal;
 pub mod tethered;
 pub mod topics;
+pub mod traces;
 pub mod up;
 pub mod verify;
 

@@ -52,6 +52,12 @@ pub struct Member {
     pub name: String,
     /// Namespace of the workload; empty for what belongs to none.
     pub namespace: String,
+    /// The app and the version of the workload, by its labels; empty where it has none.
+    #[serde(default)]
+    pub app: String,
+    /// See `app`.
+    #[serde(default)]
+    pub version: String,
     /// What it is.
     pub kind: Kind,
     /// Its process, while there is one.
@@ -295,6 +301,8 @@ mod tests {
             members: vec![Member {
                 name: "portal".to_owned(),
                 namespace: "platform".to_owned(),
+                app: "portal".to_owned(),
+                version: "v1".to_owned(),
                 kind: Kind::Sidecar,
                 pid: None,
                 admin: Some("127.0.10.1:15000".parse().unwrap()),

@@ -425,6 +425,8 @@ fn member(address: SocketAddr) -> Member {
     Member {
         name: address.to_string(),
         namespace: String::new(),
+        app: String::new(),
+        version: String::new(),
         kind: Kind::Sidecar,
         pid: None,
         admin: Some(address),

@@ -1,6 +1,6 @@
 //! `carbyne verify`: does a running platform do what it is for? Real requests, each with an answer that must come: keys refused and
-//! accepted, mutual TLS between sidecars, what a policy denies denied, plaintext refused, metrics answered, events found. Every check
-//! that fails says what to do.
+//! accepted, mutual TLS between sidecars, what a policy denies denied, plaintext refused, metrics answered, events found, spans received.
+//! Every check that fails says what to do.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -8,11 +8,13 @@
 //! | [`gateway`] | keys that the folder's kong.yml asks for |
 //! | [`mesh`] | calls between workloads, by the folder's policies |
 //! | [`evidence`] | what must be found afterwards: metrics, events |
+//! | [`traces`] | a request whose spans must come from every sidecar that it passed |
 
 pub mod evidence;
 pub mod gateway;
 pub mod mesh;
 pub mod report;
+pub mod traces;
 
 use std::{
     net::SocketAddr,
@@ -64,6 +66,7 @@ pub async fn check(running: &Running, wait: Duration) -> Report {
     let mut progress = Progress::new();
     let mut say = |what: &str| progress.wait("checks", what);
     let mut categories = Vec::new();
+    let mut spans = None;
     say("programs");
     categories.push(programs(running).await);
     let sidecars = targets(running);
@@ -77,6 +80,13 @@ pub async fn check(running: &Running, wait: Duration) -> Report {
         Ok(snapshot) => {
             let found = workloads::find(&snapshot, gateway::member(running).is_some()).workloads;
             categories.push(mesh::check(&snapshot, &found).await);
+            say("traces");
+            let here = traces::Here {
+                running,
+                snapshot: &snapshot,
+                workloads: &found,
+            };
+            spans = Some(here.check(accepted.as_ref(), wait).await);
             let after = scrape(&sidecars, LIMIT).await;
             categories.push(mesh::mutual_tls(&after.since(&before)));
         }
@@ -95,6 +105,7 @@ pub async fn check(running: &Running, wait: Duration) -> Report {
             categories.push(category);
         }
     }
+    categories.extend(spans);
     say("metrics");
     categories.push(evidence::metrics(running).await);
     say("events");

@@ -308,7 +308,7 @@ fn what_cannot_start_says_why() {
     let (code, said) = running::refused(folder.path(), &stand_in());
     assert_eq!(code, Some(1), "{said}");
     assert!(
-        said.starts_with("error: ") && said.contains("sidecars.yaml:9:"),
+        said.starts_with("error: ") && said.contains("sidecars.yaml:10:"),
         "{said}"
     );
     fs::write(&file, text).unwrap();

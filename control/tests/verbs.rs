@@ -76,6 +76,7 @@ fn a_running_platform_is_looked_at_from_all_sides() {
         ("keys at the gateway", 3),
         ("calls between workloads", 6),
         ("mutual TLS", 4),
+        ("traces", 3),
         ("metrics", 6),
         ("events", 1),
     ] {
@@ -87,6 +88,9 @@ fn a_running_platform_is_looked_at_from_all_sides() {
         "accepts shop's key: 200",
         "denied by AuthorizationPolicy platform/billing-not-portal",
         "billing takes no plaintext",
+        "gateway's sidecar sent its span of trace",
+        "portal's sidecar sent its span of trace",
+        "catalogue's sidecar sent its span of trace",
     ] {
         assert!(
             checked

@@ -103,6 +103,8 @@ pub fn write(status: &Status, into: &mut String) {
 /// What a shipper says.
 #[cfg(feature = "kafka")]
 pub fn write_shipper(status: &crate::ship::ShipStatus, into: &mut String) {
+    use std::collections::BTreeMap;
+
     use crate::event::Topic;
 
     let mut out = Out(into);
@@ -139,8 +141,15 @@ pub fn write_shipper(status: &crate::ship::ShipStatus, into: &mut String) {
         "Requests that the client has sent again.",
         status.retries,
     );
-    let errors: Vec<(String, u64)> = status
-        .errors
+    // From the first scrape on, so that a rate sees the first of them.
+    let mut errors: BTreeMap<&str, u64> = USUAL_ERRORS.map(|reason| (reason, 0)).into();
+    errors.extend(
+        status
+            .errors
+            .iter()
+            .map(|(reason, count)| (&**reason, *count)),
+    );
+    let errors: Vec<(String, u64)> = errors
         .iter()
         .map(|(reason, count)| (format!("reason=\"{reason}\""), *count))
         .collect();
@@ -187,6 +196,10 @@ pub fn write_shipper(status: &crate::ship::ShipStatus, into: &mut String) {
         &spools(&|spool| spool.oldest.map_or(0.0, |age| age.as_secs_f64())),
     );
 }
+
+/// What a client says of brokers that are away, by librdkafka's names.
+#[cfg(feature = "kafka")]
+const USUAL_ERRORS: [&str; 2] = ["AllBrokersDown", "BrokerTransportFailure"];
 
 struct Out<'a>(&'a mut String);
 

@@ -110,6 +110,8 @@ fn parts_that_are_missing_keep_no_other_back() {
     let member = |name: &str, files: &[(&str, PathBuf)]| Member {
         name: name.to_owned(),
         namespace: "shop".to_owned(),
+        app: name.to_owned(),
+        version: "v1".to_owned(),
         kind: Kind::Sidecar,
         pid: Some(u32::MAX),
         admin: "127.0.0.1:1".parse().ok(),

@@ -41,9 +41,9 @@ struct Counts {
 }
 
 impl Builder {
-    /// A workload that is there, with or without traffic.
-    pub fn workload(&mut self, namespace: &str, name: &str, version: &str) {
-        let node = self.node(namespace, name, version);
+    /// A workload that is there, with or without traffic; app and version are empty where nobody says them.
+    pub fn workload(&mut self, namespace: &str, name: &str, app: &str, version: &str) {
+        let node = self.node(namespace, name, app, version);
         if let Some(node) = self.nodes.get_mut(&node) {
             node.sidecar = Some(true);
         }
@@ -76,7 +76,7 @@ impl Builder {
     #[must_use]
     pub fn build(mut self, window: Option<f64>, missing: Vec<String>) -> Graph {
         let mut edges = Vec::new();
-        for ((from, to, protocol), sides) in self.edges {
+        for ((from, to, protocol), sides) in std::mem::take(&mut self.edges) {
             if let Some(edge) = sides.edge(from, to, protocol, window) {
                 edges.push(edge);
             }
@@ -88,11 +88,28 @@ impl Builder {
             .collect();
         self.nodes
             .retain(|id, node| node.sidecar == Some(true) || used.contains(id.as_str()));
+        self.tell_apart();
         Graph {
             window,
             nodes: self.nodes.into_values().collect(),
             edges,
             missing,
+        }
+    }
+
+    /// Workloads that call themselves the same version of the same app go by their own names.
+    fn tell_apart(&mut self) {
+        let mut same: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+        for (id, node) in &self.nodes {
+            if node.kind == Kind::Workload {
+                let who = (node.namespace.clone(), node.title());
+                same.entry(who).or_default().push(id.clone());
+            }
+        }
+        for id in same.into_values().filter(|ids| ids.len() > 1).flatten() {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.name.clone_from(&node.workload);
+            }
         }
     }
 
@@ -139,8 +156,9 @@ impl Builder {
     }
 
     /// The node at one end of an edge.
-    fn end(&mut self, sample: &Sample, names: &[&str; 4], service: Option<(&str, &str)>) -> String {
-        let [namespace, workload, revision, version] = names.map(|name| known(sample.label(name)));
+    fn end(&mut self, sample: &Sample, names: &[&str; 5], service: Option<(&str, &str)>) -> String {
+        let [namespace, workload, app, revision, version] =
+            names.map(|name| known(sample.label(name)));
         // `latest` is Istio's word for a workload without the label of its revision.
         let version = if matches!(revision, "" | "latest") {
             version
@@ -148,7 +166,7 @@ impl Builder {
             revision
         };
         if !workload.is_empty() {
-            return self.node(namespace, workload, version);
+            return self.node(namespace, workload, app, version);
         }
         let (namespace, name) = service.unwrap_or_default();
         let (namespace, name) = (known(namespace), known(name));
@@ -160,6 +178,7 @@ impl Builder {
         self.nodes.entry(id.clone()).or_insert_with(|| Node {
             id: id.clone(),
             name: if name.is_empty() { OUTSIDE } else { name }.to_owned(),
+            workload: String::new(),
             namespace: namespace.to_owned(),
             version: String::new(),
             kind,
@@ -168,16 +187,21 @@ impl Builder {
         id
     }
 
-    fn node(&mut self, namespace: &str, name: &str, version: &str) -> String {
-        let id = format!("{namespace}/{name}");
+    fn node(&mut self, namespace: &str, workload: &str, app: &str, version: &str) -> String {
+        // As Kiali: a workload is a node of its own even where two have the same app and version.
+        let id = format!("{namespace}/{workload}");
         let node = self.nodes.entry(id.clone()).or_insert_with(|| Node {
             id: id.clone(),
-            name: name.to_owned(),
+            name: workload.to_owned(),
+            workload: workload.to_owned(),
             namespace: namespace.to_owned(),
             version: String::new(),
             kind: Kind::Workload,
             sidecar: Some(false),
         });
+        if !app.is_empty() {
+            app.clone_into(&mut node.name);
+        }
         if node.version.is_empty() {
             version.clone_into(&mut node.version);
         }
@@ -351,15 +375,17 @@ fn known(label: &str) -> &str {
 }
 
 const OUTSIDE: &str = "outside";
-const SOURCE: [&str; 4] = [
+const SOURCE: [&str; 5] = [
     "source_workload_namespace",
     "source_workload",
+    "source_canonical_service",
     "source_canonical_revision",
     "source_version",
 ];
-const DESTINATION: [&str; 4] = [
+const DESTINATION: [&str; 5] = [
     "destination_workload_namespace",
     "destination_workload",
+    "destination_canonical_service",
     "destination_canonical_revision",
     "destination_version",
 ];
@@ -457,6 +483,42 @@ mod tests {
             "5/s · 20 % failed · 20 % refused · p99 9.9 ms"
         );
         assert!(edge.locked());
+    }
+
+    #[test]
+    fn workloads_are_versions_of_apps() {
+        let to = |workload: &str, app: &str, version: &str| {
+            line(
+                "requests_total",
+                &format!(
+                    "reporter=\"source\",source_workload=\"portal\",source_workload_namespace=\"shop\",source_canonical_service=\"portal\",\
+                     destination_workload=\"{workload}\",destination_workload_namespace=\"shop\",destination_canonical_service=\"{app}\",\
+                     destination_canonical_revision=\"{version}\",response_code=\"200\""
+                ),
+                1.0,
+            )
+        };
+        let graph = graph(&[
+            to("catalogue-v1", "catalogue", "v1"),
+            to("catalogue-v2", "catalogue", "v2"),
+            to("blue", "prices", "v1"),
+            to("green", "prices", "v1"),
+            to("bare", "unknown", "latest"),
+        ]);
+        let told: Vec<(&str, String)> = graph
+            .nodes
+            .iter()
+            .map(|node| (node.id.as_str(), node.title()))
+            .collect();
+        let expected = [
+            ("shop/bare", "bare"),
+            ("shop/blue", "blue v1"),
+            ("shop/catalogue-v1", "catalogue v1"),
+            ("shop/catalogue-v2", "catalogue v2"),
+            ("shop/green", "green v1"),
+            ("shop/portal", "portal"),
+        ];
+        assert_eq!(told, expected.map(|(id, title)| (id, title.to_owned())));
     }
 
     #[test]

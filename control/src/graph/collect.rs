@@ -24,6 +24,10 @@ pub struct Target {
     pub name: String,
     /// Namespace of the workload.
     pub namespace: String,
+    /// Its app and version; empty where it says none.
+    pub app: String,
+    /// See `app`.
+    pub version: String,
     /// Admin port, or the port for Prometheus.
     pub address: SocketAddr,
 }
@@ -52,6 +56,8 @@ pub fn targets(running: &Running) -> Vec<Target> {
             Some(Target {
                 name: member.name.clone(),
                 namespace: member.namespace.clone(),
+                app: member.app.clone(),
+                version: member.version.clone(),
                 address: member.admin.or(member.metrics)?,
             })
         })
@@ -143,12 +149,16 @@ impl Scrape {
 impl Answer {
     fn introduce(&self, builder: &mut Builder) {
         let Target {
-            name, namespace, ..
+            name,
+            namespace,
+            app,
+            version,
+            ..
         } = &self.target;
         if let Ok(samples) = &self.samples {
             builder.reporters(samples);
             if !name.is_empty() {
-                builder.workload(namespace, name, "");
+                builder.workload(namespace, name, app, version);
             }
         }
     }

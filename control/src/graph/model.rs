@@ -23,8 +23,10 @@ pub struct Graph {
 pub struct Node {
     /// `NAMESPACE/WORKLOAD`, `service:NAMESPACE/NAME`, or `outside`.
     pub id: String,
-    /// What it is called.
+    /// What it is called: its app, that is its canonical service, as in Kiali's graph of versioned apps; its workload where it says none.
     pub name: String,
+    /// The workload; empty where there is none.
+    pub workload: String,
     /// Where it lives; empty outside.
     pub namespace: String,
     /// Its canonical revision; empty if it has none.
@@ -110,6 +112,13 @@ impl Graph {
         found.ok().map(|index| &self.nodes[index])
     }
 
+    /// A node's namespace, name and version; of an id that is nobody's, the id.
+    #[must_use]
+    pub fn full_title(&self, id: &str) -> String {
+        self.node(id)
+            .map_or_else(|| id.to_owned(), Node::full_title)
+    }
+
     /// Edges from and to one namespace, with their ends.
     #[must_use]
     pub fn of_namespace(mut self, namespace: &str) -> Self {
@@ -133,14 +142,22 @@ impl Graph {
 }
 
 impl Node {
-    /// Name and version, unless the name says it: `catalogue-v2`.
+    /// Name and version: `catalogue v2`.
     #[must_use]
     pub fn title(&self) -> String {
-        let said = self.name.strip_suffix(&self.version);
-        if said.is_some_and(|name| self.version.is_empty() || name.ends_with('-')) {
+        if self.version.is_empty() {
             self.name.clone()
         } else {
             format!("{} {}", self.name, self.version)
+        }
+    }
+
+    /// The same with its namespace: `platform/catalogue v2`. Of what is no workload, the id.
+    #[must_use]
+    pub fn full_title(&self) -> String {
+        match self.kind {
+            Kind::Workload => format!("{}/{}", self.namespace, self.title()),
+            Kind::Service | Kind::Outside => self.id.clone(),
         }
     }
 }

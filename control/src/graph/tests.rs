@@ -17,7 +17,7 @@ fn recorded() -> Graph {
         builder.add(&samples::parse(text));
     }
     builder.add(&samples::parse(ADDED));
-    builder.workload("platform", "reports", "v1");
+    builder.workload("platform", "reports", "reports", "v1");
     builder.build(
         Some(10.0),
         vec!["ledger's sidecar: 127.0.10.4:15000: no answer within 5s".to_owned()],
@@ -25,8 +25,8 @@ fn recorded() -> Graph {
 }
 
 const ADDED: &str = r#"
-istio_requests_total{reporter="source",source_workload="catalogue",source_workload_namespace="platform",destination_workload="prices",destination_workload_namespace="platform",request_protocol="grpc",response_code="200",grpc_response_status="0",response_flags="-"} 90
-istio_requests_total{reporter="source",source_workload="catalogue",source_workload_namespace="platform",destination_workload="prices",destination_workload_namespace="platform",request_protocol="grpc",response_code="200",grpc_response_status="14",response_flags="UF,URX"} 10
+istio_requests_total{reporter="source",source_workload="catalogue-v1",source_canonical_service="catalogue",source_workload_namespace="platform",destination_workload="prices",destination_workload_namespace="platform",request_protocol="grpc",response_code="200",grpc_response_status="0",response_flags="-"} 90
+istio_requests_total{reporter="source",source_workload="catalogue-v1",source_canonical_service="catalogue",source_workload_namespace="platform",destination_workload="prices",destination_workload_namespace="platform",request_protocol="grpc",response_code="200",grpc_response_status="14",response_flags="UF,URX"} 10
 istio_tcp_connections_opened_total{reporter="source",source_workload="billing",source_workload_namespace="platform",destination_workload="ledger",destination_workload_namespace="bank",response_flags="-"} 3
 istio_tcp_received_bytes_total{reporter="source",source_workload="billing",source_workload_namespace="platform",destination_workload="ledger",destination_workload_namespace="bank"} 4096
 istio_requests_total{reporter="source",source_workload="portal",source_workload_namespace="platform",destination_workload="unknown",destination_service_name="reviews",destination_service_namespace="platform",response_code="503",response_flags="UH"} 5

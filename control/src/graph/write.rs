@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::model::{Edge, Graph, Health, Kind, Protocol, percent};
+use super::model::{Edge, Graph, Health, Kind, Node, Protocol, percent};
 use crate::{
     output::{Text, table::Table},
     terminal::{BOLD, DIM, GREEN, RED, YELLOW},
@@ -36,16 +36,16 @@ impl Text for Graph {
                     .iter()
                     .any(|edge| edge.from == node.id || edge.to == node.id)
             })
-            .map(|node| node.id.clone())
+            .map(Node::full_title)
             .collect();
         if !idle.is_empty() {
             writeln!(out, "{DIM}idle:{DIM:#} {}", idle.join(", "))?;
         }
-        let bare: Vec<&str> = self
+        let bare: Vec<String> = self
             .nodes
             .iter()
             .filter(|node| node.kind == Kind::Workload && node.sidecar == Some(false))
-            .map(|node| node.id.as_str())
+            .map(Node::full_title)
             .collect();
         if !bare.is_empty() {
             writeln!(
@@ -146,17 +146,6 @@ impl Graph {
             Health::Warning => (YELLOW, "‼"),
             Health::Bad => (RED, "×"),
         };
-        let title = |id: &str| {
-            self.node(id).map_or_else(
-                || id.to_owned(),
-                |node| match node.kind {
-                    Kind::Workload if !node.version.is_empty() => {
-                        format!("{} {}", node.id, node.version)
-                    }
-                    _ => node.id.clone(),
-                },
-            )
-        };
         let share = |share: f64| {
             if share > 0.0 {
                 percent(share)
@@ -167,8 +156,8 @@ impl Graph {
         let flags: Vec<&str> = edge.flags.keys().map(String::as_str).collect();
         [
             format!("{style}{sign}{style:#}"),
-            title(&edge.from),
-            title(&edge.to),
+            self.full_title(&edge.from),
+            self.full_title(&edge.to),
             edge.protocol.name().to_owned(),
             edge.volume(),
             share(edge.errors),

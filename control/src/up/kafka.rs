@@ -120,6 +120,8 @@ impl Kafka {
         Member {
             name: program.workload.clone(),
             namespace: String::new(),
+            app: String::new(),
+            version: String::new(),
             kind: program.kind,
             pid,
             admin: shipper,

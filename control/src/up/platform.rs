@@ -248,6 +248,8 @@ impl Running {
             Member {
                 name: workload.name.clone(),
                 namespace: workload.namespace.clone(),
+                app: workload.app().to_owned(),
+                version: workload.version().to_owned(),
                 kind: *kind,
                 pid: kept.pid(),
                 admin: None,

@@ -41,6 +41,7 @@ use super::{
 use crate::{
     running::{self, Control, Kind, Running},
     terminal::{self, Progress},
+    traces::{self, receive::Receiver, ring::Traces},
 };
 
 /// Runs the platform until a signal ends it.
@@ -104,9 +105,10 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         .chain(kafka.iter().flat_map(Kafka::listens))
         .chain([arguments.page]);
     let board = Board::default();
+    let traces = Traces::default();
     let prepare = async {
         free(listens)?;
-        let view = observe(board.clone(), plane.clone());
+        let view = observe(board.clone(), plane.clone(), traces.clone());
         let page = Page::serve(arguments.page, view).await;
         let page = page.map_err(|error| UpError::Listen {
             address: arguments.page,
@@ -134,6 +136,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         kafka,
         board,
         page,
+        receiver: Receiver::new(traces),
         snapshot,
         found,
         happened,
@@ -175,6 +178,7 @@ struct Life {
     kafka: Option<Kafka>,
     board: Board,
     page: Page,
+    receiver: Receiver,
     snapshot: Arc<Snapshot>,
     found: Found,
     happened: mpsc::UnboundedReceiver<Event>,
@@ -295,6 +299,10 @@ impl Life {
 
     /// Makes what runs match what is live.
     async fn adjust(&mut self) -> Result<(), PlatformError> {
+        let collectors = traces::addresses(&self.snapshot);
+        for (address, error) in self.receiver.adjust(&collectors).await {
+            terminal::warning(&format!("spans are not received at {address}: {error}"));
+        }
         let workloads = &self.found.workloads;
         let gateway = self.gateway.as_ref();
         let started = self

@@ -12,7 +12,7 @@ use carbyne_mesh::{
 };
 
 use super::gateway;
-use crate::sample_service::Callee;
+use crate::{sample_service::Callee, traces};
 
 /// One workload: a sample service and the sidecar in front of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +80,18 @@ impl Workload {
     #[must_use]
     pub const fn admin(&self) -> SocketAddr {
         SocketAddr::new(self.address, ADMIN_PORT)
+    }
+
+    /// The app that it is a version of, by the labels that Istio's canonical services go by; empty without one.
+    #[must_use]
+    pub fn app(&self) -> &str {
+        let labels = [
+            "service.istio.io/canonical-name",
+            "app.kubernetes.io/name",
+            "app",
+        ];
+        let mut named = labels.iter().filter_map(|name| self.labels.get(*name));
+        named.next().map_or("", String::as_str)
     }
 
     /// The version label; empty without one.
@@ -271,7 +283,9 @@ fn outbound(snapshot: &Snapshot, sidecar: &Sidecar, namespace: &str) -> Vec<Outb
         let Ok(number) = u16::try_from(port.number) else {
             continue;
         };
-        for service in &snapshot.registry.services {
+        let services = snapshot.registry.services.iter();
+        // What takes spans is nobody to call.
+        for service in services.filter(|service| !traces::is_collector(snapshot, service)) {
             let offered = service
                 .port(port.number)
                 .is_some_and(|port| port.protocol.is_http_or_sniffed());

@@ -7,10 +7,12 @@ use std::{
 };
 
 use carbyne_events::{
+    avro,
     event::{self, Topic},
     spool::{Position, Reader, Step, directories},
     verify::find_in_topic,
 };
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
@@ -94,7 +96,7 @@ pub(super) async fn events(
     if let Some(shipper) = member(running, Kind::Shipper) {
         category.checks.push(ships(shipper, wait).await);
     }
-    let Some(accepted) = accepted else {
+    let Some(id) = accepted.and_then(|accepted| accepted.request_id.as_deref()) else {
         category.checks.push(Check::warned(
             "the request's event is found",
             "the gateway accepted no request to look for, or gave it no id",
@@ -102,7 +104,6 @@ pub(super) async fn events(
         ));
         return category;
     };
-    let id = &accepted.request_id;
     category.checks.push(match &running.kafka {
         None => in_spool(&events.directory, id, wait).await,
         Some(kafka) => in_topic(kafka, id, began, wait).await,
@@ -114,7 +115,7 @@ async fn in_spool(directory: &Path, request_id: &str, wait: Duration) -> Check {
     let description = format!("the event of request {request_id} is found in the spool");
     let end = Instant::now() + wait;
     loop {
-        match find(directory, request_id.as_bytes()) {
+        match find(directory, request_id) {
             Ok(true) => return Check::passed(description),
             Ok(false) if Instant::now() < end => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -199,8 +200,8 @@ fn member(running: &Running, kind: Kind) -> Option<&Member> {
 const STATUS: &str =
     "traffic goes on and events wait in the spool; `carbyne status` and the shipper's log say more";
 
-/// True when an audit event of API calls holds these bytes.
-fn find(root: &Path, words: &[u8]) -> std::io::Result<bool> {
+/// True when an audit event of API calls is about the request of this id.
+fn find(root: &Path, id: &str) -> std::io::Result<bool> {
     for directory in directories(root)? {
         let mut reader = Reader::new(&directory, Position::default());
         loop {
@@ -210,8 +211,9 @@ fn find(root: &Path, words: &[u8]) -> std::io::Result<bool> {
                 Step::Block(block) => {
                     let found = block.records().any(|record| {
                         event::Kind::from_number(record.kind)
-                            .is_some_and(|kind| kind.topic() == Topic::AuditApiCalls)
-                            && record.body.windows(words.len()).any(|part| part == words)
+                            .filter(|kind| kind.topic() == Topic::AuditApiCalls)
+                            .and_then(|kind| request_id(kind, record.body))
+                            .is_some_and(|found| found == id)
                     });
                     if found {
                         return Ok(true);
@@ -221,4 +223,12 @@ fn find(root: &Path, words: &[u8]) -> std::io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Whom an event says it is about.
+fn request_id(kind: event::Kind, body: &[u8]) -> Option<String> {
+    let mut text = String::new();
+    avro::to_json(kind.schema()?, body, &mut text).ok()?;
+    let event: Value = serde_json::from_str(&text).ok()?;
+    event.get("request_id")?.as_str().map(ToOwned::to_owned)
 }

@@ -3,7 +3,9 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use carbyne_mesh::source::OTHERS;
+use http::Response;
 use serde_json::Value;
 
 use super::{
@@ -12,14 +14,38 @@ use super::{
 };
 use crate::{
     admin::{list, text},
+    fetch::FetchError,
     running::{Kind, Member, Running},
 };
 
-/// A request that the gateway let in.
+/// A request that the gateway let in, and how to send another one.
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    /// The id that the gateway gave it.
-    pub request_id: String,
+    /// The id that the gateway gave it; none where it gave none.
+    pub request_id: Option<String>,
+    /// Where it was sent.
+    pub address: SocketAddr,
+    /// Its host.
+    pub host: String,
+    /// Its path.
+    pub path: String,
+    /// Its field with the key, which is never shown.
+    key: (String, String),
+    /// The host of the service behind the route.
+    pub service: String,
+}
+
+impl Accepted {
+    /// Sends a GET to a path, with the same key and another field.
+    pub(super) async fn again(
+        &self,
+        path: &str,
+        field: (&str, &str),
+    ) -> Result<Response<Bytes>, FetchError> {
+        let key = (self.key.0.as_str(), self.key.1.as_str());
+        let fields = [("host", self.host.as_str()), key, field];
+        ask(self.address, "GET", path, &fields).await
+    }
 }
 
 /// A route that wants a key.
@@ -37,6 +63,8 @@ pub struct Guarded {
     pub field: String,
     /// Consumers' names and keys.
     pub keys: Vec<(String, String)>,
+    /// Host of the service behind it; empty where there is none.
+    pub service: String,
 }
 
 /// The gateway in what runs.
@@ -85,6 +113,7 @@ async fn requests(
         host,
         field,
         keys,
+        ..
     } = guarded;
     let address_text = address.to_string();
     let host = if host.is_empty() { &address_text } else { host };
@@ -117,8 +146,13 @@ async fn requests(
                 let id = ["x-kong-request-id", "x-request-id"]
                     .iter()
                     .find_map(|name| answer.headers().get(*name)?.to_str().ok());
-                return id.map(|id| Accepted {
-                    request_id: id.to_owned(),
+                return Some(Accepted {
+                    request_id: id.map(ToOwned::to_owned),
+                    address,
+                    host: host.clone(),
+                    path: path.clone(),
+                    key: (field.clone(), key.clone()),
+                    service: guarded.service.clone(),
                 });
             }
             Ok(answer) => {
@@ -156,13 +190,13 @@ pub fn guarded(kong: &Value) -> Option<Guarded> {
     let services = list(kong, "/services")
         .flat_map(|service| list(service, "/routes").map(move |route| (Some(service), route)));
     let routes = list(kong, "/routes").map(|route| (None, route));
-    let (route, field) = services.chain(routes).find_map(|(service, route)| {
+    let (service, route, field) = services.chain(routes).find_map(|(service, route)| {
         let field = key_auth(route)
             .or_else(|| service.and_then(key_auth))
             .or_else(|| everywhere.clone())?;
         // A path that is a regular expression has no obvious example.
         let path = text(route, "/paths/0");
-        (path.starts_with('/')).then_some((route, field))
+        (path.starts_with('/')).then_some((service, route, field))
     })?;
     let or = |value: &str, default: &str| if value.is_empty() { default } else { value }.to_owned();
     let keys = list(kong, "/consumers").flat_map(|consumer| {
@@ -179,7 +213,15 @@ pub fn guarded(kong: &Value) -> Option<Guarded> {
         host: text(route, "/hosts/0").replace('*', "any"),
         field,
         keys: keys.collect(),
+        service: service.map(host).unwrap_or_default(),
     })
+}
+
+/// The host of a service, from its `host` or its `url`.
+fn host(service: &Value) -> String {
+    let url: Option<http::Uri> = text(service, "/url").parse().ok();
+    let of_url = url.as_ref().and_then(http::Uri::host);
+    of_url.unwrap_or_else(|| text(service, "/host")).to_owned()
 }
 
 const GONE: &str = "is the gateway there? `carbyne status`; its log is in the runtime directory";
@@ -200,13 +242,14 @@ mod tests {
         let kong = json!({
             "services": [
                 {"name": "open", "routes": [{"name": "open", "paths": ["/open"]}]},
-                {"name": "a", "plugins": [{"name": "key-auth", "config": {"key_names": ["x-key"]}}],
+                {"name": "a", "url": "http://a.shop:80/below", "plugins": [{"name": "key-auth", "config": {"key_names": ["x-key"]}}],
                  "routes": [{"name": "regex", "paths": ["~/a/\\d+"]}, {"name": "a", "paths": ["/a"], "methods": ["POST"]}]}],
             "consumers": consumers});
         assert_eq!(
             guarded_of(&kong),
             Some(("a".into(), "POST".into(), "/a".into(), "x-key".into()))
         );
+        assert_eq!(guarded(&kong).unwrap().service, "a.shop");
         assert_eq!(
             guarded(&kong).unwrap().keys,
             [("shop".to_owned(), "k".to_owned())]

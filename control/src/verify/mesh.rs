@@ -1,10 +1,16 @@
 //! Calls between workloads, sent to the callers' own sidecars: what the folder's policies let through is answered, what they deny is
 //! denied by name, plaintext at a port that wants mutual TLS gets no answer; and the callees say that what came, came by mutual TLS.
 
+use std::{net::SocketAddr, time::Duration};
+
 use carbyne_mesh::source::Snapshot;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{
-    ask,
+    LIMIT, ask,
     report::{Category, Check},
 };
 use crate::{
@@ -92,14 +98,18 @@ pub(super) async fn check(snapshot: &Snapshot, workloads: &[Workload]) -> Catego
             }
             let description = format!("{} takes no plaintext at {}", workload.name, inbound.listen);
             let host = workload.hosts.first().map_or("localhost", String::as_str);
-            category.checks.push(match ask(inbound.listen, "GET", "/", &[("host", host)]).await {
-                Err(crate::fetch::FetchError::Connect { error, .. }) => Check::failed(description, error.to_string(), gone(workload)),
-                // Closed without an answer: as it must be.
-                Err(_) => Check::passed(description),
-                Ok(answer) => Check::failed(
+            category.checks.push(match plaintext(inbound.listen, host, LIMIT).await {
+                Plaintext::Closed => Check::passed(description),
+                Plaintext::Unreachable(error) => Check::failed(description, error.to_string(), gone(workload)),
+                Plaintext::Answered(start) => Check::failed(
                     description,
-                    format!("it was answered {}", answer.status()),
+                    format!("it was answered: {start}"),
                     "`carbyne lint`: two PeerAuthentications of one scope? `carbyne status`: is the sidecar in step?",
+                ),
+                Plaintext::Silent => Check::failed(
+                    description,
+                    format!("the connection was neither answered nor closed within {} s", LIMIT.as_secs()),
+                    format!("is {}'s sidecar stopped, or busy? `carbyne status`", workload.name),
                 ),
             });
         }
@@ -123,7 +133,11 @@ pub(super) fn mutual_tls(graph: &Graph) -> Category {
             .is_some_and(|node| node.sidecar == Some(true))
     });
     for edge in inside {
-        let description = format!("{} → {} by mutual TLS", edge.from, edge.to);
+        let description = format!(
+            "{} → {} by mutual TLS",
+            graph.full_title(&edge.from),
+            graph.full_title(&edge.to)
+        );
         category.checks.push(match edge.mtls {
             _ if edge.locked() => Check::passed(format!("{description} ({})", edge.count())),
             None => Check::warned(
@@ -148,6 +162,38 @@ pub(super) fn mutual_tls(graph: &Graph) -> Category {
     category
 }
 
+/// What becomes of a request without TLS.
+#[derive(Debug)]
+enum Plaintext {
+    /// The connection was closed or reset, and not a byte came: as it must be where only TLS is taken.
+    Closed,
+    /// Nobody is there.
+    Unreachable(std::io::Error),
+    /// Something came back.
+    Answered(String),
+    /// Nothing happened in time.
+    Silent,
+}
+
+async fn plaintext(address: SocketAddr, host: &str, limit: Duration) -> Plaintext {
+    let talk = async {
+        let mut stream = match TcpStream::connect(address).await {
+            Ok(stream) => stream,
+            Err(error) => return Plaintext::Unreachable(error),
+        };
+        let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        // Closed before it was written: then the next read says so.
+        stream.write_all(request.as_bytes()).await.ok();
+        let mut first = [0; 120];
+        match stream.read(&mut first).await {
+            Ok(0) | Err(_) => Plaintext::Closed,
+            Ok(length) => Plaintext::Answered(start(&first[..length])),
+        }
+    };
+    let talked = tokio::time::timeout(limit, talk).await;
+    talked.unwrap_or(Plaintext::Silent)
+}
+
 /// The first words of an answer.
 fn start(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(120)]);
@@ -159,4 +205,44 @@ fn gone(workload: &Workload) -> String {
         "does {}'s sidecar run? `carbyne status`; its log is in the runtime directory",
         workload.name
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_closed_connection_is_a_refusal() {
+        let limit = Duration::from_millis(500);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let peer = tokio::spawn(async move {
+            // Read, so that the close is none by reset: that is the fourth.
+            for answer in [Some(""), Some("HTTP/1.1 200 OK\r\n"), None] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 256];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                match answer {
+                    Some(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
+                    None => tokio::time::sleep(limit * 4).await,
+                }
+            }
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_zero_linger().unwrap();
+        });
+        let seen = async || plaintext(address, "a", limit).await;
+        assert!(matches!(seen().await, Plaintext::Closed));
+        let answered = seen().await;
+        assert!(
+            matches!(&answered, Plaintext::Answered(start) if start == "HTTP/1.1 200 OK"),
+            "{answered:?}"
+        );
+        assert!(matches!(seen().await, Plaintext::Silent));
+        let reset = plaintext(address, "a", limit * 10).await;
+        assert!(matches!(reset, Plaintext::Closed), "{reset:?}");
+        peer.await.unwrap();
+        assert!(matches!(seen().await, Plaintext::Unreachable(_)));
+    }
 }

@@ -17,7 +17,7 @@ fn recorded() -> Report {
         ),
     ];
     let mut builder = Builder::default();
-    builder.workload("shop", "portal", "v1");
+    builder.workload("shop", "portal", "portal", "v1");
     let line = |reporter: &str, to: &str, security: &str| {
         format!(
             "istio_requests_total{{reporter=\"{reporter}\",source_workload=\"portal\",source_workload_namespace=\"shop\",destination_workload=\"{to}\",destination_workload_namespace=\"shop\",response_code=\"200\",connection_security_policy=\"{security}\"}} 2\n"

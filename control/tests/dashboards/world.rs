@@ -1,4 +1,5 @@
-//! The platform with a few services more, somebody who calls everything without a pause, and a Prometheus that scrapes it each second.
+//! The platform with a few services more, somebody who calls everything without a pause, a shipper of its events to a real Kafka, and a
+//! Prometheus that scrapes all of it each second.
 
 use std::{
     collections::BTreeSet,
@@ -19,15 +20,17 @@ use carbyne_control::{
     dashboards::preview::{Found, PreviewError, Prometheus},
     running::Running,
 };
+use carbyne_events::broker::{Cluster, Options};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::running::{Up, example, real, within};
+use crate::running::{Up, carbyne, example, real, within};
 
 /// Everything, until it is dropped.
 pub(crate) struct World {
     pub(crate) running: Running,
     prometheus: Scraper,
+    shipping: Shipping,
     _traffic: Traffic,
     _outside: Vec<Outside>,
     _up: Up,
@@ -35,7 +38,7 @@ pub(crate) struct World {
 
 impl World {
     /// Starts all of it; `statistics` replaces what the example shows of Envoy's statistics.
-    pub(crate) fn start(number: u8, statistics: Option<&str>) -> Self {
+    pub(crate) fn start(number: u8, statistics: Option<&str>, broker: Broker) -> Self {
         let folder = example(number);
         let own = network(folder.path());
         extend(folder.path(), &own, statistics);
@@ -47,13 +50,20 @@ impl World {
         let mut up = Up::start(folder, &real());
         up.guide();
         let running = up.running();
+        let shipping = Shipping::start(&running, broker);
         Self {
-            prometheus: Scraper::start(&running),
+            prometheus: Scraper::start(&configuration(&running, &shipping)),
             running,
+            shipping,
             _traffic: Traffic::start(&own),
             _outside: outside.into(),
             _up: up,
         }
+    }
+
+    /// Where the programs of a job tell their metrics.
+    pub(crate) fn targets(&self, job: &str) -> BTreeSet<String> {
+        targets(&self.running, &self.shipping, job)
     }
 
     /// What a query says now.
@@ -265,12 +275,10 @@ struct Scraper {
 }
 
 impl Scraper {
-    fn start(running: &Running) -> Self {
+    fn start(configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        fs::write(folder.path().join("prometheus.yml"), configuration(running)).unwrap();
+        let address = free();
+        fs::write(folder.path().join("prometheus.yml"), configuration).unwrap();
         fs::create_dir(folder.path().join("rules")).unwrap();
         let rules = monitoring().join("rules/carbyne.yml");
         fs::copy(rules, folder.path().join("rules/carbyne.yml")).unwrap();
@@ -307,26 +315,87 @@ impl Drop for Scraper {
     }
 }
 
+/// Whom events are shipped to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broker {
+    /// A real Kafka with the twelve topics.
+    Kafka,
+    /// Nobody answers.
+    Away,
+}
+
+/// `carbyne events ship`, of all that the platform spools.
+struct Shipping {
+    process: Child,
+    metrics: SocketAddr,
+    _kafka: Option<Cluster>,
+}
+
+impl Shipping {
+    fn start(running: &Running, broker: Broker) -> Self {
+        let kafka = (broker == Broker::Kafka).then(|| Cluster::start(&Options::default()).unwrap());
+        let bootstrap = match &kafka {
+            None => free().to_string(),
+            Some(kafka) => {
+                let bootstrap = kafka.bootstrap();
+                let apply = ["topics", "apply", "--yes", "--bootstrap", &bootstrap];
+                let output = Command::new(carbyne()).args(apply).output().unwrap();
+                assert!(output.status.success(), "{output:?}");
+                bootstrap
+            }
+        };
+        let metrics = free();
+        let process = Command::new(carbyne())
+            .args(["events", "ship"])
+            .arg(&running.events.as_ref().unwrap().directory)
+            .args(["--bootstrap", &bootstrap])
+            .args(["--metrics", &metrics.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            process,
+            metrics,
+            _kafka: kafka,
+        }
+    }
+}
+
+impl Drop for Shipping {
+    fn drop(&mut self) {
+        // Ended already: then both say so, which is as well.
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+/// An address that nobody has.
+fn free() -> SocketAddr {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    free.local_addr().unwrap()
+}
+
 /// The committed configuration with the targets of this platform in each job's place.
-fn configuration(running: &Running) -> String {
+fn configuration(running: &Running, shipping: &Shipping) -> String {
     let text = fs::read_to_string(monitoring().join("prometheus.yml")).unwrap();
     let mut document: Value = serde_saphyr::from_str(&text).unwrap();
     document["global"] = serde_json::json!({"scrape_interval": "1s", "evaluation_interval": "1s"});
     for job in document["scrape_configs"].as_array_mut().unwrap() {
         let name = job["job_name"].as_str().unwrap().to_owned();
-        let targets = targets(running, &name);
+        let targets = targets(running, shipping, &name);
         job["static_configs"] = serde_json::json!([{"targets": targets}]);
     }
     serde_saphyr::to_string(&document).unwrap()
 }
 
-/// Where the programs of a job tell their metrics.
-pub(crate) fn targets(running: &Running, job: &str) -> BTreeSet<String> {
+fn targets(running: &Running, shipping: &Shipping, job: &str) -> BTreeSet<String> {
     use carbyne_control::running::Kind;
     let kind = match job {
         "carbyne-proxy" => Kind::Sidecar,
         "carbyne-gateway" => Kind::Gateway,
-        "carbyne-shipper" => Kind::Shipper,
+        "carbyne-shipper" => return BTreeSet::from([shipping.metrics.to_string()]),
         "carbyne-control" => {
             let page = running.control.page.iter();
             return page.map(ToString::to_string).collect();

@@ -44,6 +44,11 @@ impl Exposition {
         self.line(name, &[], value);
     }
 
+    /// What somebody else words: whole metrics, each with its head.
+    pub fn append(&mut self, write: impl FnOnce(&mut String)) {
+        write(&mut self.0);
+    }
+
     /// The page.
     #[must_use]
     pub fn into_text(self) -> String {
@@ -72,10 +77,11 @@ mod tests {
         page.head("a_total", "Things.", "counter");
         page.line("a_total", &[("x", "1"), ("y", "\"\\\n")], 3);
         page.single("b", "A thing.", "gauge", 0.5);
+        page.append(|text| text.push_str("c 1\n"));
         assert_eq!(
             page.into_text(),
             "# HELP a_total Things.\n# TYPE a_total counter\na_total{x=\"1\",y=\"\\\"\\\\\\n\"} 3\n\
-             # HELP b A thing.\n# TYPE b gauge\nb 0.5\n"
+             # HELP b A thing.\n# TYPE b gauge\nb 0.5\nc 1\n"
         );
     }
 }

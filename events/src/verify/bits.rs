@@ -88,6 +88,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        // Each case looks at three pages number by number.
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn it_is_a_set(numbers in proptest::collection::vec(0_u64..200_000, 0..300), runs in proptest::collection::vec((0_u64..200_000, 1_u64..3000), 0..5)) {
             let (mut bits, mut set) = (Bits::default(), BTreeSet::new());

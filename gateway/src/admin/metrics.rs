@@ -1,6 +1,7 @@
 //! `GET /metrics`: what prometheus counted, and the node itself.
 
 use carbyne_engine::observe::process::Process;
+use carbyne_events::source::Source;
 use http::HeaderValue;
 
 use super::Admin;
@@ -18,7 +19,7 @@ impl Admin {
         let (began, ended) = (connections.requests.value(), connections.ended.value());
         let (limited, room) = node.shared.rate_limiting().size();
         let (groups, most) = node.shared.prometheus().size();
-        let facts = Facts {
+        let mut facts = Facts {
             node_id: node.id.to_string(),
             store_is_reachable: node.store.reachable().await.is_ok(),
             connections: Connections {
@@ -45,10 +46,14 @@ impl Admin {
             } else {
                 Vec::new()
             },
+            events: None,
         };
         // Thousands of routes are megabytes of text: not where the Admin API answers others.
-        let written =
-            tokio::task::spawn_blocking(move || text::write(node.shared.prometheus(), &facts));
+        let written = tokio::task::spawn_blocking(move || {
+            // Looks into the spool's folder.
+            facts.events = node.events.as_deref().map(Source::status);
+            text::write(node.shared.prometheus(), &facts)
+        });
         let written = written
             .await
             .map_err(|_| Answer::message(500, "An unexpected error occurred"))?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use carbyne_engine::forward::{Answer, Downstream, Event, Exchange};
 use carbyne_engine::tls::Negotiated;
+use carbyne_events::emit::Status;
 use carbyne_events::event::security_event::Reason;
 use carbyne_events::redact::clipped;
 use carbyne_events::source::Source;
@@ -28,6 +29,11 @@ thread_local! {
 impl Security {
     pub const fn new(source: Arc<Source>) -> Self {
         Self(source)
+    }
+
+    /// How it goes with this process's events.
+    pub fn status(&self) -> Status {
+        self.0.status()
     }
 
     /// A request is about to be answered: tells it where the answer is a refusal.

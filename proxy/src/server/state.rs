@@ -343,6 +343,9 @@ impl State for Running {
                 expires,
             );
         }
+        if let Some(security) = &self.telling.security {
+            page.append(|text| carbyne_events::metrics::write(&security.status(), text));
+        }
         page.into_text()
     }
 

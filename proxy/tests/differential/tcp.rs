@@ -261,8 +261,8 @@ fn cases() -> Vec<Case> {
         .port(PORT + 8),
         does(
             "no chain for the source",
-            &["bytes \"\", then "],
-            listens("x"),
+            &["bytes \"\", then closed"],
+            listens(""),
         )
         .port(PORT + 9)
         .logs(0),

@@ -139,10 +139,13 @@ fn steady(name: &str, value: &str) -> String {
         // W3C Trace Context: version, trace, span, flags.
         "traceparent" if value.len() == 55 => "(trace)".to_owned(),
         "x-envoy-upstream-service-time" if digits => "(milliseconds)".to_owned(),
-        // What is left of the time of all tries, up to 50 ms less than at the beginning.
+        // What is left of the time of all tries: less than at the beginning, by little.
         "x-envoy-expected-rq-timeout-ms" if digits => value.parse::<u64>().map_or_else(
             |_| value.to_owned(),
-            |left| (left.div_ceil(50) * 50).to_string(),
+            |left| {
+                let step = if left > 1000 { 1000 } else { 50 };
+                (left.div_ceil(step) * step).to_string()
+            },
         ),
         _ => value.to_owned(),
     }

@@ -26,6 +26,7 @@ use crate::{
     events::shipping::Shipping,
     fetch::get,
     running::{self, Control, Kind, Running},
+    traces::ring::Traces,
     up::{
         board::{self, Board, Told},
         plane::Plane,
@@ -37,6 +38,7 @@ use crate::{
 pub struct View {
     state: watch::Receiver<Bytes>,
     plane: Plane,
+    traces: Traces,
     looked: Arc<AtomicU64>,
     wake: Arc<tokio::sync::Notify>,
 }
@@ -47,6 +49,17 @@ impl View {
     pub fn proxies(&self) -> Bytes {
         // What is made of plain data serializes.
         Bytes::from(serde_json::to_vec(&self.plane.proxies()).unwrap_or_default())
+    }
+
+    /// What is known of spans, in JSON; of one trace all that is kept of it.
+    #[must_use]
+    pub fn traces(&self, trace: Option<&str>) -> Bytes {
+        let text = match trace {
+            None => serde_json::to_vec(&self.traces.summary()),
+            Some(trace) => serde_json::to_vec(&self.traces.of(trace)),
+        };
+        // What is made of plain data serializes.
+        Bytes::from(text.unwrap_or_default())
     }
 
     /// What Prometheus is told of the control plane.
@@ -81,17 +94,19 @@ impl View {
 }
 
 /// Observes until nobody has the view any more.
-pub fn observe(board: Board, plane: Plane) -> View {
+pub fn observe(board: Board, plane: Plane, traces: Traces) -> View {
     let (told, state) = watch::channel(Bytes::from_static(b"{}"));
     let view = View {
         state,
         plane: plane.clone(),
+        traces: traces.clone(),
         looked: Arc::default(),
         wake: Arc::default(),
     };
     let observer = Observer {
         board,
         plane,
+        traces,
         traffic: Traffic::default(),
         tail: None,
         looked: Arc::clone(&view.looked),
@@ -104,6 +119,7 @@ pub fn observe(board: Board, plane: Plane) -> View {
 struct Observer {
     board: Board,
     plane: Plane,
+    traces: Traces,
     traffic: Traffic,
     tail: Option<Tail>,
     looked: Arc<AtomicU64>,
@@ -229,6 +245,7 @@ impl Observer {
             gateway,
             events,
             kafka,
+            traces: self.traces.summary(),
         }
     }
 }

@@ -80,8 +80,9 @@ function pill(level, words) {
   text("health", words);
 }
 
-function graph(part) {
-  text("window", part.window ? `counts since the start, rates of the last ${Math.round(part.window)} s` : "counts since the start");
+function graph([part, traces]) {
+  const window = part.window ? `counts since the start, rates of the last ${Math.round(part.window)} s` : "counts since the start";
+  text("window", traces.traces > 0 ? `${window} · ${number(traces.traces)} traces of ${number(traces.kept)} spans` : window);
   changed("svg", part.svg, (svg) => {
     const parsed = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
     const picture = find("picture");
@@ -248,7 +249,7 @@ function show(state) {
   text("folder", state.folder);
   document.title = `Carbyne · ${state.folder.split("/").pop()}`;
   changed("health", health(state), ([level, words]) => pill(level, words));
-  changed("graph", state.graph, graph);
+  changed("graph", [state.graph, state.traces], graph);
   changed("tries", state.tries, tries);
   changed("events", [state.events, state.kafka?.bootstrap], () => events(state.events, state.kafka));
   changed("gateway", [state.gateway, state.programs.map((program) => program.addresses)], () => gateway(state));

@@ -122,7 +122,16 @@ impl Site {
             answer.headers_mut().insert(header::ALLOW, allowed);
             return answer;
         }
-        match request.uri().path() {
+        let path = request.uri().path();
+        if let Some(trace) = path.strip_prefix("/traces/") {
+            let spans = self.view.traces(Some(trace));
+            return answer(
+                StatusCode::OK,
+                "application/json",
+                Either::Left(Full::new(spans)),
+            );
+        }
+        match path {
             "/" => file(HTML, "text/html; charset=utf-8"),
             "/page.css" => file(
                 &format!("{CSS}\n{}", svg::style()),
@@ -139,6 +148,11 @@ impl Site {
                 StatusCode::OK,
                 "application/json",
                 Either::Left(Full::new(self.view.proxies())),
+            ),
+            "/traces" => answer(
+                StatusCode::OK,
+                "application/json",
+                Either::Left(Full::new(self.view.traces(None))),
             ),
             "/metrics" => answer(
                 StatusCode::OK,

@@ -9,7 +9,7 @@ use super::super::{
     board::{Condition, Notice},
     tries::Try,
 };
-use crate::{events::shipping::Shipping, running::Member};
+use crate::{events::shipping::Shipping, running::Member, traces::Summary};
 
 /// Everything.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -34,6 +34,8 @@ pub struct State {
     pub events: Events,
     /// Where it is shipped to, and how that goes.
     pub kafka: Option<Kafka>,
+    /// How many spans came.
+    pub traces: Summary,
 }
 
 /// Where events are shipped to.

@@ -66,6 +66,8 @@ async fn clients(member: &Member) -> Option<(Target, Vec<Sample>)> {
     let target = Target {
         name: member.name.clone(),
         namespace: member.namespace.clone(),
+        app: member.app.clone(),
+        version: member.version.clone(),
         address,
     };
     Some((target, in_istios_words(&samples, member)))
@@ -85,6 +87,8 @@ fn in_istios_words(samples: &[Sample], member: &Member) -> Vec<Sample> {
             ("source_workload", "unknown"),
             ("destination_workload", &member.name),
             ("destination_workload_namespace", &member.namespace),
+            ("destination_canonical_service", &member.app),
+            ("destination_canonical_revision", &member.version),
             ("request_protocol", "http"),
             ("connection_security_policy", "none"),
             (istio, sample.label(label)),
@@ -168,6 +172,8 @@ mod tests {
         let member = Member {
             name: "gateway".to_owned(),
             namespace: "platform".to_owned(),
+            app: "gateway".to_owned(),
+            version: "v1".to_owned(),
             kind: running::Kind::Gateway,
             pid: None,
             admin: None,
@@ -191,7 +197,7 @@ kong_request_latency_ms_bucket{service=\"portal\",route=\"portal\",workspace=\"d
         };
         assert_eq!(
             (edge.from.as_str(), edge.to.as_str()),
-            ("clients", "gateway")
+            ("clients", "gateway v1")
         );
         assert_eq!(
             (edge.requests, edge.refused, edge.locked),

@@ -21,6 +21,8 @@ pub struct Facts {
     pub memory: Vec<(&'static str, u64, u64)>,
     /// Health of targets, where some instance asks for it.
     pub targets: Vec<TargetHealth>,
+    /// How it goes with events, where they are emitted.
+    pub events: Option<carbyne_events::emit::Status>,
 }
 
 /// Connections and requests as nginx counts them.
@@ -72,6 +74,10 @@ pub fn write(shared: &Shared, facts: &Facts) -> String {
     text.targets(&facts.targets);
     let version = env!("CARGO_PKG_VERSION");
     facts.process.write("carbyne-gateway", version, &mut text.0);
+    if let Some(events) = &facts.events {
+        text.0
+            .append(|page| carbyne_events::metrics::write(events, page));
+    }
     text.0.into_text()
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::case::{Case, case, does};
+use crate::support::PATIENCE;
 use crate::support::http1::{get, post};
 use crate::support::upstream::{Act, raw, reply};
 
@@ -91,6 +92,8 @@ pub(super) fn timeouts() -> Vec<Case> {
                 let mut connection = side.connect();
                 connection.send(b"POST /timeout/none HTTP/1.1\r\nhost: a.test\r\ncontent-length: 10\r\n\r\nhalf");
                 transcript.response(&connection.response(false));
+                // The upstream tells of a request that was cut only when its connection ended.
+                crate::support::poll(PATIENCE, || (side.seen() > 0).then_some(()));
             },
         ),
         case(
