@@ -96,8 +96,8 @@ mod tests {
         };
         for days in 0..=146_097 {
             assert_eq!(Date::of(days), expected, "{days}");
-            let leap =
-                expected.year % 4 == 0 && (expected.year % 100 != 0 || expected.year % 400 == 0);
+            let every = |years| expected.year.is_multiple_of(years);
+            let leap = every(4) && (!every(100) || every(400));
             let longest = match expected.month {
                 2 => 28 + u64::from(leap),
                 4 | 6 | 9 | 11 => 30,
