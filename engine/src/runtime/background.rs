@@ -81,11 +81,9 @@ async fn settle() {
 static ENDED: AtomicUsize = AtomicUsize::new(0);
 /// Beyond mimalloc's `purge_delay`.
 const SETTLING_TIME: Duration = Duration::from_millis(1500);
-/// The lowest. While both want all of a core this gets a seventieth of what a thread that serves gets, but that is not
-/// why. Linux lets a thread that wakes go first unless it had more than its share just before, and then asks again at the
-/// next tick, up to 4 ms later. How long ago "just before" is goes by the share of the other: at a niceness of 10, one
-/// request in a thousand waited for a tick.
-const NICENESS: i32 = 19;
+/// A tenth of the time of a thread that serves, while both want all of it. At the lowest, 19, it would be a seventieth, and
+/// a configuration of two routes takes more than half a minute beside workers and clients that never pause.
+const NICENESS: i32 = 10;
 
 #[cfg(test)]
 mod tests {

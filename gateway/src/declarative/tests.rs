@@ -212,6 +212,25 @@ fn errors_have_their_line_and_column() {
 }
 
 #[test]
+fn a_text_that_is_no_document_is_wrong_where_it_ceases_to_be_one() {
+    let texts = [
+        "_format_version: '3.0'\nservices:\n- name: a\n  host: [b\n",
+        "_format_version: '3.0'\nservices:\n  name: a: b\n",
+        "_format_version: '3.0'\n\tservices: []\n",
+    ];
+    let places = texts.map(|text| {
+        let error = Document::read(text, Some("kong.yml")).unwrap_err();
+        let places = Place::find(text, &error.fields.unwrap());
+        let at: Vec<_> = places
+            .iter()
+            .map(|place| (place.line, place.column))
+            .collect();
+        at
+    });
+    assert_eq!(places, [[(4, 9)], [(3, 10)], [(2, 2)]]);
+}
+
+#[test]
 fn kinds_of_files_are_told_by_their_names() {
     assert!(Document::read("{\"_format_version\":\"3.0\"}", Some("kong.json")).is_ok());
     assert!(Document::read("_format_version: '3.0'", Some("kong.yml")).is_ok());
