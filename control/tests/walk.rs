@@ -165,7 +165,10 @@ impl Place {
             .output()
             .unwrap();
         let status = output.status;
-        let code = status.code().or_else(|| status.signal()).unwrap_or_default();
+        let code = status
+            .code()
+            .or_else(|| status.signal())
+            .unwrap_or_default();
         let printed = String::from_utf8_lossy(&output.stdout);
         // A terminal shows these only as long as they hold.
         let lines = printed

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -68,9 +68,10 @@ pub(super) fn consumer(
 
 fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), TopicsError> {
     let failed = |source| TopicsError::Topic { topic, source };
-    let metadata = consumer
-        .fetch_metadata(Some(topic.name()), PATIENCE)
-        .map_err(TopicsError::Brokers)?;
+    let metadata = patiently(PATIENCE, || {
+        consumer.fetch_metadata(Some(topic.name()), PATIENCE)
+    })
+    .map_err(TopicsError::Brokers)?;
     let partitions = metadata
         .topics()
         .iter()
@@ -78,9 +79,10 @@ fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), 
     let partitions: Vec<i32> = partitions.map(|partition| partition.id()).collect();
     tally.topics_read = true;
     for partition in partitions {
-        let (low, high) = consumer
-            .fetch_watermarks(topic.name(), partition, PATIENCE)
-            .map_err(failed)?;
+        let (low, high) = patiently(PATIENCE, || {
+            consumer.fetch_watermarks(topic.name(), partition, PATIENCE)
+        })
+        .map_err(failed)?;
         if low > 0 {
             tally.expires(topic);
         }
@@ -129,6 +131,23 @@ fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), 
         }
     }
     consumer.unassign().map_err(failed)
+}
+
+/// Asks again where the client was between two connections: it closes the one to the address that it was given as soon as it knows the
+/// broker by its number, and a question that was on its way there fails.
+pub(super) fn patiently<T>(
+    limit: Duration,
+    mut ask: impl FnMut() -> KafkaResult<T>,
+) -> KafkaResult<T> {
+    let end = Instant::now() + limit;
+    loop {
+        match ask() {
+            Err(KafkaError::MetadataFetch(_)) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            answer => return answer,
+        }
+    }
 }
 
 fn note<M: Message>(topic: Topic, message: &M, tally: &mut Tally) {
