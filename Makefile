@@ -33,6 +33,7 @@ help: ## list the targets
 
 up: ## run the platform on this machine: control plane, gateway, services, sidecars (no root); UP='…' passes options
 	@.ci/setup up
+	@$(if $(findstring --with-kafka,$(UP)),.ci/setup kafka)
 	@$(CARGO) build --locked --profile quick $(foreach p,$(PROGRAMS),--bin $(p))
 	@exec "$(CARGO_TARGET_DIR)/quick/carbyne" up "$(PLATFORM)" $(UP)
 

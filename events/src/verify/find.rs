@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::topics::{TopicsError, consumer};
+use super::topics::{TopicsError, consumer, patiently};
 use crate::event::Topic;
 
 /// True once a topic holds a message that came no earlier than `since` and has these bytes in its value; false if none comes within
@@ -24,8 +24,7 @@ pub fn find_in_topic(
     let end = Instant::now() + limit;
     let failed = |source| TopicsError::Topic { topic, source };
     let consumer: BaseConsumer = consumer(bootstrap, client)?;
-    let metadata = consumer
-        .fetch_metadata(Some(topic.name()), limit)
+    let metadata = patiently(limit, || consumer.fetch_metadata(Some(topic.name()), limit))
         .map_err(TopicsError::Brokers)?;
     let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
     let since = i64::try_from(since.as_millis()).unwrap_or(0);
@@ -35,8 +34,7 @@ pub fn find_in_topic(
     for partition in partitions.flat_map(|found| found.partitions()) {
         let id = partition.id();
         // Before the question by time: what comes between the two is behind this end.
-        let (_, end) = consumer
-            .fetch_watermarks(topic.name(), id, limit)
+        let (_, end) = patiently(limit, || consumer.fetch_watermarks(topic.name(), id, limit))
             .map_err(failed)?;
         ends.insert(id, end);
         times
