@@ -24,6 +24,8 @@ pub struct Loaded {
     pub cpu: f64,
     /// The most resident memory that it had, KiB.
     pub peak_kib: f64,
+    /// How long a sync of the spool took, ms, in the mean.
+    pub sync: f64,
 }
 
 /// What was spooled.

@@ -91,6 +91,8 @@ pub enum Figure {
     FirstShipped,
     /// How long a command took, ms.
     Took,
+    /// A sync of the spool in the mean, ms: what the disk beside it was like.
+    Sync,
 }
 
 impl Figure {
@@ -136,6 +138,7 @@ impl Figure {
             Self::Twice => "events delivered twice",
             Self::FirstShipped => "start to the first acknowledgement, ms",
             Self::Took => "start to end, ms",
+            Self::Sync => "a sync of the spool in the mean, ms",
         }
     }
 }

@@ -11,6 +11,7 @@
 //! - **lost** otherwise.
 
 mod bits;
+mod find;
 mod report;
 mod spool;
 mod topics;
@@ -22,6 +23,7 @@ use serde_json::Value;
 use crate::event::{AuditGap, Closing, Event, Heartbeat, Kind, Topic};
 use bits::Bits;
 
+pub use find::find_in_topic;
 pub use report::{Gap, Missing, ProducerReport, Report, Tail};
 pub use spool::read_spool;
 pub use topics::{TopicsError, read_topics};

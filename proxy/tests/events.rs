@@ -11,6 +11,10 @@
 mod support;
 
 #[cfg(test)]
+#[path = "events/guards.rs"]
+mod guards;
+
+#[cfg(test)]
 mod tests {
     use std::path::Path;
 
@@ -128,7 +132,7 @@ mod tests {
         connection.response(false).unwrap().status
     }
 
-    fn end(mut process: Process) {
+    pub(crate) fn end(mut process: Process) {
         process.terminate();
         process.wait_until("the end", |_| Some(()));
         let began = std::time::Instant::now();
@@ -284,7 +288,7 @@ mod tests {
         end(process);
     }
 
-    fn gather(folder: &Path, bytes: &mut Vec<u8>) {
+    pub(crate) fn gather(folder: &Path, bytes: &mut Vec<u8>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {

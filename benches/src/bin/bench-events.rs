@@ -152,6 +152,8 @@ fn load(
     let taken = started.elapsed();
     let acknowledged = shipper.status().acknowledged.iter().sum();
     let spent = process::cpu(&[std::process::id()]);
+    let syncs = outlet.status().syncs;
+    let number: u64 = syncs.counts.iter().sum();
     Ok(Loaded {
         emitted,
         dropped,
@@ -159,6 +161,8 @@ fn load(
         seconds: taken.as_secs_f64(),
         cpu: spent.total.as_secs_f64() * 1e6,
         peak_kib: peak_kib()?,
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        sync: syncs.sum.as_secs_f64() * 1e3 / number.max(1) as f64,
     })
 }
 

@@ -107,6 +107,7 @@ impl Turn<'_> {
             micros(brokers.total) / count(loaded.acknowledged),
         );
         report.add(Figure::RssMost, loaded.peak_kib / 1024.0);
+        report.add(Figure::Sync, loaded.sync);
         let ledger = ledger(&root, Some(&cluster))?;
         if ledger.found < loaded.emitted {
             return Err(fault(format!(

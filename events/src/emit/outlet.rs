@@ -45,7 +45,8 @@ pub struct Options {
     pub block_bytes: usize,
     /// How long an event of class `Durable` may wait for the disk: what a power cut may cost.
     pub commit_interval: Duration,
-    /// Bytes that are put on disk before that time is over.
+    /// Bytes that are put on disk before that time is over. The writer waits for a sync: where the disk is slow, few large ones keep up
+    /// and many small ones do not.
     pub commit_bytes: usize,
 }
 
@@ -91,7 +92,7 @@ impl Options {
             segment_bytes: 64 << 20,
             block_bytes: 256 << 10,
             commit_interval: Duration::from_millis(50),
-            commit_bytes: 1 << 20,
+            commit_bytes: 8 << 20,
         }
     }
 }

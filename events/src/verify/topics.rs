@@ -38,6 +38,18 @@ pub fn read_topics(
     topics: &[Topic],
     tally: &mut Tally,
 ) -> Result<(), TopicsError> {
+    let consumer = consumer(bootstrap, client)?;
+    for topic in topics {
+        read(&consumer, *topic, tally)?;
+    }
+    Ok(())
+}
+
+/// A reader that leaves no trace.
+pub(super) fn consumer(
+    bootstrap: &str,
+    client: &[(String, String)],
+) -> Result<BaseConsumer, TopicsError> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", bootstrap)
@@ -52,11 +64,7 @@ pub fn read_topics(
     for (name, value) in client {
         config.set(name, value);
     }
-    let consumer: BaseConsumer = config.create().map_err(TopicsError::Brokers)?;
-    for topic in topics {
-        read(&consumer, *topic, tally)?;
-    }
-    Ok(())
+    config.create().map_err(TopicsError::Brokers)
 }
 
 fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), TopicsError> {
