@@ -51,7 +51,7 @@ def read(consumer, arguments):
         raise KafkaException(topic.error)
     ends, left = {}, 0
     for partition in topic.partitions:
-        first, end = consumer.get_watermark_offsets(TopicPartition(arguments.topic, partition), timeout=30)
+        first, end = watermarks(consumer, TopicPartition(arguments.topic, partition), time.monotonic() + 30)
         if first < end:
             ends[partition] = end
             left += 1
@@ -74,6 +74,17 @@ def read(consumer, arguments):
         for position in consumer.position([TopicPartition(arguments.topic, partition) for partition in ends]):
             if position.offset >= ends[position.partition]:
                 del ends[position.partition]
+
+
+def watermarks(consumer, partition, deadline):
+    """A busy broker may have lost the lead to nobody for a moment."""
+    while True:
+        try:
+            return consumer.get_watermark_offsets(partition, timeout=30)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def describe(message, schemas):

@@ -46,7 +46,7 @@ fn python_emits_what_everybody_reads() {
         "{said}"
     );
     // Two of them send one event each that the broker refuses: the proof names those and no other.
-    assert_eq!(lost(&cluster, 10), [("large", 1), ("loop", 1)].map(named));
+    assert_eq!(lost(&cluster, 11), [("large", 1), ("loop", 1)].map(named));
     count("python", before(last, " passed"));
 }
 

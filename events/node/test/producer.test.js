@@ -76,7 +76,7 @@ test("a tombstone is null", async () => {
 });
 
 test("ten thousand at once, in batches, none missing", async () => {
-  const emitter = await producer({ source: "many" }, { "queue.buffering.max.messages": 1000 });
+  const emitter = await producer({ source: "many", blockMilliseconds: 60_000 }, { "queue.buffering.max.messages": 1000 });
   const count = 10_000;
   const all = Array.from({ length: count }, (_, number) => emitter.emit(quality({ dataset: String(number % 4), records_checked: number })));
   const places = await Promise.all(all);
