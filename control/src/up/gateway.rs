@@ -186,7 +186,7 @@ impl Gateway {
             folder: folder.to_owned(),
             stdout: folder.join(LOG),
             stderr: folder.join(LOG),
-            probe: Some(Probe {
+            probe: Some(Probe::Http {
                 address: status(workload),
                 path: "/status/ready",
             }),
