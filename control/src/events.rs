@@ -3,11 +3,13 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`ship`] | `ship`: spools to brokers, until it is told to stop |
+//! | [`shipping`] | how a shipper says that it goes |
 //! | [`spool`] | `spool`: what lies in the spools |
 //! | [`tail`] | `tail`: events as they come |
 //! | [`verify`] | `verify`: the proof that none is missing |
 
 pub mod ship;
+pub mod shipping;
 pub mod spool;
 pub mod tail;
 pub mod verify;

@@ -6,6 +6,7 @@
 //! | [`dashboards`] | `carbyne dashboards`: Grafana's dashboards out of one table of metrics |
 //! | [`sample_service`] | hidden verb: the small service that `up` starts |
 //! | [`tethered`] | hidden verb: a program that cannot outlive the process that started it |
+//! | [`broker`] | hidden verb: the Kafka node of `up --with-kafka` |
 //! | [`status`] | `carbyne status`: what runs, in which version, in step or not |
 //! | [`proxy`] | `carbyne proxy`: what one proxy was told, and what it would do with a request |
 //! | [`verify`] | `carbyne verify`: real requests, and the answers that must come |
@@ -26,6 +27,7 @@
 //! | [`runtime`] | one thread that does what a verb waits for |
 
 pub mod admin;
+pub mod broker;
 pub mod completions;
 pub mod dashboards;
 pub mod doctor;
@@ -104,6 +106,9 @@ pub enum Verb {
     /// The service that `up` starts behind each sidecar
     #[command(hide = true)]
     SampleService(sample_service::Arguments),
+    /// The Kafka node of `up --with-kafka`
+    #[command(hide = true)]
+    Broker(broker::Arguments),
     /// Run a program that ends when the process that started it ends
     #[command(hide = true)]
     Tethered(tethered::Arguments),
@@ -137,6 +142,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Explain(arguments) => output.end(explain::run(&arguments, &output)),
         Verb::Completions(arguments) => output.end(completions::run(&arguments)),
         Verb::SampleService(arguments) => sample_service::main(&arguments),
+        Verb::Broker(arguments) => broker::main(&arguments),
         Verb::Tethered(arguments) => tethered::main(&arguments),
     }
 }
@@ -157,7 +163,9 @@ mod tests {
         let help = Arguments::command().render_long_help().to_string();
         assert!(help.contains("  up "), "{help}");
         assert!(
-            !help.contains("sample-service") && !help.contains("tethered"),
+            !["sample-service", "tethered", "  broker"]
+                .iter()
+                .any(|hidden| help.contains(hidden)),
             "{help}"
         );
     }
@@ -187,7 +195,7 @@ mod tests {
             up.base_dir.as_deref().and_then(std::path::Path::to_str),
             Some("/run/x")
         );
-        assert_eq!(up.wait, 3);
+        assert_eq!(up.wait, Some(3));
     }
 
     #[test]
@@ -197,6 +205,8 @@ mod tests {
             &["carbyne", "down"],
             &["carbyne", "up", "a", "b"],
             &["carbyne", "up", "--wait", "soon"],
+            &["carbyne", "up", "--with-kafka", "--kafka", "broker:9092"],
+            &["carbyne", "up", "--kafka-config", "file"],
         ] {
             assert!(Arguments::try_parse_from(line).is_err(), "{line:?}");
         }

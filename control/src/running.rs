@@ -89,6 +89,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// In one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sidecar => "sidecar",
+            Self::Service => "service",
+            Self::Gateway => "gateway",
+            Self::Shipper => "shipper",
+            Self::Broker => "broker",
+        }
+    }
+
     /// What people call a program of this kind that belongs to this workload.
     #[must_use]
     pub fn title(self, workload: &str) -> String {
@@ -96,7 +108,7 @@ impl Kind {
             Self::Sidecar => format!("{workload}'s sidecar"),
             Self::Service => format!("{workload}'s service"),
             Self::Gateway => "the gateway".to_owned(),
-            Self::Shipper => "the shipper of events".to_owned(),
+            Self::Shipper => "the shipper".to_owned(),
             Self::Broker => "the broker".to_owned(),
         }
     }
@@ -114,6 +126,9 @@ pub struct Events {
 pub struct Kafka {
     /// `host:port`, with commas between several.
     pub bootstrap: String,
+    /// File of the client's properties, such as a name and a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<PathBuf>,
 }
 
 /// Why nothing was found.

@@ -10,18 +10,21 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use carbyne_events::broker::jars::VERSION;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
 use self::sync::{State, Sync};
 use crate::{
     admin::{Dump, Proxy, list, text},
+    events::shipping::Shipping,
     fetch::get,
     moment,
     output::{Finding, Findings, Options, Text, Verdict, code, table::Table},
     running::{self, Kind, Member, Running},
     runtime,
     terminal::{BOLD, GREEN, RED, YELLOW},
+    up::ready::broker_answers,
 };
 
 /// Arguments of `carbyne status`.
@@ -52,6 +55,9 @@ pub struct Program {
     pub name: String,
     /// What it is.
     pub kind: &'static str,
+    /// Its process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
     /// How it is.
     pub state: Condition,
     /// Its version.
@@ -69,6 +75,9 @@ pub struct Program {
     /// Seconds until the first of its certificates ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<u64>,
+    /// How it goes with shipping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shipping: Option<Shipping>,
 }
 
 /// How a program is.
@@ -201,32 +210,35 @@ fn judge(program: &Program) -> Option<Finding> {
 }
 
 async fn program(member: &Member) -> (Program, Vec<Finding>) {
-    let kind = match member.kind {
-        Kind::Sidecar => SIDECAR,
-        Kind::Service => "service",
-        Kind::Gateway => "gateway",
-        Kind::Shipper => "shipper",
-        Kind::Broker => "broker",
-    };
+    let kind = member.kind.name();
     let mut program = Program {
         name: member.name.clone(),
         kind,
+        pid: member.pid,
         state: Condition::Running,
         version: String::new(),
         uptime: None,
         configuration: String::new(),
         sync: None,
         certificate: None,
+        shipping: None,
     };
     let title = title(&member.name, kind);
     if !alive(member) {
         program.state = Condition::Gone;
-        let finding = Finding::new(&code::PROGRAM_GONE, "its process is gone").about(title);
-        return (program, vec![finding]);
+        let gone = Finding::new(&code::PROGRAM_GONE, "its process is gone").about(title);
+        let gone = if matches!(member.kind, Kind::Shipper | Kind::Broker) {
+            gone.fix(WAITING)
+        } else {
+            gone
+        };
+        return (program, vec![gone]);
     }
     let mut findings = match (member.kind, member.admin) {
         (Kind::Sidecar, Some(address)) => sidecar(&mut program, address).await,
         (Kind::Gateway, Some(address)) => gateway(&mut program, address).await,
+        (Kind::Shipper, Some(address)) => shipper(&mut program, address).await,
+        (Kind::Broker, _) => broker(&mut program, &member.addresses).await,
         _ => Vec::new(),
     };
     for finding in &mut findings {
@@ -320,6 +332,42 @@ async fn gateway(program: &mut Program, address: SocketAddr) -> Vec<Finding> {
     Vec::new()
 }
 
+async fn shipper(program: &mut Program, address: SocketAddr) -> Vec<Finding> {
+    let answer = match get(address, "/status", LIMIT).await {
+        Ok(body) => serde_json::from_slice::<Shipping>(&body)
+            .map_err(|error| Finding::new(&code::UNREADABLE_ANSWER, format!("{address}: {error}"))),
+        Err(error) => Err(error.into()),
+    };
+    let shipping = match answer {
+        Ok(shipping) => shipping,
+        Err(finding) => {
+            program.state = Condition::Silent;
+            return vec![finding.fix(WAITING)];
+        }
+    };
+    program.state = Condition::Ready;
+    program.version.clone_from(&shipping.version);
+    let problems = shipping.problems.iter();
+    let findings = problems.map(|problem| Finding::new(&code::SHIPPER_WAITS, problem));
+    let findings = findings.collect();
+    program.shipping = Some(shipping);
+    findings
+}
+
+async fn broker(program: &mut Program, addresses: &[SocketAddr]) -> Vec<Finding> {
+    VERSION.clone_into(&mut program.version);
+    let Some(address) = addresses.first() else {
+        return Vec::new();
+    };
+    if tokio::time::timeout(LIMIT, broker_answers(*address)).await == Ok(true) {
+        program.state = Condition::Ready;
+        return Vec::new();
+    }
+    program.state = Condition::Silent;
+    let message = format!("no Kafka answers at {address}");
+    vec![Finding::new(&code::NO_BROKER, message).fix(WAITING)]
+}
+
 /// Workloads of the folder that say they speak mesh mTLS, on addresses where no sidecar runs.
 fn without_sidecar(running: &Running) -> Vec<Finding> {
     let Ok(snapshot) = carbyne_mesh::source::read_folder(&running.folder) else {
@@ -393,6 +441,7 @@ impl Text for Status {
         let mut table = Table::new([
             "name",
             "program",
+            "process",
             "state",
             "version",
             "up",
@@ -428,6 +477,7 @@ impl Text for Status {
             table.row([
                 program.name.clone(),
                 program.kind.to_owned(),
+                program.pid.map_or_else(String::new, |pid| pid.to_string()),
                 format!("{style}{word}{style:#}"),
                 program.version.clone(),
                 seconds(program.uptime),
@@ -437,6 +487,13 @@ impl Text for Status {
             ]);
         }
         table.write(out, "")?;
+        let shipping = self
+            .programs
+            .iter()
+            .find_map(|program| program.shipping.as_ref());
+        if let Some(shipping) = shipping {
+            writeln!(out, "\nevents: {}", shipping.words())?;
+        }
         if self.findings.findings.is_empty() {
             return Ok(());
         }
@@ -445,6 +502,8 @@ impl Text for Status {
     }
 }
 
+/// What is lost while events cannot be shipped: nothing.
+const WAITING: &str = "traffic goes on and events wait in the spool; `carbyne up` starts it again when it ends: its log in the runtime directory says why it did";
 const SIDECAR: &str = "sidecar";
 const LIMIT: Duration = Duration::from_secs(3);
 /// Renewal comes at half of a certificate's life at the latest; of Istio's day that leaves hours.

@@ -11,6 +11,8 @@
 //! | [`metrics`] | what Prometheus is told of the control plane |
 //! | [`platform`] | all of the above for each workload, made to match the folder |
 //! | [`gateway`] | the gateway in front, and its kong.yml |
+//! | [`kafka`] | where events are shipped to, and the shipper |
+//! | [`topics`] | the folder's topics.yaml, and a cluster made so |
 //! | [`run`] | the life of it: start, wait, watch, report, stop |
 //! | [`ready`] | waits for programs |
 //! | [`tries`] | what to try, as the folder says |
@@ -26,6 +28,7 @@ pub mod count;
 pub mod directory;
 pub mod gateway;
 pub mod guide;
+pub mod kafka;
 pub mod metrics;
 pub mod page;
 pub mod plane;
@@ -36,6 +39,7 @@ pub mod ready;
 pub mod run;
 #[cfg(test)]
 mod testing;
+pub mod topics;
 pub mod tries;
 pub mod workloads;
 
@@ -46,11 +50,14 @@ use std::{
     process::ExitCode,
 };
 
+use carbyne_events::broker::BrokerError;
 use carbyne_mesh::{LoadError, source::Errors, watch::WatchError};
 use tracing_subscriber::EnvFilter;
 
-use self::{directory::DirectoryError, gateway::GatewayError, platform::PlatformError};
-use crate::terminal;
+use self::{
+    directory::DirectoryError, gateway::GatewayError, platform::PlatformError, topics::TopicsError,
+};
+use crate::{events::ship::ValueForm, terminal};
 
 /// Arguments of `carbyne up`.
 #[derive(Debug, clap::Args)]
@@ -70,9 +77,24 @@ pub struct Arguments {
     /// Address of the page, on loopback
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15080", value_parser = loopback)]
     pub page: SocketAddr,
-    /// Seconds in which all sidecars must be ready
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub wait: u64,
+    /// Seconds in which all must be ready [default: 10, with a broker of its own 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub wait: Option<u64>,
+    /// Ship events to these brokers, `HOST:PORT` with commas between several; their topics are made as topics.yaml says
+    #[arg(long, value_name = "ADDRESSES", conflicts_with = "with_kafka")]
+    pub kafka: Option<String>,
+    /// File of lines NAME=VALUE, properties of librdkafka for these brokers: the place for sasl.password
+    #[arg(long, value_name = "FILE", requires = "kafka")]
+    pub kafka_config: Option<PathBuf>,
+    /// Start a real Kafka and ship events to it (Java 17; the first time Maven fetches the broker)
+    #[arg(long)]
+    pub with_kafka: bool,
+    /// How values are written to the brokers
+    #[arg(long, value_enum, default_value_t)]
+    pub kafka_form: ValueForm,
+    /// Keep events, spooled and shipped, in this folder when all of it ends, and go on with them at the next start
+    #[arg(long, value_name = "FOLDER")]
+    pub keep: Option<PathBuf>,
 }
 
 /// Why `up` ended, or did not begin.
@@ -98,6 +120,12 @@ pub enum UpError {
     /// The gateway's configuration is bad.
     #[error("{0}")]
     Gateway(#[from] GatewayError),
+    /// The topics' file is bad.
+    #[error("{0}")]
+    Topics(#[from] TopicsError),
+    /// A broker of our own cannot run here.
+    #[error("{0}")]
+    Broker(#[from] BrokerError),
     /// Somebody else listens there.
     #[error("in use: {0}")]
     Taken(String),
@@ -174,6 +202,9 @@ impl UpError {
             Self::Watch(_) => Some(
                 "`sysctl fs.inotify.max_user_instances fs.inotify.max_user_watches` shows the limits",
             ),
+            Self::Broker(_) => Some(
+                "or ship to brokers that are there already, with --kafka HOST:PORT; without either, events stay in the spool",
+            ),
             Self::NotReady { .. } => Some("give them longer with --wait SECONDS"),
             _ => None,
         }
@@ -197,7 +228,12 @@ pub fn main(arguments: &Arguments) -> ExitCode {
             what: "cannot start",
             error,
         })
-        .and_then(|runtime| runtime.block_on(run::run(arguments)));
+        .and_then(|runtime| {
+            let ended = runtime.block_on(run::run(arguments));
+            // A question to a broker that does not answer holds nothing up.
+            runtime.shutdown_background();
+            ended
+        });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(UpError::Load(LoadError::Source(errors))) => {
@@ -205,7 +241,11 @@ pub fn main(arguments: &Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(UpError::Gateway(error)) => {
-            report_gateway(&error);
+            report_lines(&error);
+            ExitCode::FAILURE
+        }
+        Err(UpError::Topics(error)) => {
+            report_lines(&error);
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -234,7 +274,7 @@ fn report(errors: &Errors) {
     }
 }
 
-fn report_gateway(error: &GatewayError) {
+fn report_lines(error: &dyn std::error::Error) {
     for line in error.to_string().lines() {
         terminal::error(line, None);
     }

@@ -16,7 +16,11 @@ pub mod mesh;
 pub mod report;
 pub mod traces;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use carbyne_mesh::source::read_folder;
@@ -66,6 +70,7 @@ pub async fn check(running: &Running, wait: Duration) -> Report {
     say("programs");
     categories.push(programs(running).await);
     let sidecars = targets(running);
+    let began = SystemTime::now();
     let before = scrape(&sidecars, LIMIT).await;
     say("keys at the gateway");
     let (keys, accepted) = gateway::check(running).await;
@@ -104,7 +109,7 @@ pub async fn check(running: &Running, wait: Duration) -> Report {
     say("metrics");
     categories.push(evidence::metrics(running).await);
     say("events");
-    categories.push(evidence::events(running, accepted.as_ref(), wait).await);
+    categories.push(evidence::events(running, accepted.as_ref(), began, wait).await);
     progress.clear();
     Report::from(categories)
 }

@@ -6,10 +6,12 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`jars`] | finds or fetches the broker |
+//! | [`alone`] | one node that somebody else keeps running, at addresses of their choice |
 //! | `node` | one node: its properties, its process, what it said last |
 //! | `keeper` | the thread that starts processes, so that they live as long as the cluster |
 //! | `probe` | asks a port for ApiVersions |
 
+pub mod alone;
 pub mod jars;
 mod keeper;
 mod node;
@@ -81,6 +83,15 @@ pub enum BrokerError {
     /// Java is missing, or will not start.
     #[error("cannot run java: {0}; install openjdk-17-jre-headless")]
     Java(io::Error),
+    /// Java is there, and too old.
+    #[error(
+        "Kafka {} needs Java 17, this one is {version}; install openjdk-17-jre-headless",
+        jars::VERSION
+    )]
+    OldJava {
+        /// Which.
+        version: u32,
+    },
     /// Something that the system would not give.
     #[error("{what}: {error}")]
     System {
@@ -306,10 +317,10 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// A command that the kernel ends with the thread that starts it: see [`keeper`].
-fn tethered(program: &str) -> Command {
+/// The start of a command that the kernel ends with the thread that starts it: see [`keeper`].
+fn tethered() -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", program]);
+    command.args(["--pdeathsig", "KILL"]);
     command
 }
 

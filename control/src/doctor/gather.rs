@@ -135,7 +135,8 @@ fn pages(running: &Running) -> Vec<(String, SocketAddr, String)> {
             ],
             // Entities hold keys; what the node is and how it does is enough.
             Kind::Gateway => &[("node.json", "/"), ("status.json", "/status")],
-            Kind::Service | Kind::Shipper | Kind::Broker => &[],
+            Kind::Shipper => &[("status.json", "/status")],
+            Kind::Service | Kind::Broker => &[],
         };
         if let Some(admin) = member.admin {
             let folder = folder(member);
@@ -144,7 +145,7 @@ fn pages(running: &Running) -> Vec<(String, SocketAddr, String)> {
                     .map(|(name, path)| (format!("{folder}/{name}"), admin, (*path).to_owned())),
             );
         }
-        if let (Kind::Gateway, Some(metrics)) = (member.kind, member.metrics) {
+        if let (Kind::Gateway | Kind::Shipper, Some(metrics)) = (member.kind, member.metrics) {
             pages.push((
                 format!("{}/metrics.txt", folder(member)),
                 metrics,
@@ -178,14 +179,7 @@ fn logs(parts: &mut Parts, member: &Member) {
 }
 
 fn folder(member: &Member) -> String {
-    let kind = match member.kind {
-        Kind::Sidecar => "sidecar",
-        Kind::Service => "service",
-        Kind::Gateway => "gateway",
-        Kind::Shipper => "shipper",
-        Kind::Broker => "broker",
-    };
-    format!("programs/{}-{kind}", member.name)
+    format!("programs/{}-{}", member.name, member.kind.name())
 }
 
 /// The configuration as it is written, and what `lint` says of it.

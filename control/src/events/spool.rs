@@ -70,13 +70,13 @@ struct Spool {
 impl Spool {
     fn of(directory: &Directory) -> std::io::Result<Self> {
         let sizes = directory.segment_sizes()?;
-        let (owed, damages) = count(directory, Cursor::new(directory.path()).load())?;
+        let (owed, damages) = owed(directory)?;
         let dead = Directory::new(directory.path().join("dead-letters"));
         let (dead_letters, _) = count(&dead, Position::default())?;
         let age = |time: u64| Duration::from_micros(now().saturating_sub(time)).as_secs_f64();
         Ok(Self {
             name: directory.name().to_owned(),
-            runs: directory.seize()?.is_none(),
+            runs: directory.is_taken()?,
             rings: directory.ring_files()?.len(),
             segments: sizes.len(),
             bytes: sizes.iter().map(|(_, size)| size).sum(),
@@ -102,6 +102,14 @@ impl Spool {
         }
         findings
     }
+}
+
+/// Events that are not acknowledged, and damaged places among them.
+///
+/// # Errors
+/// When a segment cannot be read.
+pub fn owed(directory: &Directory) -> std::io::Result<(u64, u64)> {
+    count(directory, Cursor::new(directory.path()).load())
 }
 
 /// Events and damaged places from a position on.

@@ -7,12 +7,14 @@ fn program(name: &str, kind: &'static str, state: Condition) -> Program {
     Program {
         name: name.to_owned(),
         kind,
+        pid: Some(4711),
         state,
         version: "0.1.0".to_owned(),
         uptime: Some(95),
         configuration: "1795774063/2".to_owned(),
         sync: None,
         certificate: Some(82_000),
+        shipping: None,
     }
 }
 
@@ -58,6 +60,20 @@ fn recorded() -> Status {
         configuration: String::new(),
         certificate: None,
         ..program("billing", "service", Condition::Gone)
+    });
+    programs.push(Program {
+        uptime: None,
+        configuration: String::new(),
+        certificate: None,
+        shipping: Some(Shipping {
+            version: "0.1.0".to_owned(),
+            acknowledged: 1234,
+            lag: Some(95.0),
+            queued: 7,
+            brokers: 1,
+            ..Shipping::default()
+        }),
+        ..program("shipper", "shipper", Condition::Ready)
     });
     Status {
         programs,

@@ -9,7 +9,7 @@ use carbyne_events::topics::{Access, Admin, AdminError, BUILT_IN, Desired, File,
 
 use crate::{
     output::{self, Finding, Findings, Options, Verdict, code},
-    running,
+    running::{self, Kafka},
 };
 
 /// The cluster.
@@ -79,13 +79,22 @@ impl Cluster {
         Ok(kafka.bootstrap)
     }
 
+    /// The file of properties that is named, else the one that the platform was given for its brokers.
+    fn file(&self) -> Option<PathBuf> {
+        if self.kafka_config.is_some() || self.bootstrap.is_some() {
+            return self.kafka_config.clone();
+        }
+        let (_, running) = running::find(self.run.as_deref()).ok()?;
+        running.kafka?.config
+    }
+
     /// Properties of the client.
     ///
     /// # Errors
     /// When one is no `NAME=VALUE`.
     pub fn properties(&self) -> Result<Vec<(String, String)>, Finding> {
         let mut properties = Vec::new();
-        if let Some(path) = &self.kafka_config {
+        if let Some(path) = &self.file() {
             for (number, line) in (1..).zip(output::read(path)?.lines()) {
                 let line = line.trim();
                 if line.is_empty() || line.starts_with('#') {
@@ -105,6 +114,18 @@ impl Cluster {
                 .push(pair(property).ok_or_else(|| Finding::new(&code::KAFKA_PROPERTY, message))?);
         }
         Ok(properties)
+    }
+}
+
+impl From<&Kafka> for Cluster {
+    fn from(kafka: &Kafka) -> Self {
+        Self {
+            bootstrap: Some(kafka.bootstrap.clone()),
+            run: None,
+            kafka_config: kafka.config.clone(),
+            property: Vec::new(),
+            timeout: PATIENCE,
+        }
     }
 }
 
@@ -176,7 +197,9 @@ impl From<AdminError> for Stop {
     }
 }
 
-fn fault(file: &Path, problem: &Problem) -> Finding {
+/// Something wrong with a file.
+#[must_use]
+pub fn fault(file: &Path, problem: &Problem) -> Finding {
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let mut finding = Finding::new(&code::TOPICS_FILE, problem.fault.to_string())
         .in_file(file)
@@ -202,3 +225,6 @@ fn pair(text: &str) -> Option<(String, String)> {
     let name = name.trim();
     (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
 }
+
+/// Seconds that brokers which a platform ships to may take for one answer.
+const PATIENCE: u64 = 5;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::tries::Try;
-use crate::running::Member;
+use crate::running::{Kafka, Member};
 
 /// Cheap to clone; all clones are the same one.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,10 @@ pub struct Told {
     pub folder: PathBuf,
     /// Run directory.
     pub run: PathBuf,
+    /// Where members spool events.
+    pub events: PathBuf,
+    /// Where events are shipped to.
+    pub kafka: Option<Kafka>,
     /// Everything was ready once.
     pub ready: bool,
     /// Everything that runs.

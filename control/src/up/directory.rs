@@ -3,7 +3,9 @@
 //! ```text
 //! /tmp/carbyne-UID/platform-fe00.1a2b3c/
 //!   lock running.json                           see [`crate::running`]
-//!   events/                                     what members spool
+//!   events/                                     what members spool, unless it is kept elsewhere
+//!   kafka/                                      what a broker of ours holds, the same
+//!   broker.log shipper.log
 //!   portal/
 //!     access.log proxy.log service.log
 //!     etc/istio/proxy/envoy-rev.json  XDS
@@ -11,7 +13,7 @@
 //! ```
 //!
 //! It has the same name each time, so that a second `up` on a folder is told of the first. What a killed one left is taken over: its
-//! events are kept, for they may not have been shipped; the rest is removed.
+//! events are kept, spooled and shipped; the rest is removed.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
@@ -32,6 +34,8 @@ pub struct Directory {
     path: PathBuf,
     /// A killed `up` left it.
     taken_over: bool,
+    /// Where events are kept that outlive it.
+    keep: Option<PathBuf>,
     _lock: File,
 }
 
@@ -85,11 +89,16 @@ pub enum DirectoryError {
 }
 
 impl Directory {
-    /// Makes it, for a folder of configuration, below `base` or where temporary files belong; nobody else can look into it.
+    /// Makes it, for a folder of configuration, below `base` or where temporary files belong; nobody else can look into it. Events are in
+    /// it, or in `keep`, which stays.
     ///
     /// # Errors
     /// When it cannot be made, or one runs on that folder.
-    pub fn new(folder: &Path, base: Option<&Path>) -> Result<Self, DirectoryError> {
+    pub fn new(
+        folder: &Path,
+        base: Option<&Path>,
+        keep: Option<&Path>,
+    ) -> Result<Self, DirectoryError> {
         let temporary = base.map_or_else(std::env::temp_dir, Path::to_owned);
         // Whole names: the sidecars run in folders of their own.
         let temporary = make(&temporary, |path| std::path::absolute(path))?;
@@ -98,12 +107,19 @@ impl Directory {
         let path = base.join(name(folder)?);
         let lock = lock(folder, &path)?;
         let taken_over = path.join(running::FILE).exists();
+        let keep = keep
+            .map(|keep| make(keep, |path| std::path::absolute(path)))
+            .transpose()?;
         let directory = Self {
             path,
             taken_over,
+            keep,
             _lock: lock,
         };
         directory.sweep()?;
+        if let Some(keep) = &directory.keep {
+            make(keep, |keep| std::fs::create_dir_all(keep))?;
+        }
         make(&directory.events(), own_folder)?;
         Ok(directory)
     }
@@ -123,7 +139,23 @@ impl Directory {
     /// Where members spool events.
     #[must_use]
     pub fn events(&self) -> PathBuf {
-        self.path.join(EVENTS)
+        self.kept().join(EVENTS)
+    }
+
+    /// Where a broker of ours has its data.
+    #[must_use]
+    pub fn kafka(&self) -> PathBuf {
+        self.kept().join(KAFKA)
+    }
+
+    /// True if events outlive it.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        self.keep.is_some()
+    }
+
+    fn kept(&self) -> &Path {
+        self.keep.as_ref().unwrap_or(&self.path)
     }
 
     /// Tells others what runs.
@@ -141,7 +173,7 @@ impl Directory {
         let entries = make(&self.path, |path| std::fs::read_dir(path))?;
         for entry in entries.flatten() {
             let path = entry.path();
-            if [running::LOCK, EVENTS]
+            if [running::LOCK, EVENTS, KAFKA]
                 .iter()
                 .any(|kept| entry.file_name() == *kept)
             {
@@ -314,6 +346,8 @@ pub const PROXY_LOG: &str = "proxy.log";
 pub const SERVICE_LOG: &str = "service.log";
 /// Folder of the events.
 const EVENTS: &str = "events";
+/// Folder of the broker's data.
+const KAFKA: &str = "kafka";
 /// Letters of the folder's name in the run directory's, for socket names are short.
 const LONGEST_NAME: usize = 16;
 /// Longer than anybody looks whether a lock is held.
@@ -344,7 +378,7 @@ mod tests {
     fn is_furnished_and_leaves_nothing() {
         let base = tempfile::tempdir().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::new(folder.path(), Some(base.path())).unwrap();
+        let directory = Directory::new(folder.path(), Some(base.path()), None).unwrap();
         directory
             .furnish("portal", &serde_json::json!({"node": {}}))
             .unwrap();
@@ -367,24 +401,24 @@ mod tests {
     fn one_folder_has_one_and_a_killed_one_is_taken_over() {
         let base = tempfile::tempdir().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let first = Directory::new(folder.path(), Some(base.path())).unwrap();
+        let first = Directory::new(folder.path(), Some(base.path()), None).unwrap();
         assert!(!first.is_taken_over());
         first.publish(&running(folder.path())).unwrap();
         std::fs::write(first.events().join("spool"), "owed").unwrap();
         first.furnish("portal", &Value::Null).unwrap();
 
-        let error = Directory::new(folder.path(), Some(base.path())).unwrap_err();
+        let error = Directory::new(folder.path(), Some(base.path()), None).unwrap_err();
         let said = error.to_string();
         assert!(
             said.contains("runs already: process 42, run directory "),
             "{said}"
         );
         let other = tempfile::tempdir().unwrap();
-        let beside = Directory::new(other.path(), Some(base.path())).unwrap();
+        let beside = Directory::new(other.path(), Some(base.path()), None).unwrap();
 
         // As SIGKILL leaves it: nothing is removed, the lock is free.
         drop(first);
-        let second = Directory::new(folder.path(), Some(base.path())).unwrap();
+        let second = Directory::new(folder.path(), Some(base.path()), None).unwrap();
         assert!(second.is_taken_over());
         assert!(!second.of("portal").exists());
         assert_eq!(
@@ -397,20 +431,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_kept_is_kept() {
+        let base = tempfile::tempdir().unwrap();
+        let keep = base.path().join("trail");
+        let directory = Directory::new(base.path(), Some(base.path()), Some(&keep)).unwrap();
+        assert!(directory.is_kept());
+        std::fs::write(directory.events().join("spool"), "kept").unwrap();
+        directory.remove().unwrap();
+        let kept = std::fs::read_to_string(keep.join("events/spool")).unwrap();
+        assert_eq!(kept, "kept");
+    }
+
+    #[test]
     fn what_others_may_write_to_is_not_used() {
         use std::os::unix::fs::PermissionsExt;
         let base = tempfile::tempdir().unwrap();
         let ours = running::base(base.path());
         std::fs::create_dir(&ours).unwrap();
         std::fs::set_permissions(&ours, std::fs::Permissions::from_mode(0o777)).unwrap();
-        let error = Directory::new(base.path(), Some(base.path())).unwrap_err();
+        let error = Directory::new(base.path(), Some(base.path()), None).unwrap_err();
         assert!(matches!(error, DirectoryError::NotOurs { .. }), "{error}");
     }
 
     #[test]
     fn long_names_are_refused_with_their_length() {
         let base = tempfile::tempdir().unwrap();
-        let directory = Directory::new(base.path(), Some(base.path())).unwrap();
+        let directory = Directory::new(base.path(), Some(base.path()), None).unwrap();
         let error = directory
             .furnish(&"x".repeat(80), &Value::Null)
             .unwrap_err();
@@ -418,6 +464,6 @@ mod tests {
             matches!(error, DirectoryError::SocketName { .. }),
             "{error}"
         );
-        assert!(Directory::new(base.path(), Some(Path::new("/nonexistent"))).is_err());
+        assert!(Directory::new(base.path(), Some(Path::new("/nonexistent")), None).is_err());
     }
 }

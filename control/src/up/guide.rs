@@ -22,6 +22,10 @@ pub struct Place<'a> {
     pub run: &'a Path,
     /// Address of the page.
     pub page: Option<SocketAddr>,
+    /// Folder of the events, and whether it stays.
+    pub events: (&'a Path, bool),
+    /// Brokers that they are shipped to.
+    pub kafka: Option<&'a str>,
 }
 
 /// What is printed once everything runs.
@@ -33,7 +37,13 @@ pub fn guide(
     place: &Place<'_>,
     took: Duration,
 ) -> String {
-    let Place { folder, run, page } = place;
+    let Place {
+        folder,
+        run,
+        page,
+        events: (events, kept),
+        kafka,
+    } = place;
     let mut out = String::new();
     let mut line = |text: std::fmt::Arguments<'_>| {
         // Writing to a string does not fail.
@@ -67,10 +77,24 @@ pub fn guide(
         run.display()
     ));
     line(format_args!(
-        "  bootstraps     {}/NAME/{} (all of it is removed at the end)",
+        "  bootstraps     {}/NAME/{}",
         run.display(),
         super::bootstrap::BOOTSTRAP_FILE
     ));
+    let end = if *kept {
+        "they stay when this ends"
+    } else {
+        "all of it is removed at the end; --keep FOLDER keeps events"
+    };
+    line(format_args!(
+        "  events         {} ({end})",
+        events.display()
+    ));
+    if let Some(kafka) = kafka {
+        line(format_args!(
+            "  kafka          {kafka} (topics.yaml says which topics; `carbyne events verify` proves that nothing is missing)"
+        ));
+    }
     if !tries.is_empty() {
         line(format_args!(""));
         line(format_args!("{BOLD}try{BOLD:#}"));
@@ -321,6 +345,8 @@ spec:
             folder: Path::new("platform"),
             run,
             page: None,
+            events: (Path::new("/tmp/run/events"), false),
+            kafka: Some("127.0.10.1:9092"),
         };
         let tries = tries(&snapshot, &found, run);
         let took = Duration::from_millis(1234);
@@ -335,7 +361,9 @@ spec:
 
   configuration  platform (saved files are live within a second)
   logs           /tmp/run/NAME/{access.log,proxy.log,service.log}
-  bootstraps     /tmp/run/NAME/etc/istio/proxy/envoy-rev.json (all of it is removed at the end)
+  bootstraps     /tmp/run/NAME/etc/istio/proxy/envoy-rev.json
+  events         /tmp/run/events (all of it is removed at the end; --keep FOLDER keeps events)
+  kafka          127.0.10.1:9092 (topics.yaml says which topics; `carbyne events verify` proves that nothing is missing)
 
 try
   # portal calls catalogue through both sidecars, mTLS between them: 200, and x-forwarded-client-cert names spiffe://cluster.local/ns/shop/sa/portal

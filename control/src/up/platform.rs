@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use super::{
     bootstrap::{self, BOOTSTRAP_FILE, CONCURRENCY, Mesh},
     directory::{ACCESS_LOG, Directory, DirectoryError, PROXY_LOG, SERVICE_LOG},
-    gateway::{self, EVENTS_DIR, Gateway, GatewayError},
+    gateway::{self, EVENTS_DIR, Gateway, GatewayError, POD_NAME},
+    kafka::Kafka,
     plane::{Plane, PlaneError, Served},
     process::{Event, Kept, Probe, Program},
     workloads::{PROMETHEUS_PORT, Workload},
@@ -29,6 +30,8 @@ pub struct Platform {
     proxy: PathBuf,
     events: mpsc::UnboundedSender<Event>,
     running: Vec<Running>,
+    /// Programs that belong to no workload, in the order of their start.
+    apart: Vec<Kept>,
 }
 
 /// One workload and what was started for it.
@@ -71,6 +74,7 @@ impl Platform {
             proxy,
             events,
             running: Vec::new(),
+            apart: Vec::new(),
         }
     }
 
@@ -89,20 +93,40 @@ impl Platform {
     /// How many programs say themselves that they are ready.
     #[must_use]
     pub fn probed(&self) -> usize {
-        let programs = self.running.iter().flat_map(Running::programs);
+        let programs = self.programs();
         programs.filter(|program| program.probe.is_some()).count()
     }
 
     /// What people call the programs.
     pub fn titles(&self) -> impl Iterator<Item = String> {
-        let programs = self.running.iter().flat_map(Running::programs);
-        programs.map(|program| program.title())
+        self.programs().map(|program| program.title())
+    }
+
+    fn programs(&self) -> impl Iterator<Item = &Arc<Program>> {
+        let apart = self.apart.iter().map(Kept::program);
+        self.running.iter().flat_map(Running::programs).chain(apart)
     }
 
     /// Every program, as others are told of it.
     #[must_use]
-    pub fn members(&self) -> Vec<Member> {
-        self.running.iter().flat_map(Running::members).collect()
+    pub fn members(&self, kafka: Option<&Kafka>) -> Vec<Member> {
+        let apart = self.apart.iter().filter_map(|kept| {
+            let kafka = kafka?;
+            Some(kafka.member(kept.program(), kept.pid()))
+        });
+        self.running
+            .iter()
+            .flat_map(Running::members)
+            .chain(apart)
+            .collect()
+    }
+
+    /// Starts a program that belongs to no workload and has to become ready.
+    pub fn keep(&mut self, program: Program) -> Arc<Program> {
+        let kept = Kept::start(program, self.events.clone());
+        let program = Arc::clone(kept.program());
+        self.apart.push(kept);
+        program
     }
 
     /// The control plane.
@@ -189,18 +213,19 @@ impl Platform {
         Ok(started)
     }
 
-    /// Ends everything and removes its files.
-    ///
-    /// # Errors
-    /// When files are left over.
-    pub async fn stop(self) -> Result<(), DirectoryError> {
+    /// Ends everything; gives back the directory, whose files are still there.
+    pub async fn stop(self) -> Directory {
         for running in &self.running {
             running.ask();
         }
         for running in self.running {
             running.stop().await;
         }
-        self.directory.remove()
+        // The shipper after those whose events it takes, the broker after the shipper.
+        for kept in self.apart.into_iter().rev() {
+            kept.stop().await;
+        }
+        self.directory
     }
 }
 
@@ -359,11 +384,15 @@ fn sidecar_program(workload: &Workload, proxy: &Path, folder: &Path, events: &Pa
         command: std::iter::once(proxy.into())
             .chain(arguments.map(OsString::from))
             .collect(),
-        environment: vec![(EVENTS_DIR.into(), events.into())],
+        // The name of the pod, by which events tell it from the others on this machine.
+        environment: vec![
+            (EVENTS_DIR.into(), events.into()),
+            (POD_NAME.into(), workload.name.clone().into()),
+        ],
         folder: folder.to_owned(),
         stdout: folder.join(ACCESS_LOG),
         stderr: folder.join(PROXY_LOG),
-        probe: Some(Probe {
+        probe: Some(Probe::Http {
             address: workload.admin(),
             path: "/ready",
         }),

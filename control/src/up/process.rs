@@ -47,13 +47,21 @@ pub struct Program {
     pub probe: Option<Probe>,
 }
 
-/// A question that a program answers with 200 once it is ready.
+/// A question that a program answers once it is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// Where.
-    pub address: SocketAddr,
-    /// Path.
-    pub path: &'static str,
+pub enum Probe {
+    /// By HTTP, with 200.
+    Http {
+        /// Where.
+        address: SocketAddr,
+        /// Path.
+        path: &'static str,
+    },
+    /// As a Kafka broker does.
+    Kafka {
+        /// Where.
+        address: SocketAddr,
+    },
 }
 
 /// What happened to a program.

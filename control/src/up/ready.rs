@@ -1,8 +1,9 @@
 //! Waiting for programs: ready is what they say themselves.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
+use carbyne_events::broker::alone;
 use http::{Request, StatusCode, header};
 use http_body_util::Empty;
 
@@ -12,20 +13,33 @@ use crate::fetch::fetch;
 /// Waits until a program says that it is ready; for ever if it never does.
 pub async fn ready(probe: Probe) {
     loop {
-        let request = Request::get(probe.path)
-            .header(header::HOST, probe.address.to_string())
-            .body(Empty::<Bytes>::new());
-        let Ok(request) = request else {
-            return std::future::pending().await;
+        let is_ready = match probe {
+            Probe::Http { address, path } => says_ok(address, path).await,
+            Probe::Kafka { address } => broker_answers(address).await,
         };
-        if fetch(probe.address, request, ANSWER)
-            .await
-            .is_ok_and(|answer| answer.status() == StatusCode::OK)
-        {
+        if is_ready {
             return;
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// True if a Kafka broker answers there, within a few seconds.
+pub async fn broker_answers(address: SocketAddr) -> bool {
+    let asked = tokio::task::spawn_blocking(move || alone::answers(address));
+    // A runtime that ends answers no more.
+    asked.await.unwrap_or(false)
+}
+
+async fn says_ok(address: SocketAddr, path: &str) -> bool {
+    let request = Request::get(path)
+        .header(header::HOST, address.to_string())
+        .body(Empty::<Bytes>::new());
+    let Ok(request) = request else {
+        return false;
+    };
+    let answer = fetch(address, request, ANSWER).await;
+    answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
 }
 
 /// How long one answer may take.

@@ -1,4 +1,8 @@
-//! The life of a platform: start, wait until it is ready, watch the folder, report what happens, stop.
+//! The life of a platform: start, wait until it is ready, watch the folder, report what happens, stop. What is saved
+//! meanwhile is in [`reload`], what is about Kafka in [`shipping`].
+
+mod reload;
+mod shipping;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,26 +19,27 @@ use tokio::{
     time::Instant,
 };
 
+use self::shipping::Shipping;
 use super::{
     Arguments, GATEWAY, PROXY, UpError,
     board::{Board, Level, State},
-    count::count,
     directory::Directory,
     free,
     gateway::{self, Gateway},
     guide::{self, guide},
+    kafka::Kafka,
     locate,
     page::{observe::observe, serve::Page},
-    plane::{Plane, ReloadError},
+    plane::Plane,
     platform::{Platform, PlatformError},
     process::{Event, Program, What, tail},
     ready::ready,
-    report, report_gateway,
+    topics::Topics,
     tries::{self, Try},
     workloads::{self, Found},
 };
 use crate::{
-    running::{self, Control, Running},
+    running::{self, Control, Kind, Running},
     terminal::{self, Progress},
     traces::{self, receive::Receiver, ring::Traces},
 };
@@ -66,6 +71,14 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
     {
         return Err(UpError::NoGatewayWorkload(gateway.file().to_owned()));
     }
+    let topics = Topics::open(&arguments.folder)?;
+    let kafka = Kafka::choose(arguments, &found.workloads)?;
+    // Fetching a broker may have taken minutes.
+    let started = if kafka.is_some() {
+        Instant::now()
+    } else {
+        started
+    };
     let proxy = locate(
         PROXY,
         arguments
@@ -74,7 +87,11 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
             .or_else(|| std::env::var_os("CARBYNE_PROXY").map(PathBuf::from)),
     )?;
     // Before the addresses: a second one on the same folder is told of the first, not of what that has taken.
-    let directory = Directory::new(&arguments.folder, arguments.base_dir.as_deref())?;
+    let directory = Directory::new(
+        &arguments.folder,
+        arguments.base_dir.as_deref(),
+        arguments.keep.as_deref(),
+    )?;
     if directory.is_taken_over() {
         terminal::note(&format!(
             "{} was left over from one that was killed: taken over",
@@ -85,6 +102,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         .workloads
         .iter()
         .flat_map(workloads::Workload::listens)
+        .chain(kafka.iter().flat_map(Kafka::listens))
         .chain([arguments.page]);
     let board = Board::default();
     let traces = Traces::default();
@@ -106,12 +124,16 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         }
     };
     let (events, happened) = mpsc::unbounded_channel();
+    let own = kafka.as_ref().is_some_and(Kafka::is_own);
+    let wait = if own { WAIT_WITH_KAFKA } else { WAIT };
     let mut life = Life {
         folder: arguments.folder.clone(),
         started,
-        limit: Duration::from_secs(arguments.wait),
+        limit: arguments.wait.map_or(wait, Duration::from_secs),
         platform: Platform::new(directory, plane, proxy, events),
         gateway,
+        topics,
+        kafka,
         board,
         page,
         receiver: Receiver::new(traces),
@@ -119,6 +141,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
         found,
         happened,
         saves,
+        shipping: Shipping::default(),
         waiting: JoinSet::new(),
         waiters: BTreeMap::new(),
         pending: BTreeMap::new(),
@@ -135,9 +158,14 @@ pub async fn run(arguments: &Arguments) -> Result<(), UpError> {
     if lived.is_ok() {
         terminal::note("stopping");
     }
-    let stopped = life.platform.stop().await;
+    let ships = life.kafka.is_some();
+    let directory = life.platform.stop().await;
+    if ships && !directory.is_kept() {
+        shipping::warn_of_owed(&directory.events());
+    }
+    let removed = directory.remove();
     lived?;
-    Ok(stopped?)
+    Ok(removed?)
 }
 
 struct Life {
@@ -146,6 +174,8 @@ struct Life {
     limit: Duration,
     platform: Platform,
     gateway: Option<Gateway>,
+    topics: Topics,
+    kafka: Option<Kafka>,
     board: Board,
     page: Page,
     receiver: Receiver,
@@ -153,6 +183,7 @@ struct Life {
     found: Found,
     happened: mpsc::UnboundedReceiver<Event>,
     saves: mpsc::UnboundedReceiver<Instant>,
+    shipping: Shipping,
     /// One task for each program that is not ready; it ends with the program.
     waiting: JoinSet<String>,
     waiters: BTreeMap<String, AbortHandle>,
@@ -174,9 +205,11 @@ impl Life {
     async fn live(&mut self, signals: &mut Signals) -> Result<(), UpError> {
         self.warn();
         self.adjust().await?;
+        self.start_broker();
         self.publish();
         let deadline = self.started + self.limit;
         loop {
+            let again = self.shipping.again();
             tokio::select! {
                 biased;
                 () = signals.next() => return Ok(()),
@@ -187,7 +220,9 @@ impl Life {
                         self.ready(&name);
                     }
                 }
+                Some(answer) = self.shipping.answered() => self.applied(answer),
                 () = tokio::time::sleep_until(deadline), if !self.announced => return Err(self.late()),
+                () = tokio::time::sleep_until(again.unwrap_or(deadline)), if again.is_some() => self.apply_topics(None),
                 Some(began) = self.saves.recv(), if self.announced => self.reload(began).await,
             }
         }
@@ -235,11 +270,11 @@ impl Life {
                 pid: std::process::id(),
                 page: Some(self.page.address()),
             },
-            members: self.platform.members(),
+            members: self.platform.members(self.kafka.as_ref()),
             events: Some(running::Events {
                 directory: self.platform.directory().events(),
             }),
-            kafka: None,
+            kafka: self.kafka.as_ref().map(|kafka| kafka.told().clone()),
         };
         if let Err(error) = self.platform.directory().publish(&running) {
             terminal::warning(&error.to_string());
@@ -249,6 +284,11 @@ impl Life {
             told.folder = running.folder;
             told.run = run;
             told.members = running.members;
+            told.events = running
+                .events
+                .map(|events| events.directory)
+                .unwrap_or_default();
+            told.kafka = running.kafka;
         });
     }
 
@@ -300,8 +340,11 @@ impl Life {
 
     fn ready(&mut self, title: &str) {
         self.waiters.remove(title);
-        if self.pending.remove(title).is_none() {
+        let Some(program) = self.pending.remove(title) else {
             return;
+        };
+        if program.kind == Kind::Broker {
+            self.apply_topics(None);
         }
         let step = format!("{title} is ready");
         self.board.became(title, State::Ready, None);
@@ -310,15 +353,8 @@ impl Life {
             terminal::note(&step);
             return;
         }
-        let all = self.platform.probed();
-        let waiting: Vec<&str> = self.pending.keys().map(String::as_str).collect();
-        let summary = format!(
-            "{} of {all} are ready; waiting for {}",
-            all.saturating_sub(waiting.len()),
-            waiting.join(", ")
-        );
-        self.progress.step(&summary, &step);
-        if self.pending.is_empty() {
+        self.progress.step(&self.summary(), &step);
+        if self.pending.is_empty() && !self.shipper_is_due() {
             self.progress.clear();
             self.announced = true;
             let tries = self.tries();
@@ -330,10 +366,16 @@ impl Life {
                 Level::Good,
                 format!("ready in {:.1} s", self.started.elapsed().as_secs_f64()),
             );
+            let directory = self.platform.directory();
             let place = guide::Place {
                 folder: &self.folder,
                 run: self.platform.path(),
                 page: Some(self.page.address()),
+                events: (&directory.events(), directory.is_kept()),
+                kafka: self
+                    .kafka
+                    .as_ref()
+                    .map(|kafka| kafka.told().bootstrap.as_str()),
             };
             let took = self.started.elapsed();
             let workloads = &self.found.workloads;
@@ -356,8 +398,26 @@ impl Life {
         }
     }
 
+    /// How far it is, and what it waits for.
+    fn summary(&self) -> String {
+        let all = self.platform.probed() + usize::from(self.shipper_is_due());
+        let waiting = self.waited_for();
+        format!(
+            "{} of {all} are ready; waiting for {}",
+            all.saturating_sub(waiting.len()),
+            waiting.join(", ")
+        )
+    }
+
+    fn waited_for(&self) -> Vec<&str> {
+        let programs = self.pending.keys().map(String::as_str);
+        // Its broker comes first.
+        let topics = self.shipper_is_due() && self.shipping.is_asking();
+        programs.chain(topics.then_some("the topics")).collect()
+    }
+
     fn late(&self) -> UpError {
-        let titles: Vec<&str> = self.pending.keys().map(String::as_str).collect();
+        let titles = self.waited_for();
         let logs = self.pending.iter().map(|(title, program)| {
             let log = tail(&program.stderr, LOG_LINES);
             format!("  the log of {title} ends with\n{log}")
@@ -367,96 +427,6 @@ impl Life {
             logs: logs.collect(),
             names: titles.join(", "),
         }
-    }
-
-    /// Makes a saved folder live, the mesh's files and the gateway's each by itself; what is bad is refused and changes nothing.
-    async fn reload(&mut self, began: Instant) {
-        // Saves of before this reading are in it.
-        while self.saves.try_recv().is_ok() {}
-        let (gateway, changed) = (self.reload_gateway().await, self.reload_mesh().await);
-        self.publish();
-        let took = || began.elapsed().as_millis();
-        if gateway {
-            let applied = format!("applied {} in {} ms", self.kong(), took());
-            self.note(Level::Good, applied.clone());
-            terminal::note(&applied);
-            let tries = self.tries();
-            self.board.tell(|told| told.tries = tries);
-        }
-        if changed {
-            self.platform.plane().settled(SETTLE).await;
-            let resources = count(&self.snapshot);
-            let applied = format!("applied {resources} resources in {} ms", took());
-            self.note(Level::Good, applied.clone());
-            terminal::note(&applied);
-        }
-        self.show_refusals();
-    }
-
-    /// True if the gateway has another configuration now.
-    async fn reload_gateway(&mut self) -> bool {
-        let workload = self
-            .found
-            .workloads
-            .iter()
-            .find(|workload| workload.gateway);
-        let (Some(gateway), Some(workload)) = (&mut self.gateway, workload) else {
-            return false;
-        };
-        let folder = self.platform.directory().of(&workload.name);
-        match gateway.reload(workload, &folder).await {
-            Ok(changed) => changed,
-            Err(error) => {
-                report_gateway(&error);
-                self.board.note(Level::Bad, error.to_string());
-                terminal::note(&refused(&self.kong()));
-                false
-            }
-        }
-    }
-
-    /// True if the mesh was read anew.
-    async fn reload_mesh(&mut self) -> bool {
-        match self.platform.plane().reload().await {
-            Ok(true) => {}
-            // What was bad is again as it was.
-            Ok(false) => return std::mem::take(&mut self.bad),
-            Err(error) => {
-                self.bad = true;
-                self.note(Level::Bad, error.to_string());
-                match error {
-                    ReloadError::Configuration(errors) => report(&errors),
-                    ReloadError::Read(error) => terminal::error(&error.to_string(), None),
-                }
-                terminal::note(&refused(&self.folder.display().to_string()));
-                return false;
-            }
-        }
-        self.bad = false;
-        self.snapshot = self.platform.plane().snapshot();
-        self.found = workloads::find(&self.snapshot, self.gateway.is_some());
-        self.warn();
-        if let Err(error) = self.adjust().await {
-            terminal::error(&error.to_string(), None);
-        }
-        let runs: BTreeSet<String> = self.platform.titles().collect();
-        let known = self.waiters.keys().chain(self.pending.keys());
-        let gone: Vec<String> = known
-            .filter(|title| !runs.contains(*title))
-            .cloned()
-            .collect();
-        for title in gone {
-            self.give_up_on(&title);
-            self.pending.remove(&title);
-        }
-        true
-    }
-
-    /// The gateway's file, for people.
-    fn kong(&self) -> String {
-        self.gateway
-            .as_ref()
-            .map_or_else(String::new, |gateway| gateway.file().display().to_string())
     }
 
     /// Says what is new among warnings.
@@ -555,5 +525,7 @@ impl Signals {
 /// A program that ends this often before it was ever ready has a fault that time does not heal.
 const EARLY_ENDS: u32 = 3;
 const LOG_LINES: usize = 5;
-/// How long a change may take to be answered by all sidecars before it is called applied anyway.
-const SETTLE: Duration = Duration::from_secs(1);
+/// In which all must be ready.
+const WAIT: Duration = Duration::from_secs(10);
+/// The same where a Kafka starts, too, and has its storage formatted before.
+const WAIT_WITH_KAFKA: Duration = Duration::from_secs(60);

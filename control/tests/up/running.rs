@@ -28,23 +28,36 @@ pub(crate) struct Up {
     said: Vec<String>,
     folder: Option<TempDir>,
     base: Option<TempDir>,
+    limit: Duration,
 }
 
 impl Up {
     /// Starts it on a folder.
     pub(crate) fn start(folder: TempDir, programs: &Programs) -> Self {
+        Self::start_with(folder, programs, &[])
+    }
+
+    /// Starts it with further arguments.
+    pub(crate) fn start_with(folder: TempDir, programs: &Programs, more: &[&str]) -> Self {
         let base = tempfile::Builder::new()
             .prefix("up")
             .tempdir_in("/tmp")
             .unwrap();
-        Self::start_in(folder, base, programs)
+        Self::start_in(folder, base, programs, more)
     }
 
-    fn start_in(folder: TempDir, base: TempDir, programs: &Programs) -> Self {
+    fn start_in(folder: TempDir, base: TempDir, programs: &Programs, more: &[&str]) -> Self {
+        // A broker has a Java to start, twice.
+        let (wait, limit) = if more.contains(&"--with-kafka") {
+            ("100", Duration::from_secs(120))
+        } else {
+            ("25", LIMIT)
+        };
         let mut child = Command::new(carbyne())
             .arg("up")
             .arg(folder.path())
-            .args(["--wait", "25", "--page", "127.0.0.1:0", "--proxy"])
+            .args(more)
+            .args(["--wait", wait, "--page", "127.0.0.1:0", "--proxy"])
             .arg(&programs.proxy)
             .arg("--gateway")
             .arg(&programs.gateway)
@@ -66,6 +79,7 @@ impl Up {
             said: Vec::new(),
             folder: Some(folder),
             base: Some(base),
+            limit,
         }
     }
 
@@ -73,7 +87,7 @@ impl Up {
     pub(crate) fn restart(mut self, programs: &Programs) -> Self {
         let (folder, base) = (self.folder.take().unwrap(), self.base.take().unwrap());
         drop(self);
-        Self::start_in(folder, base, programs)
+        Self::start_in(folder, base, programs, &[])
     }
 
     /// Starts another one on the same folder: exit code and standard error.
@@ -102,15 +116,7 @@ impl Up {
     pub(crate) fn guide(&mut self) -> Vec<Try> {
         let mut tries: Vec<Try> = Vec::new();
         let mut shows = None;
-        let end = Instant::now() + LIMIT;
-        loop {
-            let Ok(line) = self
-                .out
-                .recv_timeout(end.saturating_duration_since(Instant::now()))
-            else {
-                self.said.extend(self.err.try_iter());
-                panic!("not ready; it said:\n{}", self.said.join("\n"));
-            };
+        for line in self.printed() {
             if let Some(text) = line.strip_prefix("  # ") {
                 shows = Some(text.to_owned());
             } else if let Some(shows) = shows.take() {
@@ -122,15 +128,31 @@ impl Up {
             } else if let (Some(more), Some(open)) = (line.strip_prefix("    "), tries.last_mut()) {
                 open.more.push(more.to_owned());
             }
-            if line.starts_with("Ctrl-C") {
-                return tries;
+        }
+        tries
+    }
+
+    /// Waits for what is printed when all is ready; gives it back line by line.
+    pub(crate) fn printed(&mut self) -> Vec<String> {
+        let mut printed = Vec::new();
+        let end = Instant::now() + self.limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(line) = self.out.recv_timeout(left) else {
+                self.said.extend(self.err.try_iter());
+                panic!("not ready; it said:\n{}", self.said.join("\n"));
+            };
+            let last = line.starts_with("Ctrl-C");
+            printed.push(line);
+            if last {
+                return printed;
             }
         }
     }
 
     /// Waits for a line on standard error that contains this.
     pub(crate) fn expect_error(&mut self, part: &str) -> String {
-        let end = Instant::now() + LIMIT;
+        let end = Instant::now() + self.limit;
         loop {
             let Ok(line) = self
                 .err
@@ -162,39 +184,12 @@ impl Up {
 
     /// The same without waiting.
     pub(crate) fn find(&self, workload: &str, program: &str) -> Option<i32> {
-        let of = |(pid, folder, name): &(i32, PathBuf, String)| {
-            (folder.ends_with(workload) && name.contains(program)).then_some(*pid)
-        };
-        self.processes().iter().find_map(of)
+        find_in(self.base(), workload, program)
     }
 
     /// Every process that runs in the runtime directory: process, folder, command line.
     pub(crate) fn processes(&self) -> Vec<(i32, PathBuf, String)> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse::<i32>().ok())
-            else {
-                continue;
-            };
-            // Processes come and go while we look.
-            let Ok(folder) = fs::read_link(entry.path().join("cwd")) else {
-                continue;
-            };
-            let name = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let name = String::from_utf8_lossy(&name).replace('\0', " ");
-            let state = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            let zombie = state
-                .rsplit(") ")
-                .next()
-                .is_some_and(|rest| rest.starts_with('Z'));
-            if folder.starts_with(self.base()) && !zombie {
-                found.push((pid, folder, name.trim_end().to_owned()));
-            }
-        }
-        found
+        processes_in(self.base())
     }
 
     /// Ctrl-C: it ends well and leaves no process and no file.
@@ -231,6 +226,42 @@ impl Drop for Up {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The process in a runtime directory of a workload whose command line contains this.
+pub(crate) fn find_in(base: &Path, workload: &str, program: &str) -> Option<i32> {
+    let of = |(pid, folder, name): &(i32, PathBuf, String)| {
+        (folder.ends_with(workload) && name.contains(program)).then_some(*pid)
+    };
+    processes_in(base).iter().find_map(of)
+}
+
+fn processes_in(base: &Path) -> Vec<(i32, PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        // Processes come and go while we look.
+        let Ok(folder) = fs::read_link(entry.path().join("cwd")) else {
+            continue;
+        };
+        let name = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let name = String::from_utf8_lossy(&name).replace('\0', " ");
+        let state = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let zombie = state
+            .rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('Z'));
+        if folder.starts_with(base) && !zombie {
+            found.push((pid, folder, name.trim_end().to_owned()));
+        }
+    }
+    found
 }
 
 /// One thing to try, as it was printed.

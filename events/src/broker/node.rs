@@ -1,6 +1,7 @@
 //! One node: its properties, its process, what it said last.
 
 use std::{
+    ffi::OsString,
     fmt::Write,
     fs::{self, File},
     io,
@@ -34,34 +35,54 @@ pub(super) fn plan(
     directory: &Path,
     jars: &Path,
 ) -> Result<Vec<Node>, BrokerError> {
-    // Each has a port for clients, one for its fellow brokers and one for controllers.
     let ports = free_ports(3 * options.nodes)?;
-    let ports: Vec<&[u16]> = ports.chunks_exact(3).collect();
-    let mut nodes = Vec::new();
-    for number in 0..options.nodes {
+    let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let addresses: Vec<Addresses> = ports
+        .chunks_exact(3)
+        .map(|ports| [at(ports[0]), at(ports[1]), at(ports[2])])
+        .collect();
+    let nodes = (0..options.nodes).map(|number| {
         let node = Node {
             number,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, ports[number][CLIENT])),
+            address: addresses[number][CLIENT],
             directory: directory.to_owned(),
             jars: jars.to_owned(),
             heap_mib: options.heap_mib,
             process: None,
         };
-        let text = properties(options, number, &ports, &node.file("data"));
-        write(&node.file("properties"), &text)?;
-        nodes.push(node);
-    }
-    Ok(nodes)
+        node.configure(options, &addresses)?;
+        Ok(node)
+    });
+    nodes.collect()
+}
+
+/// The only node of its cluster, at addresses that somebody chose.
+pub(super) fn alone(
+    options: &Options,
+    directory: &Path,
+    jars: PathBuf,
+    addresses: Addresses,
+) -> Result<Node, BrokerError> {
+    let node = Node {
+        number: 0,
+        address: addresses[CLIENT],
+        directory: directory.to_owned(),
+        jars,
+        heap_mib: options.heap_mib,
+        process: None,
+    };
+    node.configure(options, &[addresses])?;
+    Ok(node)
 }
 
 /// Formats the storage of all nodes at once.
 pub(super) fn format(nodes: &[Node], cluster: &str, keeper: &Keeper) -> Result<(), BrokerError> {
     let mut running = Vec::new();
     for node in nodes {
-        let mut command = node.java("format.log", &["-XX:TieredStopAtLevel=1"])?;
-        command
-            .args(["kafka.tools.StorageTool", "format", "-t", cluster, "-c"])
-            .arg(node.file("properties"));
+        let mut line = node.java(&["-XX:TieredStopAtLevel=1"]);
+        line.extend(["kafka.tools.StorageTool", "format", "-t", cluster, "-c"].map(OsString::from));
+        line.push(node.file("properties").into());
+        let command = node.command("format.log", &line)?;
         let child = keeper.spawn(command).map_err(BrokerError::Java)?;
         running.push((node, child));
     }
@@ -86,11 +107,22 @@ impl Node {
         if self.process.is_some() {
             return Ok(());
         }
-        let heap = format!("-Xmx{}m", self.heap_mib);
-        let mut command = self.java("log", &["-Xms128m", &heap])?;
-        command.arg("kafka.Kafka").arg(self.file("properties"));
+        let command = self.command("log", &self.line())?;
         self.process = Some(keeper.spawn(command).map_err(BrokerError::Java)?);
         Ok(())
+    }
+
+    /// The command line of its process.
+    pub(super) fn line(&self) -> Vec<OsString> {
+        let heap = format!("-Xmx{}m", self.heap_mib);
+        let mut line = self.java(&["-Xms128m", &heap]);
+        line.extend(["kafka.Kafka".into(), self.file("properties").into()]);
+        line
+    }
+
+    /// True if its storage was formatted.
+    pub(super) fn is_formatted(&self) -> bool {
+        self.file("data").join("meta.properties").exists()
     }
 
     pub(super) fn wait_until_it_answers(
@@ -147,7 +179,25 @@ impl Node {
         Ok(())
     }
 
-    fn java(&self, log: &str, options: &[&str]) -> Result<Command, BrokerError> {
+    /// Java with the broker's jars.
+    fn java(&self, options: &[&str]) -> Vec<OsString> {
+        let mut line: Vec<OsString> = vec!["java".into()];
+        line.extend(options.iter().map(OsString::from));
+        // The collector with the fewest threads: the machine has other things to do.
+        let always = [
+            "-XX:+UseSerialGC",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+            "-cp",
+        ];
+        line.extend(always.map(OsString::from));
+        line.push(self.jars.join("*").into());
+        line
+    }
+
+    /// A process that ends with ours and writes to a log of the node.
+    fn command(&self, log: &str, line: &[OsString]) -> Result<Command, BrokerError> {
         let path = self.file(log);
         let open = || {
             let out = File::options().create(true).append(true).open(&path)?;
@@ -157,26 +207,21 @@ impl Node {
             what: format!("cannot write {}", path.display()),
             error,
         })?;
-        let mut command = tethered("java");
+        let mut command = tethered();
         command
-            .args(options)
-            // The collector with the fewest threads: the machine has other things to do.
-            .args([
-                "-XX:+UseSerialGC",
-                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            ])
-            .args(["-Dorg.slf4j.simpleLogger.showDateTime=true"])
-            .args([
-                "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
-                "-cp",
-            ])
-            .arg(self.jars.join("*"))
+            .args(line)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
             // Ctrl-C is for the one who started us, who ends us in turn.
             .process_group(0);
         Ok(command)
+    }
+
+    /// Writes its properties.
+    fn configure(&self, options: &Options, all: &[Addresses]) -> Result<(), BrokerError> {
+        let text = properties(options, self.number, all, &self.file("data"));
+        write(&self.file("properties"), &text)
     }
 
     fn file(&self, kind: &str) -> PathBuf {
@@ -191,19 +236,21 @@ impl Node {
     }
 }
 
-fn properties(options: &Options, number: usize, ports: &[&[u16]], data: &Path) -> String {
-    let voters: Vec<String> = (0..options.nodes)
-        .map(|voter| format!("{}@127.0.0.1:{}", voter + 1, ports[voter][CONTROLLER]))
+fn properties(options: &Options, number: usize, all: &[Addresses], data: &Path) -> String {
+    let voters: Vec<String> = (1..)
+        .zip(all)
+        .map(|(voter, addresses)| format!("{voter}@{}", addresses[CONTROLLER]))
         .collect();
     let listeners = |names: &[&str]| {
-        let named = names.iter().zip(ports[number]);
+        let named = names.iter().zip(all[number]);
         let named: Vec<String> = named
-            .map(|(name, port)| format!("{name}://127.0.0.1:{port}"))
+            .map(|(name, address)| format!("{name}://{address}"))
             .collect();
         named.join(",")
     };
-    let copies = if options.nodes >= 3 { 3 } else { 1 };
-    let in_sync = if options.nodes >= 3 { 2 } else { 1 };
+    let nodes = all.len();
+    let copies = if nodes >= 3 { 3 } else { 1 };
+    let in_sync = if nodes >= 3 { 2 } else { 1 };
     let clients = if options.user.is_some() {
         "SASL_PLAINTEXT"
     } else {
@@ -271,6 +318,9 @@ fn write(path: &Path, text: &str) -> Result<(), BrokerError> {
         error,
     })
 }
+
+/// Where a node listens: for clients, for its fellow brokers, as a controller.
+pub(super) type Addresses = [SocketAddr; 3];
 
 const CLIENT: usize = 0;
 const CONTROLLER: usize = 2;

@@ -143,6 +143,23 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The topic that it is about; none of what is about the whole cluster.
+    #[must_use]
+    pub fn topic(&self) -> Option<&str> {
+        match self {
+            Self::Cluster { .. } => None,
+            Self::Brokers { topic, .. }
+            | Self::Shrink { topic, .. }
+            | Self::Replication { topic, .. }
+            | Self::Repartition { topic, .. }
+            | Self::Declared { topic }
+            | Self::Absent { topic }
+            | Self::Broker { topic, .. } => Some(topic),
+        }
+    }
+}
+
 impl Plan {
     /// Compares.
     #[must_use]

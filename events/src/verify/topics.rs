@@ -1,5 +1,6 @@
 //! What topics hold, for the tally.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -37,6 +38,18 @@ pub fn read_topics(
     topics: &[Topic],
     tally: &mut Tally,
 ) -> Result<(), TopicsError> {
+    let consumer = consumer(bootstrap, client)?;
+    for topic in topics {
+        read(&consumer, *topic, tally)?;
+    }
+    Ok(())
+}
+
+/// A reader that leaves no trace.
+pub(super) fn consumer(
+    bootstrap: &str,
+    client: &[(String, String)],
+) -> Result<BaseConsumer, TopicsError> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", bootstrap)
@@ -51,11 +64,7 @@ pub fn read_topics(
     for (name, value) in client {
         config.set(name, value);
     }
-    let consumer: BaseConsumer = config.create().map_err(TopicsError::Brokers)?;
-    for topic in topics {
-        read(&consumer, *topic, tally)?;
-    }
-    Ok(())
+    config.create().map_err(TopicsError::Brokers)
 }
 
 fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), TopicsError> {
@@ -70,9 +79,8 @@ fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), 
     let partitions: Vec<i32> = partitions.map(|partition| partition.id()).collect();
     tally.topics_read = true;
     for partition in partitions {
-        let (low, high) = consumer
-            .fetch_watermarks(topic.name(), partition, PATIENCE)
-            .map_err(failed)?;
+        let ask = || consumer.fetch_watermarks(topic.name(), partition, PATIENCE);
+        let (low, high) = patiently(ask).map_err(failed)?;
         if low > 0 {
             tally.expires(topic);
         }
@@ -93,11 +101,9 @@ fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), 
                     next = message.offset() + 1;
                     note(topic, &message, tally);
                 }
+                None => {}
                 // It goes on trying.
-                Some(Err(KafkaError::MessageConsumption(
-                    RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
-                )))
-                | None => {}
+                Some(Err(error)) if passes(&error) => {}
                 Some(Err(error)) => return Err(failed(error)),
             }
             // The last offsets may have been compacted away: the position passes them without a message.
@@ -151,6 +157,36 @@ fn note<M: Message>(topic: Topic, message: &M, tally: &mut Tally) {
         kind,
     };
     tally.delivered(topic, found, value.as_deref());
+}
+
+/// Asks again while what is in the way passes by itself.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let since = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if passes(&error) && since.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(100));
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether it is about who leads, or about a connection: both change, and librdkafka learns of it by asking.
+fn passes(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerDestroy
+                | RDKafkaErrorCode::DestroyBroker
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownLeaderEpoch
+                | RDKafkaErrorCode::FencedLeaderEpoch
+        )
+    )
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

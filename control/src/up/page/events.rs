@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use carbyne_events::{
@@ -35,6 +35,12 @@ impl Tail {
             counts: BTreeMap::new(),
             damaged: 0,
         }
+    }
+
+    /// Below which folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Reads what came since; blocking.

@@ -23,6 +23,8 @@ use super::{
     traffic::Traffic,
 };
 use crate::{
+    events::shipping::Shipping,
+    fetch::get,
     running::{self, Control, Kind, Running},
     traces::ring::Traces,
     up::{
@@ -171,14 +173,25 @@ impl Observer {
         let tail = self
             .tail
             .take()
-            .unwrap_or_else(|| Tail::new(told.run.join("events")));
+            // Before the first publication nobody knows where.
+            .filter(|tail| tail.root() == told.events)
+            .unwrap_or_else(|| Tail::new(told.events.clone()));
         let read = tokio::task::spawn_blocking(move || {
             let mut tail = tail;
             let events = tail.read();
             (tail, events)
         });
-        let (graph, gateway, read) =
-            tokio::join!(self.traffic.look(&running), gateway(admin), read);
+        let shipper = running
+            .members
+            .iter()
+            .find(|member| member.kind == Kind::Shipper)
+            .and_then(|member| member.admin);
+        let (graph, gateway, shipping, read) = tokio::join!(
+            self.traffic.look(&running),
+            gateway(admin),
+            shipping(shipper),
+            read
+        );
         let events = match read {
             Ok((tail, events)) => {
                 self.tail = Some(tail);
@@ -192,12 +205,21 @@ impl Observer {
         let Told {
             folder,
             run,
+            events: _,
+            kafka,
             ready,
             members,
             mut conditions,
             notices,
             tries,
         } = told;
+        let kafka = kafka.map(|kafka| super::state::Kafka {
+            bootstrap: kafka.bootstrap,
+            words: shipping
+                .as_ref()
+                .map_or_else(|| "the shipper does not answer".to_owned(), Shipping::words),
+            shipping,
+        });
         let sync = self.plane.sync();
         let programs = members
             .into_iter()
@@ -222,9 +244,16 @@ impl Observer {
             graph,
             gateway,
             events,
+            kafka,
             traces: self.traces.summary(),
         }
     }
+}
+
+async fn shipping(shipper: Option<SocketAddr>) -> Option<Shipping> {
+    // Absent while it starts.
+    let answer = get(shipper?, "/status", LIMIT).await.ok()?;
+    serde_json::from_slice(&answer).ok()
 }
 
 async fn gateway(admin: Option<SocketAddr>) -> Option<super::state::Gateway> {
@@ -242,6 +271,8 @@ fn synced(all: &BTreeMap<String, Sync>, name: &str, namespace: &str) -> Sync {
     })
 }
 
+/// How long one answer may take.
+const LIMIT: Duration = Duration::from_millis(500);
 /// Milliseconds since somebody looked after which nobody does.
 const ATTENTION: u64 = 10_000;
 const OFTEN: Duration = Duration::from_secs(1);

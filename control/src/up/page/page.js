@@ -66,7 +66,9 @@ function health(state) {
   const names = (programs) => programs.map((program) => program.title).join(", ");
   if (down.length > 0) return ["bad", `Down: ${names(down)}`];
   if (refused.length > 0) return ["bad", `Refuses its configuration: ${names(refused)}`];
+  const problem = state.kafka?.shipping?.problems[0];
   if (!state.ready || starting.length > 0) return ["warning", starting.length > 0 ? `Starting: ${names(starting)}` : "Starting"];
+  if (problem) return ["warning", `Events wait: ${problem}`];
   if (state.notices[0]?.level === "bad") return ["warning", "A saved file was refused"];
   return ["good", `All ${state.programs.length} programs are ready`];
 }
@@ -152,10 +154,10 @@ function level(status) {
 
 const seen = new Map();
 
-function events(part) {
+function events(part, kafka) {
   const total = Object.values(part.counts).reduce((sum, count) => sum + count, 0);
   const told = Object.entries(part.counts).map(([topic, count]) => `${topic} ${number(count)}`).join(" · ");
-  text("counts", part.error ?? (total > 0 ? told : "nothing in the spool"));
+  text("counts", part.error ?? [total > 0 ? told : "nothing in the spool", kafka ? `shipped to ${kafka.bootstrap}` : null].filter(Boolean).join(" · "));
   if (part.last.length === 0) return;
   const rows = part.last.map((event) => {
     const known = seen.get(event.id) ?? row(event);
@@ -189,6 +191,8 @@ function summary({ topic, data }) {
       return [level(d.status), some(d.method, d.path ?? d.path_template, "→", d.status, d.consumer_name ? `by ${d.consumer_name}` : "", `in ${milliseconds(d.latency_total_us / 1000)}`)];
     case "security-events":
       return ["bad", some(d.reason, d.policy, short(d.source_principal), d.destination_principal ? `→ ${short(d.destination_principal)}` : "", d.status, times)];
+    case "system-health":
+      return [{ ready: "good", degraded: "bad" }[d.state] ?? "", some(d.instance, d.state, d.reason)];
     default: {
       const words = Object.entries(d).filter(([name, value]) => name !== "time" && typeof value !== "object" && value !== "");
       return ["", words.slice(0, 4).map(([name, value]) => `${name} ${value}`).join(" · ")];
@@ -214,7 +218,7 @@ function gateway(state) {
     make("span", { class: "rest wrap" }, ...route.plugins.map((plugin) => make("span", { class: "badge", text: plugin }))))));
 }
 
-function programs(all) {
+function programs(all, kafka) {
   text("running", `${all.filter((program) => program.state === "ready").length} of ${all.length} ready`);
   find("programs").replaceChildren(...all.map((program) => {
     const states = { ready: "good", starting: "warning", down: "bad" };
@@ -223,8 +227,10 @@ function programs(all) {
       program.pid ? `process ${program.pid}` : null,
       program.starts > 1 ? `started ${program.starts} times` : null,
       program.last_end ? `ended last by ${program.last_end}` : null,
+      program.kind === "shipper" && kafka ? kafka.words : null,
       program.admin ? `admin ${program.admin}` : program.addresses[0],
       ...(program.sync?.refuses ?? []),
+      ...(program.kind === "shipper" ? kafka?.shipping?.problems ?? [] : []),
     ].filter(Boolean).join(" · ");
     return make("li", {}, make("span", { class: "name", text: program.title }),
       make("span", { class: "wrap" },
@@ -247,9 +253,9 @@ function show(state) {
   changed("health", health(state), ([level, words]) => pill(level, words));
   changed("graph", [state.graph, state.traces], graph);
   changed("tries", state.tries, tries);
-  changed("events", state.events, events);
+  changed("events", [state.events, state.kafka?.bootstrap], () => events(state.events, state.kafka));
   changed("gateway", [state.gateway, state.programs.map((program) => program.addresses)], () => gateway(state));
-  changed("programs", state.programs, programs);
+  changed("programs", [state.programs, state.kafka], ([all, kafka]) => programs(all, kafka));
   changed("notices", state.notices, notices);
   // Only now, so that nothing moves while it is filled.
   find("main").hidden = false;

@@ -9,7 +9,7 @@ use super::super::{
     board::{Condition, Notice},
     tries::Try,
 };
-use crate::{running::Member, traces::Summary};
+use crate::{events::shipping::Shipping, running::Member, traces::Summary};
 
 /// Everything.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -32,8 +32,21 @@ pub struct State {
     pub gateway: Option<Gateway>,
     /// What was emitted.
     pub events: Events,
+    /// Where it is shipped to, and how that goes.
+    pub kafka: Option<Kafka>,
     /// How many spans came.
     pub traces: Summary,
+}
+
+/// Where events are shipped to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kafka {
+    /// Brokers.
+    pub bootstrap: String,
+    /// What the shipper says; none while it does not answer.
+    pub shipping: Option<Shipping>,
+    /// That in one line.
+    pub words: String,
 }
 
 /// A program and how it is.
