@@ -47,9 +47,7 @@ bench: ## the side-by-side run against Envoy, nginx, HAProxy and pingora-proxy; 
 	@$(CARGO) build --locked --release -p carbyne-benches
 	@$(CARGO) build --locked --release --manifest-path benches/pingora/Cargo.toml \
 		--target-dir "$(CARGO_TARGET_DIR)/pingora"
-	@"$(CARGO_TARGET_DIR)/release/bench" --target-dir "$(CARGO_TARGET_DIR)" $(BENCH)
-	@"$(CARGO_TARGET_DIR)/release/bench-verbs" --programs "$(CARGO_TARGET_DIR)/release" --platform "$(PLATFORM)"
-	@"$(CARGO_TARGET_DIR)/release/bench-events"
+	@"$(CARGO_TARGET_DIR)/release/bench" --target-dir "$(CARGO_TARGET_DIR)" --platform "$(PLATFORM)" $(BENCH)
 
 check: ## format, clippy with the workspace lints, licences, bans and sources
 	@.ci/setup check

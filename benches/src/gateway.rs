@@ -50,7 +50,8 @@ pub fn mark(version: u32) -> String {
 /// What the gateway is started with.
 pub(crate) fn settings(setup: Setup, folder: &Path) -> Vec<(&'static str, String)> {
     let file = match setup {
-        Setup::GatewayPlugins => "kong-plugins.yml",
+        Setup::GatewayPlugins | Setup::GatewayPluginsEvents => "kong-plugins.yml",
+        Setup::Path => "kong-path.yml",
         Setup::Table(_) | Setup::Stored(_) => FILE,
         _ => "kong.yml",
     };

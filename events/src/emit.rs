@@ -36,6 +36,8 @@ use crate::ring::{Count, Draft, NoRoom, Producer, Share};
 pub use coalesce::{Burst, Coalescer};
 pub use outlet::{Options, Outlet, OutletError, recover};
 pub use status::{BOUNDS, Histogram, Status, TopicStatus};
+#[cfg(feature = "kafka")]
+pub(crate) use writer::{dropped, topics_since};
 
 use outlet::Shared;
 
@@ -203,5 +205,7 @@ pub fn now() -> u64 {
     })
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

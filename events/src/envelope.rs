@@ -17,7 +17,7 @@ use crate::avro::{self, Corrupt};
 use crate::event::Kind;
 
 pub use read::{Received, Unreadable};
-pub use time::Timestamp;
+pub use time::{Date, Timestamp};
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

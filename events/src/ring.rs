@@ -130,7 +130,15 @@ pub fn in_memory(capacity: usize, owner: Owner) -> (Producer, Consumer) {
 
 /// What the producer of a file has left. No process may have the file open as its producer or its consumer.
 pub fn orphan(path: &Path) -> io::Result<(Owner, Consumer)> {
-    let region = Region::open(path)?;
+    left_in(Region::open(path)?, path)
+}
+
+/// As [`orphan`], of a copy: the file stays as it is, and need not be writable.
+pub fn copy(path: &Path) -> io::Result<(Owner, Consumer)> {
+    left_in(Region::copy(path)?, path)
+}
+
+fn left_in(region: Region, path: &Path) -> io::Result<(Owner, Consumer)> {
     let word = |index| region.word(index).load(Acquire);
     let (head, tail) = (word(HEAD), word(TAIL));
     let sound = word(MAGIC) == MAGIC_WORD

@@ -72,6 +72,8 @@ pub enum ShipError {
 struct Shared {
     board: Board,
     stopping: AtomicBool,
+    /// Somebody wants the folder looked at now.
+    look: AtomicBool,
 }
 
 impl Settings {
@@ -96,6 +98,7 @@ impl Shipper {
         let shared = Arc::new(Shared {
             board: Board::default(),
             stopping: AtomicBool::new(false),
+            look: AtomicBool::new(false),
         });
         let run = Run::new(root, settings, Arc::clone(&shared))?;
         // A thread of its own: the client's end blocks, and its callbacks run where it is polled.
@@ -114,9 +117,11 @@ impl Shipper {
         self.shared.board.read()
     }
 
-    /// Waits until all that is spooled is acknowledged; false where that takes longer than the limit.
+    /// Waits until all that is spooled is acknowledged, with what processes that are gone have left in their rings; false where that takes
+    /// longer than the limit.
     pub fn drain(&self, limit: Duration) -> bool {
         let until = std::time::Instant::now() + limit;
+        self.shared.look.store(true, Release);
         let seen = self.shared.board.round();
         loop {
             // Two rounds: the first may have begun before this call.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! gateway-0/
-//!   lock         held by the living process: a lock of the kernel's, which ends with it
+//!   lock         held by the living process: a lock of the kernel's, which ends with it; `drain.lock` by who drains a dead one's rings
 //!   rings/       EPOCH-WORKER.ring: what is emitted and not yet below (`ring`)
 //!   segments/    ORDINAL.segment: blocks of records (`segment`, `block`)
 //!   ledger       where each producer's count ended (`ledger`)

@@ -77,7 +77,7 @@ impl Tally {
             producer.duplicates += 1;
         }
         producer.seen.set(found.sequence);
-        producer.claimed = producer.claimed.max(found.sequence);
+        producer.claimed = producer.claimed.max(found.sequence.min(LARGEST));
         if let Some(previous) = found.previous {
             producer
                 .previous
@@ -92,14 +92,14 @@ impl Tally {
     pub fn spooled(&mut self, found: Found<'_>, value: Option<&str>) {
         let producer = self.producer(found.producer, found.epoch);
         producer.seen.set(found.sequence);
-        producer.claimed = producer.claimed.max(found.sequence);
+        producer.claimed = producer.claimed.max(found.sequence.min(LARGEST));
         self.understand(found, value);
     }
 
     /// The producer's count went at least as far as this.
     pub fn claim(&mut self, producer: &str, epoch: u64, last: u64, closed: bool) {
         let producer = self.producer(producer, epoch);
-        producer.claimed = producer.claimed.max(last);
+        producer.claimed = producer.claimed.max(last.min(LARGEST));
         producer.closed |= closed;
     }
 
@@ -132,7 +132,7 @@ impl Tally {
                 let reason = value["reason"].as_str().unwrap_or_default();
                 let said = (first, last, format!("{topic} {reason}").trim().to_owned());
                 let producer = self.producer(name, epoch);
-                producer.claimed = producer.claimed.max(last);
+                producer.claimed = producer.claimed.max(last.min(LARGEST));
                 if !producer.declared.contains(&said) {
                     producer.declared.push(said);
                 }
@@ -149,6 +149,9 @@ impl Tally {
         self.producers.entry(key).or_default()
     }
 }
+
+/// No producer counts so far, whatever an event says of it.
+const LARGEST: u64 = u64::MAX / 2;
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use carbyne_events::broker;
 use carbyne_events::emit::{Options, Outlet};
+use carbyne_events::event::{AuditApiCall, Event, Kind};
 use carbyne_events::samples::{Calls, change, operation, refusal};
 use carbyne_events::ship::{Problem, Settings, Shipper};
 use carbyne_events::spool::{Position, Reader, Step, directories};
@@ -28,12 +29,11 @@ fn an_outage_in_the_middle_of_the_load_loses_nothing() {
     let world = World::one();
     let shipper = world.ship("outage");
     let load = Load::start(world.root("outage"), "outage");
-    load.runs_until(4_000);
+    load.goes_on();
     world.cluster.terminate(0).unwrap();
     let outage = Duration::from_secs(if full() { 20 } else { 5 });
     // The load goes on meanwhile: that is what is tested, so time has to pass.
     std::thread::sleep(outage);
-    let before = load.count();
     eventually("the shipper says that no broker answers", || {
         let problems = shipper.status().problems;
         problems
@@ -41,7 +41,7 @@ fn an_outage_in_the_middle_of_the_load_loses_nothing() {
             .any(|problem| matches!(problem, Problem::Unreachable(_)))
     });
     world.cluster.revive(0).unwrap();
-    load.runs_until(before + 4_000);
+    load.goes_on();
     let ledger = world.settle("outage", "outage of the broker", load.stop(), shipper);
     ledger.is_complete();
 }
@@ -51,19 +51,19 @@ fn a_broker_that_is_killed_loses_nothing() {
     let world = World::one();
     let shipper = world.ship("killed");
     let load = Load::start(world.root("killed"), "killed");
-    for turn in 1..=if full() { 5 } else { 2 } {
-        load.runs_until(turn * 4_000);
+    for _ in 0..if full() { 5 } else { 1 } {
+        load.goes_on();
         world.cluster.kill(0).unwrap();
         world.cluster.revive(0).unwrap();
     }
-    load.runs_until(load.count() + 3_000);
+    load.goes_on();
     let ledger = world.settle("killed", "kill -9 of the broker", load.stop(), shipper);
     ledger.is_complete();
 }
 
 #[test]
 fn a_process_that_is_killed_loses_nothing() {
-    let world = World::one();
+    let world = World::quiet();
     let root = world.root("process");
     let mut random = seeded("process");
     let runs = if full() { 50 } else { 8 };
@@ -72,6 +72,7 @@ fn a_process_that_is_killed_loses_nothing() {
     for run in 0..runs {
         confirmed.extend(process::emit_until_killed(
             &root,
+            "process",
             run,
             random.u64(0..if full() { 60_000 } else { 10_000 }),
         ));
@@ -91,6 +92,7 @@ fn a_process_that_is_killed_loses_nothing() {
         shipper,
     );
     ledger.is_complete();
+    ledger.keeps_order();
 }
 
 #[test]
@@ -99,9 +101,9 @@ fn a_new_leader_loses_nothing_and_keeps_the_order() {
     let shipper = world.ship("leader");
     let load = Load::start(world.root("leader"), "leader");
     for node in 0..if full() { 3 } else { 1 } {
-        load.runs_until(load.count() + 3_000);
+        load.goes_on();
         world.cluster.kill(node).unwrap();
-        load.runs_until(load.count() + 3_000);
+        load.goes_on();
         world.cluster.revive(node).unwrap();
     }
     let ledger = world.settle("leader", "leader change, three nodes", load.stop(), shipper);
@@ -111,7 +113,7 @@ fn a_new_leader_loses_nothing_and_keeps_the_order() {
 
 #[test]
 fn a_full_disk_loses_only_what_it_declares() {
-    let world = World::one();
+    let world = World::quiet();
     let disk = world::Disk::mount(24 << 20);
     let options = Options {
         ring_bytes: 1 << 20,
@@ -165,8 +167,73 @@ fn a_full_disk_loses_only_what_it_declares() {
 }
 
 #[test]
+fn a_disk_that_turns_read_only_ends_nobody_and_what_it_has_is_shipped() {
+    let world = World::quiet();
+    let disk = world::Disk::that_breaks(64 << 20);
+    let options = || Options {
+        ring_bytes: 256 << 10,
+        ..Options::new("readonly", "gateway")
+    };
+    let outlet = Outlet::open(disk.path(), options()).unwrap();
+    let emitter = outlet.emitter();
+    let mut calls = Calls::new(13);
+    let mut confirmed = Vec::new();
+    while confirmed.len() < 5000 {
+        let call = calls.call();
+        let id = call.request_id.to_owned();
+        if emitter.emit(&call).is_ok() {
+            confirmed.push(id);
+        } else {
+            std::thread::yield_now();
+        }
+    }
+    world::block_on(emitter.emit_durably(&operation("while it works"))).unwrap();
+    // A shipper that runs has what it needs open; the cursor is all that it writes.
+    let shipper = world.ship_from(disk.path());
+    eventually("it ships", || {
+        shipper.status().acknowledged.iter().sum::<u64>() > 0
+    });
+    disk.breaks();
+    let waited = world::block_on(emitter.emit_durably(&operation("while it is read-only")));
+    assert!(
+        waited.is_err(),
+        "an operation was confirmed on a read-only disk"
+    );
+    // The ring is memory still: it takes what it has room for, and then says no, but nobody waits or dies.
+    let (mut taken, mut refused) = (0, 0);
+    while refused < 500 {
+        match emitter.emit(&calls.call()) {
+            Ok(()) => taken += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(taken > 0);
+    let failure = outlet.status().failure.unwrap();
+    assert!(failure.contains("Read-only"), "{failure}");
+    drop(emitter);
+    outlet.close();
+    // What it had goes out, and that it cannot be noted down is said.
+    let ledger = world.settle_from(
+        "read-only disk",
+        "readonly",
+        disk.path(),
+        confirmed,
+        shipper,
+    );
+    ledger.has_all_confirmed();
+    // Of what came later the ring knows: as long as the disk is there, it is not lost.
+    assert_eq!(ledger.report.lost, 0, "{:?}", ledger.report.producers);
+    assert!(ledger.report.declared >= refused);
+    // The next start has no place to emit to, and says why.
+    let refused = Outlet::open(disk.path(), options())
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("Read-only"), "{refused}");
+}
+
+#[test]
 fn a_damaged_block_is_passed_over_and_declared() {
-    let world = World::one();
+    let world = World::quiet();
     let root = world.root("damaged");
     let confirmed = world::emit(&root, "damaged", 20_000);
     let directory = directories(&root).unwrap().remove(0);
@@ -176,7 +243,13 @@ fn a_damaged_block_is_passed_over_and_declared() {
     loop {
         let at = reader.position();
         match reader.step().unwrap() {
-            Step::Block(block) => places.push((at, block.header)),
+            Step::Block(block) => {
+                let calls = block.records().filter(|record| {
+                    // What every 500th is followed by is no call, and may be in any block.
+                    Kind::from_number(record.kind) == Some(AuditApiCall::KIND)
+                });
+                places.push((at, block.header, calls.count() as u64));
+            }
             Step::Damage(damage) => panic!("{damage:?}"),
             Step::End => break,
         }
@@ -185,10 +258,8 @@ fn a_damaged_block_is_passed_over_and_declared() {
     let (body, head) = (places[2], places[4]);
     world::flip(&directory, body.0, 100);
     world::flip(&directory, head.0, 20);
-    let lost = [body, head]
-        .map(|(_, header)| header.last - header.first + 1)
-        .iter()
-        .sum::<u64>();
+    let of_both = [body, head].map(|(_, header, _)| header.last - header.first + 1);
+    let lost: u64 = of_both.iter().sum();
     let shipper = world.ship("damaged");
     eventually("it is seen", || shipper.status().gaps > 0);
     let ledger = world.settle("damaged", "corrupted blocks", confirmed, shipper);
@@ -196,37 +267,45 @@ fn a_damaged_block_is_passed_over_and_declared() {
     assert_eq!(ledger.report.declared, lost);
     assert_eq!(
         ledger.missing(),
-        lost,
+        body.2 + head.2,
         "what is missing is what was declared"
     );
 }
 
 #[test]
-fn a_clock_that_goes_back_changes_nothing() {
-    let world = World::one();
+fn a_clock_that_jumps_changes_neither_order_nor_ids_nor_retention() {
+    let world = World::quiet();
     let root = world.root("clock");
-    let mut confirmed = world::emit(&root, "clock", 1000);
-    let directory = directories(&root).unwrap().remove(0);
-    // As if that had been next century.
-    let ledger = directory.path().join("ledger");
-    let text = std::fs::read_to_string(&ledger).unwrap();
-    let epoch = text
-        .lines()
-        .next()
-        .unwrap()
-        .split(' ')
-        .nth(1)
-        .unwrap()
-        .to_owned();
-    std::fs::write(&ledger, text.replacen(&epoch, "4900000000", 1)).unwrap();
-    let outlet = Outlet::open(&root, Options::new("clock", "gateway")).unwrap();
-    assert_eq!(outlet.status().epoch, 4_900_000_001);
-    drop(outlet);
-    confirmed.extend(world::emit_from(&root, "clock", 1000, 77));
+    let clock = process::Clock::new(&world.root("clock.offset"));
     let shipper = world.ship("clock");
-    let ledger = world.settle("clock", "clock jump", confirmed, shipper);
+    let mut confirmed = Vec::new();
+    // Each process is killed, starts by the clock that the one before ended with, and sees it jump in the middle.
+    for (run, offset) in (0..).zip(["+3650d", "-9000d", "+3h", "-1h", "+0"]) {
+        let jump = || clock.set(offset);
+        confirmed.extend(process::emit_until_killed_by(
+            &clock, &root, "clock", run, 3000, jump,
+        ));
+    }
+    let ledger = world.settle("clock", "clock jumps", confirmed, shipper);
     ledger.is_complete();
-    assert_eq!(ledger.report.producers.len(), 2);
+    ledger.keeps_order();
+    let epochs = ledger
+        .report
+        .producers
+        .iter()
+        .map(|producer| producer.epoch);
+    let epochs: std::collections::BTreeSet<u64> = epochs.collect();
+    assert_eq!(epochs.len(), 5, "a start has an epoch of its own");
+    // What a broker counts retention from is never a time that the broker would not believe.
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_millis()).unwrap();
+    let day = 24 * 60 * 60 * 1000;
+    let (oldest, newest) = ledger.stamped();
+    assert!(
+        oldest >= now - day - 600_000 && newest <= now,
+        "{oldest} to {newest}, and it is {now}"
+    );
 }
 
 #[test]
@@ -306,7 +385,7 @@ fn a_wrong_password_a_missing_topic_and_too_large_an_event_are_said_and_made_goo
 
 #[test]
 fn planted_losses_are_found_a_lost_tail_included() {
-    let world = World::one();
+    let world = World::quiet();
     let root = world.root("planted");
     let options = || Options {
         segment_bytes: 64 << 10,
@@ -348,6 +427,50 @@ fn planted_losses_are_found_a_lost_tail_included() {
     drop(shipper);
     let alone = Ledger::read(&world.cluster.bootstrap(), &[], "planted", None, Vec::new());
     assert_eq!(alone.report.lost, gone[0] + gone[1]);
+}
+
+#[test]
+fn losses_planted_in_topics_and_spools_at_once_are_all_found_and_so_are_repeats() {
+    let world = World::quiet();
+    let root = world.root("both");
+    let options = Options {
+        segment_bytes: 64 << 10,
+        ..Options::new("both", "gateway")
+    };
+    let confirmed = world::emit_with(&root, options, 20_000, 8);
+    let directory = directories(&root).unwrap().remove(0);
+    let sizes = directory.segment_sizes().unwrap();
+    assert!(sizes.len() >= 12, "{sizes:?}");
+    let quarter = |quarters: usize| sizes[sizes.len() * quarters / 4].0;
+    let last = sizes[sizes.len() - 1].0;
+    let mut gone = Vec::new();
+    let mut lose = |ordinal: u64| {
+        gone.push(world::held(&directory, ordinal));
+        world::remove(&directory, ordinal);
+    };
+    // One that never came to the topics, though the cursor has passed it; then, of what still waits, one and the tail.
+    let settings = Settings::new(world.cluster.bootstrap());
+    lose(quarter(1));
+    world.ship_up_to(&root, &settings, quarter(1));
+    world.ship_up_to(&root, &settings, quarter(2));
+    lose(quarter(3));
+    lose(last);
+    world.repeat("audit-api-calls", "both", 7);
+    let bootstrap = world.cluster.bootstrap();
+    let ledger = Ledger::read(&bootstrap, &[], "both", Some(&root), confirmed);
+    ledger.print("loss planted in topics and spools at once", 0);
+    let producer = &ledger.report.producers[0];
+    let found: Vec<_> = producer
+        .gaps
+        .iter()
+        .map(|gap| (gap.first, gap.last))
+        .collect();
+    // The tail goes on to what the ledger beside the spool says.
+    assert_eq!(found[..2], gone[..2], "{:?}", producer.gaps);
+    assert_eq!(found[2].0, gone[2].0, "{:?}", producer.gaps);
+    let kinds: Vec<&Missing> = producer.gaps.iter().map(|gap| &gap.missing).collect();
+    assert_eq!(kinds, [&Missing::Lost, &Missing::Lost, &Missing::LostTail]);
+    assert_eq!(producer.duplicates, 7);
 }
 
 #[test]

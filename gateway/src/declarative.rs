@@ -5,6 +5,7 @@
 //! errors are reported at once; [`export`] writes a configuration down.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use carbyne_events::source::Source;
 
@@ -96,21 +97,37 @@ pub fn hash(bytes: &[u8]) -> String {
 }
 
 /// A store without a database, and which configuration is in it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Loaded {
     store: Arc<Declarative>,
     hash: Arc<Mutex<Option<String>>>,
+    since: SystemTime,
     /// Where what a load changed is told.
     events: Option<Arc<Source>>,
 }
 
+impl Default for Loaded {
+    fn default() -> Self {
+        Self::telling(None)
+    }
+}
+
 impl Loaded {
-    /// One whose changes are told.
+    /// One whose changes are told where events go anywhere.
     pub fn telling(events: Option<Arc<Source>>) -> Self {
         Self {
+            store: Arc::default(),
+            hash: Arc::default(),
+            since: SystemTime::now(),
             events,
-            ..Self::default()
         }
+    }
+
+    /// When the node began. Whatever files do not date is so old, also where a later file brings it: what a file leaves
+    /// as it was stays the same row to the byte, and the order of targets, which goes by their age, does not depend on
+    /// which files a node has seen before.
+    pub const fn since(&self) -> SystemTime {
+        self.since
     }
 
     pub fn store(&self) -> Arc<Declarative> {

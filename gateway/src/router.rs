@@ -8,13 +8,13 @@
 //! | `priority` | the order of routes |
 //! | `reader`, `evaluate` | a tree and a request: the interpreter |
 //! | `index` | trees compiled to hash, tries and sorted lists |
+//! | `table` | routes in their order, with an index a protocol |
 //! | `found` | what was matched |
 //! | `uri` | the path before the router and behind it |
 //!
 //! Kong asks every route in the order of priorities until one matches, and keeps 5,000 answers. Here
 //! nothing is kept: [`index`] leads to the few routes that can match at all.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crate::plan::route::Route;
@@ -31,6 +31,7 @@ mod pattern;
 mod priority;
 mod query;
 mod reader;
+mod table;
 #[cfg(test)]
 mod tests;
 pub mod uri;
@@ -40,9 +41,9 @@ pub use found::{Captures, Found};
 pub use lookup::{Http, Lookup, Protocol};
 pub use parse::schema;
 
-use found::Traced;
-use index::{Index, Simplified};
+use index::Gone;
 use reader::Reader;
+use table::Table;
 
 /// Which routes are served (`router_flavor`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -107,30 +108,22 @@ pub struct Matcher {
     pub expression: Expression,
 }
 
-/// A table of routes with something of the caller's for each. It does not change: a new one takes
-/// its place.
+/// A table of routes with something of the caller's for each. It does not change: a new one takes its place. That one
+/// need not be compiled whole: it may be the compiled table with what changed since laid over it.
 #[derive(Debug)]
 pub struct Router<T> {
-    /// In the order in which they are asked.
-    entries: Vec<Entry<T>>,
-    reader: Reader,
-    /// One a protocol; those that are equal are one.
-    indices: [Arc<Index>; Protocol::ALL.len()],
+    base: Arc<Table<T>>,
+    /// Which routes of `base` are no more, or are others in `later`.
+    gone: Gone,
+    later: Option<Table<T>>,
+    /// Where the expressions of those that are left look, unless that is where those of `base` do.
+    reader: Option<Reader>,
 }
 
-#[derive(Debug)]
-struct Entry<T> {
-    payload: T,
-    traced: Traced,
-}
-
-/// A route that is yet to be compiled.
-struct Draft<T> {
-    /// Priority and id.
-    order: (u64, [u8; 16]),
-    payload: T,
-    expression: Expression,
-    stream: bool,
+impl<T: Clone> Default for Router<T> {
+    fn default() -> Self {
+        Self::build(Rules::default(), []).0
+    }
 }
 
 impl<T: Clone> Router<T> {
@@ -139,81 +132,70 @@ impl<T: Clone> Router<T> {
         rules: Rules,
         routes: impl IntoIterator<Item = (&'r Route, T)>,
     ) -> (Self, Vec<Rejected>) {
-        let (mut drafts, mut rejected) = (Vec::new(), Vec::new());
-        for (route, payload) in routes {
-            match matchers(rules, route) {
-                Ok(matchers) => {
-                    drafts.extend(matchers.into_iter().map(|matcher| Draft {
-                        order: (matcher.priority, matcher.id),
-                        payload: payload.clone(),
-                        expression: matcher.expression,
-                        stream: route.is_stream(),
-                    }));
-                }
-                Err(problem) => rejected.push(Rejected {
-                    id: route.id.clone(),
-                    name: route.label().into(),
-                    problem,
-                }),
+        let (table, rejected) = Table::new(rules, routes);
+        let router = Self {
+            base: Arc::new(table),
+            gone: Gone::default(),
+            later: None,
+            reader: None,
+        };
+        (router, rejected)
+    }
+
+    /// The table as [`build`](Self::build) made it, without some of its routes and with others: as cheap as these are few.
+    /// What was laid over it before is left out. Every request is looked up twice, so this is not to stay.
+    pub fn with<'r>(
+        &self,
+        rules: Rules,
+        gone: impl IntoIterator<Item = &'r Route>,
+        came: impl IntoIterator<Item = (&'r Route, T)>,
+    ) -> (Self, Vec<Rejected>) {
+        let mut reader = self.base.reader.clone();
+        let mut ranks = Gone::default();
+        // What cannot be compiled is not in the table either.
+        let matchers = gone
+            .into_iter()
+            .filter_map(|route| matchers(rules, route).ok());
+        for matcher in matchers.flatten() {
+            if let Some(rank) = self.base.rank((matcher.priority, matcher.id)) {
+                ranks.insert(rank);
+                reader.remove(&matcher.expression);
             }
         }
-        drafts.sort_by_key(|draft| Reverse(draft.order));
-        let mut reader = Reader::default();
-        drafts
-            .iter()
-            .for_each(|draft| reader.add(&draft.expression));
-        let indices = indices(&drafts);
-        let entries = drafts.into_iter().map(|draft| Entry {
-            payload: draft.payload,
-            traced: Traced::new(draft.expression),
-        });
+        let (later, rejected) = Table::new(rules, came);
+        reader.extend(&later.reader);
         let router = Self {
-            entries: entries.collect(),
-            reader,
-            indices,
+            base: self.base.clone(),
+            gone: ranks,
+            later: (later.len() > 0).then_some(later),
+            reader: Some(reader),
         };
         (router, rejected)
     }
 
     /// The first route, in the order of priorities, that matches.
     pub fn find<'a>(&'a self, lookup: &'a Lookup<'a>) -> Option<Found<'a, T>> {
-        let request = self.reader.request(lookup)?;
-        let rank = self.indices[lookup.protocol as usize].find(&request)?;
-        let entry = &self.entries[rank];
+        let reader = self.reader.as_ref().unwrap_or(&self.base.reader);
+        let request = reader.request(lookup)?;
+        let mut found = self.base.find(&request, &self.gone);
+        if let Some(later) = &self.later
+            && let Some(other) = later.find(&request, &Gone::default())
+            && found.is_none_or(|found| other.is_before(found))
+        {
+            found = Some(other);
+        }
+        let entry = found?;
         Some(Found::new(&entry.payload, &entry.traced, request))
     }
 
     /// How many routes there are to ask; a route counts once for each of its groups of paths.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.base.len() - self.gone.len() + self.later.as_ref().map_or(0, Table::len)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
-}
-
-/// Protocols whose routes ask the same share an index: most tables ask nothing about the protocol.
-fn indices<T>(drafts: &[Draft<T>]) -> [Arc<Index>; Protocol::ALL.len()] {
-    let mut known: Vec<(bool, Vec<(u32, Simplified)>, Arc<Index>)> = Vec::new();
-    Protocol::ALL.map(|protocol| {
-        let stream = protocol.is_stream();
-        let mine = (0..)
-            .zip(drafts)
-            .filter(|(_, draft)| draft.stream == stream);
-        let expressions: Vec<_> = mine
-            .map(|(rank, draft)| (rank, index::simplified(&draft.expression, protocol)))
-            .collect();
-        let equal = |(of_stream, other, _): &&(bool, Vec<_>, Arc<Index>)| {
-            *of_stream == stream && *other == expressions
-        };
-        if let Some((_, _, index)) = known.iter().find(equal) {
-            return index.clone();
-        }
-        let index = Arc::new(Index::new(stream, &expressions));
-        known.push((stream, expressions, index.clone()));
-        index
-    })
 }
 
 /// Why a route cannot be matched; the Admin API asks before it stores one. Here every regular

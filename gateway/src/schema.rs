@@ -34,7 +34,7 @@ mod validate;
 
 pub use address::{Address, Host};
 pub use crypto::public_key;
-pub use process::{Context, random_string, uuid, uuid_of, uuid_text};
+pub use process::{Context, milliseconds, random_string, uuid, uuid_of, uuid_text};
 pub use reference::is_reference;
 pub use transform::password_hash;
 pub use uri::normalize as normalize_path;

@@ -92,28 +92,69 @@ fn run(seed: u64, table: u64) -> usize {
         .map(|rejected| rejected.id.clone())
         .collect();
     assert_eq!(rejected, reference.rejected, "seed {seed} table {table}");
+    let mut mixed = fastrand::Rng::with_seed(random.clone().u64(..));
+    let laid_over = laid_over(&mut mixed, rules, &routes, stream);
+    assert_eq!(laid_over.len(), router.len(), "seed {seed} table {table}");
     let mut matched = 0;
     for _ in 0..REQUESTS {
         let asked = Asked::new(&mut random, &routes, stream);
-        let lookup = asked.lookup();
-        let found = router.find(&lookup).map(|found| Outcome {
-            route: *found.payload,
-            path: found.path().map(Into::into),
-            captures: found.captures().map(|captures| {
-                let values = captures.iter();
-                values
-                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                    .collect()
-            }),
-        });
         let expected = reference.ask(&asked);
-        matched += usize::from(found.is_some());
-        assert_eq!(
-            found,
-            expected,
-            "seed {seed} table {table}: {asked:#?}\n{}",
-            reference.show()
-        );
+        matched += usize::from(expected.is_some());
+        for router in [&router, &laid_over] {
+            assert_eq!(
+                outcome(router, &asked),
+                expected,
+                "seed {seed} table {table}: {asked:#?}\n{}",
+                reference.show()
+            );
+        }
     }
     matched
+}
+
+fn outcome(router: &Router<usize>, asked: &Asked) -> Option<Outcome> {
+    let lookup = asked.lookup();
+    let found = router.find(&lookup)?;
+    Some(Outcome {
+        route: *found.payload,
+        path: found.path().map(Into::into),
+        captures: found.captures().map(|captures| {
+            let values = captures.iter();
+            values
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect()
+        }),
+    })
+}
+
+/// The same routes, of which some were there before and are others now, some came, and others went.
+fn laid_over(
+    random: &mut fastrand::Rng,
+    rules: Rules,
+    routes: &[Route],
+    stream: bool,
+) -> Router<usize> {
+    let (mut base, mut came, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+    for now in (0..).zip(routes) {
+        match random.u8(..4) {
+            0 => came.push(now),
+            1 => {
+                let mut before = routes::route(random, rules.flavor, stream);
+                before.id = now.1.id.clone();
+                gone.push(before);
+                came.push(now);
+            }
+            _ => base.push(now),
+        }
+    }
+    let left = random.usize(..=routes.len());
+    gone.extend((0..left).map(|_| routes::route(random, rules.flavor, stream)));
+    let all = base
+        .iter()
+        .map(|(place, route)| (*route, *place))
+        .chain(gone.iter().map(|route| (route, usize::MAX)));
+    let (base, _) = Router::build(rules, all);
+    let came = came.iter().map(|(place, route)| (*route, *place));
+    let (router, _) = base.with(rules, &gone, came);
+    router
 }

@@ -46,6 +46,8 @@ pub struct Context {
     pub timeouts: Timeouts,
     /// Dynamic metadata by filter name (jwt_authn payloads, rbac's effective policy, …).
     pub metadata: Metadata,
+    /// `kid` of the token that was verified, for what is told of a refusal.
+    pub token_key_id: Option<String>,
     /// The client's workload, as metadata exchange told.
     pub downstream_peer: Option<Arc<Peer>>,
     /// The server's workload, as metadata exchange or the endpoint told.

@@ -11,6 +11,10 @@
 mod support;
 
 #[cfg(test)]
+#[path = "events/guards.rs"]
+mod guards;
+
+#[cfg(test)]
 mod tests {
     use std::path::Path;
 
@@ -26,6 +30,18 @@ mod tests {
 
     const PLAIN: u16 = 8080;
     const SECURE: u16 = 8443;
+    /// Where a token is wanted.
+    const GUARDED: u16 = 8081;
+
+    const ISSUER: &str = "https://issuer.test";
+    const KEY_ID: &str = "key-of-the-week";
+    const KEY: &str = "YSBrZXkgb2YgYSB0ZXN0LCBhcyBsb25nIGFzIFNIQS0yNTYgd2FudHMgaXQ";
+    /// Of `somebody`, signed with that key.
+    const TOKEN: &str = concat!(
+        "eyJhbGciOiJIUzI1NiIsImtpZCI6ImtleS1vZi10aGUtd2VlayJ9.",
+        "eyJpc3MiOiJodHRwczovL2lzc3Vlci50ZXN0Iiwic3ViIjoic29tZWJvZHkifQ.",
+        "LaAE8l_WK_0Y9pNXeWN0cjOWxY0sRUyU4YyNuCWjHTc"
+    );
 
     fn config(place: &Place, server: (&str, &str), root: &str) -> Value {
         let policy = json!({"action": "DENY", "policies": {
@@ -45,7 +61,21 @@ mod tests {
             "rbac.v3.RBAC",
             json!({"rules": policy}),
         );
-        let plain = manager("plain", hosts.clone(), vec![rbac], json!({}));
+        let keys = json!({"keys": [{"kty": "oct", "alg": "HS256", "kid": KEY_ID, "k": KEY}]});
+        let tokens = http_filter(
+            "envoy.filters.http.jwt_authn",
+            "jwt_authn.v3.JwtAuthentication",
+            json!({
+                "providers": {"issuer": {
+                    "issuer": ISSUER,
+                    "local_jwks": {"inline_string": keys.to_string()},
+                    "payload_in_metadata": "payload",
+                }},
+                "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "issuer"}}],
+            }),
+        );
+        let plain = manager("plain", hosts.clone(), vec![rbac.clone()], json!({}));
+        let guarded = manager("guarded", hosts.clone(), vec![tokens, rbac], json!({}));
         let secure = manager("secure", hosts, Vec::new(), json!({}));
         let context = any(
             "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
@@ -70,6 +100,7 @@ mod tests {
         });
         let listeners = vec![
             listener(place, "plain", PLAIN, vec![plain]),
+            listener(place, "guarded", GUARDED, vec![guarded]),
             listener_with(place, "strict", SECURE, strict),
         ];
         bootstrap(place, listeners, Vec::new())
@@ -88,15 +119,20 @@ mod tests {
     }
 
     fn ask(process: &Process, path: &str) -> u16 {
-        let mut connection = Connection::open(process.at(PLAIN)).unwrap();
+        ask_as(process, PLAIN, path, "hunter2hunter2")
+    }
+
+    fn ask_as(process: &Process, port: u16, path: &str, token: &str) -> u16 {
+        let mut connection = Connection::open(process.at(port)).unwrap();
+        let authorization = format!("Bearer {token}");
         let request = get(path)
             .host("shop.test")
-            .header("authorization", "Bearer hunter2hunter2");
+            .header("authorization", &authorization);
         assert!(connection.send(&request.bytes()));
         connection.response(false).unwrap().status
     }
 
-    fn end(mut process: Process) {
+    pub(crate) fn end(mut process: Process) {
         process.terminate();
         process.wait_until("the end", |_| Some(()));
         let began = std::time::Instant::now();
@@ -196,6 +232,48 @@ mod tests {
     }
 
     #[test]
+    fn whose_token_was_refused_is_told_and_by_which_key_it_was_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_str().unwrap().to_owned();
+        let process = sidecar(&[("CARBYNE_EVENTS_DIR", &root)]);
+        assert_eq!(ask_as(&process, GUARDED, "/open", TOKEN), 200);
+        assert_eq!(ask_as(&process, GUARDED, "/admin", TOKEN), 403);
+        let (signed, _) = TOKEN.rsplit_once('.').unwrap();
+        let forged = format!("{signed}.{}", "A".repeat(43));
+        assert_eq!(ask_as(&process, GUARDED, "/admin", &forged), 401);
+        end(process);
+        let found = carbyne_events::found::read(folder.path()).unwrap();
+        let events: Vec<Value> = found
+            .iter()
+            .map(|event| serde_json::from_str(&event.json).unwrap())
+            .collect();
+        let of = |reason: &str| {
+            let event = events.iter().find(|event| event["reason"] == reason);
+            event.unwrap_or_else(|| panic!("{reason}: {events:?}"))
+        };
+        let denied = of("policy_denied");
+        let hash = carbyne_events::redact::key_id(KEY_ID);
+        for (field, expected) in [
+            ("token_issuer", ISSUER),
+            ("token_subject", "somebody"),
+            ("token_key_hash", hash.as_str()),
+        ] {
+            assert_eq!(denied[field], expected, "{field} of {denied}");
+        }
+        // What a forged token says of itself is not told.
+        let forged = of("token_invalid");
+        for field in ["token_issuer", "token_subject", "token_key_hash"] {
+            assert!(forged[field].is_null(), "{field} of {forged}");
+        }
+        let mut bytes = Vec::new();
+        gather(folder.path(), &mut bytes);
+        for secret in [KEY_ID, KEY, signed] {
+            let secret = secret.as_bytes();
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+        }
+    }
+
+    #[test]
     fn without_a_directory_nothing_is_written() {
         let process = sidecar(&[]);
         assert_eq!(ask(&process, "/admin"), 403);
@@ -210,7 +288,7 @@ mod tests {
         end(process);
     }
 
-    fn gather(folder: &Path, bytes: &mut Vec<u8>) {
+    pub(crate) fn gather(folder: &Path, bytes: &mut Vec<u8>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {

@@ -1,10 +1,12 @@
-//! `bench-events`: what an event costs, and how many a second reach a real broker on the same cores.
+//! `bench-events`: the process that emits events, for `bench`, which measures it.
 //!
 //! ```text
-//! bench-events                    all rows; --seconds 60
-//! bench-events emit N             (child) emits N events on the main thread
-//! bench-events make N             (child) makes N events and emits none
-//! bench-events load SECONDS ...   (child) emits and ships
+//! bench-events make N                         makes N events
+//! bench-events emit N FOLDER                  makes and emits them, on the main thread
+//! bench-events load SECONDS RATE FOLDER ADDR  emits so many a second, and ships them to the broker
+//! bench-events fill MIB FOLDER                spools so much
+//! bench-events first FOLDER ADDR              ships what is spooled, and says when something was acknowledged
+//! bench-events version                        what it ships to
 //! ```
 #![expect(
     clippy::print_stdout,
@@ -12,68 +14,51 @@
     reason = "a program for a terminal"
 )]
 
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use carbyne_benches::emission::{Filled, Loaded, fault};
 use carbyne_benches::error::BenchError;
-use carbyne_benches::measure::instructions;
-use carbyne_events::broker::{self, Cluster};
+use carbyne_benches::measure::process;
+use carbyne_events::broker::jars;
 use carbyne_events::emit::{Options, Outlet};
 use carbyne_events::envelope::Form;
-use carbyne_events::event::Event;
 use carbyne_events::samples::Calls;
 use carbyne_events::ship::{Settings, Shipper};
-use carbyne_events::topics::{Access, Admin, BUILT_IN, File, Permission, Plan};
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use rustix::process::getppid;
 
-/// What events cost.
+/// A process that emits events.
 #[derive(Debug, Parser)]
-struct Arguments {
-    #[command(subcommand)]
-    part: Option<Part>,
-    /// How long the load lasts.
-    #[arg(long, default_value_t = 60)]
-    seconds: u64,
-    /// Where the file of figures is written.
-    #[arg(long, default_value = "benches/results")]
-    results: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, Subcommand)]
-enum Part {
-    /// Emit so many events.
-    Emit { count: u64 },
-    /// Make so many events.
-    Make { count: u64 },
-    /// Emit and ship for so long, or ship what lies there.
-    Load,
-    /// Spool so many MiB.
-    Fill { mib: u64 },
-    /// Ship what was spooled, and say when the first was acknowledged.
-    First,
+enum Task {
+    /// Makes events.
+    Make {
+        count: u64,
+        /// Not needed.
+        folder: Option<PathBuf>,
+    },
+    /// Makes and emits events on the main thread.
+    Emit { count: u64, folder: PathBuf },
+    /// Emits events and ships them.
+    Load {
+        seconds: u64,
+        /// Events a second.
+        rate: f64,
+        folder: PathBuf,
+        bootstrap: String,
+    },
+    /// Fills a spool.
+    Fill { mib: u64, folder: PathBuf },
+    /// Ships what is spooled until something is acknowledged.
+    First { folder: PathBuf, bootstrap: String },
+    /// Says to what it ships.
+    Version,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let done = match arguments.part {
-        None => rows(&arguments),
-        Some(Part::Emit { count }) => emit(count),
-        Some(Part::Make { count }) => {
-            let mut calls = Calls::new(1);
-            let mut body = Vec::with_capacity(1024);
-            for _ in 0..count {
-                body.clear();
-                calls.call().encode(&mut body);
-                std::hint::black_box(&body);
-            }
-            Ok(())
-        }
-        Some(Part::Load) => load(Duration::from_secs(arguments.seconds)),
-        Some(Part::Fill { mib }) => fill(mib),
-        Some(Part::First) => first(),
-    };
-    match done {
+    match run(Task::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench-events: {error}");
@@ -82,240 +67,166 @@ fn main() -> ExitCode {
     }
 }
 
-/// Every row, one process each.
-fn rows(arguments: &Arguments) -> Result<(), BenchError> {
-    let program = std::env::current_exe().map_err(BenchError::file("this program"))?;
-    let folder = std::env::temp_dir().join(format!("carbyne-bench-events-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).map_err(BenchError::file(&folder))?;
-    let cost = cost(&program, &folder)?;
-    println!("emit                 {cost} user instructions an event (goal ≤ 3000)");
-    let calls = system_calls(&program, &folder)?;
-    println!("emit                 {calls} system calls for 100,000 events more (goal 0)");
-
-    let cluster = Cluster::start(&broker::Options::nodes(1)).map_err(failed)?;
-    topics(&cluster)?;
-    let child = |part: &[&str], root: &str| -> Result<String, BenchError> {
-        let output = Command::new(&program)
-            .args(["--seconds", &arguments.seconds.to_string()])
-            .args(part)
-            .env(ROOT, folder.join(root))
-            .env(BOOTSTRAP, cluster.bootstrap())
-            .stderr(std::process::Stdio::inherit())
-            .output()
-            .map_err(BenchError::file(&program))?;
-        if !output.status.success() {
-            return Err(failed(format!("{part:?}: {}", output.status)));
+fn run(task: Task) -> Result<(), BenchError> {
+    match task {
+        Task::Make { count, .. } => {
+            let mut calls = Calls::new(SEED);
+            for _ in 0..count {
+                black_box(calls.call());
+            }
+            Ok(())
         }
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let load = child(&["load"], "load")?;
-    println!("into a broker        {load} (goal ≥ 100,000/s, RSS ≤ 128 MiB)");
-    let fill = child(&["fill", "1024"], "backlog")?;
-    let first = child(&["first"], "backlog")?;
-    println!("a spool of {fill}: {first} (goal ≤ 1 s)");
-    let figures = serde_json::json!({
-        "emit_user_instructions": cost,
-        "emit_system_calls": calls,
-        "load": load,
-        "backlog": fill,
-        "backlog_first": first,
-    });
-    let path = arguments.results.join("events.json");
-    let text = format!("{figures:#}\n");
-    std::fs::write(&path, text).map_err(BenchError::file(&path))?;
-    std::fs::remove_dir_all(&folder).map_err(BenchError::file(&folder))
-}
-
-/// User instructions of one emission: what N events more cost, less what it costs to make and encode them.
-fn cost(program: &Path, folder: &Path) -> Result<u64, BenchError> {
-    let count = |part: &str, events: u64| -> Result<u64, BenchError> {
-        let traces = folder.join("callgrind");
-        std::fs::create_dir_all(&traces).map_err(BenchError::file(&traces))?;
-        instructions::clear(&traces)?;
-        let status = Command::new("valgrind")
-            .args(["--tool=callgrind", "-q"])
-            .arg(format!(
-                "--callgrind-out-file={}/callgrind.out.%p",
-                traces.display()
-            ))
-            .arg(program)
-            .args([part, &events.to_string()])
-            .env(ROOT, folder.join("cost"))
-            .status()
-            .map_err(BenchError::file("valgrind"))?;
-        if !status.success() {
-            return Err(failed(format!("valgrind: {status}")));
+        Task::Emit { count, folder } => emit(count, &folder),
+        Task::Load {
+            seconds,
+            rate,
+            folder,
+            bootstrap,
+        } => say(&load(
+            Duration::from_secs(seconds),
+            rate,
+            &folder,
+            bootstrap,
+        )?),
+        Task::Fill { mib, folder } => say(&fill(mib << 20, &folder)?),
+        Task::First { folder, bootstrap } => first(&folder, bootstrap),
+        Task::Version => {
+            let java = Command::new("java").arg("--version").output();
+            let java = java.map_or_else(|error| error.to_string().into_bytes(), |java| java.stdout);
+            let java = String::from_utf8_lossy(&java);
+            let java = java.lines().next().unwrap_or_default();
+            println!("Kafka {} on {java}", jars::VERSION);
+            Ok(())
         }
-        instructions::total(&traces)
-    };
-    let of = |part: &str| {
-        Ok::<_, BenchError>(
-            count(part, 2 * COUNTED)?.saturating_sub(count(part, COUNTED)?) / COUNTED,
-        )
-    };
-    Ok(of("emit")?.saturating_sub(of("make")?))
-}
-
-/// System calls of the emitting thread for as many events more.
-fn system_calls(program: &Path, folder: &Path) -> Result<i64, BenchError> {
-    let count = |events: u64| -> Result<i64, BenchError> {
-        let trace = folder.join("strace");
-        let status = Command::new("strace")
-            .arg("-o")
-            .arg(&trace)
-            .arg(program)
-            .args(["emit", &events.to_string()])
-            .env(ROOT, folder.join("cost"))
-            .status()
-            .map_err(BenchError::file("strace"))?;
-        if !status.success() {
-            return Err(failed(format!("strace: {status}")));
-        }
-        let text = std::fs::read_to_string(&trace).map_err(BenchError::file(&trace))?;
-        // Without -f only the main thread, which emits, is traced.
-        Ok(i64::try_from(text.lines().count()).unwrap_or(i64::MAX))
-    };
-    Ok(count(200_000)? - count(100_000)?)
-}
-
-fn topics(cluster: &Cluster) -> Result<(), BenchError> {
-    let access = Access {
-        bootstrap: cluster.bootstrap(),
-        properties: Vec::new(),
-        limit: Duration::from_secs(30),
-    };
-    let file = File::read(BUILT_IN).map_err(|_| failed("the built-in topics"))?;
-    let desired = file
-        .desired(Some("single"))
-        .ok_or_else(|| failed("no profile"))?;
-    let admin = Admin::new(access).map_err(failed)?;
-    let state = admin.state(|_| true).map_err(failed)?;
-    let plan = Plan::new(&desired, &state, &Permission::default());
-    plan.apply(&admin, &desired, Duration::from_secs(30), |_| {})
-        .map_err(failed)?;
-    Ok(())
-}
-
-/// On the main thread, which strace follows.
-fn emit(count: u64) -> Result<(), BenchError> {
-    let outlet = Outlet::open(&root(), options()).map_err(failed)?;
-    let emitter = outlet.emitter();
-    let mut calls = Calls::new(1);
-    for _ in 0..count {
-        // A ring that is full costs less than one that has room: it must not be.
-        emitter.emit(&calls.call()).map_err(failed)?;
     }
+}
+
+fn say(outcome: &impl serde::Serialize) -> Result<(), BenchError> {
+    println!("{}", serde_json::to_string(outcome).map_err(fault)?);
     Ok(())
 }
 
-fn load(time: Duration) -> Result<(), BenchError> {
-    let shipper = shipper()?;
-    let outlet = Outlet::open(&root(), options()).map_err(failed)?;
+/// The main thread is the one that strace follows and that callgrind calls the first. Two calls of getppid(2) tell where emission begins
+/// and ends.
+fn emit(count: u64, folder: &Path) -> Result<(), BenchError> {
+    let outlet = Outlet::open(folder, options(COUNTED_RING)).map_err(fault)?;
     let emitter = outlet.emitter();
-    let mut calls = Calls::new(1);
+    let mut calls = Calls::new(SEED);
+    black_box(getppid());
+    for _ in 0..count {
+        // An emission for which there is no room costs less than one for which there is: none may be dropped.
+        emitter.emit(&calls.call()).map_err(fault)?;
+    }
+    black_box(getppid());
+    Ok(())
+}
+
+fn load(
+    length: Duration,
+    rate: f64,
+    folder: &Path,
+    bootstrap: String,
+) -> Result<Loaded, BenchError> {
+    let shipper = shipper(folder, bootstrap)?;
+    let outlet = Outlet::open(folder, options(RING)).map_err(fault)?;
+    let emitter = outlet.emitter();
+    let mut calls = Calls::new(SEED);
     let started = Instant::now();
-    let mut emitted = 0_u64;
-    while started.elapsed() < time {
-        for _ in 0..200 {
-            if emitter.emit(&calls.call()).is_ok() {
-                emitted += 1;
+    let (mut emitted, mut dropped) = (0_u64, 0_u64);
+    while started.elapsed() < length {
+        for _ in 0..BURST {
+            match emitter.emit(&calls.call()) {
+                Ok(()) => emitted += 1,
+                Err(_) => dropped += 1,
             }
         }
-        // No faster than a little over the goal: what matters is that the broker has it.
-        let due = Duration::from_secs_f64(emitted as f64 / RATE);
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let due = Duration::from_secs_f64((emitted + dropped) as f64 / rate);
         std::thread::sleep(due.saturating_sub(started.elapsed()));
     }
     drop(emitter);
     outlet.close();
-    let drained = shipper.drain(Duration::from_secs(120));
-    let took = started.elapsed();
-    let status = shipper.status();
-    let acknowledged: u64 = status.acknowledged.iter().sum();
-    println!(
-        "{:.0} events/s acknowledged over {:.1} s, {emitted} emitted, {acknowledged} acknowledged, all: {drained}, RSS at most {} MiB",
-        acknowledged as f64 / took.as_secs_f64(),
-        took.as_secs_f64(),
-        peak()?
-    );
-    Ok(())
+    if !shipper.drain(PATIENCE) {
+        return Err(fault(format!("{:?}", shipper.status())));
+    }
+    let taken = started.elapsed();
+    let acknowledged = shipper.status().acknowledged.iter().sum();
+    let spent = process::cpu(&[std::process::id()]);
+    let syncs = outlet.status().syncs;
+    let number: u64 = syncs.counts.iter().sum();
+    Ok(Loaded {
+        emitted,
+        dropped,
+        acknowledged,
+        seconds: taken.as_secs_f64(),
+        cpu: spent.total.as_secs_f64() * 1e6,
+        peak_kib: peak_kib()?,
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        sync: syncs.sum.as_secs_f64() * 1e3 / number.max(1) as f64,
+    })
 }
 
-fn fill(mib: u64) -> Result<(), BenchError> {
-    let outlet = Outlet::open(&root(), options()).map_err(failed)?;
+fn fill(bytes: u64, folder: &Path) -> Result<Filled, BenchError> {
+    let outlet = Outlet::open(folder, options(RING)).map_err(fault)?;
     let emitter = outlet.emitter();
-    let mut calls = Calls::new(9);
-    let mut full = 0_u32;
-    while outlet.status().spool_bytes < mib << 20 {
-        for _ in 0..1000 {
-            if emitter.emit(&calls.call()).is_err() {
-                full += 1;
+    let mut calls = Calls::new(SEED);
+    while outlet.status().spool_bytes < bytes {
+        for _ in 0..BURST {
+            let call = calls.call();
+            while emitter.emit(&call).is_err() {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
     }
     drop(emitter);
     outlet.close();
-    println!("{mib} MiB ({full} dropped while it was filled)");
-    Ok(())
+    let bytes = outlet.status().spool_bytes;
+    Ok(Filled { bytes })
 }
 
-fn first() -> Result<(), BenchError> {
+fn first(folder: &Path, bootstrap: String) -> Result<(), BenchError> {
+    let shipper = shipper(folder, bootstrap)?;
     let started = Instant::now();
-    let shipper = shipper()?;
-    loop {
-        if shipper.status().acknowledged.iter().sum::<u64>() > 0 {
-            println!(
-                "first acknowledgement after {} ms",
-                started.elapsed().as_millis()
-            );
+    while started.elapsed() < PATIENCE {
+        if shipper.status().acknowledged.iter().any(|each| *each > 0) {
+            println!("acknowledged");
             return Ok(());
         }
-        if started.elapsed() > Duration::from_secs(60) {
-            return Err(failed("nothing was acknowledged"));
-        }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(1));
     }
+    Err(fault(format!("{:?}", shipper.status())))
 }
 
-fn shipper() -> Result<Shipper, BenchError> {
-    let bootstrap = std::env::var(BOOTSTRAP).map_err(failed)?;
+fn shipper(folder: &Path, bootstrap: String) -> Result<Shipper, BenchError> {
     let settings = Settings {
         form: Form::Avro,
         ..Settings::new(bootstrap)
     };
-    Shipper::start(&root(), settings).map_err(failed)
+    Shipper::start(folder, settings).map_err(fault)
 }
 
-fn options() -> Options {
+fn options(ring_bytes: usize) -> Options {
     Options {
-        ring_bytes: 16 << 20,
+        ring_bytes,
         ..Options::new("bench", "gateway")
     }
 }
 
-/// The most memory that this process has had, in MiB.
-fn peak() -> Result<u64, BenchError> {
-    let status = std::fs::read_to_string("/proc/self/status")
-        .map_err(BenchError::file("/proc/self/status"))?;
+/// The most memory that this process has had.
+fn peak_kib() -> Result<f64, BenchError> {
+    let file = "/proc/self/status";
+    let status = std::fs::read_to_string(file).map_err(BenchError::file(file))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.map(|kib| kib / 1024).ok_or_else(|| failed("no VmHWM"))
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.ok_or_else(|| fault("no VmHWM"))
 }
 
-fn root() -> PathBuf {
-    std::env::var_os(ROOT).map_or_else(|| PathBuf::from("events"), PathBuf::from)
-}
-
-fn failed(what: impl std::fmt::Display) -> BenchError {
-    BenchError::Helper {
-        program: "bench-events",
-        what: what.to_string(),
-    }
-}
-
-const ROOT: &str = "CARBYNE_BENCH_EVENTS_ROOT";
-const BOOTSTRAP: &str = "CARBYNE_BENCH_BOOTSTRAP";
-/// Events by which callgrind's two runs differ.
-const COUNTED: u64 = 5000;
-/// Events a second that are offered.
-const RATE: f64 = 105_000.0;
+const SEED: u64 = 1;
+/// A worker's ring under load: a second's events.
+const RING: usize = 32 << 20;
+/// A ring that takes all that is counted, however slow the writer is under valgrind.
+const COUNTED_RING: usize = 128 << 20;
+/// Events between two looks at the clock.
+const BURST: u32 = 200;
+/// What ends a run that does not come to its end.
+const PATIENCE: Duration = Duration::from_secs(120);

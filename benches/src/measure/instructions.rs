@@ -1,5 +1,6 @@
 //! User-mode instructions, from the files that callgrind writes at exit.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -57,6 +58,28 @@ pub fn total(folder: &Path) -> Result<u64, BenchError> {
         program: "valgrind",
         what: "wrote no file: did the peer end by itself?".to_owned(),
     })
+}
+
+/// The instructions of each thread of a process that ran under `--separate-threads=yes`, by the number that valgrind gives it: the
+/// first is `01`.
+///
+/// # Errors
+/// When there is none.
+pub fn of_threads(folder: &Path) -> Result<BTreeMap<String, u64>, BenchError> {
+    let mut threads = BTreeMap::new();
+    for (path, name) in files(folder)? {
+        // The file without a thread's number holds no counts.
+        let Some((_, thread)) = name.rsplit_once('-') else {
+            continue;
+        };
+        let text = fs::read_to_string(&path).map_err(BenchError::file(path))?;
+        let count = totals(&text).ok_or_else(|| BenchError::Helper {
+            program: "valgrind",
+            what: format!("the file of thread {name} has no totals"),
+        })?;
+        threads.insert(thread.to_owned(), count);
+    }
+    Ok(threads)
 }
 
 fn files(folder: &Path) -> Result<Vec<(std::path::PathBuf, String)>, BenchError> {

@@ -122,7 +122,8 @@ impl Turn<'_> {
             .map_err(|error| self.wrong(&error.into()))?;
         let mut taken = Vec::new();
         for number in 1..=count {
-            let path = format!("/written-{number}");
+            // No path begins with another: the route of the other would take its requests.
+            let path = format!("/written-{number:05}");
             let body = format!(r#"{{"name":"written-{number}","paths":["{path}"]}}"#);
             let sent = Instant::now();
             let answer = post(&mut admin, "/services/backend/routes", &body).await;

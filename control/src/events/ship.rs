@@ -86,11 +86,23 @@ pub fn run(arguments: &Arguments) -> Verdict {
     if let Some(address) = arguments.metrics {
         serve(address, &shipper).map_err(|error| failed(&format!("{address}: {error}")))?;
     }
-    runtime::run(follow(&shipper, &root, arguments))?
+    runtime::run(follow(&shipper, &root, arguments))??;
+    // Who asks for metrics just now holds it for as long as an answer takes; what was acknowledged last is told where nobody does.
+    let status = match Arc::try_unwrap(shipper) {
+        Ok(shipper) => shipper.stop(),
+        Err(shipper) => shipper.status(),
+    };
+    let acknowledged: u64 = status.acknowledged.iter().sum();
+    terminal::note(&format!("{acknowledged} events acknowledged"));
+    Ok(if status.problems.is_empty() {
+        Outcome::Well
+    } else {
+        Outcome::Differs
+    })
 }
 
 /// Says what keeps events from being shipped, and what no longer does, until a signal or the end.
-async fn follow(shipper: &Shipper, root: &Path, arguments: &Arguments) -> Verdict {
+async fn follow(shipper: &Shipper, root: &Path, arguments: &Arguments) -> Result<(), Finding> {
     let failed = |error: std::io::Error| Finding::new(&code::SYSTEM, error.to_string());
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -129,14 +141,7 @@ async fn follow(shipper: &Shipper, root: &Path, arguments: &Arguments) -> Verdic
         // What is still owed then, the next one ships.
         shipper.drain(grace);
     }
-    let status = shipper.status();
-    let acknowledged: u64 = status.acknowledged.iter().sum();
-    terminal::note(&format!("{acknowledged} events acknowledged"));
-    Ok(if status.problems.is_empty() {
-        Outcome::Well
-    } else {
-        Outcome::Differs
-    })
+    Ok(())
 }
 
 /// Answers one request a connection: for Prometheus and `carbyne`.

@@ -76,7 +76,7 @@ impl Spool {
         let age = |time: u64| Duration::from_micros(now().saturating_sub(time)).as_secs_f64();
         Ok(Self {
             name: directory.name().to_owned(),
-            runs: directory.seize()?.is_none(),
+            runs: directory.is_taken()?,
             rings: directory.ring_files()?.len(),
             segments: sizes.len(),
             bytes: sizes.iter().map(|(_, size)| size).sum(),

@@ -247,7 +247,8 @@ pub fn percent(share: f64) -> String {
         let text = format!("{hundredths:.1}");
         format!("{} %", text.trim_end_matches(".0"))
     } else if hundredths < 100.0 {
-        format!("{:.0} %", hundredths.floor())
+        // All of it is all of it: nothing below is rounded up to that.
+        format!("{:.0} %", hundredths.round().min(99.0))
     } else {
         "100 %".to_owned()
     }

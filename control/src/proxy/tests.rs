@@ -49,6 +49,14 @@ fn views() {
     insta::assert_snapshot!("certs", plain(&tables::certificates(&certificates, now)));
     let routes = tables::routes(&dump).only(Some("billing"));
     insta::assert_snapshot!("routes_json", json(&routes).unwrap());
+    let listeners = tables::listeners(&dump);
+    insta::assert_snapshot!("listeners_json", json(&listeners).unwrap());
+    let of_billing = tables::clusters(&dump).only(Some("billing"));
+    insta::assert_snapshot!("clusters_json", json(&of_billing).unwrap());
+    let endpoints = tables::endpoints(&clusters).only(Some("billing"));
+    insta::assert_snapshot!("endpoints_json", json(&endpoints).unwrap());
+    let certificates = tables::certificates(&certificates, now);
+    insta::assert_snapshot!("certs_json", json(&certificates).unwrap());
 }
 
 /// A request as the command line says it.

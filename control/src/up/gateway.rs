@@ -179,7 +179,10 @@ impl Gateway {
                 "-c".into(),
                 conf.into(),
             ],
-            environment: vec![(EVENTS_DIR.into(), events.into())],
+            environment: vec![
+                (EVENTS_DIR.into(), events.into()),
+                (POD_NAME.into(), workload.name.clone().into()),
+            ],
             folder: folder.to_owned(),
             stdout: folder.join(LOG),
             stderr: folder.join(LOG),
@@ -294,6 +297,8 @@ pub const NAME: &str = "gateway";
 pub const FILES: [&str; 2] = ["kong.yml", "kong.yaml"];
 /// Where gateway and sidecars spool events.
 pub const EVENTS_DIR: &str = "CARBYNE_EVENTS_DIR";
+/// Name of a pod, as the downward API gives it.
+pub const POD_NAME: &str = "POD_NAME";
 /// Log of the node, in its workload's folder.
 pub const LOG: &str = "gateway.log";
 /// Its access log there.

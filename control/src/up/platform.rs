@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::{
     bootstrap::{self, BOOTSTRAP_FILE, CONCURRENCY, Mesh},
     directory::{ACCESS_LOG, Directory, DirectoryError, PROXY_LOG, SERVICE_LOG},
-    gateway::{self, EVENTS_DIR, Gateway, GatewayError},
+    gateway::{self, EVENTS_DIR, Gateway, GatewayError, POD_NAME},
     kafka::Kafka,
     plane::{Plane, PlaneError, Served},
     process::{Event, Kept, Probe, Program},
@@ -384,7 +384,11 @@ fn sidecar_program(workload: &Workload, proxy: &Path, folder: &Path, events: &Pa
         command: std::iter::once(proxy.into())
             .chain(arguments.map(OsString::from))
             .collect(),
-        environment: vec![(EVENTS_DIR.into(), events.into())],
+        // The name of the pod, by which events tell it from the others on this machine.
+        environment: vec![
+            (EVENTS_DIR.into(), events.into()),
+            (POD_NAME.into(), workload.name.clone().into()),
+        ],
         folder: folder.to_owned(),
         stdout: folder.join(ACCESS_LOG),
         stderr: folder.join(PROXY_LOG),

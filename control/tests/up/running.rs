@@ -184,39 +184,12 @@ impl Up {
 
     /// The same without waiting.
     pub(crate) fn find(&self, workload: &str, program: &str) -> Option<i32> {
-        let of = |(pid, folder, name): &(i32, PathBuf, String)| {
-            (folder.ends_with(workload) && name.contains(program)).then_some(*pid)
-        };
-        self.processes().iter().find_map(of)
+        find_in(self.base(), workload, program)
     }
 
     /// Every process that runs in the runtime directory: process, folder, command line.
     pub(crate) fn processes(&self) -> Vec<(i32, PathBuf, String)> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse::<i32>().ok())
-            else {
-                continue;
-            };
-            // Processes come and go while we look.
-            let Ok(folder) = fs::read_link(entry.path().join("cwd")) else {
-                continue;
-            };
-            let name = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let name = String::from_utf8_lossy(&name).replace('\0', " ");
-            let state = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            let zombie = state
-                .rsplit(") ")
-                .next()
-                .is_some_and(|rest| rest.starts_with('Z'));
-            if folder.starts_with(self.base()) && !zombie {
-                found.push((pid, folder, name.trim_end().to_owned()));
-            }
-        }
-        found
+        processes_in(self.base())
     }
 
     /// Ctrl-C: it ends well and leaves no process and no file.
@@ -253,6 +226,42 @@ impl Drop for Up {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The process in a runtime directory of a workload whose command line contains this.
+pub(crate) fn find_in(base: &Path, workload: &str, program: &str) -> Option<i32> {
+    let of = |(pid, folder, name): &(i32, PathBuf, String)| {
+        (folder.ends_with(workload) && name.contains(program)).then_some(*pid)
+    };
+    processes_in(base).iter().find_map(of)
+}
+
+fn processes_in(base: &Path) -> Vec<(i32, PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        // Processes come and go while we look.
+        let Ok(folder) = fs::read_link(entry.path().join("cwd")) else {
+            continue;
+        };
+        let name = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let name = String::from_utf8_lossy(&name).replace('\0', " ");
+        let state = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let zombie = state
+            .rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('Z'));
+        if folder.starts_with(base) && !zombie {
+            found.push((pid, folder, name.trim_end().to_owned()));
+        }
+    }
+    found
 }
 
 /// One thing to try, as it was printed.

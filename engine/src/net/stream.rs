@@ -47,6 +47,11 @@ impl Socket {
         self.prefix = prepend(bytes, &self.prefix);
     }
 
+    /// Whether bytes were read ahead that nobody has taken.
+    pub const fn has_prefix(&self) -> bool {
+        !self.prefix.is_empty()
+    }
+
     /// The TCP socket, if it is one.
     pub const fn tcp(&self) -> Option<&TcpStream> {
         match &self.io {

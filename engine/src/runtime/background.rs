@@ -6,7 +6,7 @@
 //! free.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -40,10 +40,17 @@ pub async fn run<T: Send + 'static>(
         drop(sender.send(work()));
     })?;
     let done = receiver.await;
-    if !SETTLING.swap(true, Ordering::AcqRel) {
+    if ENDED.fetch_add(1, Ordering::AcqRel) == 0 {
         tokio::spawn(settle());
     }
     done.map_err(|_| io::Error::other("it broke off"))
+}
+
+/// Lets go of what takes its time to be let go of: a whole configuration.
+pub fn release<T: Send + 'static>(value: T) {
+    let released = run(Priority::Low, move || drop(value));
+    // Where there is no thread to be had it was dropped here.
+    tokio::spawn(async { drop(released.await) });
 }
 
 fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -53,21 +60,29 @@ fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 
 /// mimalloc keeps free pages for a second, in case they are wanted again, and looks at the time only when it is asked
 /// for pages or a thread ends. A node that is idle again does neither, and would keep what a large configuration took
-/// to read, for ever: so a thread ends.
+/// to read, for ever: so a thread ends. What is freed after it is kept again, so there is another one for as long as
+/// work ended meanwhile.
 async fn settle() {
-    tokio::time::sleep(SETTLING_TIME).await;
-    SETTLING.store(false, Ordering::Release);
-    // Where there is no thread to be had the next work brings one.
-    if let Err(error) = start(|| {}) {
-        tracing::debug!(%error, "free memory is not given back yet");
+    loop {
+        let seen = ENDED.load(Ordering::Acquire);
+        tokio::time::sleep(SETTLING_TIME).await;
+        // Where there is no thread to be had the next work brings one.
+        if let Err(error) = start(|| {}) {
+            tracing::debug!(%error, "free memory is not given back yet");
+        }
+        let none_ended = ENDED.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Relaxed);
+        if none_ended.is_ok() {
+            return;
+        }
     }
 }
 
-/// Whether somebody waits to give memory back.
-static SETTLING: AtomicBool = AtomicBool::new(false);
+/// How much work ended since free memory was given back; somebody waits to do that unless it is 0.
+static ENDED: AtomicUsize = AtomicUsize::new(0);
 /// Beyond mimalloc's `purge_delay`.
 const SETTLING_TIME: Duration = Duration::from_millis(1500);
-/// A tenth of the time of a thread that serves, while both want all of it.
+/// A tenth of the time of a thread that serves, while both want all of it. At the lowest, 19, it would be a seventieth, and
+/// a configuration of two routes takes more than half a minute beside workers and clients that never pause.
 const NICENESS: i32 = 10;
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 // The events against the schemas, and the rules: the same in every language.
 
 import assert from "node:assert/strict";
-import test from "node:test";
 
 import * as events from "../src/index.js";
 import { encode } from "../src/avro.js";
 import { timestamp, value } from "../src/envelope.js";
 import { clipped, keyId } from "../src/redaction.js";
-import { contract, vectors } from "./support.js";
+import { contract, test, vectors } from "./support.js";
 
 const { AuditApiCall, ConfigRemoval, DataLineage, DataQuality, Form, Redaction, SchemaError, SecurityEvent } = events;
 const QUALITY = { service: "s", dataset: "d", check: "c", severity: "info", passed: true };

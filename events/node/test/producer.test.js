@@ -1,10 +1,9 @@
 // The producer against a real Kafka, read back by a consumer that knows nothing of it.
 
 import assert from "node:assert/strict";
-import test from "node:test";
 
 import * as events from "../src/index.js";
-import { contract, producer, read, vectors } from "./support.js";
+import { contract, producer, read, test, vectors } from "./support.js";
 
 const { AuditUserAction, BufferFull, ConfigChange, ConfigRemoval, DataQuality, Form, ProducerClosed, Redaction, SchemaError } = events;
 const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -1,3 +1,4 @@
+import nodeTest from "node:test";
 import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -8,6 +9,32 @@ import { createEventProducer } from "../src/index.js";
 import { confluent } from "../src/confluent.js";
 
 const EVENTS = fileURLToPath(new URL("../..", import.meta.url));
+
+/**
+ * A test with a limit. The client of one that failed may be open still, which keeps the process for ever: it leaves when nothing follows.
+ */
+export function test(name, body) {
+  nodeTest(name, async (context) => {
+    clearTimeout(leave);
+    let limit;
+    const late = new Promise((_, reject) => {
+      limit = setTimeout(() => reject(new Error(`not within ${LIMIT} ms`)), LIMIT);
+    });
+    try {
+      await Promise.race([body(context), late]);
+    } catch (error) {
+      failed = true;
+      throw error;
+    } finally {
+      clearTimeout(limit);
+      if (failed) leave = setTimeout(() => process.exit(1), 2_000).unref();
+    }
+  });
+}
+
+const LIMIT = 120_000;
+let failed = false;
+let leave;
 
 /** A real Kafka with the twelve topics: the suite `producers` of the crate starts one and runs these tests. */
 export function bootstrap() {

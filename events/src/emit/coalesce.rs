@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
 
-/// Gathers events of the same sort. Times are microseconds since 1970; where the clock goes back a window may end late.
+/// Gathers events of the same sort. Times are microseconds since 1970; where the clock goes back, what was begun before is over.
 #[derive(Debug)]
 pub struct Coalescer<K> {
     window: u64,
@@ -55,7 +55,7 @@ impl<K: Clone + Eq + Hash> Coalescer<K> {
             self.others.clone()
         };
         if let Some(sort) = self.sorts.get_mut(&key)
-            && now < sort.ends
+            && runs(sort.ends, now, self.window)
         {
             if sort.count == 0 {
                 sort.first = now;
@@ -92,16 +92,14 @@ impl<K: Clone + Eq + Hash> Coalescer<K> {
 
     /// What windows that are over have gathered.
     pub fn due(&mut self, now: u64) -> Vec<Burst<K>> {
-        if now < self.next {
+        if self.next == u64::MAX || runs(self.next, now, self.window) {
             return Vec::new();
         }
         self.next = u64::MAX;
         let mut told = Vec::new();
         let window = self.window;
         self.sorts.retain(|key, sort| {
-            // A window that ends further ahead than one lasts was begun by a clock that has gone back since.
-            let over = now >= sort.ends || sort.ends - now > window;
-            if !over {
+            if runs(sort.ends, now, window) {
                 self.next = self.next.min(sort.ends);
                 return true;
             }
@@ -136,6 +134,12 @@ impl<K: Clone + Eq + Hash> Coalescer<K> {
     }
 }
 
+/// Whether a window goes on. One that ends further ahead than a window lasts was begun by a clock that has gone back since.
+fn runs(ends: u64, now: u64, window: u64) -> bool {
+    ends.checked_sub(now)
+        .is_some_and(|left| left > 0 && left <= window)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -160,6 +164,20 @@ mod tests {
         assert_eq!(coalescer.due(120), []);
         assert_eq!(coalescer.next(), None);
         assert_eq!(coalescer.note("a", 121).map(|burst| burst.count), Some(1));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_ends_windows() {
+        let mut coalescer = Coalescer::new(10, 4, "others");
+        assert!(coalescer.note("a", 1_000_000).is_some());
+        assert!(coalescer.note("b", 1_000_000).is_some());
+        assert_eq!(coalescer.note("a", 1_000_001), None);
+        // Years back: what waits does not wait for years, and what comes is the first of a window.
+        let told = coalescer.due(50);
+        assert_eq!((told.len(), told[0].key, told[0].count), (1, "a", 1));
+        assert!(coalescer.note("b", 51).is_some());
+        assert_eq!(coalescer.note("a", 52), None);
+        assert_eq!(coalescer.next(), Some(60));
     }
 
     proptest! {

@@ -45,7 +45,8 @@ pub struct Options {
     pub block_bytes: usize,
     /// How long an event of class `Durable` may wait for the disk: what a power cut may cost.
     pub commit_interval: Duration,
-    /// Bytes that are put on disk before that time is over.
+    /// Bytes that are put on disk before that time is over. The writer waits for a sync: where the disk is slow, few large ones keep up
+    /// and many small ones do not.
     pub commit_bytes: usize,
 }
 
@@ -91,7 +92,7 @@ impl Options {
             segment_bytes: 64 << 20,
             block_bytes: 256 << 10,
             commit_interval: Duration::from_millis(50),
-            commit_bytes: 1 << 20,
+            commit_bytes: 8 << 20,
         }
     }
 }
@@ -107,41 +108,7 @@ impl Outlet {
         options: Options,
         storage: impl Fn() -> Box<dyn Storage>,
     ) -> Result<Self, OutletError> {
-        let failed = |source| OutletError::Directory {
-            path: root.to_path_buf(),
-            source,
-        };
-        let claim = Directory::claim(root, &options.role).map_err(failed)?;
-        let totals = Totals::default();
-        // What a full disk does not take stays in the rings for the next start.
-        if let Err(error) = recover_rings(&claim, storage(), &totals) {
-            totals.fail(&error);
-        }
-        let directory = claim.directory();
-        let name = format!("{}/{}", options.node, directory.name());
-        let mut ledger = Ledger::load(directory.path());
-        let epoch = next_epoch(directory, &ledger).map_err(failed)?;
-        if let Err(error) = ledger.begin(&name, epoch) {
-            totals.fail(&error);
-        }
-        let segment_bytes = options.segment_bytes.min(options.spool_limit / 8);
-        let appender = Appender::new(storage(), directory, &name, segment_bytes.max(1 << 16))
-            .map_err(failed)?;
-        let shared = Arc::new(Shared {
-            name,
-            epoch,
-            options,
-            claim,
-            pressure: AtomicU8::new(0),
-            closing: AtomicBool::new(false),
-            totals,
-            ledger: Mutex::new(ledger),
-            newcomers: Mutex::default(),
-            gauges: Mutex::default(),
-            workers: AtomicU64::new(0),
-            writer: OnceLock::new(),
-        });
-        let writer = Writer::new(Arc::clone(&shared), appender);
+        let (shared, writer) = prepare(root, options, storage)?;
         let thread = std::thread::Builder::new()
             .name("events-writer".to_owned())
             .spawn(move || writer.run())
@@ -156,42 +123,7 @@ impl Outlet {
 
     /// A way to emit for one worker, to be kept on its thread.
     pub fn emitter(&self) -> Emitter {
-        let shared = &self.shared;
-        let worker = shared.workers.fetch_add(1, Relaxed);
-        let owner = Owner {
-            epoch: shared.epoch,
-            worker,
-        };
-        let path = shared.claim.directory().ring(owner.epoch, worker);
-        let size = shared.options.ring_bytes;
-        let (producer, consumer, path) = match ring::create(&path, size, owner) {
-            Ok((producer, consumer)) => (producer, consumer, Some(path)),
-            Err(error) => {
-                // A full disk: what lies in this ring ends with the process.
-                shared.totals.fail(&error);
-                let (producer, consumer) = ring::in_memory(size, owner);
-                (producer, consumer, None)
-            }
-        };
-        let (sender, kept) = watch::channel(super::Kept::default());
-        let name = format!("{}/{worker}", shared.name);
-        lock(&shared.gauges).push(producer.gauge());
-        lock(&shared.newcomers).push(Drain::new(consumer, owner, &shared.name, path, sender));
-        let emitter = Emitter::new(producer, Arc::clone(shared), kept, name, owner.epoch);
-        // The first thing that is said is where the worker's last producer ended: whoever reads the topics alone sees a lost tail.
-        if let Some(end) = lock(&shared.ledger).last_end(worker) {
-            let heartbeat = Heartbeat {
-                time: now(),
-                stream: &format!("{}/{}", emitter.name, end.epoch),
-                producer: &emitter.name,
-                epoch: end.epoch,
-                sequence: end.last,
-                lost: 0,
-            };
-            // An empty ring has room.
-            emitter.emit(&heartbeat).ok();
-        }
-        emitter
+        emitter(&self.shared)
     }
 
     /// How it goes.
@@ -214,6 +146,88 @@ impl Outlet {
             writer.join().ok();
         }
     }
+}
+
+/// Takes a directory and drains what is left in it: all but the thread.
+pub(super) fn prepare(
+    root: &Path,
+    options: Options,
+    storage: impl Fn() -> Box<dyn Storage>,
+) -> Result<(Arc<Shared>, Writer), OutletError> {
+    let failed = |source| OutletError::Directory {
+        path: root.to_path_buf(),
+        source,
+    };
+    let claim = Directory::claim(root, &options.role).map_err(failed)?;
+    let totals = Totals::default();
+    // What a full disk does not take stays in the rings for the next start.
+    if let Err(error) = recover_rings(&claim, storage(), &totals) {
+        totals.fail(&error);
+    }
+    let directory = claim.directory();
+    let name = format!("{}/{}", options.node, directory.name());
+    let mut ledger = Ledger::load(directory.path());
+    let epoch = next_epoch(directory, &ledger).map_err(failed)?;
+    if let Err(error) = ledger.begin(&name, epoch) {
+        totals.fail(&error);
+    }
+    let segment_bytes = options.segment_bytes.min(options.spool_limit / 8);
+    let appender =
+        Appender::new(storage(), directory, &name, segment_bytes.max(1 << 16)).map_err(failed)?;
+    let shared = Arc::new(Shared {
+        name,
+        epoch,
+        options,
+        claim,
+        pressure: AtomicU8::new(0),
+        closing: AtomicBool::new(false),
+        totals,
+        ledger: Mutex::new(ledger),
+        newcomers: Mutex::default(),
+        gauges: Mutex::default(),
+        workers: AtomicU64::new(0),
+        writer: OnceLock::new(),
+    });
+    let writer = Writer::new(Arc::clone(&shared), appender);
+    Ok((shared, writer))
+}
+
+pub(super) fn emitter(shared: &Arc<Shared>) -> Emitter {
+    let worker = shared.workers.fetch_add(1, Relaxed);
+    let owner = Owner {
+        epoch: shared.epoch,
+        worker,
+    };
+    let path = shared.claim.directory().ring(owner.epoch, worker);
+    let size = shared.options.ring_bytes;
+    let (producer, consumer, path) = match ring::create(&path, size, owner) {
+        Ok((producer, consumer)) => (producer, consumer, Some(path)),
+        Err(error) => {
+            // A full disk: what lies in this ring ends with the process.
+            shared.totals.fail(&error);
+            let (producer, consumer) = ring::in_memory(size, owner);
+            (producer, consumer, None)
+        }
+    };
+    let (sender, kept) = watch::channel(super::Kept::default());
+    let name = format!("{}/{worker}", shared.name);
+    lock(&shared.gauges).push(producer.gauge());
+    lock(&shared.newcomers).push(Drain::new(consumer, owner, &shared.name, path, sender));
+    let emitter = Emitter::new(producer, Arc::clone(shared), kept, name, owner.epoch);
+    // The first thing that is said is where the worker's last producer ended: whoever reads the topics alone sees a lost tail.
+    if let Some(end) = lock(&shared.ledger).last_end(worker) {
+        let heartbeat = Heartbeat {
+            time: now(),
+            stream: &format!("{}/{}", emitter.name, end.epoch),
+            producer: &emitter.name,
+            epoch: end.epoch,
+            sequence: end.last,
+            lost: 0,
+        };
+        // An empty ring has room.
+        emitter.emit(&heartbeat).ok();
+    }
+    emitter
 }
 
 impl Drop for Outlet {

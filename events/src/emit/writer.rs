@@ -209,23 +209,16 @@ impl Gap {
         builder: &mut Builder,
     ) {
         let first = progress.last + 1;
-        let lost = LOSSES
-            .iter()
-            .find(|(count, _)| gauge.lost_so_since(*count, first));
-        let reason = match lost {
-            Some((_, reason)) if !progress.torn => *reason,
+        let reason = match dropped(gauge, first) {
+            Some(reason) if !progress.torn => reason,
             // Frames that were damaged, or that a power cut has taken from an orphan.
             _ => audit_gap::Reason::BlockCorrupt,
         };
-        let topics = Topic::ALL
-            .into_iter()
-            .filter(|topic| gauge.lost_since(*topic as usize, first));
-        let topics: Vec<&str> = topics.map(Topic::name).collect();
         let event = AuditGap {
             time: now(),
             producer,
             epoch: owner.epoch,
-            topic: &topics.join(","),
+            topic: &topics_since(gauge, first),
             reason,
             count: self.last - progress.last,
             first_time: if progress.time == 0 {
@@ -294,18 +287,23 @@ impl Writer {
         loop {
             // Asked before the rings are looked at: what was emitted before `close` is drained.
             let closing = self.shared.is_closing();
-            self.drains.extend(self.shared.take_newcomers());
-            let busy = match self.measure().and_then(|()| self.pass(closing)) {
-                Ok(busy) => busy,
-                Err(error) => {
-                    self.failed(&error);
-                    false
-                }
-            };
+            let busy = self.round(closing);
             if closing {
                 return;
             }
             thread::park_timeout(if busy { interval / 10 } else { interval / 2 });
+        }
+    }
+
+    /// Looks at all rings once. Says whether there was much.
+    pub(super) fn round(&mut self, closing: bool) -> bool {
+        self.drains.extend(self.shared.take_newcomers());
+        match self.measure().and_then(|()| self.pass(closing)) {
+            Ok(busy) => busy,
+            Err(error) => {
+                self.failed(&error);
+                false
+            }
         }
     }
 
@@ -584,6 +582,23 @@ impl Topics {
     fn of(&self, kind: u16) -> Option<Topic> {
         self.0.get(usize::from(kind)).copied().flatten()
     }
+}
+
+/// Why records whose sequence is `first` or later were dropped, if any were.
+pub(crate) fn dropped(gauge: &Gauge, first: u64) -> Option<audit_gap::Reason> {
+    let lost = LOSSES
+        .iter()
+        .find(|(count, _)| gauge.lost_so_since(*count, first));
+    lost.map(|(_, reason)| *reason)
+}
+
+/// Of which topics they may have been.
+pub(crate) fn topics_since(gauge: &Gauge, first: u64) -> String {
+    let topics = Topic::ALL
+        .into_iter()
+        .filter(|topic| gauge.lost_since(*topic as usize, first));
+    let topics: Vec<&str> = topics.map(Topic::name).collect();
+    topics.join(",")
 }
 
 /// What counts as lost, and what an `AuditGap` calls it.

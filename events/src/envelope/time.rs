@@ -11,7 +11,9 @@ impl Timestamp {
         let microseconds = microseconds.min(END - 1);
         let (seconds, fraction) = (microseconds / 1_000_000, microseconds % 1_000_000);
         let (days, second) = (seconds / 86_400, seconds % 86_400);
-        let (year, month, day) = date(days);
+        let Date {
+            year, month, day, ..
+        } = Date::of(days);
         let mut text = *b"0000-00-00T00:00:00.000000Z";
         for (end, width, number) in [
             (4, 4, year),
@@ -37,20 +39,83 @@ impl Timestamp {
     }
 }
 
-/// The date of a day since 1970 (Howard Hinnant's `civil_from_days`, for days from then on).
-const fn date(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let of_era = z % 146_097;
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + (month <= 2) as u64;
-    (year, month, day)
+/// A day of the Gregorian calendar.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Date {
+    pub year: u64,
+    /// 1 to 12.
+    pub month: u64,
+    /// 1 to 31.
+    pub day: u64,
+    /// 1 to 366.
+    pub day_of_year: u64,
+}
+
+impl Date {
+    /// Of a day since 1970: by eras of 400 years that begin on 1 March 0000 (Howard Hinnant's `civil_from_days`, for days from 1970 on).
+    pub const fn of(days: u64) -> Self {
+        let shifted = days + 719_468;
+        let of_era = shifted % 146_097;
+        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let from_march = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * from_march + 2) / 153;
+        let day = from_march - (153 * month_from_march + 2) / 5 + 1;
+        let (month, later) = match month_from_march {
+            0..10 => (month_from_march + 3, 0),
+            _ => (month_from_march - 9, 1),
+        };
+        let year = year_of_era + shifted / 146_097 * 400 + later;
+        let leap =
+            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        // January and February lie behind March here.
+        let day_of_year = match later {
+            0 => from_march + 60 + leap as u64,
+            _ => from_march - 305,
+        };
+        Self {
+            year,
+            month,
+            day,
+            day_of_year,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four centuries and a day, counted.
+    #[test]
+    fn days_follow_each_other() {
+        let mut expected = Date {
+            year: 1970,
+            month: 1,
+            day: 1,
+            day_of_year: 1,
+        };
+        for days in 0..=146_097 {
+            assert_eq!(Date::of(days), expected, "{days}");
+            let every = |years| expected.year.is_multiple_of(years);
+            let leap = every(4) && (!every(100) || every(400));
+            let longest = match expected.month {
+                2 => 28 + u64::from(leap),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            expected.day += 1;
+            expected.day_of_year += 1;
+            if expected.day > longest {
+                (expected.month, expected.day) = (expected.month + 1, 1);
+            }
+            if expected.month > 12 {
+                expected = Date {
+                    year: expected.year + 1,
+                    month: 1,
+                    day: 1,
+                    day_of_year: 1,
+                };
+            }
+        }
+    }
 }

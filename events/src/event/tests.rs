@@ -37,6 +37,34 @@ fn traces_are_read_of_what_has_the_form() {
             None,
         ),
         ("00-4bf92f3577b34da6a3ce929d0e0e4736", None),
+        (
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+            None,
+        ),
+        (
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g",
+            None,
+        ),
+        (
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7:01",
+            None,
+        ),
+        (
+            "00-4bf92f3577b34da6a3ce929d0e0e47360-0f067aa0ba902b7-01",
+            None,
+        ),
+        (
+            "00-4bf92f3577b34da6a3ce929d0e0e473/-00f067aa0ba902b7-01",
+            None,
+        ),
+        (
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0F\u{e9}",
+            Some(id),
+        ),
+        (
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0\u{e9}",
+            None,
+        ),
         ("secret", None),
     ] {
         assert_eq!(trace_id(Some(text)), expected, "{text}");

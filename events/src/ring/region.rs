@@ -79,6 +79,26 @@ impl Region {
         Self::map(&file, capacity)
     }
 
+    /// What a file holds at this moment: for who may only read it.
+    pub(super) fn copy(path: &Path) -> io::Result<Self> {
+        let bytes = std::fs::read(path)?;
+        let capacity = bytes.len().saturating_sub(WORDS_BYTES);
+        if !capacity.is_power_of_two() || capacity < 8 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} is no ring: {} bytes", path.display(), bytes.len()),
+            ));
+        }
+        let (words, _) = bytes.as_chunks();
+        let words = words
+            .iter()
+            .map(|word| UnsafeCell::new(u64::from_ne_bytes(*word)));
+        Ok(Self {
+            memory: Memory::Own(words.collect()),
+            capacity,
+        })
+    }
+
     /// Memory that ends with the process.
     pub(super) fn own(capacity: usize) -> Self {
         let words = (0..WORDS + capacity / 8).map(|_| UnsafeCell::new(0));

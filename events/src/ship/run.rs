@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ struct Blocked {
 enum Why {
     Missing,
     Forbidden,
-    Other,
+    Other(Code),
 }
 
 impl Run {
@@ -112,7 +112,8 @@ impl Run {
 
     /// Finds new spools, and drains the rings of processes that are gone.
     fn look(&mut self) {
-        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+        let wanted = self.shared.look.swap(false, AcqRel);
+        if !wanted && self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
             return;
         }
         self.looked = Some(Instant::now());
@@ -240,9 +241,13 @@ impl Run {
             }
             Code::TopicAuthorizationFailed => Why::Forbidden,
             // Whatever it is, what follows by the same key waits with it.
-            _ => Why::Other,
+            other => Why::Other(other),
         };
-        let until = Instant::now() + if why == Why::Other { RETRY } else { 2 * RETRY };
+        let until = Instant::now()
+            + match why {
+                Why::Other(_) => RETRY,
+                Why::Missing | Why::Forbidden => 2 * RETRY,
+            };
         self.blocked.insert(topic, Blocked { why, until });
     }
 
@@ -363,7 +368,14 @@ impl Run {
             match blocked.why {
                 Why::Missing => problems.push(Problem::MissingTopic(*topic)),
                 Why::Forbidden => problems.push(Problem::Forbidden(*topic)),
-                Why::Other => {}
+                // What only says that a broker is gone or goes over is said elsewhere.
+                Why::Other(error) if LASTING.contains(&error) => {
+                    problems.push(Problem::Refused {
+                        topic: *topic,
+                        error: error.to_string(),
+                    });
+                }
+                Why::Other(_) => {}
             }
         }
         problems.extend(self.taken.iter().cloned().map(Problem::Taken));
@@ -411,6 +423,15 @@ impl Run {
         }
     }
 }
+
+/// Errors that do not pass by themselves.
+const LASTING: &[Code] = &[
+    Code::InvalidTimestamp,
+    Code::InvalidRecord,
+    Code::PolicyViolation,
+    Code::ClusterAuthorizationFailed,
+    Code::UnsupportedForMessageFormat,
+];
 
 /// How long the client is listened to when there is nothing to hand over.
 const REST: Duration = Duration::from_millis(5);

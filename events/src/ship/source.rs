@@ -575,7 +575,7 @@ impl Outbox<'_> {
             topic: kind.topic().name(),
             key: record.key,
             value,
-            timestamp: i64::try_from(record.time / 1000).unwrap_or(0),
+            timestamp: timestamp(record.time, now()),
             headers: headers.unwrap_or_default(),
             place: place.pack(),
         })
@@ -613,6 +613,17 @@ fn record_of<E: Event>(event: &E, sequence: u64) -> Vec<u8> {
     bytes
 }
 
+/// What a broker counts a record's retention from, in milliseconds since 1970. That is the event's own time where it can be true. A clock
+/// that was wrong when the event was emitted must neither have it deleted at once nor have it refused, as brokers do with what is an hour
+/// ahead of them; its header has the event's time in any case.
+fn timestamp(time: u64, now: u64) -> i64 {
+    let plausible = time <= now && now - time <= LONGEST_DELAY;
+    let time = if plausible { time } else { now };
+    i64::try_from(time / 1000).unwrap_or(0)
+}
+
+/// No spool is expected to wait longer for its broker, in microseconds: a day, of the week that the shortest topic keeps events.
+const LONGEST_DELAY: u64 = 24 * 60 * 60 * 1_000_000;
 const DIGITS: u64 = 0xff_ffff;
 /// Blocks of one spool that may be on their way.
 const FLIGHTS: usize = 64;

@@ -49,6 +49,8 @@ pub enum Problem {
     MissingTopic(Topic),
     /// The topic may not be written.
     Forbidden(Topic),
+    /// The topic's records are refused, for a reason that somebody has to look after.
+    Refused { topic: Topic, error: String },
     /// Another shipper has this spool.
     Taken(String),
     /// A spool cannot be read or written.
@@ -126,6 +128,9 @@ impl std::fmt::Display for Problem {
             }
             Self::Forbidden(topic) => {
                 write!(formatter, "the topic {} may not be written", topic.name())
+            }
+            Self::Refused { topic, error } => {
+                write!(formatter, "the topic {} takes none: {error}", topic.name())
             }
             Self::Taken(name) => write!(formatter, "another shipper has the spool {name}"),
             Self::Spool { name, error } => write!(formatter, "the spool {name}: {error}"),

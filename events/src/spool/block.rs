@@ -213,7 +213,7 @@ impl Builder {
     /// Writes the block into `into`, in place of what is there. It still has to be told where it goes: [`bind`].
     pub(crate) fn finish(&self, epoch: u64, worker: u16, into: &mut Vec<u8>) {
         let most = lz4_flex::block::get_maximum_output_size(self.raw.len());
-        into.clear();
+        // What the block before has left is overwritten or cut off: no need to clear it.
         into.resize(HEAD + most, 0);
         // The room is what LZ4 takes at most; a block that it cannot make smaller lies as it is.
         let packed = lz4_flex::block::compress_into(&self.raw, &mut into[HEAD..])

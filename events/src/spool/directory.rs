@@ -4,6 +4,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -17,10 +19,20 @@ pub struct Directory {
 
 /// A directory that is this process's as long as this lives. The kernel ends it with the process: no number of a process is written
 /// anywhere, so none can be taken for another's.
+///
+/// Who emits has its lock alone. Who drains what a process has left, or looks whether it lives, shares the lock for a moment: a process that
+/// starts just then waits, and does not take the next directory, because what it emits by a key would overtake what the last one did.
 #[derive(Debug)]
 pub struct Claim {
     directory: Directory,
-    _lock: File,
+    _locks: Vec<File>,
+}
+
+/// With whom a lock is held.
+#[derive(Clone, Copy, Debug)]
+enum Hold {
+    Alone,
+    Shared,
 }
 
 impl Directory {
@@ -45,7 +57,7 @@ impl Directory {
         for number in 0..PROCESSES {
             let directory = Self::new(root.join(format!("{role}-{number}")));
             directory.make()?;
-            if let Some(claim) = directory.seize()? {
+            if let Some(claim) = directory.own()? {
                 return Ok(claim);
             }
         }
@@ -55,17 +67,53 @@ impl Directory {
         )))
     }
 
-    /// Claims a directory whose process is gone; none while it lives.
+    /// Claims it for who emits; none where a process that lives has it.
+    fn own(&self) -> io::Result<Option<Claim>> {
+        let until = Instant::now() + LONGEST_DRAIN;
+        loop {
+            if let Some(lock) = self.lock("lock", Hold::Alone)? {
+                return Ok(Some(self.claimed(vec![lock])));
+            }
+            if Instant::now() >= until || self.is_taken()? {
+                return Ok(None);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Claims a directory whose process is gone, to drain it; none while it lives, or somebody else drains it.
     pub fn seize(&self) -> io::Result<Option<Claim>> {
-        Ok(self.lock("lock")?.map(|lock| Claim {
+        let Some(drain) = self.lock("drain.lock", Hold::Alone)? else {
+            return Ok(None);
+        };
+        let lock = self.lock("lock", Hold::Shared)?;
+        Ok(lock.map(|lock| self.claimed(vec![drain, lock])))
+    }
+
+    fn claimed(&self, locks: Vec<File>) -> Claim {
+        Claim {
             directory: self.clone(),
-            _lock: lock,
-        }))
+            _locks: locks,
+        }
+    }
+
+    /// Whether a living process has it. Writes nothing.
+    pub fn is_taken(&self) -> io::Result<bool> {
+        let file = match File::open(self.path.join("lock")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Claims the right to ship it; none where another has it.
     pub fn lock_shipping(&self) -> io::Result<Option<File>> {
-        self.lock("ship.lock")
+        self.lock("ship.lock", Hold::Alone)
     }
 
     /// What can never be sent, in a directory of its own.
@@ -75,14 +123,18 @@ impl Directory {
         Ok(directory)
     }
 
-    fn lock(&self, name: &str) -> io::Result<Option<File>> {
+    fn lock(&self, name: &str, hold: Hold) -> io::Result<Option<File>> {
         let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o640)
             .open(self.path.join(name))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let operation = match hold {
+            Hold::Alone => FlockOperation::NonBlockingLockExclusive,
+            Hold::Shared => FlockOperation::NonBlockingLockShared,
+        };
+        match flock(&file, operation) {
             Ok(()) => Ok(Some(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
@@ -174,6 +226,8 @@ pub fn directories(root: &Path) -> io::Result<Vec<Directory>> {
     Ok(found)
 }
 
+/// How long a process that starts waits for who drains its directory: far longer than a few rings take.
+const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 /// As many processes of a role may share a root.
 const PROCESSES: usize = 256;
 
@@ -192,11 +246,29 @@ mod tests {
         assert_eq!(other.directory().name(), "gateway-0");
         assert!(first.directory().seize().unwrap().is_none());
         let directory = first.directory().clone();
+        assert!(directory.is_taken().unwrap());
         drop(first);
+        assert!(!directory.is_taken().unwrap());
         let seized = directory.seize().unwrap();
         assert!(seized.is_some());
         let names: Vec<Directory> = directories(root.path()).unwrap();
         let names: Vec<&str> = names.iter().map(Directory::name).collect();
         assert_eq!(names, ["gateway-0", "proxy-0", "proxy-1"]);
+    }
+
+    #[test]
+    fn a_process_that_starts_waits_for_who_drains() {
+        let root = tempfile::tempdir().unwrap();
+        drop(Directory::claim(root.path(), "proxy").unwrap());
+        let directory = directories(root.path()).unwrap().remove(0);
+        let draining = directory.seize().unwrap().unwrap();
+        assert!(directory.seize().unwrap().is_none());
+        assert!(!directory.is_taken().unwrap());
+        let path = root.path().to_owned();
+        let starting = thread::spawn(move || Directory::claim(&path, "proxy").unwrap());
+        // It may have begun to wait or not: it gets the same directory either way.
+        thread::sleep(Duration::from_millis(5));
+        drop(draining);
+        assert_eq!(starting.join().unwrap().directory().name(), "proxy-0");
     }
 }

@@ -33,22 +33,35 @@ impl Bits {
         words.map(|word| u64::from(word.count_ones())).sum()
     }
 
-    pub(super) fn first(&self) -> Option<u64> {
-        let (index, page) = self.pages.first_key_value()?;
-        let word = page.iter().position(|word| *word != 0)?;
-        Some(index * SPAN + word as u64 * 64 + u64::from(page[word].trailing_zeros()))
+    /// The smallest number of the set that is not below this one.
+    pub(super) fn at_or_after(&self, number: u64) -> Option<u64> {
+        self.pages.range(number / SPAN..).find_map(|(index, page)| {
+            let start = index * SPAN;
+            let (from, bit) = place(number.max(start));
+            let words = page.iter().enumerate().skip(from);
+            let mut words = words.map(|(at, word)| {
+                // Of the first word, what lies below the number does not count.
+                let below = if at == from { bit - 1 } else { 0 };
+                (at, word & !below)
+            });
+            let (at, word) = words.find(|(_, word)| *word != 0)?;
+            Some(start + at as u64 * 64 + u64::from(word.trailing_zeros()))
+        })
     }
 
-    /// The runs of numbers from `first` to `last` that are not in the set.
+    /// The runs of numbers from `first` to `last`, which is not the largest that there is, that are not in the set.
     pub(super) fn missing(&self, first: u64, last: u64) -> Vec<(u64, u64)> {
         let mut runs: Vec<(u64, u64)> = Vec::new();
         let mut number = first;
         while number <= last {
-            let page = self.pages.get(&(number / SPAN));
-            let end = (number / SPAN * SPAN).saturating_add(SPAN - 1).min(last);
+            let index = number / SPAN;
+            let page = self.pages.get(&index);
             let word = page.map(|page| page[place(number).0]);
-            let whole = number.is_multiple_of(64) && number + 63 <= end;
+            let whole = number.is_multiple_of(64) && last - number >= 63;
             if page.is_none() {
+                // Whoever claims a number may claim any: what is missing is not walked through.
+                let next = self.pages.range(index..).next();
+                let end = next.map_or(last, |(next, _)| last.min(next * SPAN - 1));
                 push(&mut runs, number, end);
                 number = end + 1;
             } else if whole && word == Some(u64::MAX) {
@@ -98,7 +111,9 @@ mod tests {
                 prop_assert_eq!(bits.set(number), set.insert(number));
             }
             prop_assert_eq!(bits.len(), set.len() as u64);
-            prop_assert_eq!(bits.first(), set.first().copied());
+            for number in (0..210_000).step_by(997).chain(set.iter().map(|number| number + 1)) {
+                prop_assert_eq!(bits.at_or_after(number), set.range(number..).next().copied());
+            }
             let mut missing = BTreeSet::new();
             for (first, last) in bits.missing(1, 210_000) {
                 missing.extend(first..=last);

@@ -83,11 +83,12 @@ impl Tally {
             };
             for gap in &gaps {
                 let count = gap.last - gap.first + 1;
-                match gap.missing {
-                    Missing::Lost | Missing::LostTail => report.lost += count,
-                    Missing::Declared(_) => report.declared += count,
-                    Missing::Expired => report.expired += count,
-                }
+                let sum = match gap.missing {
+                    Missing::Lost | Missing::LostTail => &mut report.lost,
+                    Missing::Declared(_) => &mut report.declared,
+                    Missing::Expired => &mut report.expired,
+                };
+                *sum = sum.saturating_add(count);
             }
             let found = producer.seen.len();
             report.found += found;
@@ -110,7 +111,7 @@ impl Tally {
         let first = if self.topics_read {
             1
         } else {
-            let oldest = producer.seen.first().unwrap_or(producer.claimed + 1);
+            let oldest = producer.seen.at_or_after(0).unwrap_or(producer.claimed + 1);
             producer.acknowledged.map_or(1, |_| oldest)
         };
         let mut gaps: Vec<Gap> = Vec::new();
@@ -166,15 +167,22 @@ impl Tally {
         if let Some((_, last, said)) = said {
             return (to.min(*last), Missing::Declared(said.clone()));
         }
-        let expiring = self.expiring.iter().any(|expiring| *expiring);
-        let referred = producer
+        let declared = producer.declared.iter().map(|(first, _, _)| *first);
+        let next = declared.filter(|first| *first > number).min();
+        let to = next.map_or(to, |next| to.min(next - 1));
+        if !self.expiring.iter().any(|expiring| *expiring) {
+            return (to, Missing::Lost);
+        }
+        let kept = producer
             .previous
             .iter()
-            .any(|(topic, previous)| !self.expiring[*topic] && previous.contains(number));
-        if expiring && !referred {
-            return (number, Missing::Expired);
+            .filter(|(topic, _)| !self.expiring[**topic]);
+        let referred = kept.filter_map(|(_, previous)| previous.at_or_after(number));
+        match referred.min() {
+            Some(referred) if referred == number => (number, Missing::Lost),
+            Some(referred) => (to.min(referred - 1), Missing::Expired),
+            None => (to, Missing::Expired),
         }
-        (number, Missing::Lost)
     }
 }
 

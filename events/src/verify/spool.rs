@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::{Found, Tally};
 use crate::avro;
+use crate::emit::{dropped, topics_since};
 use crate::event::Kind;
-use crate::ring::{self, Record};
+use crate::ring::{self, Gauge, Record, Torn};
 use crate::spool::{Cursor, Directory, Ledger, Position, Reader, Step, directories};
 
 /// Reads all spools below a folder, their ledgers and the rings of their producers. Changes nothing; processes may go on meanwhile.
@@ -19,7 +20,7 @@ pub fn read_spool(root: &Path, tally: &mut Tally) -> io::Result<()> {
 
 fn read(directory: &Directory, tally: &mut Tally) -> io::Result<()> {
     // Rings first: what they say is in the spool by then.
-    let living = directory.seize()?.is_none();
+    let living = directory.is_taken()?;
     let ledger = Ledger::load(directory.path());
     let mut claims = Vec::new();
     for path in directory.ring_files()? {
@@ -27,20 +28,36 @@ fn read(directory: &Directory, tally: &mut Tally) -> io::Result<()> {
             if let Ok((owner, released)) = ring::peek_released(&path) {
                 claims.push((owner, released, false));
             }
-        } else if let Ok((owner, mut consumer)) = ring::orphan(&path) {
+        } else if let Ok((owner, mut consumer)) = ring::copy(&path) {
             // The next start, or the shipper, puts these into the spool.
             let name = format!("{}/{}", ledger.name(), owner.worker);
+            let gauge = consumer.gauge();
+            let (mut last, mut torn) = (consumer.released(), false);
             while let Some(taken) = consumer.take() {
                 match taken.map(Record::read) {
-                    Ok(Some(record)) => note(tally, &name, owner.epoch, &record),
-                    Ok(None) => tally.damages += 1,
-                    Err(torn) => {
+                    Ok(Some(record)) => {
+                        // What damage hides is not known to have been dropped.
+                        if !torn {
+                            declare(tally, &name, &gauge, owner.epoch, last, record.sequence);
+                        }
+                        last = last.max(record.sequence);
+                        note(tally, &name, owner.epoch, &record);
+                    }
+                    Ok(None) => {
                         tally.damages += 1;
-                        tally.damaged_bytes += torn.bytes;
+                        torn = true;
+                    }
+                    Err(Torn { bytes }) => {
+                        tally.damages += 1;
+                        tally.damaged_bytes += bytes;
+                        torn = true;
                     }
                 }
             }
-            claims.push((owner, consumer.gauge().last(), false));
+            if !torn {
+                declare(tally, &name, &gauge, owner.epoch, last, gauge.last() + 1);
+            }
+            claims.push((owner, gauge.last(), false));
         }
     }
     let acknowledged = Cursor::new(directory.path()).load();
@@ -92,6 +109,20 @@ fn read(directory: &Directory, tally: &mut Tally) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a ring says that it has dropped between two sequences: whoever drains it will say so with an `AuditGap`.
+fn declare(tally: &mut Tally, producer: &str, gauge: &Gauge, epoch: u64, after: u64, before: u64) {
+    let first = after + 1;
+    if first >= before {
+        return;
+    }
+    let Some(reason) = dropped(gauge, first) else {
+        return;
+    };
+    let why = format!("{} {}", topics_since(gauge, first), reason.as_str());
+    let declared = &mut tally.producer(producer, epoch).declared;
+    declared.push((first, before - 1, why.trim().to_owned()));
 }
 
 fn note(tally: &mut Tally, producer: &str, epoch: u64, record: &Record<'_>) {

@@ -123,3 +123,23 @@ fn what_cannot_be_read_is_said() {
     assert_eq!(tally.report().unreadable, 2);
     assert!(!tally.report().is_complete());
 }
+
+#[test]
+fn a_claim_beyond_reason_is_a_gap_like_any_other() {
+    for claimed in [u64::MAX, u64::MAX / 2, 1 << 40] {
+        let mut tally = Tally::default();
+        deliver(&mut tally, (1..=10).chain([70_000, 200_001]));
+        tally.claim("node/gateway-0/0", 9, claimed, true);
+        let last = claimed.min(u64::MAX / 2);
+        let expected = [
+            (11, 69_999, Missing::Lost),
+            (70_001, 200_000, Missing::Lost),
+            (200_002, last, Missing::LostTail),
+        ];
+        assert_eq!(gaps(&tally), expected);
+        tally.expires(Topic::SystemHealth);
+        // Each is referred to by the one after it, in a topic that keeps all; the tail is not.
+        let found = gaps(&tally);
+        assert_eq!(found.last(), Some(&(200_002, last, Missing::Expired)));
+    }
+}

@@ -1,10 +1,11 @@
 //! What topics hold, for the tally.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -68,10 +69,9 @@ pub(super) fn consumer(
 
 fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), TopicsError> {
     let failed = |source| TopicsError::Topic { topic, source };
-    let metadata = patiently(PATIENCE, || {
-        consumer.fetch_metadata(Some(topic.name()), PATIENCE)
-    })
-    .map_err(TopicsError::Brokers)?;
+    let metadata = consumer
+        .fetch_metadata(Some(topic.name()), PATIENCE)
+        .map_err(TopicsError::Brokers)?;
     let partitions = metadata
         .topics()
         .iter()
@@ -79,10 +79,8 @@ fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), 
     let partitions: Vec<i32> = partitions.map(|partition| partition.id()).collect();
     tally.topics_read = true;
     for partition in partitions {
-        let (low, high) = patiently(PATIENCE, || {
-            consumer.fetch_watermarks(topic.name(), partition, PATIENCE)
-        })
-        .map_err(failed)?;
+        let ask = || consumer.fetch_watermarks(topic.name(), partition, PATIENCE);
+        let (low, high) = patiently(ask).map_err(failed)?;
         if low > 0 {
             tally.expires(topic);
         }
@@ -103,11 +101,9 @@ fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), 
                     next = message.offset() + 1;
                     note(topic, &message, tally);
                 }
+                None => {}
                 // It goes on trying.
-                Some(Err(KafkaError::MessageConsumption(
-                    RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
-                )))
-                | None => {}
+                Some(Err(error)) if passes(&error) => {}
                 Some(Err(error)) => return Err(failed(error)),
             }
             // The last offsets may have been compacted away: the position passes them without a message.
@@ -131,23 +127,6 @@ fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), 
         }
     }
     consumer.unassign().map_err(failed)
-}
-
-/// Asks again where the client was between two connections: it closes the one to the address that it was given as soon as it knows the
-/// broker by its number, and a question that was on its way there fails.
-pub(super) fn patiently<T>(
-    limit: Duration,
-    mut ask: impl FnMut() -> KafkaResult<T>,
-) -> KafkaResult<T> {
-    let end = Instant::now() + limit;
-    loop {
-        match ask() {
-            Err(KafkaError::MetadataFetch(_)) if Instant::now() < end => {
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            answer => return answer,
-        }
-    }
 }
 
 fn note<M: Message>(topic: Topic, message: &M, tally: &mut Tally) {
@@ -178,6 +157,38 @@ fn note<M: Message>(topic: Topic, message: &M, tally: &mut Tally) {
         kind,
     };
     tally.delivered(topic, found, value.as_deref());
+}
+
+/// Asks again while what is in the way passes by itself.
+pub(super) fn patiently<T>(
+    mut ask: impl FnMut() -> Result<T, KafkaError>,
+) -> Result<T, KafkaError> {
+    let since = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if passes(&error) && since.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(100));
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether it is about who leads, or about a connection: both change, and librdkafka learns of it by asking.
+fn passes(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerDestroy
+                | RDKafkaErrorCode::DestroyBroker
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownLeaderEpoch
+                | RDKafkaErrorCode::FencedLeaderEpoch
+        )
+    )
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

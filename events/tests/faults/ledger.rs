@@ -23,6 +23,8 @@ pub(crate) struct Ledger {
     duplicates: u64,
     /// Versions of each key in the order of its partition.
     versions: HashMap<String, Vec<u64>>,
+    /// From when to when messages are, by what a broker counts their retention from.
+    stamped: (i64, i64),
 }
 
 impl Ledger {
@@ -65,13 +67,16 @@ impl Ledger {
             found: HashMap::new(),
             duplicates: 0,
             versions: HashMap::new(),
+            stamped: (i64::MAX, 0),
         };
         let mut ids: HashMap<String, u64> = HashMap::new();
         for topic in ["audit-api-calls", "config-changes"] {
-            consume(bootstrap, client, topic, |id, value| {
+            consume(bootstrap, client, topic, |id, time, value| {
                 if !id.starts_with(&prefix) {
                     return;
                 }
+                let (oldest, newest) = ledger.stamped;
+                ledger.stamped = (oldest.min(time), newest.max(time));
                 let times = ids.entry(id.to_owned()).or_default();
                 *times += 1;
                 if *times > 1 {
@@ -138,6 +143,11 @@ impl Ledger {
         }
     }
 
+    /// The oldest and the newest message, by milliseconds since 1970.
+    pub(crate) fn stamped(&self) -> (i64, i64) {
+        self.stamped
+    }
+
     pub(crate) fn changes(&self) -> usize {
         self.versions.values().map(Vec::len).sum()
     }
@@ -148,7 +158,7 @@ fn consume(
     bootstrap: &str,
     client: &[(String, String)],
     topic: &str,
-    mut each: impl FnMut(&str, &Value),
+    mut each: impl FnMut(&str, i64, &Value),
 ) {
     let mut config = ClientConfig::new();
     config
@@ -184,7 +194,7 @@ fn consume(
             let id = headers.iter().find(|header| header.key == "ce_id").unwrap();
             let id = std::str::from_utf8(id.value.unwrap()).unwrap();
             let value = serde_json::from_slice(message.payload().unwrap()).unwrap();
-            each(id, &value);
+            each(id, message.timestamp().to_millis().unwrap(), &value);
         }
     }
 }

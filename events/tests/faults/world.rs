@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,14 +21,35 @@ use carbyne_events::spool::{Directory, Position, Reader, Step};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::ledger::Ledger;
 
-/// A cluster with the twelve topics, for one test at a time.
+/// A cluster with the twelve topics.
 pub(crate) struct World {
     pub(crate) cluster: Arc<Cluster>,
     folder: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
+}
+
+/// Whose turn it is on the cluster that most tests share.
+enum Turn {
+    /// Of one whose faults are the broker's.
+    Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+    /// Of those whose faults are elsewhere.
+    Beside(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+}
+
+static TURNS: RwLock<()> = RwLock::new(());
+
+fn alone() -> Turn {
+    Turn::Alone(TURNS.write().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn beside() -> Turn {
+    Turn::Beside(TURNS.read().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Whether every case is wanted.
@@ -74,15 +95,19 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     runtime.unwrap().block_on(future)
 }
 
-/// Loads share two cores with a broker: one at a time.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl World {
-    /// The node that most tests share; each has a node's name of its own. Tests that wait for their turn keep it alive.
+    /// The node that most tests share, for one that does something to it.
     pub(crate) fn one() -> Self {
+        Self::over(Self::shared(), alone())
+    }
+
+    /// The same, for one that leaves it alone.
+    pub(crate) fn quiet() -> Self {
+        Self::over(Self::shared(), beside())
+    }
+
+    /// Each test has a node's name of its own. Tests that wait for their turn keep it alive.
+    fn shared() -> Arc<Cluster> {
         static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         let cluster = shared.upgrade().unwrap_or_else(|| {
@@ -91,23 +116,22 @@ impl World {
             cluster
         });
         *shared = Arc::downgrade(&cluster);
-        drop(shared);
-        Self::over(cluster, turn())
+        cluster
     }
 
     pub(crate) fn three() -> Self {
-        let turn = turn();
+        let turn = alone();
         let cluster = Cluster::start(&broker::Options::nodes(3)).unwrap();
         create(&Settings::new(cluster.bootstrap()), &[], 3);
         Self::over(Arc::new(cluster), turn)
     }
 
     pub(crate) fn with(options: broker::Options) -> Self {
-        let turn = turn();
+        let turn = beside();
         Self::over(Arc::new(Cluster::start(&options).unwrap()), turn)
     }
 
-    fn over(cluster: Arc<Cluster>, turn: MutexGuard<'static, ()>) -> Self {
+    fn over(cluster: Arc<Cluster>, turn: Turn) -> Self {
         Self {
             cluster,
             folder: tempfile::tempdir().unwrap(),
@@ -129,32 +153,68 @@ impl World {
 
     /// Two shippers, one up to a segment that is gone and one from there on: neither sees the hole.
     pub(crate) fn ship_in_parts(&self, root: &Path, settings: &Settings, gone: u64) -> Shipper {
+        self.ship_up_to(root, settings, gone);
+        Shipper::start(root, settings.clone()).unwrap()
+    }
+
+    /// Ships what lies before a segment, and nothing else.
+    pub(crate) fn ship_up_to(&self, root: &Path, settings: &Settings, end: u64) {
         let directory = carbyne_events::spool::directories(root).unwrap().remove(0);
-        let aside = self.folder.path().join("aside");
-        std::fs::create_dir_all(&aside).unwrap();
-        let later = || {
-            directory
-                .segment_sizes()
-                .unwrap()
-                .into_iter()
-                .filter(|(ordinal, _)| *ordinal > gone)
-        };
-        for (ordinal, _) in later() {
-            std::fs::rename(
-                segment(&directory, ordinal),
-                aside.join(ordinal.to_string()),
-            )
-            .unwrap();
+        let aside = tempfile::tempdir_in(self.folder.path()).unwrap();
+        for (ordinal, _) in directory.segment_sizes().unwrap() {
+            if ordinal >= end {
+                let place = aside.path().join(ordinal.to_string());
+                std::fs::rename(segment(&directory, ordinal), place).unwrap();
+            }
         }
-        let first = Shipper::start(root, settings.clone()).unwrap();
-        assert!(first.drain(Duration::from_secs(60)), "{:?}", first.status());
-        drop(first);
-        for entry in std::fs::read_dir(&aside).unwrap() {
+        let shipper = Shipper::start(root, settings.clone()).unwrap();
+        assert!(
+            shipper.drain(Duration::from_secs(60)),
+            "{:?}",
+            shipper.status()
+        );
+        drop(shipper);
+        for entry in std::fs::read_dir(aside.path()).unwrap() {
             let entry = entry.unwrap();
             let ordinal: u64 = entry.file_name().to_str().unwrap().parse().unwrap();
             std::fs::rename(entry.path(), segment(&directory, ordinal)).unwrap();
         }
-        Shipper::start(root, settings.clone()).unwrap()
+    }
+
+    /// Sends so many messages of a node's once more, as they are.
+    pub(crate) fn repeat(&self, topic: &str, node: &str, count: usize) {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.cluster.bootstrap())
+            .set("group.id", "repeats")
+            .set("auto.offset.reset", "earliest");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let producer: BaseProducer = config.create().unwrap();
+        consumer.subscribe(&[topic]).unwrap();
+        let prefix = format!("{node}/");
+        let mut sent = 0;
+        let since = Instant::now();
+        while sent < count {
+            assert!(since.elapsed() < Duration::from_secs(60), "{sent} repeated");
+            let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else {
+                continue;
+            };
+            let headers = message.headers().unwrap().detach();
+            let of_node = headers.iter().any(|header| {
+                let value = header
+                    .value
+                    .and_then(|value| std::str::from_utf8(value).ok());
+                header.key == "producer" && value.is_some_and(|value| value.starts_with(&prefix))
+            });
+            if of_node {
+                let record = BaseRecord::<[u8], [u8]>::to(topic)
+                    .payload(message.payload().unwrap())
+                    .headers(headers);
+                producer.send(record).map_err(|(error, _)| error).unwrap();
+                sent += 1;
+            }
+        }
+        producer.flush(Duration::from_secs(30)).unwrap();
     }
 
     pub(crate) fn settings_as(&self, name: &str, password: &str) -> Settings {
@@ -313,7 +373,7 @@ impl Load {
             let mut calls = Calls::new(1);
             let mut ids = Vec::new();
             // Every event is read back and looked at: a slice of the suite emits fewer of them.
-            let burst = if full() { 200 } else { 20 };
+            let burst = if full() { 200 } else { 8 };
             while !stopped.load(Relaxed) {
                 let call = calls.call();
                 if emitter.emit(&call).is_ok() {
@@ -337,12 +397,11 @@ impl Load {
         }
     }
 
-    pub(crate) fn count(&self) -> u64 {
-        self.count.load(Relaxed)
-    }
-
-    pub(crate) fn runs_until(&self, count: u64) {
-        eventually("so many are emitted", || self.count() >= count);
+    /// Waits until so many more are emitted that what was done meanwhile met some of them.
+    pub(crate) fn goes_on(&self) {
+        let more = if full() { 4_000 } else { 800 };
+        let until = self.count.load(Relaxed) + more;
+        eventually("more is emitted", || self.count.load(Relaxed) >= until);
     }
 
     /// Ends it as a process ends that is told to; gives the ids of what was confirmed.
@@ -400,6 +459,7 @@ pub(crate) fn flip(directory: &Directory, at: Position, behind: u64) {
 /// A small disk. Needs root.
 pub(crate) struct Disk {
     folder: tempfile::TempDir,
+    _image: Option<tempfile::NamedTempFile>,
 }
 
 impl Disk {
@@ -415,9 +475,41 @@ impl Disk {
             "tmpfs",
             folder.path().to_str().unwrap(),
         ]);
-        let disk = Self { folder };
+        Self::mounted(folder, None)
+    }
+
+    /// One that turns read-only when it breaks, as most systems' do.
+    pub(crate) fn that_breaks(bytes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(bytes).unwrap();
+        let file = image.path().to_str().unwrap();
+        run(&["mkfs.ext4", "-q", "-F", file]);
+        let at = folder.path().to_str().unwrap();
+        run(&["mount", "-o", "loop,errors=remount-ro", file, at]);
+        Self::mounted(folder, Some(image))
+    }
+
+    fn mounted(folder: tempfile::TempDir, image: Option<tempfile::NamedTempFile>) -> Self {
+        let disk = Self {
+            folder,
+            _image: image,
+        };
         std::fs::create_dir(disk.path()).unwrap();
         disk
+    }
+
+    /// Has the kernel find an error on it, while files are open and mapped: nobody could remount it by hand then.
+    pub(crate) fn breaks(&self) {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let device = mounts.lines().find_map(|line| {
+            let (device, rest) = line.split_once(' ')?;
+            let (at, _) = rest.split_once(' ')?;
+            (Path::new(at) == self.folder.path()).then_some(device)
+        });
+        let device = device.unwrap().trim_start_matches("/dev/");
+        let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+        std::fs::write(trigger, "a test").unwrap();
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -436,6 +528,6 @@ fn run(words: &[&str]) {
     let status = Command::new(words[0]).args(&words[1..]).status().unwrap();
     assert!(
         status.success(),
-        "{words:?}: {status}; this suite needs root and mount(8)"
+        "{words:?}: {status}; this suite needs root, mount(8), loop devices and e2fsprogs"
     );
 }

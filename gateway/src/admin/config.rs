@@ -33,13 +33,14 @@ impl Admin {
             .is_some_and(|value| is_on(&value));
         let known = check_hash.then(|| loaded.hash());
         // Reading and checking take their time, during which the Admin API answers others.
+        let since = loaded.since();
         let taken = background::run(Priority::Low, move || {
             let document = document(&asked)?;
             if known.is_some() && document.hash == known {
                 return Ok(None);
             }
             let content = flatten.then(|| document.content.clone());
-            match document.flatten() {
+            match document.flatten(since) {
                 Ok(flat) => Ok(Some((flat.print(), flat, content))),
                 Err(error) => Err(refused(error, content)),
             }

@@ -1,6 +1,7 @@
 //! `config`: declarative files.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::prefix::Prefix;
 use super::{Done, Failure, Place as Node, say};
@@ -36,7 +37,11 @@ pub(super) fn run(verb: Verb, node: &Node) -> Done {
             // A configuration of the node that is not sound is told here, as Kong does.
             node.conf()?;
             read(&file)
-                .and_then(|document| document.flatten().map_err(|error| explained(&file, &error)))
+                .and_then(|document| {
+                    document
+                        .flatten(SystemTime::now())
+                        .map_err(|error| explained(&file, &error))
+                })
                 .map_err(failed_parsing)?;
             say("parse successful");
             Ok(())
@@ -59,7 +64,11 @@ fn db_import(file: &Path, conf: &Conf) -> Done {
         );
     }
     let flat = read(file)
-        .and_then(|document| document.flatten().map_err(|error| explained(file, &error)))
+        .and_then(|document| {
+            document
+                .flatten(SystemTime::now())
+                .map_err(|error| explained(file, &error))
+        })
         .map_err(failed_parsing)?;
     say("parse successful, beginning import");
     let store = open(conf)?;

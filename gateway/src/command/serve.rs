@@ -57,6 +57,8 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
     }
     started()?;
     tracing::info!("the gateway serves");
+    // The first random number of a process takes a tenth of a second: no request and no write shall wait for it.
+    tokio::task::spawn_local(background::run(Priority::Low, || drop(uuid())));
     let entities = Entities::new(store);
     let admin = Admin::new(entities, declarative.clone(), conf.clone(), &node_id);
     let node = server.node();
@@ -245,6 +247,7 @@ async fn load(conf: &Conf, loaded: &Loaded) -> Result<(), String> {
         None => error.message.clone(),
     };
     let path = file.clone();
+    let since = loaded.since();
     let flat = background::run(Priority::Low, move || {
         let document = match &path {
             Some(file) => read(file)?,
@@ -252,7 +255,8 @@ async fn load(conf: &Conf, loaded: &Loaded) -> Result<(), String> {
                 Document::read(&text.unwrap_or_default(), None).map_err(|error| error.message)?
             }
         };
-        document.flatten().map_err(|error| told(&error, &path))
+        let flat = document.flatten(since);
+        flat.map_err(|error| told(&error, &path))
     });
     let flat = flat.await.map_err(|error| error.to_string())??;
     let done = loaded.load(flat).await;

@@ -1,13 +1,14 @@
 //! From a document to entities.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::SystemTime;
 
 use super::errors::{Step, place};
 use super::identity::{Parent, identity};
 use super::{DEFAULT_WORKSPACE, Document, hash, migrate};
 use crate::error::Error;
 use crate::object;
-use crate::schema::{Context, Mode, Schema, library, uuid};
+use crate::schema::{Context, Mode, Schema, library, milliseconds, uuid};
 use crate::store::now;
 use crate::value::{Object, Value};
 
@@ -40,8 +41,12 @@ struct Item {
 const REMARKS: [&str; 2] = ["_comment", "_ignore"];
 
 impl Document {
-    /// Checks everything and takes it apart. The error has all that is wrong, at its place.
-    pub fn flatten(self) -> Result<Flat, Error> {
+    /// Checks everything and takes it apart. The error has all that is wrong, at its place. What the document does not
+    /// date is as old as `at`.
+    pub fn flatten(self, at: SystemTime) -> Result<Flat, Error> {
+        let context = Context::Load {
+            at: milliseconds(at),
+        };
         let mut content = self.content;
         migrate::migrate(&mut content);
         let mut errors = Object::new();
@@ -68,7 +73,7 @@ impl Document {
         };
         for item in items {
             let path = item.path.clone();
-            match entity(item, transform) {
+            match entity(item, transform, context) {
                 Ok(entity) => flat.entities.push(entity),
                 Err(fault) => place(&mut errors, &path, fault.into()),
             }
@@ -79,7 +84,7 @@ impl Document {
         if !errors.is_empty() {
             return Err(Error::declarative(errors));
         }
-        flat.add_default_workspace();
+        flat.add_default_workspace(context);
         let text = || hash(Value::from(flat.print()).to_json().as_bytes());
         flat.hash = self.hash.unwrap_or_else(text);
         Ok(flat)
@@ -111,7 +116,7 @@ impl Flat {
         out
     }
 
-    fn add_default_workspace(&mut self) {
+    fn add_default_workspace(&mut self, context: Context) {
         let is_default = |entity: &Entity| {
             entity.schema.name == "workspaces"
                 && entity.entity.get("name") == Some(&"default".into())
@@ -123,7 +128,7 @@ impl Flat {
             return;
         }
         let sent = object! { "name": "default", "id": DEFAULT_WORKSPACE };
-        if let Ok(entity) = schema.process(sent, Context::Insert) {
+        if let Ok(entity) = schema.process(sent, context) {
             self.entities.push(Entity {
                 schema,
                 id: DEFAULT_WORKSPACE.into(),
@@ -298,7 +303,7 @@ fn reference<'a>(value: &'a Value, name: Option<&str>) -> Option<&'a str> {
     }
 }
 
-fn entity(item: Item, transform: bool) -> Result<Entity, Object> {
+fn entity(item: Item, transform: bool, context: Context) -> Result<Entity, Object> {
     let Item {
         schema,
         id,
@@ -310,7 +315,7 @@ fn entity(item: Item, transform: bool) -> Result<Entity, Object> {
     } else {
         None
     };
-    let mut entity = schema.process(sent.clone(), Context::Insert)?;
+    let mut entity = schema.process(sent.clone(), context)?;
     // Not wrong here: `references` has seen it.
     let dangling: Vec<_> = schema
         .foreign()

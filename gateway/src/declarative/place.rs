@@ -29,13 +29,17 @@ impl fmt::Display for Place {
 
 impl Place {
     /// All errors of a document in the order of its lines. An error about what is not there has
-    /// the place of what it is missing in.
+    /// the place of what it is missing in; where the text is no document, that is the place where it ceases to be one.
     pub fn find(text: &str, errors: &Object) -> Vec<Self> {
-        let tree = serde_saphyr::from_str::<Spanned<Tree>>(text).ok();
+        let tree = serde_saphyr::from_str::<Spanned<Tree>>(text);
+        let end = tree.as_ref().err().and_then(|error| {
+            let location = error.location()?;
+            Some((location.line(), location.column()))
+        });
         let mut out = Vec::new();
         walk(
-            tree.as_ref(),
-            (1, 1),
+            tree.as_ref().ok(),
+            end.unwrap_or((1, 1)),
             String::new(),
             &errors.clone().into(),
             &mut out,

@@ -1,14 +1,19 @@
 //! Documents, their ids, and what is wrong with them.
 
 use super::*;
+use crate::schema::milliseconds;
+use crate::store::{Query, Store};
 
 fn flat(text: &str) -> Flat {
-    Document::read(text, None).unwrap().flatten().unwrap()
+    Document::read(text, None)
+        .unwrap()
+        .flatten(SystemTime::now())
+        .unwrap()
 }
 
 fn faults(text: &str) -> String {
     let error = Document::read(text, None)
-        .and_then(|document| document.flatten())
+        .and_then(|document| document.flatten(SystemTime::now()))
         .unwrap_err();
     Value::from(error.fields.unwrap()).to_json()
 }
@@ -188,7 +193,10 @@ fn paths_of_old_formats_are_migrated() {
 #[test]
 fn errors_have_their_line_and_column() {
     let text = "_format_version: '3.0'\nservices:\n- name: a\n  host: h\n- name: b\n  host: 'h:1'\n  retries: x\n- name: c\n";
-    let error = Document::read(text, None).unwrap().flatten().unwrap_err();
+    let error = Document::read(text, None)
+        .unwrap()
+        .flatten(SystemTime::now())
+        .unwrap_err();
     let places: Vec<_> = Place::find(text, &error.fields.unwrap())
         .iter()
         .map(ToString::to_string)
@@ -201,6 +209,25 @@ fn errors_have_their_line_and_column() {
             "8:3: services[2].host: required field missing",
         ]
     );
+}
+
+#[test]
+fn a_text_that_is_no_document_is_wrong_where_it_ceases_to_be_one() {
+    let texts = [
+        "_format_version: '3.0'\nservices:\n- name: a\n  host: [b\n",
+        "_format_version: '3.0'\nservices:\n  name: a: b\n",
+        "_format_version: '3.0'\n\tservices: []\n",
+    ];
+    let places = texts.map(|text| {
+        let error = Document::read(text, Some("kong.yml")).unwrap_err();
+        let places = Place::find(text, &error.fields.unwrap());
+        let at: Vec<_> = places
+            .iter()
+            .map(|place| (place.line, place.column))
+            .collect();
+        at
+    });
+    assert_eq!(places, [[(4, 9)], [(3, 10)], [(2, 2)]]);
 }
 
 #[test]
@@ -231,4 +258,51 @@ async fn two_plugins_of_a_name_in_one_place_are_refused_whole() {
     let error = loaded.load(flat(two)).await.unwrap_err();
     assert!(error.message.contains("UNIQUE violation"), "{error}");
     assert_eq!(loaded.hash(), hash, "the old one stays");
+}
+
+/// A file that is loaded again, with one route more, brings the same rows to the byte: nothing else is planned anew, and
+/// targets keep their order, which goes by age.
+#[tokio::test]
+async fn what_files_do_not_date_is_as_old_as_the_node() {
+    let text = |more: &str| {
+        format!(
+            "{{_format_version: '3.0', services: [{{name: s, host: h}}, {{name: old, host: h, created_at: 7}}], \
+             upstreams: [{{name: u, targets: [{{target: 'a:1'}}, {{target: 'b:1'}}]}}]{more}}}"
+        )
+    };
+    let loaded = Loaded::default();
+    let since = loaded.since();
+    let mut known: Vec<Vec<(Arc<str>, Arc<str>)>> = Vec::new();
+    for more in ["", "", ", routes: [{name: r, paths: [/]}]"] {
+        let document = Document::read(&text(more), None).unwrap();
+        loaded.load(document.flatten(since).unwrap()).await.unwrap();
+        let mut rows = Vec::new();
+        for entity in ["services", "upstreams", "targets"] {
+            let query = Query {
+                size: 10,
+                ..Query::default()
+            };
+            let schema = crate::schema::library::entity(entity).unwrap();
+            let page = loaded.store().page(schema, &query).await.unwrap();
+            rows.extend(page.rows.into_iter().map(|row| (row.id, row.json)));
+        }
+        known.push(rows);
+    }
+    let seconds = milliseconds(since) / 1000;
+    for (first, later) in known[1..]
+        .iter()
+        .flat_map(|later| known[0].iter().zip(later))
+    {
+        assert!(
+            Arc::ptr_eq(&first.0, &later.0) && Arc::ptr_eq(&first.1, &later.1),
+            "{later:?}"
+        );
+        let created = if first.1.contains(r#""name":"old""#) {
+            7
+        } else {
+            seconds
+        };
+        let created = format!(r#""created_at":{created}"#);
+        assert!(first.1.contains(&created), "{created} in {}", first.1);
+    }
 }

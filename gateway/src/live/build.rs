@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::chain::{ByConsumer, Chain, Slot};
 use super::entities::Entities;
-use super::route::{LiveRoute, LiveService, Routes};
+use super::route::{Compiled, LiveRoute, LiveService, Routes};
 use super::{Snapshot, Tls};
 use crate::balance::{Planned, Secrets};
 use crate::node::Node;
@@ -71,6 +71,21 @@ impl Builder {
         if changed.certificates || self.tls.is_none() {
             self.tls = server_tls(entities, node);
         }
+        self.snapshot(version)
+    }
+
+    /// Routes that a router waits to be compiled of, where some are only laid over the one that there is.
+    pub fn waiting(&self) -> Option<Arc<Routes>> {
+        (self.routes.changes() > 0).then(|| self.routes.clone())
+    }
+
+    /// Takes a router that was compiled meanwhile.
+    pub fn adopt(&mut self, compiled: Compiled, node: &Node, version: u64) -> Snapshot {
+        self.routes = Arc::new(self.routes.over(node.settings.rules, compiled));
+        self.snapshot(version)
+    }
+
+    fn snapshot(&self, version: u64) -> Snapshot {
         Snapshot {
             version,
             routes: self.routes.clone(),
@@ -109,8 +124,8 @@ impl Builder {
     }
 
     fn build_routes(&mut self, entities: &Entities, node: &Node) {
-        let mut all = Vec::with_capacity(entities.routes.len());
-        for kept in entities.routes.values() {
+        let mut all = vec![None; entities.slots()];
+        for (slot, kept) in entities.routes.values() {
             let plan = &kept.plan;
             if plan.is_stream() {
                 continue;
@@ -131,13 +146,24 @@ impl Builder {
                 named(plan.service.as_deref(), &self.by_scope.services),
             );
             let chain = self.chain(place);
-            all.push(Arc::new(LiveRoute {
-                plan: plan.clone(),
-                service,
-                chain,
-                json: kept.json.clone(),
-                series: OnceLock::new(),
-            }));
+            let same = self.routes.get(*slot).filter(|before| {
+                let services = [&before.service, &service];
+                let [before_service, service] =
+                    services.map(|service| service.as_ref().map(Arc::as_ptr));
+                Arc::ptr_eq(&before.plan, plan)
+                    && before_service == service
+                    && Arc::ptr_eq(&before.chain, &chain)
+            });
+            all[*slot] = Some(match same {
+                Some(same) => same.clone(),
+                None => Arc::new(LiveRoute {
+                    plan: plan.clone(),
+                    service,
+                    chain,
+                    json: kept.json.clone(),
+                    series: OnceLock::new(),
+                }),
+            });
         }
         self.routes = Arc::new(Routes::new(node.settings.rules, all, &self.routes));
     }

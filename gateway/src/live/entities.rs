@@ -37,7 +37,8 @@ pub const PLANNED: [&str; 9] = [
 #[derive(Debug, Default)]
 pub struct Entities {
     pub services: FxHashMap<Arc<str>, Kept<Service>>,
-    pub routes: BTreeMap<Arc<str>, Kept<Route>>,
+    /// Each with its slot, which it keeps from change to change.
+    pub routes: BTreeMap<Arc<str>, (usize, Kept<Route>)>,
     pub plugins: BTreeMap<Arc<str>, Arc<Instance>>,
     pub certificates: BTreeMap<Arc<str>, Slots>,
     pub snis: BTreeMap<Arc<str>, Sni>,
@@ -45,6 +46,8 @@ pub struct Entities {
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     pub targets: BTreeMap<Arc<str>, Arc<Target>>,
     pub vaults: Vaults,
+    /// Slots of routes that are free.
+    free: Vec<usize>,
     /// What changed since it was last asked.
     pub changed: Changed,
     /// Every row that was taken, as the store has it: the same row again changes nothing.
@@ -112,7 +115,9 @@ impl Entities {
                 })
                 .map(|route| {
                     self.changed.routes = true;
-                    self.routes.insert(id.clone(), Kept::new(route, row));
+                    let slot = self.slot(&id);
+                    self.routes
+                        .insert(id.clone(), (slot, Kept::new(route, row)));
                 }),
             "plugins" => PluginPlan::read(&row.entity)
                 .map_err(|error| error.to_string())
@@ -169,7 +174,11 @@ impl Entities {
         self.rows.remove(id);
         match entity {
             "services" => self.changed.services |= self.services.remove(id).is_some(),
-            "routes" => self.changed.routes |= self.routes.remove(id).is_some(),
+            "routes" => {
+                let gone = self.routes.remove(id);
+                self.changed.routes |= gone.is_some();
+                self.free.extend(gone.map(|(slot, _)| slot));
+            }
             "plugins" => self.changed.plugins |= self.plugins.remove(id).is_some(),
             "certificates" => {
                 let gone = self.certificates.remove(id).is_some();
@@ -201,6 +210,19 @@ impl Entities {
             "ca_certificates" => self.authorities.keys().cloned().collect(),
             "vaults" => self.vaults.ids().map(Arc::from).collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// How many slots there are for routes.
+    pub fn slots(&self) -> usize {
+        self.routes.len() + self.free.len()
+    }
+
+    /// The slot of a route: its own, a free one, or another.
+    fn slot(&mut self, id: &str) -> usize {
+        match self.routes.get(id) {
+            Some((slot, _)) => *slot,
+            None => self.free.pop().unwrap_or(self.routes.len()),
         }
     }
 

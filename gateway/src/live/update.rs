@@ -1,6 +1,8 @@
 //! Follows the store: plans what changed, builds away from the workers, swaps.
 
 use std::fmt;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use tokio::runtime::Handle;
 use super::Snapshot;
 use super::build::Builder;
 use super::entities::{Entities, PLANNED};
+use super::route::Compiled;
 use crate::node::Node;
 use crate::schema::library;
 use crate::store::{Changed as ChangedRow, Changes, ChangesKind, Query, StoreError};
@@ -24,7 +27,11 @@ pub struct Updater {
     retired: Vec<Arc<Snapshot>>,
     /// Asks the workers to look for a new snapshot.
     tell: Box<dyn Fn()>,
+    /// A router that is being compiled, of routes that are served already.
+    compiling: Option<Compiling>,
 }
+
+type Compiling = Pin<Box<dyn Future<Output = io::Result<Compiled>>>>;
 
 /// What building needs; it moves to another thread and back.
 #[derive(Debug, Default)]
@@ -44,6 +51,7 @@ impl Updater {
             work: Some(work),
             retired: Vec::new(),
             tell: Box::new(tell),
+            compiling: None,
         }
     }
 
@@ -62,8 +70,14 @@ impl Updater {
         loop {
             let changes = tokio::select! {
                 changes = node.store.changes(version) => changes,
-                () = tokio::time::sleep(TIDY_INTERVAL), if !self.retired.is_empty() => {
+                compiled = compiled(&mut self.compiling) => {
+                    self.compiling = None;
+                    self.adopt(compiled, version);
+                    continue;
+                }
+                () = tokio::time::sleep(TIDY_INTERVAL), if !self.is_tidy() => {
                     self.tidy();
+                    self.compile();
                     continue;
                 }
             };
@@ -105,11 +119,45 @@ impl Updater {
         };
         self.work = Some(work);
         if let Some(snapshot) = built? {
-            self.retired.push(self.node.snapshot.swap(snapshot));
-            (self.tell)();
-            self.tidy();
+            let many = snapshot.routes.changes() >= MANY_CHANGES;
+            self.publish(snapshot);
+            if many {
+                self.compile();
+            }
         }
         Ok(version)
+    }
+
+    fn publish(&mut self, snapshot: Arc<Snapshot>) {
+        self.retired.push(self.node.snapshot.swap(snapshot));
+        (self.tell)();
+        self.tidy();
+    }
+
+    /// Whether there is nothing to do until something changes.
+    fn is_tidy(&self) -> bool {
+        let waiting = self.work.as_ref().and_then(|work| work.builder.waiting());
+        self.retired.is_empty() && (self.compiling.is_some() || waiting.is_none())
+    }
+
+    /// Compiles a router of what was laid over the last one. What changes meanwhile is served meanwhile.
+    fn compile(&mut self) {
+        let waiting = self.work.as_ref().and_then(|work| work.builder.waiting());
+        if let Some(routes) = waiting
+            && self.compiling.is_none()
+        {
+            let rules = self.node.settings.rules;
+            let compiled = background::run(Priority::Low, move || routes.compile(rules));
+            self.compiling = Some(Box::pin(compiled));
+        }
+    }
+
+    fn adopt(&mut self, compiled: io::Result<Compiled>, version: u64) {
+        // A panic on the way was told on stderr; what is served stays.
+        if let (Some(work), Ok(compiled)) = (&mut self.work, compiled) {
+            let snapshot = work.builder.adopt(compiled, &self.node, version);
+            self.publish(Arc::new(snapshot));
+        }
     }
 
     /// Lets go of snapshots that nobody holds any more.
@@ -119,11 +167,16 @@ impl Updater {
             .partition(|snapshot| Arc::strong_count(snapshot) > 1);
         self.retired = held;
         if !free.is_empty() {
-            drop(tokio::task::spawn_local(background::run(
-                Priority::Low,
-                move || drop(free),
-            )));
+            background::release(free);
         }
+    }
+}
+
+/// What is being compiled, once it is.
+async fn compiled(compiling: &mut Option<Compiling>) -> io::Result<Compiled> {
+    match compiling {
+        Some(compiling) => compiling.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -207,5 +260,7 @@ impl fmt::Debug for Updater {
 
 /// How often it is asked whether old snapshots are still held.
 const TIDY_INTERVAL: Duration = Duration::from_millis(200);
+/// With so many routes laid over a router the next one does not wait for a pause.
+const MANY_CHANGES: usize = 128;
 /// How long to wait for a store that does not answer.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use carbyne_engine::forward::{Answer, Downstream};
 use carbyne_engine::net::address::IpText;
 use carbyne_engine::observe::log::LogFile;
+use carbyne_events::envelope::Date;
 use http::{Version, header};
 
 use super::context::{Exchange, RequestId};
@@ -107,21 +108,9 @@ fn local_time(time: SystemTime, line: &mut Vec<u8>) {
         .unwrap_or_default()
         .as_secs();
     let (days, second) = (seconds / 86400, seconds % 86400);
-    // Days into the calendar (Howard Hinnant's `civil_from_days`), for dates after 1970.
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let day_of_era = z % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let Date {
+        year, month, day, ..
+    } = Date::of(days);
     let name = usize::try_from(month - 1)
         .ok()
         .and_then(|month| MONTHS.get(month));

@@ -49,6 +49,14 @@ struct Posting {
     rest: u32,
 }
 
+/// A set of ranks that are not to be found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gone {
+    /// A bit a rank, as far as there are any.
+    bits: Vec<u64>,
+    count: usize,
+}
+
 const NO_REST: u32 = u32::MAX;
 
 /// The rank of nothing: higher than any.
@@ -104,8 +112,8 @@ impl Index {
         }
     }
 
-    /// The lowest rank of the expressions that hold.
-    pub(super) fn find(&self, request: &Request<'_>) -> Option<usize> {
+    /// The lowest rank of the expressions that hold and are not gone.
+    pub(super) fn find(&self, request: &Request<'_>, gone: &Gone) -> Option<usize> {
         let path = request.path;
         let key = if request.http.is_some() {
             request.host
@@ -115,16 +123,19 @@ impl Index {
         let found = self.hosts.visit(key, |bucket, best| {
             self.paths
                 .walk::<false>(bucket.root, path, best, |postings, best| {
-                    self.first(postings, best, request)
+                    self.first(postings, best, request, gone)
                 })
         });
         (found != NONE).then_some(found as usize)
     }
 
-    fn first(&self, postings: &[Posting], best: u32, request: &Request<'_>) -> u32 {
+    fn first(&self, postings: &[Posting], best: u32, request: &Request<'_>, gone: &Gone) -> u32 {
         for posting in postings {
             if posting.rank >= best {
                 break;
+            }
+            if gone.contains(posting.rank as usize) {
+                continue;
             }
             let rest = self.rests.get(posting.rest as usize);
             if rest.is_none_or(|rest| rest.holds(request, &mut ())) {
@@ -132,6 +143,28 @@ impl Index {
             }
         }
         best
+    }
+}
+
+impl Gone {
+    pub(super) fn insert(&mut self, rank: usize) {
+        let (word, bit) = (rank / 64, 1 << (rank % 64));
+        if self.bits.len() <= word {
+            self.bits.resize(word + 1, 0);
+        }
+        if self.bits[word] & bit == 0 {
+            self.bits[word] |= bit;
+            self.count += 1;
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.count
+    }
+
+    fn contains(&self, rank: usize) -> bool {
+        let word = self.bits.get(rank / 64);
+        word.is_some_and(|word| word & (1 << (rank % 64)) != 0)
     }
 }
 

@@ -13,6 +13,10 @@ use crate::value::{self, Object, Value};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Context {
     Insert,
+    /// It comes out of a file, whose entities are all as old as this, in milliseconds since 1970.
+    Load {
+        at: u64,
+    },
     /// It is read; `shorthands` says whether deprecated names are shown as well.
     Select {
         shorthands: bool,
@@ -27,7 +31,7 @@ impl Context {
     }
 
     fn creates(self) -> bool {
-        matches!(self, Self::Insert | Self::Upsert)
+        matches!(self, Self::Insert | Self::Load { .. } | Self::Upsert)
     }
 }
 
@@ -116,19 +120,31 @@ fn generate(name: &str, field: &Field, given: Option<&Value>, context: Context) 
         "updated_at" => true,
         _ => false,
     };
-    stamped.then(|| now(matches!(field.kind, Kind::Number)).into())
+    stamped.then(|| {
+        let at = match context {
+            Context::Load { at } => at,
+            _ => milliseconds(SystemTime::now()),
+        };
+        seconds(at, matches!(field.kind, Kind::Number)).into()
+    })
 }
 
-/// Now, in seconds: whole ones, or with milliseconds.
-fn now(milliseconds: bool) -> f64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64();
-    if milliseconds {
-        (now * 1000.0).floor() / 1000.0
+/// Milliseconds since 1970.
+pub fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A time in seconds: whole ones, or with milliseconds.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds are exact for longer than there are years"
+)]
+fn seconds(at: u64, fraction: bool) -> f64 {
+    if fraction {
+        at as f64 / 1000.0
     } else {
-        now.floor()
+        (at / 1000) as f64
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a declarative file says, swapped whole.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use carbyne_engine::runtime::background::{self, Priority};
 use tokio::sync::Mutex;
@@ -39,30 +39,27 @@ impl Declarative {
     ) -> Result<(), StoreError> {
         let mut version = self.version.lock().await;
         let next = *version + 1;
+        let before = self.image();
         let built = background::run(Priority::Low, move || {
-            let mut image = Image::default();
+            let mut image = Image::in_place_of(before);
             image.commit(rows, next)?;
-            Ok(image)
+            Ok(image.finish())
         });
         let image = built
             .await
             .unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))?;
         *version = next;
-        *self
-            .current
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(image);
+        let before = {
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, Arc::new(image))
+        };
         self.feed.publish_everything(*version);
+        background::release(before);
         Ok(())
     }
 
     fn image(&self) -> Arc<Image> {
-        Arc::clone(
-            &self
-                .current
-                .read()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -3,7 +3,8 @@
 //! on whatever happens to the disk.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
@@ -24,6 +25,8 @@ pub struct Embedded {
 struct Inner {
     path: PathBuf,
     image: RwLock<Image>,
+    /// Whether the last commit was made.
+    sound: AtomicBool,
     /// Held during a commit. Empty after the disk failed: the next commit opens the file anew.
     writer: Mutex<Writer>,
     feed: Feed,
@@ -48,6 +51,7 @@ impl Embedded {
         let (image, version) = read(&database).map_err(|error| failed(path, error.as_ref()))?;
         let inner = Inner {
             path: path.into(),
+            sound: AtomicBool::new(true),
             image: RwLock::new(image),
             writer: Mutex::new(Writer {
                 database: Some(database),
@@ -72,24 +76,28 @@ impl Embedded {
 }
 
 impl Inner {
+    fn image_mut(&self) -> RwLockWriteGuard<'_, Image> {
+        self.image.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn commit(&self, changes: Vec<Change>) -> Result<u64, StoreError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.reopen(&mut writer)?;
         let version = writer.version + 1;
-        // Readers wait until the rows are on disk: nobody sees what may still be taken back.
-        let mut image = self.image.write().unwrap_or_else(PoisonError::into_inner);
-        let steps = image.commit(changes, version)?;
+        // Nobody sees what is not on disk, and nobody waits for the disk: the image is not held meanwhile, and no other
+        // commit changes it.
+        let steps = self.image_mut().rehearse(changes, version)?;
         let written = match &writer.database {
             Some(database) => write(database, &steps, version),
             None => Err("it is closed".into()),
         };
         if let Err(error) = written {
-            image.undo(steps);
             // redb refuses everything after the disk failed it once.
             writer.database = None;
+            self.sound.store(false, Ordering::Relaxed);
             return Err(failed(&self.path, error.as_ref()));
         }
-        drop(image);
+        self.image_mut().redo(&steps);
         writer.version = version;
         self.feed
             .publish(version, steps.iter().map(Step::changed).collect());
@@ -105,8 +113,9 @@ impl Inner {
         let database = Database::open(&self.path).map_err(|error| failed(&self.path, &error))?;
         let (image, version) =
             read(&database).map_err(|error| failed(&self.path, error.as_ref()))?;
-        *self.image.write().unwrap_or_else(PoisonError::into_inner) = image;
+        *self.image_mut() = image;
         writer.database = Some(database);
+        self.sound.store(true, Ordering::Relaxed);
         if version > writer.version {
             writer.version = version;
             self.feed.publish_everything(version);
@@ -222,18 +231,14 @@ impl Store for Embedded {
 
     fn reachable(&self) -> Answer<'_, ()> {
         Box::pin(async {
-            let writer = self
-                .inner
-                .writer
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            match writer.database {
-                Some(_) => Ok(()),
-                None => Err(StoreError::Unavailable(format!(
-                    "{}: the last write failed",
-                    self.inner.path.display()
-                ))),
+            // Nobody who asks waits for the disk.
+            if self.inner.sound.load(Ordering::Relaxed) {
+                return Ok(());
             }
+            let path = self.inner.path.display();
+            Err(StoreError::Unavailable(format!(
+                "{path}: the last write failed"
+            )))
         })
     }
 }

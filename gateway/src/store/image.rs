@@ -20,6 +20,8 @@ pub(super) struct Image {
     tables: HashMap<&'static str, Table>,
     /// Rows that expire, by when.
     expiring: BTreeSet<(u64, &'static str, Arc<str>)>,
+    /// The image whose place this one takes: what is the same in both is held once.
+    before: Option<Arc<Self>>,
 }
 
 /// A row as it is kept.
@@ -163,6 +165,31 @@ impl Image {
         Ok(page)
     }
 
+    /// An empty image that takes the place of another.
+    pub(super) fn in_place_of(before: Arc<Self>) -> Self {
+        Self {
+            before: Some(before),
+            ..Self::default()
+        }
+    }
+
+    /// Lets go of the image whose place this one took.
+    pub(super) fn finish(mut self) -> Self {
+        self.before = None;
+        self
+    }
+
+    /// What [`commit`](Self::commit) would do, without doing it.
+    pub(super) fn rehearse(
+        &mut self,
+        changes: impl IntoIterator<Item = Change>,
+        revision: u64,
+    ) -> Result<Vec<Step>> {
+        let steps = self.commit(changes, revision)?;
+        self.undo(&steps);
+        Ok(steps)
+    }
+
     /// Makes all changes or none. What expired goes first: its keys are free again.
     pub(super) fn commit(
         &mut self,
@@ -179,21 +206,32 @@ impl Image {
         match done {
             Ok(()) => Ok(steps),
             Err(error) => {
-                self.undo(steps);
+                self.undo(&steps);
                 Err(error)
             }
         }
     }
 
-    /// Takes back what a commit did.
-    pub(super) fn undo(&mut self, steps: Vec<Step>) {
-        for step in steps.into_iter().rev() {
-            let before = step.before.and_then(|stored| {
-                let entity = stored.entity().ok()?;
-                Some((stored, Facts::of(step.schema, &entity)))
-            });
-            self.set(step.schema, &step.id, before);
+    fn undo(&mut self, steps: &[Step]) {
+        for step in steps.iter().rev() {
+            self.restore(step, step.before.as_ref());
         }
+    }
+
+    /// Does what was rehearsed.
+    pub(super) fn redo(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.restore(step, step.after.as_ref());
+        }
+    }
+
+    /// Makes a row what it was before or after a step. It was stored then, so it can be read.
+    fn restore(&mut self, step: &Step, stored: Option<&Stored>) {
+        let stored = stored.and_then(|stored| {
+            let facts = Facts::of(step.schema, &stored.entity().ok()?);
+            Some((stored.clone(), facts))
+        });
+        self.set(step.schema, &step.id, stored);
     }
 
     /// Puts a row that was stored before, without a question.
@@ -266,7 +304,7 @@ impl Image {
         schema: &'static Schema,
         id: &str,
         entity: &Object,
-        stored: Stored,
+        mut stored: Stored,
         steps: &mut Vec<Step>,
     ) -> Result<()> {
         let facts = Facts::of(schema, entity);
@@ -278,7 +316,14 @@ impl Image {
                 }
             }
         }
-        let id = match self.stored(schema, id) {
+        let before = self.before.as_ref();
+        let before = before.and_then(|before| before.stored(schema, id));
+        if let Some((_, known)) = before
+            && known.json == stored.json
+        {
+            stored.json = known.json.clone();
+        }
+        let id = match self.stored(schema, id).or(before) {
             Some((known, _)) => known.clone(),
             None => id.into(),
         };

@@ -225,11 +225,11 @@ fn a_killed_gateway_has_told_every_answer() {
             _ => reply(200, &[], "hello"),
         }
     });
-    let seed = std::env::var("SEED")
+    let seed = std::env::var("CARBYNE_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
         .unwrap_or(7_u64);
-    println!("SEED={seed}");
+    println!("CARBYNE_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut answered = Vec::new();
     for round in 0..rounds {
@@ -261,6 +261,7 @@ fn a_killed_gateway_has_told_every_answer() {
         missing.len(),
         served.load(Ordering::Relaxed)
     );
+    crate::cases::report("kill-points", rounds, 50);
     assert!(answered.len() > rounds, "too few answers to prove anything");
     assert!(missing.is_empty(), "answered and not told: {missing:?}");
     assert_eq!(twice, 0, "told twice");

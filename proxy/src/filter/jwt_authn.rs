@@ -208,6 +208,9 @@ impl JwtAuthnFilter {
         if !effects.metadata.is_empty() {
             exchange.context.metadata.merge(NAME, effects.metadata);
         }
+        if effects.key_id.is_some() {
+            exchange.context.token_key_id = effects.key_id;
+        }
         match verified {
             Ok(()) => {
                 exchange.context.route_cleared |= effects.clears_route;

@@ -10,7 +10,7 @@ use carbyne_engine::forward::{Answer, Downstream, Event, Exchange};
 use carbyne_engine::tls::Negotiated;
 use carbyne_events::emit::Status;
 use carbyne_events::event::security_event::Reason;
-use carbyne_events::redact::clipped;
+use carbyne_events::redact::{Short, clipped, key_id};
 use carbyne_events::source::Source;
 use carbyne_events::teller::{Particulars, Refusal, Teller};
 use http::{HeaderName, StatusCode};
@@ -65,6 +65,7 @@ impl Security {
         let claims = context.metadata.namespace(TOKENS);
         let claims = claims.and_then(|tokens| tokens.values().find_map(|token| token.as_object()));
         let claim = |name| claims.and_then(|claims| claims.get(name)?.as_str());
+        let key = context.token_key_id.as_deref().map(key_id);
         let host = std::str::from_utf8(&exchange.request.host).ok();
         let detail = exchange.details.split('{').next();
         let particulars = Particulars {
@@ -76,6 +77,7 @@ impl Security {
             host: host.map(|host| clipped(host, LONGEST)),
             token_issuer: claim("iss").map(|issuer| clipped(issuer, LONGEST)),
             token_subject: claim("sub").map(|subject| clipped(subject, LONGEST)),
+            token_key_hash: key.as_ref().map(Short::as_str),
             ..Particulars::default()
         };
         self.tell(refusal, &particulars);

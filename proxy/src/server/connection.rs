@@ -185,7 +185,10 @@ async fn connection(
         listener.stats.no_chain.increment();
         let plaintext = !inspected.tls && listener.chains.iter().any(|chain| chain.tls.is_some());
         listener.log.no_chain(&Rc::new(downstream), plaintext);
-        reset(&socket);
+        // Envoy only looks at what its inspectors read, and closes: of unread bytes the kernel makes a reset.
+        if socket.has_prefix() {
+            reset(&socket);
+        }
         return;
     };
     let chain = chain.clone();
@@ -363,7 +366,7 @@ async fn first_bytes_are_due(drain: &mut DrainSignal) {
     tokio::time::sleep(FIRST_BYTES).await;
 }
 
-/// Closes with a reset instead of an orderly end, as Envoy does where no chain matches.
+/// Closes with a reset instead of an orderly end.
 pub(super) fn reset(socket: &Socket) {
     if let Some(stream) = socket.tcp() {
         // Fails only on a socket that is already dead.

@@ -191,6 +191,8 @@ function summary({ topic, data }) {
       return [level(d.status), some(d.method, d.path ?? d.path_template, "→", d.status, d.consumer_name ? `by ${d.consumer_name}` : "", `in ${milliseconds(d.latency_total_us / 1000)}`)];
     case "security-events":
       return ["bad", some(d.reason, d.policy, short(d.source_principal), d.destination_principal ? `→ ${short(d.destination_principal)}` : "", d.status, times)];
+    case "system-health":
+      return [{ ready: "good", degraded: "bad" }[d.state] ?? "", some(d.instance, d.state, d.reason)];
     default: {
       const words = Object.entries(d).filter(([name, value]) => name !== "time" && typeof value !== "object" && value !== "");
       return ["", words.slice(0, 4).map(([name, value]) => `${name} ${value}`).join(" · ")];

@@ -1,5 +1,7 @@
 //! Windows of time: aligned to the calendar in UTC, as Kong's.
 
+use carbyne_events::envelope::Date;
+
 /// How long a window is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[repr(u8)]
@@ -57,22 +59,9 @@ impl Period {
 }
 
 /// The days since the year and since the month began, for a day since 1970 in the Gregorian calendar.
-fn day_of_year_and_month(day: u64) -> (u64, u64) {
-    // Howard Hinnant's days from civil, backwards: eras of 400 years that begin in March.
-    let shifted = day + 719_468;
-    let of_era = shifted % 146_097;
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let from_march = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * from_march + 2) / 153;
-    let of_month = from_march - (153 * month + 2) / 5;
-    let year = year_of_era + shifted / 146_097 * 400 + u64::from(month >= 10);
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    // January and February lie behind March here.
-    let of_year = match from_march.checked_sub(306) {
-        Some(since_january) => since_january,
-        None => from_march + 59 + u64::from(leap),
-    };
-    (of_year, of_month)
+const fn day_of_year_and_month(day: u64) -> (u64, u64) {
+    let date = Date::of(day);
+    (date.day_of_year - 1, date.day - 1)
 }
 
 #[cfg(test)]

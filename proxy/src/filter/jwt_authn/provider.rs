@@ -70,6 +70,8 @@ pub(super) struct Effects {
     /// To be written under the filter's name.
     pub(super) metadata: Map<String, Value>,
     pub(super) clears_route: bool,
+    /// `kid` of the last token that was good.
+    pub(super) key_id: Option<String>,
 }
 
 impl Provider {
@@ -185,6 +187,7 @@ impl Provider {
         request: &mut Request,
         effects: &mut Effects,
     ) {
+        effects.key_id = token.key_id;
         if let Some(name) = &self.payload_header {
             let mut payload = token.encoded_payload.to_owned();
             if self.pad_payload_header {

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use carbyne_events::envelope::Date;
+
 /// A compiled format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeFormat {
@@ -268,34 +270,22 @@ fn push_text(parts: &mut Vec<Part>, text: &str) {
 }
 
 impl Civil {
-    /// Days since 1970 → date, by 400-year eras that begin on 1 March 0000 (Howard Hinnant, "chrono-compatible low-level date algorithms").
     fn of(since: Duration) -> Self {
         let seconds = since.as_secs();
         let days = seconds / 86_400;
-        let shifted = days + 719_468;
-        let era = shifted / 146_097;
-        let of_era = shifted % 146_097;
-        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let from_march = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted_month = (5 * from_march + 2) / 153;
-        let day = from_march - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 {
-            shifted_month + 3
-        } else {
-            shifted_month - 9
-        };
-        let year = year_of_era + era * 400 + u64::from(month <= 2);
-        let leap =
-            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-        let before: u64 =
-            [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][(month - 1) as usize];
+        let Date {
+            year,
+            month,
+            day,
+            day_of_year,
+        } = Date::of(days);
         Self {
             seconds,
             nanoseconds: since.subsec_nanos(),
             year,
             month,
             day,
-            day_of_year: before + day + u64::from(leap && month > 2),
+            day_of_year,
             // 1970-01-01 was a Thursday.
             weekday: (days + 4) % 7,
         }
