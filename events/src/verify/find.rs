@@ -24,7 +24,7 @@ pub fn find_in_topic(
     let end = Instant::now() + limit;
     let failed = |source| TopicsError::Topic { topic, source };
     let consumer: BaseConsumer = consumer(bootstrap, client)?;
-    let metadata = patiently(limit, || consumer.fetch_metadata(Some(topic.name()), limit))
+    let metadata = patiently(|| consumer.fetch_metadata(Some(topic.name()), limit))
         .map_err(TopicsError::Brokers)?;
     let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
     let since = i64::try_from(since.as_millis()).unwrap_or(0);
@@ -34,8 +34,8 @@ pub fn find_in_topic(
     for partition in partitions.flat_map(|found| found.partitions()) {
         let id = partition.id();
         // Before the question by time: what comes between the two is behind this end.
-        let (_, end) = patiently(limit, || consumer.fetch_watermarks(topic.name(), id, limit))
-            .map_err(failed)?;
+        let (_, end) =
+            patiently(|| consumer.fetch_watermarks(topic.name(), id, limit)).map_err(failed)?;
         ends.insert(id, end);
         times
             .add_partition_offset(topic.name(), id, Offset::Offset(since))

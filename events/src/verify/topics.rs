@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -69,10 +69,9 @@ pub(super) fn consumer(
 
 fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), TopicsError> {
     let failed = |source| TopicsError::Topic { topic, source };
-    let metadata = patiently(PATIENCE, || {
-        consumer.fetch_metadata(Some(topic.name()), PATIENCE)
-    })
-    .map_err(TopicsError::Brokers)?;
+    let metadata = consumer
+        .fetch_metadata(Some(topic.name()), PATIENCE)
+        .map_err(TopicsError::Brokers)?;
     let partitions = metadata
         .topics()
         .iter()
@@ -80,10 +79,8 @@ fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), 
     let partitions: Vec<i32> = partitions.map(|partition| partition.id()).collect();
     tally.topics_read = true;
     for partition in partitions {
-        let (low, high) = patiently(PATIENCE, || {
-            consumer.fetch_watermarks(topic.name(), partition, PATIENCE)
-        })
-        .map_err(failed)?;
+        let ask = || consumer.fetch_watermarks(topic.name(), partition, PATIENCE);
+        let (low, high) = patiently(ask).map_err(failed)?;
         if low > 0 {
             tally.expires(topic);
         }
@@ -132,23 +129,6 @@ fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), 
     consumer.unassign().map_err(failed)
 }
 
-/// Asks again while what is in the way passes by itself: a leader that is being chosen, or a client between two connections, which closes
-/// the one to the address that it was given as soon as it knows the broker by its number.
-pub(super) fn patiently<T>(
-    limit: Duration,
-    mut ask: impl FnMut() -> KafkaResult<T>,
-) -> KafkaResult<T> {
-    let end = Instant::now() + limit;
-    loop {
-        match ask() {
-            Err(error) if passes(&error) && Instant::now() < end => {
-                thread::sleep(Duration::from_millis(100));
-            }
-            answer => return answer,
-        }
-    }
-}
-
 fn note<M: Message>(topic: Topic, message: &M, tally: &mut Tally) {
     let headers = message.headers();
     let headers = headers.iter().flat_map(|headers| headers.iter());
@@ -179,6 +159,21 @@ fn note<M: Message>(topic: Topic, message: &M, tally: &mut Tally) {
     tally.delivered(topic, found, value.as_deref());
 }
 
+/// Asks again while what is in the way passes by itself.
+pub(super) fn patiently<T>(
+    mut ask: impl FnMut() -> Result<T, KafkaError>,
+) -> Result<T, KafkaError> {
+    let since = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if passes(&error) && since.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(100));
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// Whether it is about who leads, or about a connection: both change, and librdkafka learns of it by asking.
 fn passes(error: &KafkaError) -> bool {
     matches!(
@@ -188,9 +183,6 @@ fn passes(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::AllBrokersDown
                 | RDKafkaErrorCode::BrokerDestroy
                 | RDKafkaErrorCode::DestroyBroker
-                // Of partitions that the brokers have just listed.
-                | RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
                 | RDKafkaErrorCode::UnknownLeaderEpoch
