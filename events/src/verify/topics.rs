@@ -183,6 +183,9 @@ fn passes(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::AllBrokersDown
                 | RDKafkaErrorCode::BrokerDestroy
                 | RDKafkaErrorCode::DestroyBroker
+                // Of partitions that the brokers have just listed.
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
                 | RDKafkaErrorCode::UnknownLeaderEpoch
