@@ -212,6 +212,8 @@ fn a_disk_that_turns_read_only_ends_nobody_and_what_it_has_is_shipped() {
     assert!(failure.contains("Read-only"), "{failure}");
     drop(emitter);
     outlet.close();
+    // Its directory is nobody's from now on, so that what its ring holds is looked at.
+    drop(outlet);
     // What it had goes out, and that it cannot be noted down is said.
     let ledger = world.settle_from(
         "read-only disk",
@@ -224,6 +226,11 @@ fn a_disk_that_turns_read_only_ends_nobody_and_what_it_has_is_shipped() {
     // Of what came later the ring knows: as long as the disk is there, it is not lost.
     assert_eq!(ledger.report.lost, 0, "{:?}", ledger.report.producers);
     assert!(ledger.report.declared >= refused);
+    assert!(
+        ledger.report.found >= 5000 + taken,
+        "{}",
+        ledger.report.found
+    );
     // The next start has no place to emit to, and says why.
     let refused = Outlet::open(disk.path(), options())
         .unwrap_err()

@@ -28,8 +28,17 @@ fn read(directory: &Directory, tally: &mut Tally) -> io::Result<()> {
             if let Ok((owner, released)) = ring::peek_released(&path) {
                 claims.push((owner, released, false));
             }
-        } else if let Ok((owner, mut consumer)) = ring::copy(&path) {
+        } else {
             // The next start, or the shipper, puts these into the spool.
+            let (owner, mut consumer) = match ring::copy(&path) {
+                Ok(ring) => ring,
+                // Drained meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(_) => {
+                    tally.damages += 1;
+                    continue;
+                }
+            };
             let name = format!("{}/{}", ledger.name(), owner.worker);
             let gauge = consumer.gauge();
             let (mut last, mut torn) = (consumer.released(), false);
