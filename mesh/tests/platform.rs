@@ -62,7 +62,7 @@ fn listeners_are_bound_where_the_sidecar_says() {
     let listeners = generate::all(&portal, Kind::Listener);
     assert_eq!(
         names(&listeners),
-        ["127.0.10.1_8080", "127.0.10.1_8081", "127.0.10.1_8082"]
+        ["127.0.10.1_4318", "127.0.10.1_8080", "127.0.10.1_8081", "127.0.10.1_8082"]
     );
     for listener in &listeners {
         assert_ne!(
@@ -107,7 +107,7 @@ fn inbound_is_mutual_tls_and_a_gateway_has_none() {
     let listeners = generate::all(&proxy("gateway", "127.0.10.10"), Kind::Listener);
     assert_eq!(
         names(&listeners),
-        ["127.0.10.10_8080", "127.0.10.10_8082"],
+        ["127.0.10.10_4318", "127.0.10.10_8080", "127.0.10.10_8082"],
         "egress alone"
     );
 }
@@ -123,6 +123,7 @@ fn clusters_lead_to_the_other_proxies_and_to_the_service_itself() {
             "InboundPassthroughCluster",
             "PassthroughCluster",
             "inbound|8080||",
+            "outbound|4318||collector.platform.svc.cluster.local",
             "outbound|8081|v1|catalogue.platform.svc.cluster.local",
             "outbound|8081|v2|catalogue.platform.svc.cluster.local",
             "outbound|8081||catalogue.platform.svc.cluster.local",

@@ -161,7 +161,7 @@ async fn sotw_over_a_unix_socket() {
         })
         .await;
     let clusters = client.next().await;
-    assert_eq!(clusters.resources.len(), 8);
+    assert_eq!(clusters.resources.len(), 9);
     assert_eq!(clusters.version_info, mesh.version());
     client.send(ack(&clusters, &[])).await;
     until(&mesh, Kind::Cluster, |state| *state == SyncState::Synced).await;
@@ -266,7 +266,7 @@ async fn cluster_changes_bring_their_endpoints() {
     let second = client.next().await;
     assert_eq!(
         (first.type_url.as_str(), first.resources.len()),
-        (Kind::Cluster.type_url(), 8),
+        (Kind::Cluster.type_url(), 9),
         "clusters are always complete"
     );
     assert_eq!(
@@ -297,7 +297,7 @@ async fn delta_sends_what_changed_and_names_what_is_gone() {
         })
         .await;
     let clusters = client.next().await;
-    assert_eq!(clusters.resources.len(), 8);
+    assert_eq!(clusters.resources.len(), 9);
     assert_eq!(clusters.removed_resources, ["outbound|1||gone"]);
     client
         .send(ask(
