@@ -62,7 +62,12 @@ fn listeners_are_bound_where_the_sidecar_says() {
     let listeners = generate::all(&portal, Kind::Listener);
     assert_eq!(
         names(&listeners),
-        ["127.0.10.1_4318", "127.0.10.1_8080", "127.0.10.1_8081", "127.0.10.1_8082"]
+        [
+            "127.0.10.1_4318",
+            "127.0.10.1_8080",
+            "127.0.10.1_8081",
+            "127.0.10.1_8082"
+        ]
     );
     for listener in &listeners {
         assert_ne!(

@@ -172,7 +172,7 @@ async fn sotw_over_a_unix_socket() {
     client.send(ack(&endpoints, &[name])).await;
     client.send(ask(Kind::Listener, &[])).await;
     let listeners = client.next().await;
-    assert_eq!(listeners.resources.len(), 3);
+    assert_eq!(listeners.resources.len(), 4);
     let mut nack = ack(&listeners, &[]);
     nack.error_detail = Some(RpcStatus {
         message: "listener 127.0.10.1_8080: bad".to_owned(),
@@ -340,8 +340,8 @@ async fn delta_sends_what_changed_and_names_what_is_gone() {
     rewrite(
         folder.path(),
         "sidecars.yaml",
-        "hosts: [./billing.platform.svc.cluster.local]}\n---",
-        "hosts: [./none.example]}\n---",
+        "bind: 127.0.10.1, captureMode: NONE, hosts: [./billing.platform.svc.cluster.local]",
+        "bind: 127.0.10.1, captureMode: NONE, hosts: [./none.example]",
     );
     mesh.reload().unwrap();
     // The endpoints that follow the change of clusters come first, then the next change.
