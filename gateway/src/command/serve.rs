@@ -43,6 +43,9 @@ pub(super) fn run(conf: Conf, environment: &Path, started: impl FnOnce() -> Done
 async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -> Done {
     // Before anything that takes its time: a signal that comes meanwhile is not lost.
     let mut signals = Signals::new()?;
+    // The first random number of a process takes a tenth of a second of computing: no request and no write shall wait for
+    // it, or stand beside it, so it is drawn while the configuration is read.
+    let seed = tokio::task::spawn_local(background::run(Priority::Normal, || drop(uuid())));
     let events = Source::open(PROGRAM, |name| std::env::var(name).ok())?;
     let (store, declarative) = open(&conf, events.as_ref()).await?;
     let node_id = node_id(&conf)?;
@@ -55,10 +58,10 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
     if let Some(events) = &events {
         events.health(State::Ready, &health(&server, began));
     }
+    // Where there was no thread for it the first who needs a random number draws it.
+    drop(seed.await);
     started()?;
     tracing::info!("the gateway serves");
-    // The first random number of a process takes a tenth of a second: no request and no write shall wait for it.
-    tokio::task::spawn_local(background::run(Priority::Low, || drop(uuid())));
     let entities = Entities::new(store);
     let admin = Admin::new(entities, declarative.clone(), conf.clone(), &node_id);
     let node = server.node();
