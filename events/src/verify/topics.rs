@@ -69,9 +69,16 @@ pub(super) fn consumer(
 
 fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), TopicsError> {
     let failed = |source| TopicsError::Topic { topic, source };
-    let metadata = consumer
-        .fetch_metadata(Some(topic.name()), PATIENCE)
-        .map_err(TopicsError::Brokers)?;
+    let metadata = patiently(|| {
+        let metadata = consumer.fetch_metadata(Some(topic.name()), PATIENCE)?;
+        let error = metadata.topics().iter().find_map(|found| found.error());
+        // A topic that is not there holds nothing; of one that has no leader yet nobody knows, and it is not taken for read.
+        match error.map(RDKafkaErrorCode::from) {
+            None | Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(metadata),
+            Some(code) => Err(KafkaError::MetadataFetch(code)),
+        }
+    })
+    .map_err(TopicsError::Brokers)?;
     let partitions = metadata
         .topics()
         .iter()
