@@ -196,7 +196,11 @@ impl Admin {
             Ok(body) => body,
             Err(answer) => return answer,
         };
-        let asked = Asked::new(&parts.method, found.parameters, parts.uri.query(), body);
+        let query = parts.uri.query();
+        let asked = match Asked::new(&parts.method, found.parameters, query, body) {
+            Ok(asked) => asked,
+            Err(answer) => return answer,
+        };
         let events = self.node.as_ref().and_then(|node| node.events.as_ref());
         let operation =
             events.and_then(|events| Operation::of(events, parts, found.endpoint, &asked, caller));

@@ -94,8 +94,8 @@ fn refused(mut error: Error, content: Option<Object>) -> Answer {
     let status = error.code.status();
     let fields = error.fields.take().unwrap_or_default();
     let (list, left) = flattened(&fields, &content);
-    error.fields = Some(left);
-    let mut body = error.body();
+    // What was assigned to an entity is told there alone.
+    let mut body = Error::declarative(left).body();
     body.insert("flattened_errors".into(), list.into());
     Answer::new(status, body)
 }

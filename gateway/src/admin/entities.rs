@@ -202,7 +202,8 @@ impl Admin {
             .entities
             .page(schema, paging(schema, &asked, Some((field, &id)))?)
             .await?;
-        let path = format!("/{}/{id}/{}", parent.api_name(), schema.nested_name());
+        let named = escape(asked.parameter(0));
+        let path = format!("/{}/{named}/{}", parent.api_name(), schema.nested_name());
         Ok(listing(page.data, page.offset, |offset| {
             format!("{path}?offset={}", escape(offset))
         }))
@@ -368,6 +369,8 @@ pub(super) fn paging(
         Some(text) if schema.record.fields.contains_key("tags") => Some(tags(text)?),
         _ => None,
     };
+    // What belongs to a parent is not chosen by tags, though they must be well written.
+    let tags = tags.filter(|_| parent.is_none());
     let parent = parent.map(|(field, id)| (field.to_owned(), id.to_owned()));
     Ok(Paging {
         size,

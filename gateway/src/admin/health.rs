@@ -44,7 +44,7 @@ impl Admin {
         }
         let data = page.into_iter().map(Value::from).collect();
         let next = |offset: &str| {
-            let upstream = asked.parameter(0);
+            let upstream = escape(asked.parameter(0));
             format!("/upstreams/{upstream}/health?offset={}", escape(offset))
         };
         Ok(listing(data, offset, next).with("node_id", self.node_id.as_str()))
@@ -66,7 +66,7 @@ impl Admin {
         let address = match asked.parameters.get(2) {
             None => None,
             Some(text) => {
-                let whole = Address::target(text, DEFAULT_PORT);
+                let whole = Address::target(text);
                 let parts = whole.as_deref().and_then(split);
                 Some(parts.ok_or_else(|| Answer::message(400, "invalid address"))?)
             }
@@ -92,6 +92,3 @@ fn split(target: &str) -> Option<(Host, u16)> {
     let (host, port) = target.rsplit_once(':')?;
     Some((Host::new(host), port.parse().ok()?))
 }
-
-/// The port of addresses that are told without one.
-const DEFAULT_PORT: u16 = 8000;

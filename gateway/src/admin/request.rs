@@ -34,16 +34,17 @@ impl Asked {
         parameters: Vec<String>,
         query: Option<&str>,
         body: Body,
-    ) -> Self {
-        let query = query
+    ) -> Result<Self, Answer> {
+        let query: Vec<_> = query
             .map(|query| form::pairs(query).collect())
             .unwrap_or_default();
-        Self {
+        few(query.len())?;
+        Ok(Self {
             method: method.clone(),
             parameters,
             query,
             body,
-        }
+        })
     }
 
     /// A parameter of the path.
@@ -137,14 +138,20 @@ impl Body {
     }
 
     fn form(fields: Vec<(String, Value)>, raw: Bytes) -> Result<Self, Answer> {
-        const MOST: usize = 1000;
-        if fields.len() > MOST {
-            return Err(Answer::message(400, "Too many arguments"));
-        }
+        few(fields.len())?;
         Ok(Self {
             members: form::decode(fields),
             is_form: true,
             raw,
         })
+    }
+}
+
+/// Neither a query nor a form may name more.
+fn few(arguments: usize) -> Result<(), Answer> {
+    const MOST: usize = 1000;
+    match arguments {
+        0..=MOST => Ok(()),
+        _ => Err(Answer::message(400, "Too many arguments")),
     }
 }

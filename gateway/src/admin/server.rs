@@ -258,6 +258,8 @@ impl Admin {
         builder
             .http1()
             .timer(TokioTimer::new())
+            // Scripts that read heads look for the names as nginx writes them.
+            .title_case_headers(true)
             .header_read_timeout(PATIENCE);
         builder.http2().timer(TokioTimer::new());
         let done = builder

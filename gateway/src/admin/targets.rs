@@ -31,6 +31,7 @@ impl Admin {
             .get("id")
             .and_then(Value::as_str)
             .unwrap_or_default();
+        let named = escape(asked.parameter(0));
         match action {
             Action::UpstreamHealth => self.upstream_health(targets, id, &asked).await,
             Action::TargetHealth { healthy } => {
@@ -45,7 +46,7 @@ impl Admin {
                 let (page, offset) = self.latest(targets, id, &asked).await?;
                 let data = page.into_iter().map(Value::from).collect();
                 Ok(listing(data, offset, |offset| {
-                    format!("/upstreams/{id}/targets?offset={offset}")
+                    format!("/upstreams/{named}/targets?offset={offset}")
                 }))
             }
             Action::TargetsAll => {
@@ -53,8 +54,9 @@ impl Admin {
                     .entities
                     .page(targets, paging(targets, &asked, Some(("upstream", id)))?)
                     .await?;
-                let next =
-                    |offset: &str| format!("/upstreams/{id}/targets/all?offset={}", escape(offset));
+                let next = |offset: &str| {
+                    format!("/upstreams/{named}/targets/all?offset={}", escape(offset))
+                };
                 Ok(listing(page.data, page.offset, next))
             }
             _ => self.target(targets, id, asked).await,

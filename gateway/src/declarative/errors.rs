@@ -1,7 +1,8 @@
 //! Errors at their places in a document, and the flat list of them.
 
+use super::identity::{Parent, identity};
 use crate::object;
-use crate::schema::{is_uuid, library};
+use crate::schema::{Schema, is_uuid, library};
 use crate::value::{Object, Value};
 
 /// A step on the way to a place in a document.
@@ -55,17 +56,24 @@ fn put(slot: &mut Value, path: &[Step], fault: Value) {
 pub fn flattened(fields: &Object, content: &Object) -> (Vec<Value>, Object) {
     let mut out = Vec::new();
     let mut left = Object::new();
-    for (name, errors) in fields {
-        match (content.get(name), errors) {
-            (Some(Value::Array(items)), Value::Array(errors))
-                if library::entity(name).is_some() =>
-            {
-                for (item, error) in items
-                    .iter()
-                    .zip(errors)
-                    .filter(|(_, error)| !error.is_null())
-                {
-                    one(name, item, error, None, &mut out);
+    for (name, errors) in last_first(fields) {
+        let items = content.get(name).and_then(Value::as_array);
+        match (library::entity(name), items, errors) {
+            (Some(schema), Some(items), Value::Array(errors)) => {
+                for (item, error) in pairs(items, errors).rev() {
+                    one(schema, item, error, None, &mut out);
+                }
+            }
+            // Told by the entity's name, or by its id.
+            (Some(schema), Some(items), Value::Object(errors)) => {
+                for (called, error) in last_first(errors) {
+                    match items.iter().find(|item| is_called(schema, item, called)) {
+                        Some(item) => one(schema, item, error, None, &mut out),
+                        None => {
+                            let path = [name, called].map(|name| Step::Name(name.clone()));
+                            place(&mut left, &path, error.clone());
+                        }
+                    }
                 }
             }
             _ => drop(left.insert(name.clone(), errors.clone())),
@@ -74,30 +82,82 @@ pub fn flattened(fields: &Object, content: &Object) -> (Vec<Value>, Object) {
     (out, left)
 }
 
+/// By name, the last first: Kong takes errors from the end of a list, and clients show the first that comes.
+fn last_first(errors: &Object) -> Vec<(&String, &Value)> {
+    let mut errors: Vec<_> = errors.iter().collect();
+    errors.sort_by(|a, b| b.0.cmp(a.0));
+    errors
+}
+
+/// Items with something wrong, and what it is.
+fn pairs<'a>(
+    items: &'a [Value],
+    errors: &'a [Value],
+) -> impl DoubleEndedIterator<Item = (&'a Value, &'a Value)> {
+    items
+        .iter()
+        .zip(errors)
+        .filter(|(_, error)| !error.is_null())
+}
+
+fn is_called(schema: &Schema, item: &Value, called: &str) -> bool {
+    let Value::Object(item) = item else {
+        return false;
+    };
+    let key = schema.meta.endpoint_key.as_deref();
+    let is = |field: &str| item.get(field).and_then(Value::as_str) == Some(called);
+    key.is_some_and(is) || is("id") || identity(schema, item, None).as_deref() == Some(called)
+}
+
+/// The entity in which another one is written.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    parent: Parent<'a>,
+    /// Its id is the document's, not made from its names.
+    given: bool,
+}
+
 fn one(
-    entity: &str,
+    schema: &'static Schema,
     item: &Value,
     error: &Value,
-    owner: Option<(&str, &Value)>,
+    owner: Option<Owner<'_>>,
     out: &mut Vec<Value>,
 ) {
-    let Some(schema) = library::entity(entity) else {
-        return;
-    };
     let mut item = item.as_object().cloned().unwrap_or_default();
-    if let Some((field, id)) = owner
-        && !item.contains_key(field)
-    {
-        item.insert(field.into(), object! { "id": id.clone() }.into());
-    }
     let mut errors = match error {
         Value::Object(errors) => errors.clone(),
         error => object! { "@entity": error.clone() },
     };
-    let id = item
-        .get("id")
-        .filter(|id| id.as_str().is_some_and(is_uuid))
-        .cloned();
+    // That something is declared twice is found when everything has its id.
+    let identified = !matches!(error, Value::Object(_));
+    let given = primary_key(&item);
+    let is_given = given.is_some();
+    let id = given.or_else(|| identity(schema, &item, owner.map(|owner| owner.parent)));
+    if let Some(owner) = owner.filter(|owner| owner.given || identified)
+        && !item.contains_key(owner.parent.field)
+    {
+        let parent = object! { "id": owner.parent.id };
+        item.insert(owner.parent.field.into(), parent.into());
+    }
+    if let Some(id) = id.as_deref().filter(|_| identified && !is_given) {
+        item.insert("id".into(), id.into());
+    }
+    // What another entity's place is taken by, where there should be its name, is an entity by itself.
+    for (field, reference, _) in schema.foreign() {
+        let Some(Value::Object(inner)) = item.get(field).cloned() else {
+            continue;
+        };
+        match primary_key(&inner) {
+            Some(id) => drop(item.insert(field.into(), object! { "id": id }.into())),
+            None => drop(item.shift_remove(field)),
+        }
+        if let (Some(schema), Some(error)) =
+            (library::entity(reference), errors.shift_remove(field))
+        {
+            one(schema, &inner.into(), &error, None, out);
+        }
+    }
     for child in library::by_dependency() {
         let Some((field, _, _)) = child
             .foreign()
@@ -110,13 +170,12 @@ fn one(
         };
         item.shift_remove(&child.name);
         if let Some(Value::Array(below)) = errors.shift_remove(&child.name) {
-            let owner = id.as_ref().map(|id| (field, id));
-            for (nested, error) in children
-                .iter()
-                .zip(&below)
-                .filter(|(_, error)| !error.is_null())
-            {
-                one(&child.name, nested, error, owner, out);
+            let owner = id.as_deref().map(|id| Owner {
+                parent: Parent { field, id },
+                given: is_given,
+            });
+            for (nested, error) in pairs(&children, &below) {
+                one(child, nested, error, owner, out);
             }
         }
     }
@@ -125,6 +184,7 @@ fn one(
     if list.is_empty() {
         return;
     }
+    let entity = schema.name.as_str();
     let mut entry = object! { "entity_type": entity.strip_suffix('s').unwrap_or(entity) };
     let name = item
         .get("name")
@@ -133,8 +193,8 @@ fn one(
     if let Some(name) = name {
         entry.insert("entity_name".into(), name.into());
     }
-    if let Some(id) = id {
-        entry.insert("entity_id".into(), id);
+    if let Some(id) = primary_key(&item) {
+        entry.insert("entity_id".into(), id.into());
     }
     if let Some(tags @ Value::Array(list)) = item.get("tags")
         && list.iter().all(|tag| tag.as_str().is_some())
@@ -146,11 +206,15 @@ fn one(
     out.push(entry.into());
 }
 
+/// The id that an entity was given, if it is one.
+fn primary_key(item: &Object) -> Option<String> {
+    let id = item.get("id").and_then(Value::as_str);
+    id.filter(|id| is_uuid(id)).map(ToOwned::to_owned)
+}
+
 /// Errors of fields have the path of the field; those of the entity have none.
 fn categorise(errors: &Object, prefix: &str, out: &mut Vec<Value>) {
-    let mut names: Vec<_> = errors.iter().collect();
-    names.sort_by(|a, b| a.0.cmp(b.0));
-    for (name, error) in names {
+    for (name, error) in last_first(errors) {
         if name == "@entity" {
             for message in messages(error) {
                 out.push(object! { "type": "entity", "message": message }.into());
@@ -175,7 +239,7 @@ fn nested(field: &str, error: &Value, out: &mut Vec<Value>) {
         }
         Value::Object(inner) => categorise(inner, field, out),
         Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
+            for (index, item) in items.iter().enumerate().rev() {
                 nested(&format!("{field}.{}", index + 1), item, out);
             }
         }

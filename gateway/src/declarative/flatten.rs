@@ -1,6 +1,6 @@
 //! From a document to entities.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use super::errors::{Step, place};
@@ -8,7 +8,7 @@ use super::identity::{Parent, identity};
 use super::{DEFAULT_WORKSPACE, Document, hash, migrate};
 use crate::error::Error;
 use crate::object;
-use crate::schema::{Context, Mode, Schema, library, milliseconds, uuid};
+use crate::schema::{Address, Context, Mode, Schema, library, milliseconds, uuid};
 use crate::store::now;
 use crate::value::{Object, Value};
 
@@ -35,6 +35,16 @@ struct Item {
     path: Vec<Step>,
     id: String,
     sent: Object,
+}
+
+impl Item {
+    /// What errors call it by: its endpoint key, unless that is a secret, or its id.
+    fn name(&self) -> &str {
+        let key = self.schema.meta.endpoint_key.as_ref();
+        key.filter(|key| !self.schema.is_secret(key))
+            .and_then(|key| self.sent.get(key)?.as_str())
+            .unwrap_or(&self.id)
+    }
 }
 
 /// Members that any object of a document may have, and that say nothing.
@@ -102,10 +112,11 @@ impl Flat {
         &self.hash
     }
 
-    /// The entities by kind and id: the body of `POST /config`.
+    /// The entities by kind and id: the body of `POST /config`. Of workspaces it says nothing.
     pub fn print(&self) -> Object {
         let mut out = Object::new();
-        for entity in &self.entities {
+        let told = |entity: &&Entity| entity.schema.name != "workspaces";
+        for entity in self.entities.iter().filter(told) {
             let table = out
                 .entry(entity.schema.name.clone())
                 .or_insert_with(|| Object::new().into());
@@ -325,6 +336,12 @@ fn entity(item: Item, transform: bool, context: Context) -> Result<Entity, Objec
         entity.insert(field.to_owned(), object! { "id": DEFAULT_WORKSPACE }.into());
     }
     schema.validate(&entity, Mode::Insert, Some(&sent), None)?;
+    if schema.name == "targets"
+        && let Some(Value::String(target)) = entity.get_mut("target")
+        && let Some(normal) = Address::target(target)
+    {
+        *target = normal;
+    }
     if transform {
         entity = schema
             .transform(entity, &sent)
@@ -355,31 +372,29 @@ fn entity(item: Item, transform: bool, context: Context) -> Result<Entity, Objec
 
 /// Checks that references lead somewhere and that nothing is declared twice.
 fn references(items: &[Item], known: &Known, errors: &mut Object) {
-    let mut seen: BTreeMap<(&str, String, String), ()> = BTreeMap::new();
+    let mut seen: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
+    // Found when all else is sound, and told by the name of the entity instead of its place.
+    let mut shared = Object::new();
     for item in items {
         let schema = item.schema;
+        let named = schema.meta.endpoint_key.as_deref();
         let keys = schema.unique().filter(|(_, field)| !field.auto);
-        let text = |name: &str| {
-            item.sent
-                .get(name)
-                .and_then(Value::as_str)
-                .map(|value| (name.to_owned(), value.to_owned()))
-        };
-        let unique = keys.filter_map(|(name, _)| text(name));
-        let primary = std::iter::once(("primary key".to_owned(), item.id.clone()));
-        for (key, value) in unique.chain(primary) {
-            if seen
-                .insert((&schema.name, key.clone(), value.clone()), ())
-                .is_some()
-            {
-                let why = format!(
-                    "uniqueness violation: '{}' entity with {key} set to '{}' already declared",
-                    schema.name,
-                    schema.shown(&key, &value)
-                );
+        let unique = keys.filter_map(|(name, _)| Some((name, item.sent.get(name)?.as_str()?)));
+        for (key, value) in unique.chain([("primary key", item.id.as_str())]) {
+            if seen.insert((&schema.name, key, value)) {
+                continue;
+            }
+            let why = format!(
+                "uniqueness violation: '{}' entity with {key} set to '{}' already declared",
+                schema.name,
+                schema.shown(key, value)
+            );
+            if Some(key) == named || key == "primary key" {
                 place(errors, &item.path, why.into());
                 break;
             }
+            let path = [&schema.name, item.name()].map(|name| Step::Name(name.to_owned()));
+            place(&mut shared, &path, why.into());
         }
         for (field, parent, _) in schema.foreign() {
             let Some(value) = item.sent.get(field).filter(|value| !value.is_null()) else {
@@ -402,13 +417,7 @@ fn references(items: &[Item], known: &Known, errors: &mut Object) {
                 "invalid reference '{field}: {shown}' (no such entry in '{}')",
                 parent.name
             );
-            let name = schema
-                .meta
-                .endpoint_key
-                .as_ref()
-                .filter(|key| !schema.is_secret(key))
-                .and_then(|key| item.sent.get(key)?.as_str());
-            let at = name.unwrap_or(&item.id).to_owned();
+            let at = item.name().to_owned();
             let table = errors
                 .entry(schema.name.clone())
                 .or_insert_with(|| Object::new().into());
@@ -419,5 +428,8 @@ fn references(items: &[Item], known: &Known, errors: &mut Object) {
                 }
             }
         }
+    }
+    if errors.is_empty() {
+        *errors = shared;
     }
 }

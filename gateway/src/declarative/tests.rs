@@ -158,6 +158,103 @@ fn references_lead_somewhere_and_nothing_is_declared_twice() {
         faults("{_format_version: '3.0', services: [{name: a, host: h}, {name: a, host: h}]}"),
         r#"{"services":[null,"uniqueness violation: 'services' entity with name set to 'a' already declared"]}"#
     );
+    assert_eq!(
+        faults(
+            "{_format_version: '3.0', consumers: [{username: a, custom_id: x}, {username: b, custom_id: x}]}"
+        ),
+        r#"{"consumers":{"b":"uniqueness violation: 'consumers' entity with custom_id set to 'x' already declared"}}"#
+    );
+}
+
+/// The answer to `flatten_errors`: entities, what is wrong with them, and what is left over.
+#[test]
+fn errors_are_assigned_to_entities() {
+    for (text, entries, left) in [
+        // The last first, as Kong tells them.
+        (
+            "{services: [{name: a, tags: [t]}, {id: 11111111-1111-4111-8111-111111111111, host: 'h:1', retries: x}]}",
+            r#"[{"entity_type":"service","entity_id":"11111111-1111-4111-8111-111111111111",
+                 "entity":{"id":"11111111-1111-4111-8111-111111111111","host":"h:1","retries":"x"},
+                 "errors":[{"type":"field","field":"retries","message":"expected an integer"},
+                           {"type":"field","field":"host","message":"must not have a port"}]},
+                {"entity_type":"service","entity_name":"a","entity_tags":["t"],"entity":{"name":"a","tags":["t"]},
+                 "errors":[{"type":"field","field":"host","message":"required field missing"}]}]"#,
+            "{}",
+        ),
+        (
+            "{services: [{name: a, host: h, protocol: grpc, path: /x}]}",
+            r#"[{"entity_type":"service","entity_name":"a",
+                 "entity":{"name":"a","host":"h","protocol":"grpc","path":"/x"},
+                 "errors":[{"type":"field","field":"path","message":"value must be null"},
+                           {"type":"entity","message":"failed conditional validation given value of field 'protocol'"}]}]"#,
+            "{}",
+        ),
+        // What stands where another entity's name should is an entity by itself.
+        (
+            "{services: [{name: a, host: h, protocol: https, client_certificate: {tags: [c], cert: '', key: ''}}]}",
+            r#"[{"entity_type":"certificate","entity_tags":["c"],"entity":{"tags":["c"],"cert":"","key":"******"},
+                 "errors":[{"type":"field","field":"key","message":"length must be at least 1"},
+                           {"type":"field","field":"cert","message":"length must be at least 1"}]}]"#,
+            "{}",
+        ),
+        // When it is seen that something is declared twice, everything has its id.
+        (
+            "{upstreams: [{name: u, targets: [{target: 'a:1'}, {target: 'a:1', tags: [t]}]}]}",
+            r#"[{"entity_type":"target","entity_id":"b21a4848-f7f7-52f5-b249-52528a43601f","entity_tags":["t"],
+                 "entity":{"target":"a:1","tags":["t"],"upstream":{"id":"597a2b96-28b9-56b9-8745-bb55e59539cc"},"id":"b21a4848-f7f7-52f5-b249-52528a43601f"},
+                 "errors":[{"type":"entity",
+                            "message":"uniqueness violation: 'targets' entity with primary key set to 'b21a4848-f7f7-52f5-b249-52528a43601f' already declared"}]}]"#,
+            "{}",
+        ),
+        (
+            "{consumers: [{username: a, custom_id: x}, {username: b, custom_id: x}]}",
+            r#"[{"entity_type":"consumer","entity_id":"5ce2872b-9a8e-5a66-88d5-9080c75d7986","entity":{"username":"b","custom_id":"x","id":"5ce2872b-9a8e-5a66-88d5-9080c75d7986"},
+                 "errors":[{"type":"entity",
+                            "message":"uniqueness violation: 'consumers' entity with custom_id set to 'x' already declared"}]}]"#,
+            "{}",
+        ),
+        (
+            "{consumers: [{username: a, custom_id: x}, {username: b, custom_id: x}], foo: 1}",
+            "[]",
+            r#"{"foo":"unknown field"}"#,
+        ),
+        (
+            "{routes: [{name: r, paths: [/], service: s}]}",
+            r#"[{"entity_type":"route","entity_name":"r","entity_id":"da7ba03a-f1be-52d4-8a7e-c8f32640689a",
+                 "entity":{"name":"r","paths":["/"],"service":"s","id":"da7ba03a-f1be-52d4-8a7e-c8f32640689a"},
+                 "errors":[{"type":"entity","message":"invalid reference 'service: s' (no such entry in 'services')"}]}]"#,
+            "{}",
+        ),
+    ] {
+        let mut document = Document::read(text, None).unwrap();
+        document
+            .content
+            .insert("_format_version".into(), "3.0".into());
+        let content = document.content.clone();
+        let error = document.flatten(SystemTime::now()).unwrap_err();
+        let (list, others) = flattened(&error.fields.unwrap(), &content);
+        let expected = Value::from_json(entries.as_bytes()).unwrap();
+        assert_eq!(Value::from(list).to_json(), expected.to_json(), "{text}");
+        assert_eq!(Value::from(others).to_json(), left, "{text}");
+    }
+}
+
+#[test]
+fn targets_have_a_port() {
+    let text = "{_format_version: '3.0', upstreams: [{name: u, targets: [{target: 10.20.30.40}, {target: 'a:1'}]}]}";
+    let targets: Vec<_> = flat(text)
+        .into_rows()
+        .filter(|(schema, ..)| schema.name == "targets")
+        .map(|(_, _, target, _)| target["target"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(targets, ["10.20.30.40:8000", "a:1"]);
+}
+
+/// Of workspaces the answer to `POST /config` says nothing.
+#[test]
+fn what_is_printed_has_no_workspaces() {
+    let printed = flat("{_format_version: '3.0', services: [{name: s, host: h}]}").print();
+    assert_eq!(printed.keys().collect::<Vec<_>>(), ["services"]);
 }
 
 #[test]

@@ -8,9 +8,6 @@ use crate::schema::{Address, Context, Schema, library, uuid};
 use crate::store::{Change, Key, Query};
 use crate::value::{Object, Value};
 
-/// The port of a target that names none.
-const TARGET_PORT: u16 = 8000;
-
 impl Entities {
     /// What happens to what was sent before its schema looks at it.
     pub(super) async fn prepare(
@@ -22,14 +19,14 @@ impl Entities {
         match schema.name.as_str() {
             "targets" => {
                 if let Some(Value::String(target)) = sent.get_mut("target") {
-                    match Address::target(target, TARGET_PORT) {
-                        Some(normal) => *target = normal,
-                        None => {
-                            let why = format!(
-                                "Invalid target ('{target}'); not a valid hostname or ip address"
-                            );
+                    match (Address::target(target), selector) {
+                        (Some(normal), _) => *target = normal,
+                        // Kong's DAO looks at new ones before the schema does, which would quote the address.
+                        (None, None) => {
+                            let why = "Invalid target; not a valid hostname or ip address";
                             return Err(Error::schema_violation(object! { "target": why }));
                         }
+                        (None, Some(_)) => {}
                     }
                 }
                 Ok(())

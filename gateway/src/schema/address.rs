@@ -72,9 +72,11 @@ impl Address {
     }
 
     /// The address as targets are stored: with a port, IPv6 in full and in brackets.
-    pub fn target(text: &str, default_port: u16) -> Option<String> {
+    pub fn target(text: &str) -> Option<String> {
+        /// The port of a target that names none.
+        const DEFAULT_PORT: u16 = 8000;
         let address = Self::parse(text).ok()?;
-        let port = address.port.unwrap_or(default_port);
+        let port = address.port.unwrap_or(DEFAULT_PORT);
         Some(match address.host {
             Host::Name(name) => format!("{name}:{port}"),
             Host::V4(ip) => format!("{ip}:{port}"),
@@ -214,7 +216,7 @@ mod tests {
             ("a b", None),
             ("[::1]x", None),
         ] {
-            assert_eq!(Address::target(given, 8000).as_deref(), stored, "{given}");
+            assert_eq!(Address::target(given).as_deref(), stored, "{given}");
         }
     }
 

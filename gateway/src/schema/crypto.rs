@@ -8,6 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use x509_parser::asn1_rs::{Any, Integer, Oid, Sequence, ToDer};
+use x509_parser::oid_registry::OID_PKCS1_RSAENCRYPTION;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 use x509_parser::public_key::RSAPublicKey;
@@ -106,6 +108,9 @@ fn public_of(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     if let Some(rsa) = rsa {
         return Some(rsa.public_key().as_ref().to_vec());
     }
+    if let Some(public) = public_of_rsa(key) {
+        return Some(public);
+    }
     for curve in [
         &ECDSA_P256_SHA256_ASN1_SIGNING,
         &ECDSA_P384_SHA384_ASN1_SIGNING,
@@ -118,6 +123,28 @@ fn public_of(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
         .ok()
         .map(|pair| pair.public_key().as_ref().to_vec())
+}
+
+/// The public key of RSA that is too short for TLS here: it is a key all the same, and who stores it gets it back.
+fn public_of_rsa(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
+    let der = key.secret_der();
+    let pkcs1 = match key {
+        PrivateKeyDer::Pkcs1(_) => der,
+        _ => {
+            let (_, info) = Any::from_der(der).ok()?;
+            let (rest, _version) = Any::from_der(info.data).ok()?;
+            let (rest, algorithm) = Any::from_der(rest).ok()?;
+            let (_, oid) = Oid::from_der(algorithm.data).ok()?;
+            (oid == OID_PKCS1_RSAENCRYPTION).then_some(())?;
+            Any::from_der(rest).ok()?.1.data
+        }
+    };
+    let (_, private) = Any::from_der(pkcs1).ok()?;
+    let (parts, _version) = Integer::from_der(private.data).ok()?;
+    let (rest, _modulus) = Integer::from_der(parts).ok()?;
+    let (rest, _exponent) = Integer::from_der(rest).ok()?;
+    let public = parts.get(..parts.len() - rest.len())?;
+    Sequence::new(public.into()).to_der_vec().ok()
 }
 
 /// Whether a JSON Web Key has the parts that its kind needs.

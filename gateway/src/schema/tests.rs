@@ -295,6 +295,12 @@ fn other_entities_are_refused_in_kongs_words() {
             r#"{"target":"Invalid target ('a b'); not a valid hostname or ip address"}"#,
         ),
         (
+            "upstreams",
+            r#"{"name":"u","hash_on":"cookie","hash_on_cookie":"not a cookie"}"#,
+            r#"{"@entity":["failed conditional validation given value of field 'hash_on'"],
+                "hash_on_cookie":"contains one or more invalid characters. ASCII control characters (0-31;127), space, tab and the characters ()<>@,;:\\\"/?={}[] are not allowed."}"#,
+        ),
+        (
             "vaults",
             r#"{"name":"aws","prefix":"my-aws"}"#,
             r#"{"name":"vault 'aws' is not installed"}"#,

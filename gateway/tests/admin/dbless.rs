@@ -101,10 +101,15 @@ async fn without_a_database_everything_but_config_is_read() {
         .as_array()
         .unwrap();
     assert_eq!(flat.len(), 2);
-    assert_eq!(flat[0].get("entity_type"), Some(&"service".into()));
-    assert_eq!(flat[0].get("entity_name"), Some(&"s".into()));
+    // The last first, as Kong tells them, and the message has only what is left.
     assert_eq!(
-        flat[0].get("errors").unwrap().to_json(),
+        refused.body.get("message"),
+        Some(&"declarative config is invalid: {}".into())
+    );
+    assert_eq!(flat[1].get("entity_type"), Some(&"service".into()));
+    assert_eq!(flat[1].get("entity_name"), Some(&"s".into()));
+    assert_eq!(
+        flat[1].get("errors").unwrap().to_json(),
         r#"[{"type":"field","field":"host","message":"required field missing"}]"#
     );
     let refused = node.json("POST", "/config", bad).await.expect(400, "bad");

@@ -4,7 +4,7 @@ use carbyne_gateway::object;
 use carbyne_gateway::value::Value;
 
 use super::client::Node;
-use super::samples::{authority, certificate};
+use super::samples::{authority, certificate, short_certificate};
 
 const FORM: [(&str, &str); 1] = [("Content-Type", "application/x-www-form-urlencoded")];
 
@@ -293,6 +293,17 @@ async fn targets_are_listed_once_and_newest_first() {
         .await
         .expect(200, "page");
     assert_eq!(page.body.get("offset"), Some(&"2".into()));
+    let next = "/upstreams/u.x/targets?offset=2";
+    assert_eq!(page.body.get("next"), Some(&next.into()));
+    let refused = node.json(
+        "POST",
+        "/upstreams/u.x/targets",
+        object! { "target": "a b" },
+    );
+    assert_eq!(
+        refused.await.expect(400, "target").body.at("fields.target"),
+        Some(&"Invalid target; not a valid hostname or ip address".into())
+    );
     let all = node.all("/upstreams/u.x/targets", 2).await;
     let names: Vec<_> = all
         .iter()
@@ -321,6 +332,79 @@ async fn targets_are_listed_once_and_newest_first() {
         .await
         .expect(204, "delete");
     assert_eq!(node.all("/upstreams/u.x/targets/all", 1).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_parent_is_listed_by_the_name_that_was_asked_for() {
+    let node = Node::embedded().await;
+    node.json("POST", "/consumers", object! { "username": "a b" })
+        .await
+        .expect(201, "consumer");
+    for key in ["k1", "k2"] {
+        let tags = vec![Value::from(key)];
+        let sent = object! { "key": key, "tags": tags };
+        node.json("POST", "/consumers/a%20b/key-auth", sent)
+            .await
+            .expect(201, key);
+    }
+    let page = node
+        .get("/consumers/a%20b/key-auth?size=1")
+        .await
+        .expect(200, "page");
+    let next = page.body.get("next").unwrap().as_str().unwrap().to_owned();
+    assert!(
+        next.starts_with("/consumers/a%20b/key-auth?offset="),
+        "{next}"
+    );
+    node.get(&next).await.expect(200, "next");
+    // Tags choose nothing here, and must be well written all the same.
+    assert_eq!(
+        node.all("/consumers/a%20b/key-auth?tags=k1", 100)
+            .await
+            .len(),
+        2
+    );
+    node.get("/consumers/a%20b/key-auth?tags=a,b/c")
+        .await
+        .expect(400, "tags");
+}
+
+#[tokio::test]
+async fn a_query_or_a_form_of_more_than_1000_arguments_is_refused() {
+    let node = Node::embedded().await;
+    let arguments = |count| vec!["a=1"; count].join("&");
+    for (count, status) in [(1000, 200), (1001, 400)] {
+        node.get(&format!("/plugins?{}", arguments(count)))
+            .await
+            .expect(status, "query");
+    }
+    let form = arguments(1001);
+    let refused = node.send("POST", "/plugins", &FORM, form.as_bytes()).await;
+    assert_eq!(
+        refused.expect(400, "form").text,
+        r#"{"message":"Too many arguments"}"#
+    );
+}
+
+/// RSA of 1024 bits, which OpenSSL takes, is stored; what cannot be shown to clients is said when it is planned.
+#[tokio::test]
+async fn short_keys_are_keys() {
+    let node = Node::embedded().await;
+    node.json("POST", "/certificates", short_certificate())
+        .await
+        .expect(201, "1024 bits");
+    let mut mixed = short_certificate();
+    mixed.insert("cert".into(), certificate().0.into());
+    let refused = node.json("POST", "/certificates", mixed).await;
+    assert_eq!(
+        refused
+            .expect(400, "of another key")
+            .body
+            .at("fields.@entity")
+            .unwrap()
+            .to_json(),
+        r#"["certificate does not match key"]"#
+    );
 }
 
 #[tokio::test]

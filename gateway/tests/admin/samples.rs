@@ -106,6 +106,23 @@ pub(crate) fn certificate() -> (String, String) {
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
+/// A certificate of RSA with 1024 bits and its key, as OpenSSL makes them.
+pub(crate) fn short_certificate() -> Object {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert"), folder.path().join("key"));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj"])
+        .args(["/CN=short.example.com", "-out"])
+        .arg(&cert)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .expect("openssl is missing: .ci/setup installs it");
+    assert!(made.status.success(), "{made:?}");
+    let text = |path| std::fs::read_to_string(path).unwrap();
+    object! { "cert": text(cert), "key": text(key) }
+}
+
 /// The certificate of an authority.
 pub(crate) fn authority() -> String {
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
