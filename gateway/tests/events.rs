@@ -19,6 +19,8 @@ mod gateway;
 mod administration;
 #[path = "events/full.rs"]
 mod full;
+#[path = "events/killed.rs"]
+mod killed;
 #[path = "events/requests.rs"]
 mod requests;
 #[path = "events/secrets.rs"]

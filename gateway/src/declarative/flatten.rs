@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
+use carbyne_engine::runtime::background::give_way;
+
 use super::errors::{Step, place};
 use super::identity::{Parent, identity};
 use super::{DEFAULT_WORKSPACE, Document, hash, migrate};
@@ -71,6 +73,7 @@ impl Document {
         drop(content);
         let known = Known::new(&items);
         for item in &mut items {
+            give_way();
             resolve(item, &known);
         }
         // A reference that leads nowhere is reported once everything else is sound.
@@ -82,6 +85,7 @@ impl Document {
             hash: String::new(),
         };
         for item in items {
+            give_way();
             let path = item.path.clone();
             match entity(item, transform, context) {
                 Ok(entity) => flat.entities.push(entity),
@@ -117,6 +121,7 @@ impl Flat {
         let mut out = Object::new();
         let told = |entity: &&Entity| entity.schema.name != "workspaces";
         for entity in self.entities.iter().filter(told) {
+            give_way();
             let table = out
                 .entry(entity.schema.name.clone())
                 .or_insert_with(|| Object::new().into());
@@ -198,6 +203,7 @@ fn hoist(
         _ => return place(errors, path, "expected an array".into()),
     };
     for (index, item) in list.into_iter().enumerate() {
+        give_way();
         let path = [path, &[Step::Index(index)]].concat();
         let Value::Object(mut sent) = item else {
             place(errors, &path, "expected a record".into());
@@ -265,6 +271,7 @@ impl Known {
     fn new(items: &[Item]) -> Self {
         let mut known = HashMap::new();
         for item in items {
+            give_way();
             let name = item
                 .schema
                 .meta
@@ -376,6 +383,7 @@ fn references(items: &[Item], known: &Known, errors: &mut Object) {
     // Found when all else is sound, and told by the name of the entity instead of its place.
     let mut shared = Object::new();
     for item in items {
+        give_way();
         let schema = item.schema;
         let named = schema.meta.endpoint_key.as_deref();
         let keys = schema.unique().filter(|(_, field)| !field.auto);
