@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use carbyne_engine::cluster::{Cluster, Host};
 use carbyne_engine::tls::{IdentitySlot, TrustSlot};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 pub use self::balancer::Balancer;
 pub use self::hash::{Affinity, Cookie, Keys};
@@ -47,7 +47,11 @@ pub struct Balancers {
     /// Balancers whose names and checks nobody drives yet.
     begun: mpsc::UnboundedSender<Weak<Balancer>>,
     waiting: Mutex<Option<mpsc::UnboundedReceiver<Weak<Balancer>>>>,
+    updated: Notify,
 }
+
+/// No write takes longer to be live, unless the node has more to do than it can.
+const LONGEST_UPDATE: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct Known {
@@ -129,6 +133,7 @@ impl Balancers {
             known: Mutex::default(),
             begun,
             waiting: Mutex::new(Some(waiting)),
+            updated: Notify::new(),
         })
     }
 
@@ -151,8 +156,27 @@ impl Balancers {
             known.by_id.insert(id, balancer);
         }
         drop(known);
+        self.updated.notify_waiters();
         // Outside the lock: their ends close connections.
         drop(before);
+    }
+
+    /// Waits until an update brought about what is asked, or for as long as updates may take: writes of the Admin API are
+    /// answered before they are live.
+    pub async fn until(&self, is: impl Fn(&Self) -> bool) {
+        let settled = async {
+            loop {
+                let updated = self.updated.notified();
+                tokio::pin!(updated);
+                // From here on no update is missed.
+                updated.as_mut().enable();
+                if is(self) {
+                    return;
+                }
+                updated.await;
+            }
+        };
+        drop(tokio::time::timeout(LONGEST_UPDATE, settled).await);
     }
 
     /// The balancer of the upstream of this name.

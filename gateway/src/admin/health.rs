@@ -8,7 +8,7 @@ use super::entities::Answered;
 use super::form::escape;
 use super::request::Asked;
 use crate::balance::{Balancer, SwitchError};
-use crate::plan::upstream::Host;
+use crate::plan::upstream::{Host, Upstream};
 use crate::schema::{Address, Schema};
 use crate::value::{Object, Value};
 
@@ -17,11 +17,12 @@ impl Admin {
     pub(super) async fn upstream_health(
         &self,
         targets: &'static Schema,
-        upstream: &str,
+        upstream: &Object,
         asked: &Asked,
     ) -> Answered {
-        let status = self.balancer(upstream).map(|balancer| balancer.status());
         if asked.argument("balancer_health") == Some("1") {
+            let balancer = self.balancer(upstream, &[]).await;
+            let status = balancer.map(|balancer| balancer.status());
             let mut body = Object::new();
             let health = status.map_or(Value::Null, |status| status.balancer().into());
             body.insert("data".into(), health);
@@ -29,7 +30,9 @@ impl Admin {
             body.insert("node_id".into(), self.node_id.as_str().into());
             return Ok(Answer::ok(body));
         }
-        let (mut page, offset) = self.latest(targets, upstream, asked).await?;
+        let (mut page, offset) = self.latest(targets, id(upstream), asked).await?;
+        let balancer = self.balancer(upstream, &page).await;
+        let status = balancer.map(|balancer| balancer.status());
         if let Some(status) = &status {
             for target in &mut page {
                 let address = target.get("target").and_then(Value::as_str);
@@ -54,15 +57,14 @@ impl Admin {
     pub(super) async fn switch_target(
         &self,
         targets: &'static Schema,
-        upstream: &str,
+        upstream: &Object,
         asked: &Asked,
         healthy: bool,
     ) -> Answered {
         let target = self
-            .named_target(targets, upstream, asked.parameter(1))
+            .named_target(targets, id(upstream), asked.parameter(1))
             .await?;
-        let target = target.get("target").and_then(Value::as_str);
-        let (host, port) = target.and_then(split).ok_or_else(Answer::not_found)?;
+        let (host, port) = address(&target).ok_or_else(Answer::not_found)?;
         let address = match asked.parameters.get(2) {
             None => None,
             Some(text) => {
@@ -71,8 +73,8 @@ impl Admin {
                 Some(parts.ok_or_else(|| Answer::message(400, "invalid address"))?)
             }
         };
-        let switched = match self.balancer(upstream) {
-            None => Err(SwitchError::Unknown(upstream.into())),
+        let switched = match self.balancer(upstream, std::slice::from_ref(&target)).await {
+            None => Err(SwitchError::Unknown(id(upstream).into())),
             Some(balancer) => {
                 let address = address.as_ref().map(|(host, port)| (&*host.text, *port));
                 balancer.switch(&host.text, port, address, healthy)
@@ -83,9 +85,30 @@ impl Admin {
             .map_err(|error| Answer::message(400, &error.to_string()))
     }
 
-    fn balancer(&self, upstream: &str) -> Option<Arc<Balancer>> {
-        self.balancers.as_ref()?.by_id(upstream)
+    /// The balancer of an upstream, as soon as it knows of these targets.
+    async fn balancer(&self, upstream: &Object, targets: &[Object]) -> Option<Arc<Balancer>> {
+        let balancers = self.balancers.as_ref()?;
+        let id = id(upstream);
+        let are_on = Upstream::read(upstream).is_ok_and(|known| known.healthchecks.are_on());
+        let wanted: Vec<_> = targets.iter().filter_map(address).collect();
+        let knows = |balancer: Arc<Balancer>| {
+            let mut wanted = wanted.iter();
+            wanted.all(|(host, port)| balancer.has(are_on, &host.text, *port))
+        };
+        balancers
+            .until(|all| all.by_id(id).is_some_and(knows))
+            .await;
+        balancers.by_id(id)
     }
+}
+
+fn id(upstream: &Object) -> &str {
+    let id = upstream.get("id").and_then(Value::as_str);
+    id.unwrap_or_default()
+}
+
+fn address(target: &Object) -> Option<(Host, u16)> {
+    split(target.get("target")?.as_str()?)
 }
 
 fn split(target: &str) -> Option<(Host, u16)> {

@@ -33,9 +33,10 @@ impl Admin {
             .unwrap_or_default();
         let named = escape(asked.parameter(0));
         match action {
-            Action::UpstreamHealth => self.upstream_health(targets, id, &asked).await,
+            Action::UpstreamHealth => self.upstream_health(targets, &upstream, &asked).await,
             Action::TargetHealth { healthy } => {
-                self.switch_target(targets, id, &asked, *healthy).await
+                self.switch_target(targets, &upstream, &asked, *healthy)
+                    .await
             }
             Action::Targets if asked.method == Method::POST => {
                 let mut sent = asked.entity(targets);

@@ -193,6 +193,14 @@ impl Balancer {
         Ok(())
     }
 
+    /// Whether it has taken this state of its upstream's checks, and a target.
+    pub fn has(&self, checks_are_on: bool, hostname: &str, port: u16) -> bool {
+        let control = self.lock();
+        let is_meant =
+            |member: &Member| &*member.target.host.text == hostname && member.target.port == port;
+        control.checks_are_on() == checks_are_on && control.members.iter().any(is_meant)
+    }
+
     /// What the Admin API tells about it.
     pub fn status(&self) -> Status {
         let control = self.lock();

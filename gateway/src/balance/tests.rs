@@ -496,3 +496,24 @@ fn workers_pick_and_report_at_once() {
     });
     assert!(pick(&balancer).is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_is_waited_for_until_it_is_live() {
+    let balancers = balancers();
+    let knows = |port| {
+        move |all: &Balancers| {
+            let shop = all.upstream("shop");
+            shop.is_some_and(|shop| shop.has(false, "10.0.0.1", port))
+        }
+    };
+    let began = tokio::time::Instant::now();
+    let update = async {
+        tokio::task::yield_now().await;
+        balancers.update(vec![planned("shop", "", &["10.0.0.1:80"])]);
+    };
+    tokio::join!(balancers.until(knows(80)), update);
+    balancers.until(knows(80)).await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "as soon as it is there");
+    balancers.until(knows(81)).await;
+    assert_eq!(began.elapsed(), LONGEST_UPDATE, "what never comes");
+}
