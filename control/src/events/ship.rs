@@ -4,7 +4,6 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
-    sync::Arc,
     thread,
     time::Duration,
 };
@@ -12,7 +11,7 @@ use std::{
 use carbyne_events::{
     envelope::Form,
     metrics,
-    ship::{Problem, Settings, ShipStatus, Shipper},
+    ship::{Problem, Settings, ShipStatus, Shipper, Watch},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -82,16 +81,12 @@ pub fn run(arguments: &Arguments) -> Verdict {
     };
     let failed =
         |error: &dyn std::fmt::Display| Finding::new(&code::SHIPPER_FAILED, error.to_string());
-    let shipper = Arc::new(Shipper::start(&root, settings).map_err(|error| failed(&error))?);
+    let shipper = Shipper::start(&root, settings).map_err(|error| failed(&error))?;
     if let Some(address) = arguments.metrics {
-        serve(address, &shipper).map_err(|error| failed(&format!("{address}: {error}")))?;
+        serve(address, shipper.watch()).map_err(|error| failed(&format!("{address}: {error}")))?;
     }
     runtime::run(follow(&shipper, &root, arguments))??;
-    // Who asks for metrics just now holds it for as long as an answer takes; what was acknowledged last is told where nobody does.
-    let status = match Arc::try_unwrap(shipper) {
-        Ok(shipper) => shipper.stop(),
-        Err(shipper) => shipper.status(),
-    };
+    let status = shipper.stop();
     let acknowledged: u64 = status.acknowledged.iter().sum();
     terminal::note(&format!("{acknowledged} events acknowledged"));
     Ok(if status.problems.is_empty() {
@@ -145,16 +140,12 @@ async fn follow(shipper: &Shipper, root: &Path, arguments: &Arguments) -> Result
 }
 
 /// Answers one request a connection: for Prometheus and `carbyne`.
-fn serve(address: SocketAddr, shipper: &Arc<Shipper>) -> std::io::Result<()> {
+fn serve(address: SocketAddr, shipper: Watch) -> std::io::Result<()> {
     let listener = TcpListener::bind(address)?;
-    let shipper = Arc::downgrade(shipper);
     thread::Builder::new()
         .name("metrics".to_owned())
         .spawn(move || {
             for stream in listener.incoming().flatten() {
-                let Some(shipper) = shipper.upgrade() else {
-                    return;
-                };
                 // Who does not listen gets nothing.
                 answer(stream, &shipper.status()).ok();
             }
