@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Folder, shipping::Shipping};
 use crate::{
     duration,
-    output::{Finding, Outcome, Verdict, code},
+    output::{Finding, Format, Options, Outcome, Verdict, code},
     runtime, terminal,
     topics::access::Cluster,
 };
@@ -71,7 +71,7 @@ impl ValueForm {
 ///
 /// # Errors
 /// When it cannot begin.
-pub fn run(arguments: &Arguments) -> Verdict {
+pub fn run(arguments: &Arguments, options: &Options) -> Verdict {
     let root = arguments.folder.path(arguments.cluster.run.as_deref())?;
     let mut settings = Settings::new(arguments.cluster.address()?);
     settings.client = arguments.cluster.properties()?;
@@ -87,8 +87,14 @@ pub fn run(arguments: &Arguments) -> Verdict {
     }
     runtime::run(follow(&shipper, &root, arguments))??;
     let status = shipper.stop();
-    let acknowledged: u64 = status.acknowledged.iter().sum();
-    terminal::note(&format!("{acknowledged} events acknowledged"));
+    match options.format {
+        // Among the other things that it said meanwhile.
+        Format::Text => {
+            let acknowledged: u64 = status.acknowledged.iter().sum();
+            terminal::note(&format!("{acknowledged} events acknowledged"));
+        }
+        _ => options.show(&Shipping::from(&status))?,
+    }
     Ok(if status.problems.is_empty() {
         Outcome::Well
     } else {
