@@ -26,7 +26,7 @@ pub(crate) fn topics_that_are_missing(at: &Bench) {
             spool.path(),
             form,
             |line| line.contains(" is not there"),
-            4,
+            3,
         );
         assert_snapshot!(name, steady(&said));
     }
@@ -85,7 +85,9 @@ fn told_to_stop(
     awaited: impl Fn(&str) -> bool,
     mut count: usize,
 ) -> Said {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_carbyne"));
+    // Which hands the signal on.
+    let mut command = Command::new("timeout");
+    command.args(["100", env!("CARGO_BIN_EXE_carbyne")]);
     command.args(["events", "ship", "-o", form]);
     command.arg(spool.join("events")).args(at.cluster());
     let mut process = command
