@@ -1,6 +1,7 @@
 //! What entities are made of: JSON as Kong sees it. Objects keep their order, every number is a
 //! double (Lua knows no other), and a member that is absent differs from one that is null.
 
+use carbyne_engine::runtime::background::give_way;
 use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -257,6 +258,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
+            give_way();
             items.push(item);
         }
         Ok(items.into())
@@ -265,6 +267,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut members = Object::new();
         while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            give_way();
             members.insert(name, value);
         }
         Ok(members.into())

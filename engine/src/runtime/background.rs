@@ -5,9 +5,10 @@
 //! Allocators keep pages by thread, and one object that lives keeps its page; of a thread that is gone whole pages are
 //! free.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -31,10 +32,11 @@ pub async fn run<T: Send + 'static>(
     let (sender, receiver) = oneshot::channel();
     start(move || {
         // On Linux a thread has a priority of its own, and may always lower it (setpriority(2)).
-        if priority == Priority::Low
-            && let Err(error) = rustix::process::nice(NICENESS)
-        {
-            tracing::debug!(%error, "work in the background has the priority of all");
+        if priority == Priority::Low {
+            TURN.set(Some(Turn::new(STRETCH)));
+            if let Err(error) = rustix::process::nice(NICENESS) {
+                tracing::debug!(%error, "work in the background has the priority of all");
+            }
         }
         // Nobody waits any more where the process is ending.
         drop(sender.send(work()));
@@ -51,6 +53,24 @@ pub fn release<T: Send + 'static>(value: T) {
     let released = run(Priority::Low, move || drop(value));
     // Where there is no thread to be had it was dropped here.
     tokio::spawn(async { drop(released.await) });
+}
+
+/// Lets those who serve go first, when it is time: called in the loops of long work, on a thread whose work is
+/// [`Priority::Low`]. On others it does nothing.
+///
+/// A low priority alone does not do that. Linux since 6.6 (EEVDF) lets a thread that computes finish its slice of some
+/// milliseconds, until the tick after it, whoever wakes meanwhile. And who yields forfeits what is left of a slice
+/// (since 6.18 also of its share), so beside those who never pause work goes on for longer: its share stays what it is.
+pub fn give_way() {
+    TURN.with(|turn| {
+        let due = turn.get().filter(Turn::is_over);
+        if due.is_some() {
+            let before = Instant::now();
+            std::thread::yield_now();
+            let waited = before.elapsed();
+            turn.set(Some(Turn::new(waited / SHARE)));
+        }
+    });
 }
 
 fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -77,11 +97,39 @@ async fn settle() {
     }
 }
 
+/// How long a thread goes on before it gives way.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    since: Instant,
+    length: Duration,
+}
+
+impl Turn {
+    fn new(length: Duration) -> Self {
+        Self {
+            since: Instant::now(),
+            length: length.max(STRETCH),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.since.elapsed() >= self.length
+    }
+}
+
+thread_local! {
+    /// Of a thread that gives way.
+    static TURN: Cell<Option<Turn>> = const { Cell::new(None) };
+}
+/// What a request may have to wait for work beside it. To give way costs a system call, a hundredth of it.
+const STRETCH: Duration = Duration::from_micros(100);
+/// Of the time of a thread that serves, while both want all of it.
+const SHARE: u32 = 10;
 /// How much work ended since free memory was given back; somebody waits to do that unless it is 0.
 static ENDED: AtomicUsize = AtomicUsize::new(0);
 /// Beyond mimalloc's `purge_delay`.
 const SETTLING_TIME: Duration = Duration::from_millis(1500);
-/// A tenth of the time of a thread that serves, while both want all of it. At the lowest, 19, it would be a seventieth, and
+/// A tenth ([`SHARE`]) of the time of a thread that serves, while both want all of it. At the lowest, 19, it would be a seventieth, and
 /// a configuration of two routes takes more than half a minute beside workers and clients that never pause.
 const NICENESS: i32 = 10;
 
@@ -96,8 +144,10 @@ mod tests {
             (Priority::Low, (mine + NICENESS).min(19)),
             (Priority::Normal, mine),
         ] {
-            let there = run(priority, || rustix::process::nice(0).unwrap());
-            assert_eq!(there.await.unwrap(), expected);
+            let there = run(priority, || {
+                (rustix::process::nice(0).unwrap(), TURN.get().is_some())
+            });
+            assert_eq!(there.await.unwrap(), (expected, priority == Priority::Low));
         }
         assert_eq!(
             rustix::process::nice(0).unwrap(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage, ServerSessionMemoryCache};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ServerConfig, SignatureAlgorithm, SignatureScheme};
+use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -279,13 +279,13 @@ struct Entry {
 
 impl LiveServer {
     /// Of the certificates for the name that was sent, the best that the client can verify.
-    fn choose(&self, sni: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Entry> {
+    fn choose(&self, sni: Option<&str>, hello: &ClientHello<'_>) -> Option<&Entry> {
         let entry = |index: &usize| self.entries.get(*index);
         let mut best = None;
         let mut any = None;
         for entry in self.selection.candidates(sni).iter().filter_map(entry) {
             any = any.or(Some(entry));
-            if entry.key.key.choose_scheme(schemes).is_none() {
+            if !entry.fits(hello) {
                 continue;
             }
             // ECDSA is cheaper for both sides; Envoy prefers it too.
@@ -296,6 +296,23 @@ impl LiveServer {
         }
         // None fits the client: rustls finds the words for that.
         best.or(any)
+    }
+}
+
+impl Entry {
+    /// Whether there is a signature that the client verifies, and a suite that has it: those of TLS 1.2 name the kind of key
+    /// (RFC 5246, A.5), and a client may list fewer of them than of signatures. One that lists suites of both versions need
+    /// not speak TLS 1.3, so its suites of TLS 1.2 count.
+    fn fits(&self, hello: &ClientHello<'_>) -> bool {
+        let key = &self.key.key;
+        let suites = self.with_alpn.crypto_provider().cipher_suites.iter();
+        let listed = |suite: &&SupportedCipherSuite| {
+            suite.tls13().is_none() && hello.cipher_suites().contains(&suite.suite())
+        };
+        let mut listed = suites.filter(listed).peekable();
+        key.choose_scheme(hello.signature_schemes()).is_some()
+            && (listed.peek().is_none()
+                || listed.any(|suite| suite.usable_for_signature_algorithm(key.algorithm())))
     }
 }
 
@@ -312,7 +329,7 @@ where
     let sni: Option<Box<str>> = hello
         .server_name()
         .map(|name| name.to_ascii_lowercase().into());
-    let Some(entry) = live.choose(sni.as_deref(), hello.signature_schemes()) else {
+    let Some(entry) = live.choose(sni.as_deref(), &hello) else {
         // Building refuses to make a server without entries.
         return Err(TlsError::Plan(PlanError::NoIdentity));
     };

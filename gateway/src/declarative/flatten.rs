@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::SystemTime;
 
+use carbyne_engine::runtime::background::give_way;
+
 use super::errors::{Step, place};
 use super::identity::{Parent, identity};
 use super::{DEFAULT_WORKSPACE, Document, hash, migrate};
@@ -61,6 +63,7 @@ impl Document {
         drop(content);
         let known = Known::new(&items);
         for item in &mut items {
+            give_way();
             resolve(item, &known);
         }
         // A reference that leads nowhere is reported once everything else is sound.
@@ -72,6 +75,7 @@ impl Document {
             hash: String::new(),
         };
         for item in items {
+            give_way();
             let path = item.path.clone();
             match entity(item, transform, context) {
                 Ok(entity) => flat.entities.push(entity),
@@ -106,6 +110,7 @@ impl Flat {
     pub fn print(&self) -> Object {
         let mut out = Object::new();
         for entity in &self.entities {
+            give_way();
             let table = out
                 .entry(entity.schema.name.clone())
                 .or_insert_with(|| Object::new().into());
@@ -187,6 +192,7 @@ fn hoist(
         _ => return place(errors, path, "expected an array".into()),
     };
     for (index, item) in list.into_iter().enumerate() {
+        give_way();
         let path = [path, &[Step::Index(index)]].concat();
         let Value::Object(mut sent) = item else {
             place(errors, &path, "expected a record".into());
@@ -254,6 +260,7 @@ impl Known {
     fn new(items: &[Item]) -> Self {
         let mut known = HashMap::new();
         for item in items {
+            give_way();
             let name = item
                 .schema
                 .meta
@@ -357,6 +364,7 @@ fn entity(item: Item, transform: bool, context: Context) -> Result<Entity, Objec
 fn references(items: &[Item], known: &Known, errors: &mut Object) {
     let mut seen: BTreeMap<(&str, String, String), ()> = BTreeMap::new();
     for item in items {
+        give_way();
         let schema = item.schema;
         let keys = schema.unique().filter(|(_, field)| !field.auto);
         let text = |name: &str| {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use carbyne_engine::runtime::background::give_way;
 use carbyne_engine::tls::{
     AlpnList, ClientCertificate, ClientTls, ClientTlsPlan, IdentitySlot, PeerRules, Resumption,
     ServerIdentity, ServerNames, ServerTls, ServerTlsPlan, TlsParameters, Trust, TrustSlot,
@@ -98,6 +99,7 @@ impl Builder {
     fn build_services(&mut self, entities: &Entities, node: &Arc<Node>, borrowed: bool) {
         let before = std::mem::take(&mut self.services);
         for (id, kept) in &entities.services {
+            give_way();
             let plan = &kept.plan;
             let upstream = node.balancers.upstream(&plan.host);
             let same = before.get(id).filter(|before| {
@@ -126,6 +128,7 @@ impl Builder {
     fn build_routes(&mut self, entities: &Entities, node: &Node) {
         let mut all = vec![None; entities.slots()];
         for (slot, kept) in entities.routes.values() {
+            give_way();
             let plan = &kept.plan;
             if plan.is_stream() {
                 continue;

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use carbyne_engine::runtime::background::{self, Priority};
+use carbyne_engine::runtime::background::{self, Priority, give_way};
 use rustc_hash::FxHashSet;
 use tokio::runtime::Handle;
 
@@ -232,6 +232,7 @@ impl Work {
             loop {
                 let page = node.store.page(schema, &query).await?;
                 for row in &page.rows {
+                    give_way();
                     gone.remove(&row.id);
                     self.entities.put(name, row, node);
                 }
@@ -241,6 +242,7 @@ impl Work {
                 }
             }
             for id in gone {
+                give_way();
                 self.entities.remove(name, &id);
             }
         }

@@ -20,6 +20,8 @@
 
 use std::collections::BTreeMap;
 
+use carbyne_engine::runtime::background::give_way;
+
 use super::evaluate::Request;
 use super::expression::Expression;
 
@@ -81,6 +83,7 @@ impl Index {
             rests: Vec::new(),
         };
         for (rank, expression) in expressions {
+            give_way();
             match expression {
                 Simplified::Never => {}
                 Simplified::Always => branches.add(*rank, &[]),
@@ -101,6 +104,7 @@ impl Index {
         }
         let mut paths = Trie::default();
         let hosts = branches.lists.into_iter().map(|(host, lists)| {
+            give_way();
             let root = paths.add(lists.into_iter().collect());
             let best = paths.best(root);
             (host, Bucket { root, best })

@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use carbyne_engine::runtime::background::give_way;
+
 use super::evaluate::Request;
 use super::expression::Expression;
 use super::found::Traced;
@@ -47,6 +49,7 @@ impl<T: Clone> Table<T> {
     ) -> (Self, Vec<Rejected>) {
         let (mut drafts, mut rejected) = (Vec::new(), Vec::new());
         for (route, payload) in routes {
+            give_way();
             match matchers(rules, route) {
                 Ok(matchers) => {
                     drafts.extend(matchers.into_iter().map(|matcher| Draft {
@@ -61,14 +64,18 @@ impl<T: Clone> Table<T> {
         }
         drafts.sort_by_key(|draft| Reverse(draft.order));
         let mut reader = Reader::default();
-        drafts
-            .iter()
-            .for_each(|draft| reader.add(&draft.expression));
+        drafts.iter().for_each(|draft| {
+            give_way();
+            reader.add(&draft.expression);
+        });
         let indices = indices(&drafts);
-        let entries = drafts.into_iter().map(|draft| Entry {
-            order: draft.order,
-            payload: draft.payload,
-            traced: Traced::new(draft.expression),
+        let entries = drafts.into_iter().map(|draft| {
+            give_way();
+            Entry {
+                order: draft.order,
+                payload: draft.payload,
+                traced: Traced::new(draft.expression),
+            }
         });
         let table = Self {
             entries: entries.collect(),
@@ -116,12 +123,16 @@ fn left_out(route: &Route, problem: Problem) -> Rejected {
 fn indices<T>(drafts: &[Draft<T>]) -> [Arc<Index>; Protocol::ALL.len()] {
     let mut known: Vec<(bool, Vec<(u32, Simplified)>, Arc<Index>)> = Vec::new();
     Protocol::ALL.map(|protocol| {
+        give_way();
         let stream = protocol.is_stream();
         let mine = (0..)
             .zip(drafts)
             .filter(|(_, draft)| draft.stream == stream);
         let expressions: Vec<_> = mine
-            .map(|(rank, draft)| (rank, index::simplified(&draft.expression, protocol)))
+            .map(|(rank, draft)| {
+                give_way();
+                (rank, index::simplified(&draft.expression, protocol))
+            })
             .collect();
         let equal = |(of_stream, other, _): &&(bool, Vec<_>, Arc<Index>)| {
             *of_stream == stream && *other == expressions

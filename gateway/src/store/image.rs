@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 
+use carbyne_engine::runtime::background::give_way;
+
 use super::offset;
 use super::{Change, Changed, Key, Page, Query, Row, StoreError, TagPage, Tagged, now};
 use crate::schema::{OnDelete, Schema, library};
@@ -199,6 +201,7 @@ impl Image {
         let mut steps = Vec::new();
         let done = self.expire(&mut steps).and_then(|()| {
             for change in changes {
+                give_way();
                 self.change(change, revision, &mut steps)?;
             }
             self.check_references(&steps)
@@ -379,6 +382,7 @@ impl Image {
     /// References are looked at when all is done, so that the order of changes does not matter.
     fn check_references(&self, steps: &[Step]) -> Result<()> {
         for step in steps {
+            give_way();
             // What a later step of the same commit took away or wrote anew refers to nothing.
             let present = self.stored(step.schema, &step.id).map(|(_, stored)| stored);
             if present != step.after.as_ref() {

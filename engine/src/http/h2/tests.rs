@@ -17,6 +17,7 @@ use super::stream::{Event, Key};
 use super::*;
 use crate::http::{Headers, Request, Response};
 
+mod keepalive;
 mod pairs;
 mod rules;
 

@@ -1,9 +1,11 @@
 //! What two sides agree on: names, protocols, versions; and peers that do not speak TLS.
 
 use std::time::Duration;
+
+use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::pki::{Authority, CLIENT, Issued, Leaf, Mesh, client_plan, server_plan, shake};
+use super::pki::{Authority, CLIENT, Issued, Leaf, Mesh, SERVER, client_plan, server_plan, shake};
 use crate::tls::{
     AlpnList, ClientCertificate, ClientTls, ClientTlsPlan, Fault, Overrides, PeerRejection,
     PlanError, SanMatcher, SecretSlot, ServerIdentity, ServerNames, ServerTls, ServerTlsPlan, Side,
@@ -311,6 +313,59 @@ async fn versions_and_suites() {
             })
             .is_err(),
             "{parameters:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_fits_the_suites_that_the_client_lists() {
+    let mesh = Mesh::new();
+    let leaf = Leaf::uri(SERVER);
+    let rsa = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let rsa = mesh.authority.issue_for(&leaf, &rsa);
+    let server = ServerTlsPlan {
+        identities: [&rsa, &mesh.server]
+            .map(|issued| ServerIdentity {
+                slot: issued.slot(),
+                names: ServerNames::Listed(vec!["*".to_owned()]),
+            })
+            .into(),
+        ..mesh.server_plan()
+    };
+    let server = ServerTls::new(server).unwrap();
+    for (suites, expected) in [
+        (&[][..], "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        (
+            &["ECDHE-RSA-AES128-GCM-SHA256"],
+            "ECDHE-RSA-AES128-GCM-SHA256",
+        ),
+        (
+            &["ECDHE-ECDSA-AES128-GCM-SHA256"],
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+        ),
+        (
+            &[
+                "ECDHE-RSA-AES128-GCM-SHA256",
+                "ECDHE-ECDSA-AES128-GCM-SHA256",
+            ],
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+        ),
+    ] {
+        let client = ClientTls::new(ClientTlsPlan {
+            parameters: TlsParameters {
+                maximum: Version::Tls12,
+                cipher_suites: suites.iter().map(|name| (*name).to_owned()).collect(),
+                ..TlsParameters::default()
+            },
+            ..mesh.client_plan()
+        });
+        let accepted = shake(&server, &client.unwrap(), Overrides::default())
+            .await
+            .0;
+        assert_eq!(
+            accepted.unwrap().negotiated().cipher,
+            expected,
+            "{suites:?}"
         );
     }
 }
