@@ -17,6 +17,7 @@ const PROGRAM: Program = Program {
     component: "carbyne-gateway",
     role: "gateway",
     version: "0",
+    ships: false,
 };
 
 fn events(folder: &Path) -> Arc<Source> {
