@@ -94,6 +94,17 @@ impl Folder {
     }
 }
 
+/// That the heads of so many segments cannot be read, so that so many events are of nobody.
+fn damaged_heads(heads: u64, nameless: u64) -> String {
+    let of = if heads == 1 { "segment" } else { "segments" };
+    match nameless {
+        0 => format!("{heads} {of}: the ledger says whose events follow, none is lost by it"),
+        _ => format!(
+            "{heads} {of}, and the ledger does not say whose events follow: {nameless} are kept, under the node's name `?`"
+        ),
+    }
+}
+
 /// A folder that cannot be read.
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Finding {
     Finding::new(&code::NO_SPOOL, error.to_string()).in_file(path)

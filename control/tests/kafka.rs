@@ -179,6 +179,7 @@ fn what_was_answered_is_read_back_by_somebody_else() {
         calls.values().all(|records| records.len() == 1),
         "{calls:#?}"
     );
+    platform.is_complete();
     up.end();
 }
 

@@ -110,6 +110,32 @@ fn events() {
         folder.path(),
         &["events", "verify", "events"],
     );
+
+    // So is a byte of the segment's head, which says whose events these are; then nobody knows.
+    let mut bytes = fs::read(&segment[0]).unwrap();
+    bytes[33] ^= 0x55;
+    fs::write(&segment[0], bytes).unwrap();
+    both(
+        "events_spool_headless",
+        folder.path(),
+        &["events", "spool", "events"],
+    );
+    both(
+        "events_verify_headless",
+        folder.path(),
+        &["events", "verify", "events"],
+    );
+    fs::remove_file(folder.path().join("events/gateway-0/ledger")).unwrap();
+    both(
+        "events_spool_nameless",
+        folder.path(),
+        &["events", "spool", "events"],
+    );
+    both(
+        "events_verify_nameless",
+        folder.path(),
+        &["events", "verify", "events"],
+    );
     both(
         "events_nowhere",
         folder.path(),

@@ -178,6 +178,7 @@ impl Conf {
         Rules {
             flavor: match self.get("router_flavor") {
                 Some("expressions") => Flavor::Expressions,
+                Some("traditional") => Flavor::Traditional,
                 _ => Flavor::TraditionalCompatible,
             },
             calculation: match self.get("route_match_calculation") {

@@ -42,6 +42,8 @@ fn without_the_kafka_client_it_does_not_start_to_ship() {
 mod administration;
 #[path = "events/full.rs"]
 mod full;
+#[path = "events/killed.rs"]
+mod killed;
 #[path = "events/requests.rs"]
 mod requests;
 #[path = "events/secrets.rs"]

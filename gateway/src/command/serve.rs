@@ -66,7 +66,7 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
     drop(seed.await);
     started()?;
     tracing::info!("the gateway serves");
-    let entities = Entities::new(store);
+    let entities = Entities::new(store.clone());
     let admin = Admin::new(entities, declarative.clone(), conf.clone(), &node_id);
     let node = server.node();
     let admin = admin
@@ -114,6 +114,10 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
     }
     server.finish(graceful, signals.stopped()).await;
     if let Some(events) = &events {
+        // Else the next start would tell the last change once more.
+        if let Err(error) = store.forget().await {
+            tracing::warn!(%error, "the next start tells the last change once more");
+        }
         events.health(State::Stopped, &Health::default());
         events.close();
     }
@@ -239,10 +243,18 @@ async fn open(
 ) -> Result<(Arc<dyn Store>, Option<Loaded>), Failure> {
     if !conf.is_dbless() {
         let store: Arc<dyn Store> = Arc::new(Embedded::open(&conf.store())?);
-        return Ok(match events {
-            Some(events) => (Arc::new(told::Told::new(store, events.clone())), None),
-            None => (store, None),
-        });
+        let Some(events) = events else {
+            return Ok((store, None));
+        };
+        let told = told::Told::new(store, events.clone());
+        match told.catch_up().await? {
+            0 => {}
+            commits => tracing::info!(
+                commits,
+                "told the changes that an earlier process has made and not told"
+            ),
+        }
+        return Ok((Arc::new(told), None));
     }
     let loaded = Loaded::telling(events.cloned());
     load(conf, &loaded).await?;
