@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments, options: &Options) -> Verdict {
         Verb::Tail(arguments) => tail::run(arguments, options),
         Verb::Verify(arguments) => verify::run(arguments, options),
         Verb::Spool(arguments) => spool::run(arguments, options),
-        Verb::Ship(arguments) => ship::run(arguments),
+        Verb::Ship(arguments) => ship::run(arguments, options),
     }
 }
 
@@ -91,6 +91,17 @@ impl Folder {
             return Err(Finding::new(&code::NO_SPOOL, "holds no process's spool").in_file(&path));
         }
         Ok(found)
+    }
+}
+
+/// That the heads of so many segments cannot be read, so that so many events are of nobody.
+fn damaged_heads(heads: u64, nameless: u64) -> String {
+    let of = if heads == 1 { "segment" } else { "segments" };
+    match nameless {
+        0 => format!("{heads} {of}: the ledger says whose events follow, none is lost by it"),
+        _ => format!(
+            "{heads} {of}, and the ledger does not say whose events follow: {nameless} are kept, under the node's name `?`"
+        ),
     }
 }
 

@@ -19,7 +19,7 @@ use carbyne_events::event::{AuditApiCall, Event, Kind};
 use carbyne_events::samples::{Calls, change, operation, refusal};
 use carbyne_events::ship::{Problem, Settings, Shipper};
 use carbyne_events::spool::{Position, Reader, Step, directories};
-use carbyne_events::verify::{Missing, Tail};
+use carbyne_events::verify::{Missing, Tail, TopicReader, examine};
 
 use ledger::Ledger;
 use world::{Load, World, eventually, full, seeded};
@@ -277,6 +277,81 @@ fn a_damaged_block_is_passed_over_and_declared() {
         body.2 + head.2,
         "what is missing is what was declared"
     );
+}
+
+#[test]
+fn events_behind_a_damaged_head_are_shipped_as_their_producers() {
+    let world = World::quiet();
+    let root = world.root("headless");
+    let confirmed = world::emit(&root, "headless", 5_000);
+    let directory = directories(&root).unwrap().remove(0);
+    let (first, _) = directory.segment_sizes().unwrap()[0];
+    world::flip_head(&directory, first);
+    let shipper = world.ship("headless");
+    let ledger = world.settle("headless", "a segment's head", confirmed, shipper);
+    ledger.is_complete();
+    assert_eq!(
+        (ledger.report.declared, ledger.report.damaged_heads),
+        (0, 1)
+    );
+}
+
+/// Who looks while events go on sees some of them on their way between two of its questions: they are no loss.
+#[test]
+fn what_is_on_its_way_while_it_is_verified_is_not_lost() {
+    let world = World::quiet();
+    let root = world.root("meanwhile");
+    let shipper = world.ship("meanwhile");
+    let load = Load::start(root.clone(), "meanwhile");
+    for _ in 0..if full() { 20 } else { 2 } {
+        load.goes_on();
+        let topics = TopicReader::new(&world.cluster.bootstrap(), &[]);
+        let report = examine(Some(&root), Some(topics)).unwrap();
+        let mut of_load = report.producers.iter();
+        let of_load = of_load.find(|of| of.producer.starts_with("meanwhile/"));
+        let of_load = of_load.unwrap();
+        assert!(of_load.found > 0 && of_load.tail == Tail::Open);
+        assert_eq!(of_load.gaps, []);
+        assert_eq!(of_load.found, of_load.last);
+    }
+    let ledger = world.settle("meanwhile", "a look in the middle", load.stop(), shipper);
+    ledger.is_complete();
+}
+
+/// What Kafka's cleaner takes from the start of a partition is excused; what it cannot have taken is not.
+#[test]
+fn compaction_is_no_loss() {
+    let mut options = broker::Options::nodes(1);
+    let cleaner = [("log.cleaner.backoff.ms", "100")];
+    options
+        .settings
+        .extend(cleaner.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let world = World::with(options);
+    let settings = Settings::new(world.cluster.bootstrap());
+    world.create_topics(&settings, &["config-changes"]);
+    let compacted = [
+        ("cleanup.policy", "compact"),
+        ("min.cleanable.dirty.ratio", "0.001"),
+        ("segment.ms", "100"),
+    ];
+    world.create_topic(&settings, "config-changes", &compacted);
+    let root = world.root("compacted");
+    let shipper = world.ship("compacted");
+    let mut confirmed = Vec::new();
+    let mut random = seeded("compacted");
+    let mut expired = 0;
+    // Each run's changes are of the key that the last one's had: these go once another segment has begun.
+    eventually("the cleaner has been there", || {
+        confirmed.extend(world::emit_from(&root, "compacted", 3_000, random.u64(..)));
+        assert!(shipper.drain(Duration::from_secs(60)));
+        let topics = TopicReader::new(&settings.bootstrap, &[]);
+        let report = examine(Some(&root), Some(topics)).unwrap();
+        assert_eq!((report.lost, report.declared), (0, 0), "{report:#?}");
+        expired = report.expired;
+        expired > 6
+    });
+    let ledger = world.settle("compacted", "compaction", confirmed, shipper);
+    ledger.is_complete();
 }
 
 #[test]

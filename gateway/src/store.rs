@@ -53,6 +53,29 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Makes all changes, or none. They are on disk, and seen by every read, when this returns.
     fn commit(&self, changes: Vec<Change>) -> Answer<'_, u64>;
 
+    /// As [`commit`](Self::commit), and keeps with it, in the same commit, what is still to be told of it: whatever ends the process in
+    /// between, [`untold`](Self::untold) has it. A store that nobody can write to keeps nothing.
+    fn commit_noted(&self, changes: Vec<Change>, note: String) -> Answer<'_, u64> {
+        drop(note);
+        self.commit(changes)
+    }
+
+    /// What was committed with a note and is not known to have been told, the oldest first.
+    fn untold(&self) -> Answer<'_, Vec<Untold>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// The note of a version has been told. It is forgotten with the next commit, so that no write to the disk is made for it, or by
+    /// [`forget`](Self::forget); until then the next process may tell it once more.
+    fn told(&self, version: u64) {
+        let _ = version;
+    }
+
+    /// Forgets now what has been told.
+    fn forget(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// What was committed after a version, as soon as there is something.
     fn changes(&self, after: u64) -> Answer<'_, Changes>;
 
@@ -177,6 +200,15 @@ pub struct Changed {
     pub entity: String,
     pub id: String,
     pub deleted: bool,
+}
+
+/// A commit that is to be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Untold {
+    pub version: u64,
+    pub note: String,
+    /// The rows that it removed, those that belonged to others with them: kinds and ids.
+    pub removed: Vec<(String, String)>,
 }
 
 /// Why a store did not do what it was asked.

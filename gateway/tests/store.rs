@@ -1,4 +1,4 @@
-//! One suite for every store; what the disk does to the embedded one; what a crash leaves.
+//! One suite for every store; what the disk does to the embedded one; what a crash leaves; what is told of it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,6 +24,8 @@ mod crash;
 mod disk;
 #[path = "store/suite.rs"]
 mod suite;
+#[path = "store/told.rs"]
+mod told;
 
 use suite::{reads, writes};
 

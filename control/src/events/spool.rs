@@ -8,7 +8,7 @@ use carbyne_events::{
 };
 use serde::Serialize;
 
-use super::{Folder, unreadable};
+use super::{Folder, damaged_heads, unreadable};
 use crate::{
     moment,
     output::{Finding, Findings, Options, Text, Verdict, code, table::Table},
@@ -65,14 +65,26 @@ struct Spool {
     oldest_seconds: Option<f64>,
     dead_letters: u64,
     damages: u64,
+    damaged_heads: u64,
+    /// Events of which nobody knows any more whose they are.
+    nameless: u64,
+}
+
+/// What lies in a spool from a position on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    events: u64,
+    nameless: u64,
+    damages: u64,
+    damaged_heads: u64,
 }
 
 impl Spool {
     fn of(directory: &Directory) -> std::io::Result<Self> {
         let sizes = directory.segment_sizes()?;
-        let (owed, damages) = owed(directory)?;
+        let counts = count(directory, Cursor::new(directory.path()).load())?;
         let dead = Directory::new(directory.path().join("dead-letters"));
-        let (dead_letters, _) = count(&dead, Position::default())?;
+        let dead_letters = count(&dead, Position::default())?.events;
         let age = |time: u64| Duration::from_micros(now().saturating_sub(time)).as_secs_f64();
         Ok(Self {
             name: directory.name().to_owned(),
@@ -80,10 +92,12 @@ impl Spool {
             rings: directory.ring_files()?.len(),
             segments: sizes.len(),
             bytes: sizes.iter().map(|(_, size)| size).sum(),
-            owed,
+            owed: counts.events,
             oldest_seconds: oldest(directory).map(age),
             dead_letters,
-            damages,
+            damages: counts.damages,
+            damaged_heads: counts.damaged_heads,
+            nameless: counts.nameless,
         })
     }
 
@@ -92,6 +106,10 @@ impl Spool {
         if self.damages > 0 {
             let message = format!("{} places cannot be read", self.damages);
             findings.push(Finding::new(&code::SPOOL_DAMAGED, message).about(&self.name));
+        }
+        if self.damaged_heads > 0 {
+            let message = damaged_heads(self.damaged_heads, self.nameless);
+            findings.push(Finding::new(&code::SEGMENT_HEAD_DAMAGED, message).about(&self.name));
         }
         if self.dead_letters > 0 {
             let message = format!(
@@ -109,18 +127,26 @@ impl Spool {
 /// # Errors
 /// When a segment cannot be read.
 pub fn owed(directory: &Directory) -> std::io::Result<(u64, u64)> {
-    count(directory, Cursor::new(directory.path()).load())
+    let counts = count(directory, Cursor::new(directory.path()).load())?;
+    Ok((counts.events, counts.damages + counts.damaged_heads))
 }
 
-/// Events and damaged places from a position on.
-fn count(directory: &Directory, from: Position) -> std::io::Result<(u64, u64)> {
+fn count(directory: &Directory, from: Position) -> std::io::Result<Counts> {
     let mut reader = Reader::new(directory, from);
-    let (mut events, mut damages) = (0, 0);
+    let nameless = directory.nameless();
+    let mut counts = Counts::default();
     loop {
         match reader.step()? {
-            Step::Block(block) => events += u64::from(block.header.count),
-            Step::Damage(_) => damages += 1,
-            Step::End => return Ok((events, damages)),
+            Step::Block(block) => {
+                let events = u64::from(block.header.count);
+                counts.events += events;
+                if reader.name() == nameless {
+                    counts.nameless += events;
+                }
+            }
+            Step::Damage(damage) if damage.is_head() => counts.damaged_heads += 1,
+            Step::Damage(_) => counts.damages += 1,
+            Step::End => return Ok(counts),
         }
     }
 }

@@ -2,13 +2,12 @@
 
 use std::{fmt, path::PathBuf};
 
-use carbyne_events::{
-    event::Topic,
-    verify::{Missing, ProducerReport, Report, Tail, Tally, read_spool, read_topics},
+use carbyne_events::verify::{
+    ExamineError, Missing, ProducerReport, Report, Tail, TopicReader, examine,
 };
 use serde::Serialize;
 
-use super::{Folder, unreadable};
+use super::{Folder, damaged_heads, unreadable};
 use crate::{
     output::{Finding, Findings, Options, Outcome, Text, Verdict, code},
     running,
@@ -38,24 +37,25 @@ pub struct Arguments {
 /// # Errors
 /// When a folder or a cluster cannot be read.
 pub fn run(arguments: &Arguments, options: &Options) -> Verdict {
-    let mut tally = Tally::default();
     let run = arguments.cluster.run.as_deref();
-    // Topics first: what is shipped meanwhile is found twice rather than never.
     let spool = if arguments.no_spool {
         None
     } else {
         Some(arguments.folder.path(run)?)
     };
-    if let Some(path) = &spool {
-        read_spool(path, &mut tally).map_err(|error| unreadable(path, &error))?;
-    }
     let bootstrap = bootstrap(arguments)?;
-    if let Some(bootstrap) = &bootstrap {
-        let properties = arguments.cluster.properties()?;
-        read_topics(bootstrap, &properties, &Topic::ALL, &mut tally)
-            .map_err(|error| Finding::new(&code::TOPICS_UNREAD, error.to_string()))?;
-    }
-    let verified = Verified::new(spool, bootstrap, &tally.report());
+    let topics = match &bootstrap {
+        Some(bootstrap) => {
+            let properties = arguments.cluster.properties()?;
+            Some(TopicReader::new(bootstrap, &properties))
+        }
+        None => None,
+    };
+    let report = examine(spool.as_deref(), topics).map_err(|error| match (error, &spool) {
+        (ExamineError::Spool(error), Some(path)) => unreadable(path, &error),
+        (error, _) => Finding::new(&code::TOPICS_UNREAD, error.to_string()),
+    })?;
+    let verified = Verified::new(spool, bootstrap, &report);
     options.show(&verified)?;
     Ok(verified.findings.outcome())
 }
@@ -199,6 +199,13 @@ fn findings(report: &Report) -> Vec<Finding> {
         let message = format!("{} places, {} bytes", report.damages, report.damaged_bytes);
         findings.push(Finding::new(&code::SPOOL_DAMAGED, message));
     }
+    if report.damaged_heads > 0 {
+        let nameless = report.producers.iter();
+        let nameless = nameless.filter(|of| of.producer.starts_with(NAMELESS));
+        let nameless = nameless.map(|of| of.found).sum();
+        let message = damaged_heads(report.damaged_heads, nameless);
+        findings.push(Finding::new(&code::SEGMENT_HEAD_DAMAGED, message));
+    }
     if report.unreadable > 0 {
         let message = format!(
             "{} events that tell of others cannot be read",
@@ -263,6 +270,8 @@ impl Text for Verified {
     }
 }
 
+/// How the names begin of producers whose node nobody knows any more.
+const NAMELESS: &str = "?/";
 /// Gaps of one producer that are told one by one.
 const GAPS_SHOWN: usize = 20;
 

@@ -351,6 +351,10 @@ codes! {
         "Older events can no longer be proved"
         "A topic has deleted events by its retention or its compaction, so what is missing from that time may have been in it."
         "verify more often than the shortest retention (7 days), or keep the reports";
+    SEGMENT_HEAD_DAMAGED = 709 Warning
+        "The head of a spool's segment cannot be read"
+        "It says whose events the segment holds. The ledger in the same directory says so too, and these go on as ever. Where that is gone as well, the events are kept and shipped under the node's name `?`, and are missing under their producer's own."
+        "check the disk; put the directory's ledger back from a copy if it is gone, before the shipper goes on; `carbyne events verify` says whether anything is missing";
     DASHBOARD_RULE = 901 Error
         "A dashboard breaks a rule"
         "The rules are those of grafana/dashboard-linter and that every metric is in deploy/monitoring/metrics.yaml with its kind and labels: what breaks one shows nothing, or something wrong, somewhere."

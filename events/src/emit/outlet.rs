@@ -161,7 +161,7 @@ pub(super) fn prepare(
     let claim = Directory::claim(root, &options.role).map_err(failed)?;
     let totals = Totals::default();
     // What a full disk does not take stays in the rings for the next start.
-    if let Err(error) = recover_rings(&claim, storage(), &totals) {
+    if let Err(error) = recover_rings(&claim, &storage, &totals) {
         totals.fail(&error);
     }
     let directory = claim.directory();
@@ -215,11 +215,17 @@ pub(super) fn emitter(shared: &Arc<Shared>) -> Emitter {
     lock(&shared.newcomers).push(Drain::new(consumer, owner, &shared.name, path, sender));
     let emitter = Emitter::new(producer, Arc::clone(shared), kept, name, owner.epoch);
     // The first thing that is said is where the worker's last producer ended: whoever reads the topics alone sees a lost tail.
-    if let Some(end) = lock(&shared.ledger).last_end(worker) {
+    // That may have been another node's: the directory is whose who takes it first.
+    let ledger = lock(&shared.ledger);
+    let last = ledger
+        .last_end(worker)
+        .and_then(|end| Some((end, ledger.name(end.epoch)?)));
+    if let Some((end, process)) = last {
+        let producer = format!("{process}/{worker}");
         let heartbeat = Heartbeat {
             time: now(),
-            stream: &format!("{}/{}", emitter.name, end.epoch),
-            producer: &emitter.name,
+            stream: &format!("{producer}/{}", end.epoch),
+            producer: &producer,
             epoch: end.epoch,
             sequence: end.last,
             lost: 0,
@@ -227,6 +233,7 @@ pub(super) fn emitter(shared: &Arc<Shared>) -> Emitter {
         // An empty ring has room.
         emitter.emit(&heartbeat).ok();
     }
+    drop(ledger);
     emitter
 }
 
@@ -276,7 +283,7 @@ impl Shared {
 
 /// Puts into the spool what the rings of a dead process hold: what its next start would do. Says how many records that were.
 pub fn recover(claim: &Claim) -> io::Result<u64> {
-    recover_rings(claim, Box::new(Disk), &Totals::default())
+    recover_rings(claim, || Box::new(Disk), &Totals::default())
 }
 
 /// Greater than every epoch before it, and of its own even where the directory is new: a clock that goes back changes nothing.

@@ -178,6 +178,65 @@ fn the_next_process_tells_where_the_last_one_ended() {
     }
 }
 
+/// Sidecars of one machine share a folder, and at the next start each may take the directory that was another's.
+#[cfg(feature = "kafka")]
+#[test]
+fn a_directory_that_another_node_takes_keeps_the_names_of_its_past() {
+    use crate::verify::{Tail, Tally, read_spool};
+
+    let root = tempfile::tempdir().unwrap();
+    let mut expected = Vec::new();
+    for (node, killed) in [
+        ("a", false),
+        ("b", true),
+        ("a", true),
+        ("c", false),
+        ("d", true),
+    ] {
+        let options = Options {
+            ring_bytes: 64 << 10,
+            ..Options::new(node, "test")
+        };
+        let (shared, mut writer) =
+            outlet::prepare(root.path(), options, || Box::new(Disk)).unwrap();
+        let emitters = [outlet::emitter(&shared), outlet::emitter(&shared)];
+        for emitter in &emitters {
+            for _ in 0..6 {
+                emitter.emit(&Calls::new(1).call()).unwrap();
+            }
+            expected.push((emitter.name().to_owned(), emitter.epoch()));
+        }
+        drop(emitters);
+        if !killed {
+            writer.round(true);
+        }
+    }
+    let report = || {
+        let mut tally = Tally::default();
+        read_spool(root.path(), &mut tally).unwrap();
+        tally.report()
+    };
+    // Once with the last one's rings, once with what the next start, or the shipper, makes of them.
+    let living = report();
+    let seized = directories(root.path()).unwrap()[0].seize().unwrap();
+    assert_eq!(recover(&seized.unwrap()).unwrap(), 2 * (1 + 6 + 1));
+    let drained = report();
+    expected.sort();
+    for report in [living, drained] {
+        let told = report.producers.iter();
+        let mut told: Vec<_> = told
+            .map(|told| (told.producer.clone(), told.epoch))
+            .collect();
+        told.sort();
+        assert_eq!(told, expected);
+        assert_eq!((report.lost, report.damages), (0, 0), "{report:#?}");
+        assert!(report.is_complete());
+    }
+    let drained = report();
+    let closed = |told: &&crate::verify::ProducerReport| told.tail == Tail::Closed;
+    assert_eq!(drained.producers.iter().filter(closed).count(), 10);
+}
+
 /// A disk whose room and moods a test decides.
 #[derive(Clone, Debug)]
 struct Faulty {

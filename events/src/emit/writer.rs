@@ -476,10 +476,10 @@ impl Writer {
     }
 }
 
-/// Puts what dead producers have left into a segment of its own, and removes their rings. Says how many records that were.
+/// Puts what dead producers have left into segments of its own, one a process, and removes their rings. Says how many records that were.
 pub(super) fn recover_rings(
     claim: &Claim,
-    storage: Box<dyn Storage>,
+    storage: impl Fn() -> Box<dyn Storage>,
     totals: &Totals,
 ) -> io::Result<u64> {
     let directory = claim.directory();
@@ -488,9 +488,8 @@ pub(super) fn recover_rings(
         return Ok(0);
     }
     let mut ledger = Ledger::load(directory.path());
-    let name = ledger.name().to_owned();
-    let mut appender = Appender::new(storage, directory, &name, u64::MAX)?;
     let ends = last_ends(claim)?;
+    let mut appender: Option<Appender> = None;
     let topics = Topics::new();
     let mut builder = Builder::new(RECOVERY_BLOCK);
     let mut block = Vec::new();
@@ -505,6 +504,12 @@ pub(super) fn recover_rings(
                 continue;
             }
             Err(error) => return Err(error),
+        };
+        let name = ledger.name(owner.epoch);
+        let name = name.map_or_else(|| directory.nameless(), str::to_owned);
+        let appender = match &mut appender {
+            Some(appender) if appender.name() == name => appender,
+            other => other.insert(Appender::new(storage(), directory, &name, u64::MAX)?),
         };
         let (kept, _) = watch::channel(Kept::default());
         let mut drain = Drain::new(consumer, owner, &name, None, kept);

@@ -437,7 +437,7 @@ const LASTING: &[Code] = &[
 const REST: Duration = Duration::from_millis(5);
 const RETRY: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(1);
-const SETTLE: Duration = Duration::from_millis(250);
+pub(super) const SETTLE: Duration = Duration::from_millis(250);
 /// How long the end waits for reports.
 const FAREWELL: Duration = Duration::from_secs(2);
 const SMALLEST_BATCH: usize = 1024;

@@ -17,7 +17,7 @@ use crate::event::{AuditGap, Event, Kind, Topic, audit_gap};
 use crate::ring::Record;
 use crate::spool::append::{Appender, Disk};
 use crate::spool::block::Builder;
-use crate::spool::{Block, Cursor, Damage, Directory, Position, Reader, Step, oldest};
+use crate::spool::{Block, Cursor, Damage, Directory, Header, Position, Reader, Step, oldest};
 
 /// What is shipped of one directory.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(super) struct Counts {
 #[derive(Debug)]
 struct Current {
     number: u64,
-    block: Option<Block>,
+    block: Block,
     /// `NODE/ROLE-N/WORKER`.
     producer: String,
     epoch: u64,
@@ -158,8 +158,8 @@ impl Source {
             };
             self.again = Some(number + 1);
             if flight.has_unsent() {
-                let block = self.reread(flight)?;
-                self.current = Some(Current::new(number, block, self.reader.name()));
+                let (block, process) = self.reread(flight)?;
+                self.current = Some(Current::new(number, block, &process));
                 return Ok(true);
             }
         }
@@ -190,7 +190,7 @@ impl Source {
                 self.drop_repeats(&block, &mut flight);
                 self.flights.push_back(flight);
                 let number = self.first + self.flights.len() as u64 - 1;
-                self.current = Some(Current::new(number, Some(block), self.reader.name()));
+                self.current = Some(Current::new(number, block, self.reader.name()));
                 Ok(true)
             }
         }
@@ -253,19 +253,21 @@ impl Source {
         *end = header.last.max(*end);
     }
 
-    /// The block of a flight, from the disk.
-    fn reread(&self, flight: &Flight) -> io::Result<Option<Block>> {
-        if flight.len() as usize == flight.notices.len() {
-            return Ok(None);
-        }
+    /// The block of a flight, from the disk, and whose it is: the reader may be in another process's segment by now.
+    fn reread(&self, flight: &Flight) -> io::Result<(Block, String)> {
         let mut reader = Reader::new(&self.directory, flight.start);
-        match reader.step()? {
-            Step::Block(block) => Ok(Some(block)),
-            // It was sound before. The next try may find it so again; until then the cursor stays.
-            Step::Damage(_) | Step::End => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("a block at {:?} can no longer be read", flight.start),
-            )),
+        loop {
+            match reader.step()? {
+                Step::Block(block) => return Ok((block, reader.name().to_owned())),
+                Step::Damage(damage) if damage.is_head() => {}
+                // It was sound before. The next try may find it so again; until then the cursor stays.
+                Step::Damage(_) | Step::End => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        format!("a block at {:?} can no longer be read", flight.start),
+                    ));
+                }
+            }
         }
     }
 
@@ -284,11 +286,7 @@ impl Source {
             let own = if index < notices {
                 None
             } else {
-                let read = current
-                    .block
-                    .as_ref()
-                    .and_then(|block| block.record_at(current.offset));
-                let Some((record, behind)) = read else {
+                let Some((record, behind)) = current.block.record_at(current.offset) else {
                     // The checksum held, so the count in the head is not that of its records: nothing more is in there.
                     return Handed::All(some);
                 };
@@ -356,15 +354,15 @@ impl Source {
     }
 
     /// Bytes of the record, roughly as a batch counts them.
-    pub(super) fn size(&mut self, place: Place) -> io::Result<usize> {
+    pub(super) fn size(&self, place: Place) -> io::Result<usize> {
         Ok(self
             .record(place)?
-            .map_or(0, |(_, bytes)| bytes.len() + 512))
+            .map_or(0, |(.., bytes)| bytes.len() + 512))
     }
 
     /// Sets aside a record that can never be sent, and sends in its place that it is missing.
     pub(super) fn bury(&mut self, place: Place) -> io::Result<()> {
-        let Some((header, bytes)) = self.record(place)? else {
+        let Some((process, header, bytes)) = self.record(place)? else {
             return Ok(());
         };
         let Some(record) = Record::read(&bytes) else {
@@ -375,17 +373,18 @@ impl Source {
         builder.push(record.sequence, record.time, &bytes);
         let mut block = Vec::new();
         builder.finish(header.epoch, header.worker, &mut block);
-        if self.dead_letters.is_none() {
-            let directory = self.directory.dead_letters()?;
-            let appender = Appender::new(Box::new(Disk), &directory, self.reader.name(), 64 << 20)?;
-            self.dead_letters = Some(appender);
-        }
-        if let Some(dead_letters) = &mut self.dead_letters {
-            dead_letters.append(&mut block)?;
-            dead_letters.sync()?;
-        }
+        let dead_letters = match &mut self.dead_letters {
+            Some(appender) if appender.name() == process => appender,
+            other => {
+                let directory = self.directory.dead_letters()?;
+                let appender = Appender::new(Box::new(Disk), &directory, &process, 64 << 20)?;
+                other.insert(appender)
+            }
+        };
+        dead_letters.append(&mut block)?;
+        dead_letters.sync()?;
         self.counts.dead_letters += 1;
-        let producer = format!("{}/{}", self.reader.name(), header.worker);
+        let producer = format!("{process}/{}", header.worker);
         let gap = AuditGap {
             time: now(),
             producer: &producer,
@@ -407,7 +406,8 @@ impl Source {
         Ok(())
     }
 
-    fn record(&mut self, place: Place) -> io::Result<Option<(crate::spool::Header, Vec<u8>)>> {
+    /// Whose a record is, the head of its block, its bytes.
+    fn record(&self, place: Place) -> io::Result<Option<(String, Header, Vec<u8>)>> {
         let Some(at) = place.flight.checked_sub(self.first) else {
             return Ok(None);
         };
@@ -417,13 +417,11 @@ impl Source {
         let Some(index) = place.index.checked_sub(flight.notices.len() as u32) else {
             return Ok(None);
         };
-        let Some(block) = self.reread(flight)? else {
-            return Ok(None);
-        };
+        let (block, process) = self.reread(flight)?;
         Ok(block.records().nth(index as usize).map(|record| {
             let mut bytes = Vec::new();
             record.write(&mut bytes);
-            (block.header, bytes)
+            (process, block.header, bytes)
         }))
     }
 
@@ -525,14 +523,12 @@ enum Handed {
 }
 
 impl Current {
-    fn new(number: u64, block: Option<Block>, process: &str) -> Self {
-        let header = block.as_ref().map(|block| block.header);
-        let (epoch, worker) = header.map_or((0, 0), |header| (header.epoch, header.worker));
+    fn new(number: u64, block: Block, process: &str) -> Self {
         Self {
             number,
+            producer: format!("{process}/{}", block.header.worker),
+            epoch: block.header.epoch,
             block,
-            producer: format!("{process}/{worker}"),
-            epoch,
             index: 0,
             offset: 0,
         }

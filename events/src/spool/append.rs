@@ -97,6 +97,11 @@ impl Appender {
         })
     }
 
+    /// Whose blocks these are.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Writes one finished block whole; where that fails, nothing of it counts.
     pub(crate) fn append(&mut self, block: &mut [u8]) -> io::Result<()> {
         self.write(block)?;

@@ -67,6 +67,11 @@ impl Directory {
         )))
     }
 
+    /// What stands in the place of `NODE/ROLE-N` where nobody knows the node any more.
+    pub fn nameless(&self) -> String {
+        format!("?/{}", self.name())
+    }
+
     /// Claims it for who emits; none where a process that lives has it.
     fn own(&self) -> io::Result<Option<Claim>> {
         let until = Instant::now() + LONGEST_DRAIN;

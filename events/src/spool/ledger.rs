@@ -1,7 +1,7 @@
 //! Where each producer's count ended: what a later reader needs to know of a tail that is nowhere else.
 //!
-//! Lines of text: `epoch E NODE/ROLE-N`, the last epoch that was begun and by whom, and `end E WORKER LAST`, one for each producer that
-//! is gone.
+//! Lines of text: `epoch E NODE/ROLE-N`, one for each epoch that was begun, and by whom, and `end E WORKER LAST`, one for each producer
+//! that is gone. A directory is taken by whoever of a role starts first, so that its epochs may be of different nodes.
 
 use std::fs::File;
 use std::io;
@@ -22,8 +22,7 @@ pub struct End {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     path: PathBuf,
-    epoch: u64,
-    name: String,
+    begun: Vec<(u64, String)>,
     ends: Vec<End>,
 }
 
@@ -35,8 +34,7 @@ impl Ledger {
         let text = String::from_utf8_lossy(&text);
         let mut ledger = Self {
             path,
-            epoch: 0,
-            name: String::new(),
+            begun: Vec::new(),
             ends: Vec::new(),
         };
         for line in text.lines() {
@@ -44,8 +42,8 @@ impl Ledger {
             let number = |word: &str| word.parse::<u64>().ok();
             match words[..] {
                 ["epoch", epoch, name] => {
-                    ledger.epoch = ledger.epoch.max(number(epoch).unwrap_or(0));
-                    ledger.name = name.to_owned();
+                    let begun = number(epoch).map(|epoch| (epoch, name.to_owned()));
+                    ledger.begun.extend(begun);
                 }
                 ["end", epoch, worker, last] => {
                     if let (Some(epoch), Some(worker), Some(last)) =
@@ -66,13 +64,15 @@ impl Ledger {
 
     /// The last epoch that is known to have begun; 0 if none is.
     pub fn epoch(&self) -> u64 {
-        let ended = self.ends.iter().map(|end| end.epoch).max().unwrap_or(0);
-        self.epoch.max(ended)
+        let begun = self.begun.iter().map(|(epoch, _)| *epoch);
+        let ended = self.ends.iter().map(|end| end.epoch);
+        begun.chain(ended).max().unwrap_or(0)
     }
 
-    /// The process of that epoch: `NODE/ROLE-N`.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// Whose epoch that was: `NODE/ROLE-N`; none where nobody knows any more.
+    pub fn name(&self, epoch: u64) -> Option<&str> {
+        let found = self.begun.iter().find(|(begun, _)| *begun == epoch);
+        found.map(|(_, name)| name.as_str())
     }
 
     /// Ends, the oldest first.
@@ -88,8 +88,10 @@ impl Ledger {
 
     /// Notes, before anything is emitted in it, that an epoch has begun.
     pub fn begin(&mut self, name: &str, epoch: u64) -> io::Result<()> {
-        self.epoch = epoch;
-        name.clone_into(&mut self.name);
+        self.begun.retain(|(begun, _)| *begun != epoch);
+        self.begun.push((epoch, name.to_owned()));
+        let surplus = self.begun.len().saturating_sub(KEPT);
+        self.begun.drain(..surplus);
         self.store()
     }
 
@@ -104,7 +106,10 @@ impl Ledger {
     }
 
     fn store(&self) -> io::Result<()> {
-        let mut text = format!("epoch {} {}\n", self.epoch, self.name);
+        let mut text = String::new();
+        for (epoch, name) in &self.begun {
+            text += &format!("epoch {epoch} {name}\n");
+        }
         for End {
             epoch,
             worker,
@@ -118,7 +123,7 @@ impl Ledger {
     }
 }
 
-/// How many ends are kept.
+/// How many epochs and ends are kept.
 const KEPT: usize = 1024;
 
 #[cfg(test)]
@@ -130,6 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::load(folder.path());
         assert_eq!(ledger.epoch(), 0);
+        ledger.begin("m/proxy-0", 4).unwrap();
         ledger.begin("n/proxy-0", 5).unwrap();
         let end = |epoch, worker, last| End {
             epoch,
@@ -143,7 +149,9 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text + "end of it\nend 1 2\n\u{fffd}\n").unwrap();
         let ledger = Ledger::load(folder.path());
-        assert_eq!((ledger.epoch(), ledger.name()), (5, "n/proxy-0"));
+        assert_eq!(ledger.epoch(), 5);
+        let names = [3, 4, 5].map(|epoch| ledger.name(epoch));
+        assert_eq!(names, [None, Some("m/proxy-0"), Some("n/proxy-0")]);
         assert_eq!(ledger.ends(), [end(5, 0, 12), end(4, 0, 99)]);
         assert_eq!(ledger.last_end(0), Some(end(5, 0, 12)));
         assert_eq!(ledger.last_end(1), None);

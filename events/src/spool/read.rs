@@ -1,7 +1,8 @@
 //! Segments into blocks, past whatever is damaged.
 //!
 //! What cannot be read is never an end: the reader looks for the next sound head, goes on there, and says how many bytes it passed over.
-//! Only at the very end of the last segment it waits, because that is where the writer writes.
+//! Only at the very end of the last segment it waits, because that is where the writer writes. Where the head of a segment is damaged,
+//! which says whose blocks these are, that is damage too; the ledger knows it by their epochs.
 
 use std::fs::File;
 use std::io;
@@ -11,11 +12,13 @@ use std::path::PathBuf;
 use super::block::{self, ALIGN, Block, Header};
 use super::cursor::{Cursor, Position};
 use super::directory::Directory;
+use super::ledger::Ledger;
 use super::segment::{self, Head};
 
 /// Reads the blocks of one directory in order.
 #[derive(Debug)]
 pub struct Reader {
+    directory: Directory,
     segments: PathBuf,
     position: Position,
     open: Option<Open>,
@@ -27,6 +30,10 @@ struct Open {
     ordinal: u64,
     file: File,
     name: String,
+    /// Where the head is damaged: it tells of each epoch whose it was.
+    ledger: Option<Ledger>,
+    /// That damage has not been told yet.
+    untold: bool,
 }
 
 /// What comes next in a spool.
@@ -47,10 +54,18 @@ pub struct Damage {
     pub header: Option<Header>,
 }
 
+impl Damage {
+    /// It is the head of a segment, which said whose blocks are in it.
+    pub fn is_head(&self) -> bool {
+        self.at.offset == 0
+    }
+}
+
 impl Reader {
     /// Begins at a position that an earlier reader has told, or at the start.
     pub fn new(directory: &Directory, position: Position) -> Self {
         Self {
+            directory: directory.clone(),
             segments: directory.segments(),
             position,
             open: None,
@@ -63,7 +78,7 @@ impl Reader {
         self.position
     }
 
-    /// The process whose segment is being read: `NODE/ROLE-N`; empty before the first block.
+    /// The process whose block was read last: `NODE/ROLE-N`; empty before the first block.
     pub fn name(&self) -> &str {
         self.open.as_ref().map_or("", |open| &open.name)
     }
@@ -73,6 +88,19 @@ impl Reader {
         loop {
             if self.open.is_none() && !self.enter()? {
                 return Ok(Step::End);
+            }
+            let Some(open) = &mut self.open else {
+                return Ok(Step::End);
+            };
+            if std::mem::take(&mut open.untold) {
+                return Ok(Step::Damage(Damage {
+                    at: Position {
+                        segment: open.ordinal,
+                        offset: 0,
+                    },
+                    bytes: segment::HEAD as u64,
+                    header: None,
+                }));
             }
             let Some(open) = &self.open else {
                 return Ok(Step::End);
@@ -92,6 +120,7 @@ impl Reader {
                 if block.is_none() && later.is_none() && at.offset + header.size() == length {
                     return Ok(Step::End);
                 }
+                self.attribute(header.epoch);
                 self.position.offset += header.size();
                 return Ok(match block {
                     Some(block) => Step::Block(block),
@@ -167,10 +196,22 @@ impl Reader {
             self.open = Some(Open {
                 ordinal,
                 file,
-                // A process whose segment's head is damaged has no name; its blocks are still read.
+                // One that is shorter than its head holds nothing.
+                untold: head.is_none() && length >= segment::HEAD as u64,
+                ledger: head.is_none().then(|| Ledger::load(self.directory.path())),
                 name: head.map(|head| head.name).unwrap_or_default(),
             });
             return Ok(true);
+        }
+    }
+
+    /// Finds out whose block this is, where the segment does not say it.
+    fn attribute(&mut self, epoch: u64) {
+        if let Some(open) = &mut self.open
+            && let Some(ledger) = &open.ledger
+        {
+            let name = ledger.name(epoch);
+            open.name = name.map_or_else(|| self.directory.nameless(), str::to_owned);
         }
     }
 
@@ -224,10 +265,13 @@ impl Reader {
 /// When the oldest event was emitted that is not acknowledged, in microseconds since 1970; none where all are.
 pub fn oldest(directory: &Directory) -> Option<u64> {
     let mut reader = Reader::new(directory, Cursor::new(directory.path()).load());
-    match reader.step() {
-        Ok(Step::Block(block)) => Some(block.header.first_time),
-        Ok(Step::Damage(Damage { header, .. })) => header.map(|header| header.first_time),
-        Ok(Step::End) | Err(_) => None,
+    loop {
+        return match reader.step() {
+            Ok(Step::Block(block)) => Some(block.header.first_time),
+            Ok(Step::Damage(damage)) if damage.is_head() => continue,
+            Ok(Step::Damage(Damage { header, .. })) => header.map(|header| header.first_time),
+            Ok(Step::End) | Err(_) => None,
+        };
     }
 }
 
@@ -243,3 +287,6 @@ fn header(file: &File, offset: u64, length: u64) -> io::Result<Option<Header>> {
 
 /// Bytes that are searched at once.
 const WINDOW: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::topics::{TopicsError, consumer, patiently};
+use super::topics::{Ends, TopicsError, consumer, patiently};
 use crate::event::Topic;
 
 /// True once a topic holds a message that came no earlier than `since` and has these bytes in its value; false if none comes within
@@ -23,7 +23,7 @@ pub fn find_in_topic(
 ) -> Result<bool, TopicsError> {
     let end = Instant::now() + limit;
     let failed = |source| TopicsError::Topic { topic, source };
-    let consumer: BaseConsumer = consumer(bootstrap, client)?;
+    let consumer: BaseConsumer = consumer(bootstrap, client, Ends::Untold)?;
     let metadata = patiently(|| consumer.fetch_metadata(Some(topic.name()), limit))
         .map_err(TopicsError::Brokers)?;
     let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -17,6 +17,8 @@ pub struct Report {
     /// Places in spools that cannot be read, and their bytes.
     pub damages: u64,
     pub damaged_bytes: u64,
+    /// Heads of segments that cannot be read: they say whose events follow, and so does the ledger.
+    pub damaged_heads: u64,
     /// Events in the topics that do not say who produced them: other producers' libraries may do without.
     pub foreign: u64,
     /// Events that should tell of others and cannot be read.
@@ -69,12 +71,17 @@ impl Tally {
     pub fn report(&self) -> Report {
         let mut report = Report {
             damages: self.damages,
+            damaged_heads: self.damaged_heads,
             damaged_bytes: self.damaged_bytes,
             foreign: self.foreign,
             unreadable: self.unreadable,
             ..Report::default()
         };
         for ((name, epoch), producer) in &self.producers {
+            if self.held && producer.claimed == 0 {
+                // It began meanwhile.
+                continue;
+            }
             let gaps = self.gaps(producer);
             let tail = if producer.closed {
                 Tail::Closed

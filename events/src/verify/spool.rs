@@ -21,9 +21,11 @@ pub fn read_spool(root: &Path, tally: &mut Tally) -> io::Result<()> {
 fn read(directory: &Directory, tally: &mut Tally) -> io::Result<()> {
     // Rings first: what they say is in the spool by then.
     let living = directory.is_taken()?;
+    let rings = directory.ring_files()?;
+    // After the rings: whose they are is written before they are made.
     let ledger = Ledger::load(directory.path());
     let mut claims = Vec::new();
-    for path in directory.ring_files()? {
+    for path in rings {
         if living {
             if let Ok((owner, released)) = ring::peek_released(&path) {
                 claims.push((owner, released, false));
@@ -35,11 +37,11 @@ fn read(directory: &Directory, tally: &mut Tally) -> io::Result<()> {
                 // Drained meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(_) => {
-                    tally.damages += 1;
+                    tally.damage(0);
                     continue;
                 }
             };
-            let name = format!("{}/{}", ledger.name(), owner.worker);
+            let name = producer(directory, &ledger, owner.epoch, owner.worker);
             let gauge = consumer.gauge();
             let (mut last, mut torn) = (consumer.released(), false);
             while let Some(taken) = consumer.take() {
@@ -53,12 +55,11 @@ fn read(directory: &Directory, tally: &mut Tally) -> io::Result<()> {
                         note(tally, &name, owner.epoch, &record);
                     }
                     Ok(None) => {
-                        tally.damages += 1;
+                        tally.damage(0);
                         torn = true;
                     }
                     Err(Torn { bytes }) => {
-                        tally.damages += 1;
-                        tally.damaged_bytes += bytes;
+                        tally.damage(bytes);
                         torn = true;
                     }
                 }
@@ -71,7 +72,6 @@ fn read(directory: &Directory, tally: &mut Tally) -> io::Result<()> {
     }
     let acknowledged = Cursor::new(directory.path()).load();
     let mut reader = Reader::new(directory, Position::default());
-    let mut names: Vec<String> = Vec::new();
     loop {
         match reader.step()? {
             Step::Block(block) => {
@@ -81,16 +81,13 @@ fn read(directory: &Directory, tally: &mut Tally) -> io::Result<()> {
                     note(tally, &name, header.epoch, &record);
                 }
                 tally.claim(&name, header.epoch, header.last, false);
-                if !names.contains(&reader.name().to_owned()) {
-                    names.push(reader.name().to_owned());
-                }
                 if acknowledged != Position::default() {
                     tally.producer(&name, header.epoch).acknowledged = Some(header.first);
                 }
             }
+            Step::Damage(damage) if damage.is_head() => tally.damage_head(),
             Step::Damage(damage) => {
-                tally.damages += 1;
-                tally.damaged_bytes += damage.bytes;
+                tally.damage(damage.bytes);
                 if let Some(header) = damage.header {
                     let name = format!("{}/{}", reader.name(), header.worker);
                     tally.claim(&name, header.epoch, header.last, false);
@@ -99,16 +96,20 @@ fn read(directory: &Directory, tally: &mut Tally) -> io::Result<()> {
             Step::End => break,
         }
     }
-    if !living && reader.rest()? > 0 {
-        tally.damages += 1;
-        tally.damaged_bytes += reader.rest()?;
+    let rest = reader.rest()?;
+    if !living && rest > 0 {
+        tally.damage(rest);
     }
     for (owner, last, closed) in claims {
-        let name = format!("{}/{}", ledger.name(), owner.worker);
+        let name = producer(directory, &ledger, owner.epoch, owner.worker);
         tally.claim(&name, owner.epoch, last, closed);
     }
     for end in ledger.ends() {
-        let name = format!("{}/{}", ledger.name(), end.worker);
+        // Each in the name of the process that it was: the directory may have been another node's since.
+        let Some(process) = ledger.name(end.epoch) else {
+            continue;
+        };
+        let name = format!("{process}/{}", end.worker);
         tally.claim(&name, end.epoch, end.last, true);
         if acknowledged != Position::default() {
             tally
@@ -118,6 +119,14 @@ fn read(directory: &Directory, tally: &mut Tally) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Who filled a ring: `NODE/ROLE-N/WORKER`.
+fn producer(directory: &Directory, ledger: &Ledger, epoch: u64, worker: u64) -> String {
+    match ledger.name(epoch) {
+        Some(process) => format!("{process}/{worker}"),
+        None => format!("{}/{worker}", directory.nameless()),
+    }
 }
 
 /// What a ring says that it has dropped between two sequences: whoever drains it will say so with an `AuditGap`.

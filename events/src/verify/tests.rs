@@ -143,3 +143,20 @@ fn a_claim_beyond_reason_is_a_gap_like_any_other() {
         assert_eq!(found.last(), Some(&(200_002, last, Missing::Expired)));
     }
 }
+
+#[test]
+fn what_comes_while_it_is_looked_for_is_neither_lost_nor_counted() {
+    let mut tally = Tally::default();
+    deliver(&mut tally, (1..=10).chain(13..=20));
+    assert_eq!(gaps(&tally), [(11, 12, Missing::Lost)]);
+    tally.hold();
+    // 12 was on its way; 25 and another producer have come since, and 21 to 24 are on theirs.
+    deliver(&mut tally, [12, 25]);
+    tally.claim("node/gateway-0/0", 9, 30, false);
+    tally.claim("node/gateway-0/1", 9, 5, false);
+    let report = tally.report();
+    assert_eq!((report.found, report.lost), (19, 1));
+    assert_eq!(report.producers.len(), 1);
+    assert_eq!(gaps(&tally), [(11, 11, Missing::Lost)]);
+    assert_eq!(report.producers[0].last, 20);
+}

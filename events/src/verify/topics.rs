@@ -1,5 +1,6 @@
 //! What topics hold, for the tally.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,15 @@ pub enum TopicsError {
     },
 }
 
+/// Reads topics from their start, and when it is asked again from where it stopped.
+#[derive(Debug)]
+pub struct TopicReader {
+    bootstrap: String,
+    client: Vec<(String, String)>,
+    /// Of each partition what comes next.
+    next: BTreeMap<(Topic, i32), i64>,
+}
+
 /// Reads the topics from their start to where they end now. Topics that are not there are passed over: their events are missing.
 /// `client` are further settings by librdkafka's names.
 pub fn read_topics(
@@ -38,17 +48,119 @@ pub fn read_topics(
     topics: &[Topic],
     tally: &mut Tally,
 ) -> Result<(), TopicsError> {
-    let consumer = consumer(bootstrap, client)?;
-    for topic in topics {
-        read(&consumer, *topic, tally)?;
+    TopicReader::new(bootstrap, client).read(topics, tally)
+}
+
+impl TopicReader {
+    /// Connects when it reads.
+    pub fn new(bootstrap: &str, client: &[(String, String)]) -> Self {
+        Self {
+            bootstrap: bootstrap.to_owned(),
+            client: client.to_vec(),
+            next: BTreeMap::new(),
+        }
     }
-    Ok(())
+
+    /// Reads to where the topics end now.
+    pub fn read(&mut self, topics: &[Topic], tally: &mut Tally) -> Result<(), TopicsError> {
+        for topic in topics {
+            self.read_topic(*topic, tally)?;
+        }
+        Ok(())
+    }
+
+    fn read_topic(&mut self, topic: Topic, tally: &mut Tally) -> Result<(), TopicsError> {
+        // One for each topic: the end of a partition is told by its number alone.
+        let consumer = consumer(&self.bootstrap, &self.client, Ends::Told)?;
+        let metadata = patiently(|| {
+            let metadata = consumer.fetch_metadata(Some(topic.name()), PATIENCE)?;
+            let error = metadata.topics().iter().find_map(|found| found.error());
+            // A topic that is not there holds nothing; of one that has no leader yet nobody knows, and it is not taken for read.
+            match error.map(RDKafkaErrorCode::from) {
+                None | Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(metadata),
+                Some(code) => Err(KafkaError::MetadataFetch(code)),
+            }
+        })
+        .map_err(TopicsError::Brokers)?;
+        let partitions = metadata
+            .topics()
+            .iter()
+            .flat_map(|found| found.partitions());
+        let partitions: Vec<i32> = partitions.map(|partition| partition.id()).collect();
+        tally.topics_read = true;
+        for partition in partitions {
+            self.read_partition(&consumer, topic, partition, tally)?;
+        }
+        Ok(())
+    }
+
+    fn read_partition(
+        &mut self,
+        consumer: &BaseConsumer,
+        topic: Topic,
+        partition: i32,
+        tally: &mut Tally,
+    ) -> Result<(), TopicsError> {
+        let failed = |source| TopicsError::Topic { topic, source };
+        let ask = || consumer.fetch_watermarks(topic.name(), partition, PATIENCE);
+        let (low, high) = patiently(ask).map_err(failed)?;
+        let next = self.next.entry((topic, partition)).or_insert(0);
+        if low > *next {
+            tally.expires(topic);
+            *next = low;
+        }
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(topic.name(), partition, Offset::Offset(*next))
+            .and_then(|()| consumer.assign(&from))
+            .map_err(failed)?;
+        let mut heard = Instant::now();
+        while *next < high {
+            match consumer.poll(Duration::from_millis(200)) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    // Compaction leaves offsets out.
+                    if message.offset() > *next {
+                        tally.expires(topic);
+                    }
+                    *next = message.offset() + 1;
+                    note(topic, &message, tally);
+                }
+                // Compaction may have taken the last ones too: then no message tells that the end is reached.
+                Some(Err(KafkaError::PartitionEOF(of))) if of == partition => {
+                    tally.expires(topic);
+                    *next = high;
+                }
+                None | Some(Err(KafkaError::PartitionEOF(_))) => {}
+                // It goes on trying.
+                Some(Err(error)) if passes(&error) => {}
+                Some(Err(error)) => return Err(failed(error)),
+            }
+            if heard.elapsed() > PATIENCE {
+                return Err(TopicsError::Silence {
+                    topic,
+                    partition,
+                    offset: *next,
+                    end: high,
+                    seconds: PATIENCE.as_secs(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a reader says that it has come to the end of a partition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ends {
+    Told,
+    Untold,
 }
 
 /// A reader that leaves no trace.
 pub(super) fn consumer(
     bootstrap: &str,
     client: &[(String, String)],
+    ends: Ends,
 ) -> Result<BaseConsumer, TopicsError> {
     let mut config = ClientConfig::new();
     config
@@ -56,7 +168,10 @@ pub(super) fn consumer(
         // Never joined and never committed to: every partition is read by its number.
         .set("group.id", "carbyne-events-verify")
         .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "false")
+        .set(
+            "enable.partition.eof",
+            if ends == Ends::Told { "true" } else { "false" },
+        )
         .set("auto.offset.reset", "earliest")
         .set("check.crcs", "true")
         .set("queued.max.messages.kbytes", "16384")
@@ -65,75 +180,6 @@ pub(super) fn consumer(
         config.set(name, value);
     }
     config.create().map_err(TopicsError::Brokers)
-}
-
-fn read(consumer: &BaseConsumer, topic: Topic, tally: &mut Tally) -> Result<(), TopicsError> {
-    let failed = |source| TopicsError::Topic { topic, source };
-    let metadata = patiently(|| {
-        let metadata = consumer.fetch_metadata(Some(topic.name()), PATIENCE)?;
-        let error = metadata.topics().iter().find_map(|found| found.error());
-        // A topic that is not there holds nothing; of one that has no leader yet nobody knows, and it is not taken for read.
-        match error.map(RDKafkaErrorCode::from) {
-            None | Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(metadata),
-            Some(code) => Err(KafkaError::MetadataFetch(code)),
-        }
-    })
-    .map_err(TopicsError::Brokers)?;
-    let partitions = metadata
-        .topics()
-        .iter()
-        .flat_map(|found| found.partitions());
-    let partitions: Vec<i32> = partitions.map(|partition| partition.id()).collect();
-    tally.topics_read = true;
-    for partition in partitions {
-        let ask = || consumer.fetch_watermarks(topic.name(), partition, PATIENCE);
-        let (low, high) = patiently(ask).map_err(failed)?;
-        if low > 0 {
-            tally.expires(topic);
-        }
-        let mut from = TopicPartitionList::new();
-        from.add_partition_offset(topic.name(), partition, Offset::Offset(low))
-            .and_then(|()| consumer.assign(&from))
-            .map_err(failed)?;
-        let mut next = low;
-        let mut heard = Instant::now();
-        while next < high {
-            match consumer.poll(Duration::from_millis(200)) {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    // Compaction leaves offsets out.
-                    if message.offset() > next {
-                        tally.expires(topic);
-                    }
-                    next = message.offset() + 1;
-                    note(topic, &message, tally);
-                }
-                None => {}
-                // It goes on trying.
-                Some(Err(error)) if passes(&error) => {}
-                Some(Err(error)) => return Err(failed(error)),
-            }
-            // The last offsets may have been compacted away: the position passes them without a message.
-            let position = consumer.position().map_err(failed)?;
-            let passed = position
-                .find_partition(topic.name(), partition)
-                .and_then(|found| found.offset().to_raw());
-            if let Some(passed) = passed.filter(|passed| *passed > next) {
-                tally.expires(topic);
-                next = passed;
-            }
-            if heard.elapsed() > PATIENCE {
-                return Err(TopicsError::Silence {
-                    topic,
-                    partition,
-                    offset: next,
-                    end: high,
-                    seconds: PATIENCE.as_secs(),
-                });
-            }
-        }
-    }
-    consumer.unassign().map_err(failed)
 }
 
 fn note<M: Message>(topic: Topic, message: &M, tally: &mut Tally) {

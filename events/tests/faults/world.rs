@@ -443,14 +443,22 @@ pub(crate) fn held(directory: &Directory, ordinal: u64) -> (u64, u64) {
 
 /// Flips a bit of a segment, so many bytes behind a position.
 pub(crate) fn flip(directory: &Directory, at: Position, behind: u64) {
-    let path = segment(directory, at.segment);
+    // A position at the start of a segment is before its head.
+    flip_at(directory, at.segment, at.offset.max(512) + behind);
+}
+
+/// Flips a bit of a segment's head.
+pub(crate) fn flip_head(directory: &Directory, ordinal: u64) {
+    flip_at(directory, ordinal, 34);
+}
+
+fn flip_at(directory: &Directory, ordinal: u64, offset: u64) {
+    let path = segment(directory, ordinal);
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .open(path)
         .unwrap();
-    // A position at the start of a segment is before its head.
-    let offset = at.offset.max(512) + behind;
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).unwrap();
     file.write_all_at(&[byte[0] ^ 4], offset).unwrap();

@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use carbyne_events::source::DIRECTORY;
+
 use super::prefix::Prefix;
 use super::{Done, Failure, Place as Node, say};
 use crate::conf::Conf;
 use crate::declarative::{Document, Place, export};
 use crate::entity::Entities;
+use crate::store::told::Note;
 use crate::store::{Change, Embedded, Store};
 
 #[derive(Debug, clap::Subcommand)]
@@ -90,6 +93,11 @@ fn db_import(file: &Path, conf: &Conf) -> Done {
                     expires,
                 },
             });
+        }
+        if std::env::var(DIRECTORY).is_ok_and(|directory| !directory.is_empty()) {
+            // The node that starts next tells it.
+            let note = Note::of(&changes).to_json();
+            return store.commit_noted(changes, note).await;
         }
         store.commit(changes).await
     };

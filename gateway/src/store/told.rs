@@ -1,26 +1,58 @@
 //! A store whose changes are told as events: config-changes has the last of every entity.
+//!
+//! What is to be told of a commit is kept in the store by the same commit, and forgotten once the events are in the spool. A process that
+//! ends in between leaves it to the next, and so does a disk that takes no events. So every commit is told at least once; who reads drops
+//! what has the same entity and version.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use carbyne_events::emit::{OnDisk, now};
 use carbyne_events::event::config_change::{self, ConfigChange, ConfigRemoval};
 use carbyne_events::source::Source;
 use rustc_hash::FxHasher;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Announced, Answer, Change, Changes, ChangesKind, Key, Page, Query, Row, Store, StoreError,
-    TagPage,
+    TagPage, Untold,
 };
 use crate::schema::{Schema, library};
 use crate::value::{Object, Value};
 
 /// A store, and where its changes are told.
 pub struct Told {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     store: Arc<dyn Store>,
     events: Arc<Source>,
+    /// Something was committed, or may have been, and could not be told.
+    owed: AtomicBool,
+}
+
+/// What is to be told of a commit, as the store keeps it.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct Note {
+    time: u64,
+    request_id: Option<Box<str>>,
+    actor: Option<Box<str>>,
+    entities: Vec<Noted>,
+}
+
+/// An entity that is there now. No value of a field: many hold secrets.
+#[derive(Debug, Deserialize, Serialize)]
+struct Noted {
+    /// `kind/id`.
+    entity: String,
+    name: Option<String>,
+    created: bool,
+    /// Those that have a value.
+    fields: Vec<String>,
 }
 
 /// Who changes something: the administrative operation that a task carries out.
@@ -48,70 +80,168 @@ struct Entry {
 
 impl Told {
     pub fn new(store: Arc<dyn Store>, events: Arc<Source>) -> Self {
-        Self { store, events }
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                events,
+                owed: AtomicBool::new(false),
+            }),
+        }
     }
 
-    async fn change(&self, changes: Vec<Change>) -> Result<u64, StoreError> {
-        let mut told = Vec::new();
-        for change in &changes {
-            match change {
-                Change::Delete { .. } => {}
-                Change::Insert {
-                    schema, id, entity, ..
-                } => told.push((entry(schema, id, entity), config_change::Change::Created)),
-                Change::Replace {
-                    schema, id, entity, ..
-                } => told.push((entry(schema, id, entity), config_change::Change::Updated)),
+    /// Tells what processes before this one have committed and not told; says of how many commits that was.
+    pub async fn catch_up(&self) -> Result<usize, StoreError> {
+        self.inner.catch_up().await
+    }
+}
+
+impl Inner {
+    async fn change(&self, changes: Vec<Change>, note: Note) -> Result<u64, StoreError> {
+        let committed = self.store.commit_noted(changes, note.to_json()).await;
+        if let Err(StoreError::Unavailable(_)) = committed {
+            // It may be on the disk that failed all the same.
+            self.owed.store(true, Ordering::Relaxed);
+        }
+        let version = committed?;
+        match self.removed(version).await {
+            Some(removed) if !self.owed.load(Ordering::Relaxed) => {
+                self.tell(&note, version, removed).await;
+            }
+            // This one is among what the store still has to be told of.
+            _ => {
+                self.owed.store(false, Ordering::Relaxed);
+                if let Err(error) = self.catch_up().await {
+                    tracing::error!(%error, "what was changed cannot be told now");
+                    self.owed.store(true, Ordering::Relaxed);
+                }
             }
         }
-        let version = self.store.commit(changes).await?;
-        // What went with it as well. Somebody else's deletion may be among these: told twice it says the same.
-        let gone = match self.store.changes(version.saturating_sub(1)).await?.kind {
-            ChangesKind::Rows(rows) => rows,
-            ChangesKind::Everything => Vec::new(),
-        };
-        let mut kept = None;
-        for ((name, entry), change) in &told {
-            let done = tell(&self.events, name, entry, *change, Some(version));
-            kept = Some(done);
-        }
-        for row in gone.iter().filter(|row| row.deleted) {
-            let done = remove(&self.events, &format!("{}/{}", row.entity, row.id));
-            kept = Some(done);
-        }
-        settle(kept).await;
         Ok(version)
     }
-}
 
-/// Waits until the last event is on disk, and with it those before.
-async fn settle(kept: Option<OnDisk>) {
-    if let Some(kept) = kept
-        && let Err(error) = kept.await
-    {
-        tracing::error!(%error, "the configuration was changed and the event of it is not on disk");
+    /// The rows that a version has removed. Somebody else's may be among them: told twice it says the same.
+    async fn removed(&self, version: u64) -> Option<Vec<(String, String)>> {
+        let changes = self.store.changes(version.saturating_sub(1)).await.ok()?;
+        let ChangesKind::Rows(rows) = changes.kind else {
+            return None;
+        };
+        let gone = rows.into_iter().filter(|row| row.deleted);
+        Some(gone.map(|row| (row.entity, row.id)).collect())
+    }
+
+    async fn catch_up(&self) -> Result<usize, StoreError> {
+        let untold = self.store.untold().await?;
+        let count = untold.len();
+        for Untold {
+            version,
+            note,
+            removed,
+        } in untold
+        {
+            // Of a version that writes them otherwise nothing can be told but what went.
+            let note = serde_json::from_str(&note).unwrap_or_else(|error| {
+                tracing::error!(%error, version, "what is to be told of a change cannot be read");
+                Note::default()
+            });
+            self.tell(&note, version, removed).await;
+        }
+        Ok(count)
+    }
+
+    /// Tells one commit; the store forgets it once that is on disk.
+    async fn tell(&self, note: &Note, version: u64, removed: Vec<(String, String)>) {
+        let mut kept: Vec<OnDisk> = Vec::new();
+        for noted in &note.entities {
+            let fields: Vec<&str> = noted.fields.iter().map(String::as_str).collect();
+            kept.push(self.events.emit_durably(&ConfigChange {
+                time: note.time,
+                node: self.events.node(),
+                entity: &noted.entity,
+                name: noted.name.as_deref(),
+                change: if noted.created {
+                    config_change::Change::Created
+                } else {
+                    config_change::Change::Updated
+                },
+                request_id: note.request_id.as_deref(),
+                traceparent: None,
+                actor: note.actor.as_deref(),
+                version: Some(version),
+                fields: &fields,
+            }));
+        }
+        for (entity, id) in removed {
+            kept.push(remove(&self.events, &format!("{entity}/{id}")));
+        }
+        if settle(kept).await {
+            self.store.told(version);
+        } else {
+            self.owed.store(true, Ordering::Relaxed);
+        }
     }
 }
 
-fn tell(
-    events: &Source,
-    name: &str,
-    entry: &Entry,
-    change: config_change::Change,
-    version: Option<u64>,
-) -> OnDisk {
-    let author = AUTHOR.try_with(Author::clone).ok();
+impl Note {
+    /// Of what the task is about to commit.
+    pub fn of(changes: &[Change]) -> Self {
+        let author = AUTHOR.try_with(Author::clone).ok();
+        let (request_id, actor) = author
+            .map(|author| (author.request_id, author.actor))
+            .unzip();
+        let there = changes.iter().filter_map(|change| match change {
+            Change::Delete { .. } => None,
+            Change::Insert {
+                schema, id, entity, ..
+            } => Some((entry(schema, id, entity), true)),
+            Change::Replace {
+                schema, id, entity, ..
+            } => Some((entry(schema, id, entity), false)),
+        });
+        let entities = there.map(|((entity, entry), created)| Noted {
+            entity,
+            name: entry.name,
+            created,
+            fields: entry.fields,
+        });
+        Self {
+            time: now(),
+            request_id,
+            actor,
+            entities: entities.collect(),
+        }
+    }
+
+    /// As a store keeps it.
+    pub fn to_json(&self) -> String {
+        // Texts and numbers alone, which always can be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Waits until the events are on disk; false where one is not.
+async fn settle(kept: Vec<OnDisk>) -> bool {
+    for kept in kept {
+        if let Err(error) = kept.await {
+            tracing::error!(%error, "the configuration was changed and the event of it is not on disk");
+            return false;
+        }
+    }
+    true
+}
+
+fn load(events: &Source, name: &str, entry: &Entry) -> OnDisk {
     let fields: Vec<&str> = entry.fields.iter().map(String::as_str).collect();
+    let author = AUTHOR.try_with(Author::clone).ok();
     events.emit_durably(&ConfigChange {
         time: now(),
         node: events.node(),
         entity: name,
         name: entry.name.as_deref(),
-        change,
+        change: config_change::Change::Loaded,
         request_id: author.as_ref().map(|author| &*author.request_id),
         traceparent: None,
         actor: author.as_ref().map(|author| &*author.actor),
-        version,
+        version: None,
         fields: &fields,
     })
 }
@@ -167,32 +297,32 @@ impl Inventory {
         for (name, entry) in &self.0 {
             let known = before.0.get(name);
             if known.is_none_or(|known| known.hash != entry.hash) {
-                let done = tell(events, name, entry, config_change::Change::Loaded, None);
-                kept = Some(done);
+                kept = Some(load(events, name, entry));
             }
         }
         for name in before.0.keys().filter(|name| !self.0.contains_key(*name)) {
             kept = Some(remove(events, name));
         }
-        settle(kept).await;
+        // The last one is on disk when all before it are.
+        settle(kept.into_iter().collect()).await;
     }
 }
 
 impl Store for Told {
     fn announced(&self) -> Announced {
-        self.store.announced()
+        self.inner.store.announced()
     }
 
     fn get<'a>(&'a self, schema: &'static Schema, id: &'a str) -> Answer<'a, Option<Row>> {
-        self.store.get(schema, id)
+        self.inner.store.get(schema, id)
     }
 
     fn find<'a>(&'a self, schema: &'static Schema, key: &'a Key) -> Answer<'a, Option<Row>> {
-        self.store.find(schema, key)
+        self.inner.store.find(schema, key)
     }
 
     fn page<'a>(&'a self, schema: &'static Schema, query: &'a Query) -> Answer<'a, Page> {
-        self.store.page(schema, query)
+        self.inner.store.page(schema, query)
     }
 
     fn tags<'a>(
@@ -201,19 +331,30 @@ impl Store for Told {
         size: usize,
         offset: Option<&'a str>,
     ) -> Answer<'a, TagPage> {
-        self.store.tags(tag, size, offset)
+        self.inner.store.tags(tag, size, offset)
     }
 
     fn commit(&self, changes: Vec<Change>) -> Answer<'_, u64> {
-        Box::pin(self.change(changes))
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            let note = Note::of(&changes);
+            // A task of its own: who asked may leave, and what was committed is told all the same.
+            let done = tokio::spawn(async move { inner.change(changes, note).await });
+            done.await
+                .unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+        })
+    }
+
+    fn forget(&self) -> Answer<'_, ()> {
+        self.inner.store.forget()
     }
 
     fn changes(&self, after: u64) -> Answer<'_, Changes> {
-        self.store.changes(after)
+        self.inner.store.changes(after)
     }
 
     fn reachable(&self) -> Answer<'_, ()> {
-        self.store.reachable()
+        self.inner.store.reachable()
     }
 }
 
@@ -221,7 +362,7 @@ impl fmt::Debug for Told {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Told")
-            .field("store", &self.store)
+            .field("store", &self.inner.store)
             .finish_non_exhaustive()
     }
 }
