@@ -251,6 +251,12 @@ impl Conf {
                 "role: only 'traditional' is served: control planes and data planes are not",
             );
         }
+        if self
+            .get("stream_listen")
+            .is_some_and(|listen| listen != "off")
+        {
+            return refuse("stream_listen: streams of TCP and TLS are not proxied, set it to off");
+        }
         // Without a database, Kong does not look at them either.
         if let Some(key) = self
             .values

@@ -61,6 +61,7 @@ fn what_has_no_effect_is_said_once_and_what_is_unknown_is_guessed() {
 fn what_is_not_served_stops_the_node() {
     for (key, value, why) in [
         ("KONG_ROLE", "data_plane", "role"),
+        ("KONG_STREAM_LISTEN", "0.0.0.0:9000", "stream_listen"),
         ("KONG_PG_HOST", "db", "pg_host"),
         ("KONG_DATABASE", "cassandra", "database"),
         ("KONG_ROUTER_FLAVOR", "radix", "router_flavor"),
