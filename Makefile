@@ -23,6 +23,8 @@ export CARBYNE_CACHE CARGO_TARGET_DIR FULL
 export PATH := $(CARBYNE_CACHE)/tools/bin:$(PATH)
 
 PROGRAMS := carbyne carbyne-proxy carbyne-gateway
+# A gateway that can ship its own events; a plain `cargo build` leaves the Kafka client out.
+BUILD := $(CARGO) build --locked --features carbyne-gateway/kafka $(foreach p,$(PROGRAMS),--bin $(p))
 # What `carbyne up` is given, e.g. make up UP=--with-kafka.
 UP ?=
 
@@ -34,7 +36,7 @@ help: ## list the targets
 up: ## run the platform on this machine: control plane, gateway, services, sidecars (no root); UP='…' passes options
 	@.ci/setup up
 	@$(if $(findstring --with-kafka,$(UP)),.ci/setup kafka)
-	@$(CARGO) build --locked --profile quick $(foreach p,$(PROGRAMS),--bin $(p))
+	@$(BUILD) --profile quick
 	@exec "$(CARGO_TARGET_DIR)/quick/carbyne" up "$(PLATFORM)" $(UP)
 
 test: ## all suites, with their times and counts (root: network namespaces); FULL=1 runs every case
@@ -43,7 +45,7 @@ test: ## all suites, with their times and counts (root: network namespaces); FUL
 
 bench: ## the side-by-side run against Envoy, nginx, HAProxy and pingora-proxy; BENCH='…' passes options
 	@.ci/setup bench
-	@$(CARGO) build --locked --release $(foreach p,$(PROGRAMS),--bin $(p))
+	@$(BUILD) --release
 	@$(CARGO) build --locked --release -p carbyne-benches
 	@$(CARGO) build --locked --release --manifest-path benches/pingora/Cargo.toml \
 		--target-dir "$(CARGO_TARGET_DIR)/pingora"
@@ -53,9 +55,10 @@ check: ## format, clippy with the workspace lints, licences, bans and sources
 	@.ci/setup check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features carbyne-gateway/kafka -- -D warnings
 	$(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources
 
 release: ## build the programs with the release profile and print their paths
 	@.ci/setup release
-	@$(CARGO) build --locked --release $(foreach p,$(PROGRAMS),--bin $(p))
+	@$(BUILD) --release
 	@for program in $(PROGRAMS); do echo "$(CARGO_TARGET_DIR)/release/$$program"; done

@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments, options: &Options) -> Verdict {
         Verb::Tail(arguments) => tail::run(arguments, options),
         Verb::Verify(arguments) => verify::run(arguments, options),
         Verb::Spool(arguments) => spool::run(arguments, options),
-        Verb::Ship(arguments) => ship::run(arguments),
+        Verb::Ship(arguments) => ship::run(arguments, options),
     }
 }
 

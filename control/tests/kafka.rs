@@ -280,6 +280,30 @@ fn everything_shows_it(up: &Up, platform: &Platform) {
     });
 }
 
+/// Whatever was built beside it: only who ships has the client, and the library through which that speaks TLS.
+#[test]
+fn no_sidecar_links_the_kafka_client() {
+    let programs = real();
+    for (program, ships) in [
+        (carbyne(), true),
+        (&*programs.gateway, true),
+        (&*programs.proxy, false),
+    ] {
+        // A property that nobody but librdkafka knows by name.
+        for word in ["sasl.oauthbearer.token.endpoint.url", "libssl.so"] {
+            let mut grep = Command::new("grep");
+            grep.args(["--quiet", "--text", "--fixed-strings", word]);
+            let found = grep.arg(program).status().unwrap().code();
+            assert_eq!(
+                found,
+                Some(i32::from(!ships)),
+                "{word} in {}",
+                program.display()
+            );
+        }
+    }
+}
+
 #[test]
 fn without_java_it_is_said_what_to_install() {
     let folder = example(22);

@@ -13,12 +13,13 @@ use std::{
     process::Command,
 };
 
-use carbyne_events::{
-    emit::{OnDisk, Options, Outlet},
-    samples,
-};
 use insta::assert_snapshot;
 use regex::Regex;
+
+#[path = "outputs/spooled.rs"]
+mod spooled;
+
+use spooled::spooled;
 
 /// A verb as people run it, in a folder: exit code, then what it wrote where. What differs from run to run has a word instead.
 fn output(folder: &Path, line: &[&str]) -> String {
@@ -55,27 +56,6 @@ fn both(name: &str, folder: &Path, line: &[&str]) {
     assert_snapshot!(name, output(folder, line));
     let line = [line, &["-o", "json"]].concat();
     assert_snapshot!(format!("{name}_in_json"), output(folder, &line));
-}
-
-/// A folder with the spool of a gateway that has ended: a call, two refusals, an operation of an administrator.
-fn spooled() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let outlet = Outlet::open(
-        &folder.path().join("events"),
-        Options::new("node", "gateway"),
-    )
-    .unwrap();
-    let emitter = outlet.emitter();
-    // Each on disk before the next, so that each is a block.
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let keep = |kept: OnDisk| runtime.as_ref().unwrap().block_on(kept).unwrap();
-    keep(emitter.emit_durably(&samples::refusal("10.0.0.0/24")));
-    keep(emitter.emit_durably(&samples::refusal("10.0.1.0/24")));
-    keep(emitter.emit_durably(&samples::operation("a-request")));
-    keep(emitter.emit_durably(&samples::change("routes/a", 7)));
-    drop(emitter);
-    outlet.close();
-    folder
 }
 
 /// Files whose names end so, below a folder.

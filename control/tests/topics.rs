@@ -19,6 +19,11 @@ use carbyne_events::{
 use insta::assert_snapshot;
 use serde_json::Value;
 
+#[path = "topics/shipping.rs"]
+mod shipping;
+#[path = "outputs/spooled.rs"]
+mod spooled;
+
 #[test]
 fn a_cluster_becomes_as_declared_and_stays_so() {
     let at = Bench::start(&Options {
@@ -39,48 +44,22 @@ fn a_cluster_becomes_as_declared_and_stays_so() {
         "a plan or a question changed something"
     );
 
-    let applied = at.carbyne(&["apply", "--yes"]);
-    let last = applied.stdout.lines().last().unwrap();
-    assert_eq!(
-        last,
-        "√ 12 topics changed; compared again, nothing is left to change."
-    );
-    assert_eq!(
-        applied
-            .stderr
-            .lines()
-            .filter(|line| line.ends_with(": created"))
-            .count(),
-        12,
-        "{}",
-        applied.stderr
-    );
-    assert_eq!(applied.code, 0);
+    at.both("check_of_an_empty_cluster", &["check"]);
+    shipping::topics_that_are_missing(&at);
+    assert_snapshot!("apply", at.carbyne(&["apply", "--yes"]).all());
 
     // The second time there is nothing to do.
     assert_snapshot!(
         "plan_of_a_cluster_that_is_as_declared",
         at.carbyne(&["plan"]).out(0)
     );
-    let second = at.carbyne(&["apply", "--yes", "-o", "json"]);
-    let second: Value = serde_json::from_str(&second.out(0)).unwrap();
-    let nothing =
-        serde_json::json!({ "create": 0, "alter": 0, "delete": 0, "refused": 0, "extra": 0 });
-    assert_eq!(second["summary"], nothing);
-    assert_eq!(second["changes"], serde_json::json!({}));
-    assert_snapshot!(
-        "check_of_a_cluster_that_is_well",
-        at.carbyne(&["check"]).out(0)
-    );
-    assert_snapshot!("describe", at.carbyne(&["describe"]).out(0));
-    assert_snapshot!(
-        "describe_one",
-        at.carbyne(&["describe", "config-changes"]).out(0)
-    );
-    assert_snapshot!(
-        "describe_none",
-        at.carbyne(&["describe", "config-change"]).err(1)
-    );
+    at.both("apply_of_nothing", &["apply", "--yes"]);
+    at.both("check_of_a_cluster_that_is_well", &["check"]);
+    at.both("describe", &["describe"]);
+    at.both("describe_one", &["describe", "config-changes"]);
+    at.both("describe_none", &["describe", "config-change"]);
+
+    shipping::all_that_lies_there(&at);
 
     // Somebody changes things: it is found, and put back.
     let drifted = BUILT_IN
@@ -88,10 +67,7 @@ fn a_cluster_becomes_as_declared_and_stays_so() {
         .replace("topics:\n", "topics:\n  left-over: { partitions: 2, retention: 1d, cleanup: delete }\n");
     let drifted = at.file("drifted.yaml", &drifted);
     assert_eq!(at.carbyne(&["apply", "--yes", &drifted]).code, 0);
-    assert_snapshot!(
-        "check_of_a_cluster_that_somebody_changed",
-        at.carbyne(&["check"]).out(2)
-    );
+    at.both("check_of_a_cluster_that_somebody_changed", &["check"]);
     assert_snapshot!(
         "plan_of_a_cluster_that_somebody_changed",
         at.carbyne(&["plan"]).out(2)
@@ -99,7 +75,8 @@ fn a_cluster_becomes_as_declared_and_stays_so() {
     let json = at.carbyne(&["plan", "-o", "json"]).out(2);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_snapshot!("plan_in_json", serde_json::to_string_pretty(&json).unwrap());
-    assert_eq!(at.carbyne(&["apply", "--yes"]).code, 0);
+    let applied = at.carbyne(&["apply", "--yes", "-o", "json"]);
+    assert_snapshot!("apply_in_json", applied.all());
     let plan = at.carbyne(&["plan"]).out(0);
     assert!(
         plan.contains("Nothing to change") && plan.contains("? left-over"),
@@ -308,24 +285,37 @@ impl Bench {
     }
 
     fn carbyne(&self, arguments: &[&str]) -> Said {
-        let config = self.config.as_deref().and_then(Path::to_str);
         let mut all = vec!["topics"];
         all.extend(arguments);
-        all.extend(["--bootstrap", &self.bootstrap]);
+        all.extend(self.cluster());
+        self.run(&all)
+    }
+
+    /// The words of a command line that say which cluster.
+    fn cluster(&self) -> Vec<&str> {
+        let config = self.config.as_deref().and_then(Path::to_str);
+        let mut all = vec!["--bootstrap", &*self.bootstrap];
         all.extend(config.iter().flat_map(|config| ["--kafka-config", config]));
-        let said = self.run(&all);
-        assert!(
-            !said.stdout.contains("not in any output")
-                && !said.stderr.contains("not in any output")
-        );
-        said
+        all
+    }
+
+    /// Holds to what it said before, as text and as JSON.
+    fn both(&self, name: &str, arguments: &[&str]) {
+        assert_snapshot!(name, self.carbyne(arguments).all());
+        let arguments = [arguments, &["-o", "json"]].concat();
+        assert_snapshot!(format!("{name}_in_json"), self.carbyne(&arguments).all());
     }
 
     fn run(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_carbyne"));
         command.args(arguments);
-        let mut said = said(command);
+        self.filtered(said(command))
+    }
+
+    /// What differs from run to run has a word instead.
+    fn filtered(&self, mut said: Said) -> Said {
         for text in [&mut said.stdout, &mut said.stderr] {
+            assert!(!text.contains("not in any output"), "{text}");
             *text = text
                 .replace(&self.bootstrap, "BROKER")
                 .replace(self.cluster.id(), "CLUSTER")
@@ -346,6 +336,27 @@ struct Said {
 }
 
 impl Said {
+    /// Exit code and both streams; how often one waited is not told.
+    fn all(&self) -> String {
+        let waits = |line: &&str| !line.starts_with("waiting for ");
+        let stderr = self.stderr.lines().filter(waits);
+        format!(
+            "exit code {}\n--- standard output\n{}--- standard error\n{}",
+            self.code,
+            self.stdout,
+            stderr
+                .map(|line| line.to_owned() + "\n")
+                .collect::<String>()
+        )
+    }
+
+    fn with(mut self, from: &str, to: &str) -> Self {
+        for text in [&mut self.stdout, &mut self.stderr] {
+            *text = text.replace(from, to);
+        }
+        self
+    }
+
     #[track_caller]
     fn out(&self, code: i32) -> String {
         assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);

@@ -100,9 +100,34 @@ pub fn write(status: &Status, into: &mut String) {
     );
 }
 
-/// What a shipper says.
+/// What a shipper says that is a process of its own: how the client fares, and of each spool what is owed.
 #[cfg(feature = "kafka")]
 pub fn write_shipper(status: &crate::ship::ShipStatus, into: &mut String) {
+    write_client(status, into);
+    let mut out = Out(into);
+    let spools = |each: &dyn Fn(&crate::ship::SpoolStatus) -> f64| -> Vec<(String, f64)> {
+        let spools = status.spools.iter();
+        spools
+            .map(|spool| (format!("spool=\"{}\"", spool.name), each(spool)))
+            .collect()
+    };
+    out.family(
+        "carbyne_events_spool_bytes",
+        "gauge",
+        "Bytes of the spool.",
+        &spools(&|spool| spool.bytes as f64),
+    );
+    out.family(
+        "carbyne_events_spool_oldest_seconds",
+        "gauge",
+        "Age of the oldest event that is not acknowledged.",
+        &spools(&|spool| spool.oldest.map_or(0.0, |age| age.as_secs_f64())),
+    );
+}
+
+/// What a shipper adds to the words of the outlet whose spool it ships, which tell what is owed.
+#[cfg(feature = "kafka")]
+pub fn write_client(status: &crate::ship::ShipStatus, into: &mut String) {
     use std::collections::BTreeMap;
 
     use crate::event::Topic;
@@ -176,24 +201,6 @@ pub fn write_shipper(status: &crate::ship::ShipStatus, into: &mut String) {
         "gauge",
         "Brokers that the client is connected with.",
         status.brokers_up,
-    );
-    let spools = |each: &dyn Fn(&crate::ship::SpoolStatus) -> f64| -> Vec<(String, f64)> {
-        let spools = status.spools.iter();
-        spools
-            .map(|spool| (format!("spool=\"{}\"", spool.name), each(spool)))
-            .collect()
-    };
-    out.family(
-        "carbyne_events_spool_bytes",
-        "gauge",
-        "Bytes of the spool.",
-        &spools(&|spool| spool.bytes as f64),
-    );
-    out.family(
-        "carbyne_events_spool_oldest_seconds",
-        "gauge",
-        "Age of the oldest event that is not acknowledged.",
-        &spools(&|spool| spool.oldest.map_or(0.0, |age| age.as_secs_f64())),
     );
 }
 

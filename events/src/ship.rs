@@ -17,21 +17,27 @@
 //!
 //! Of processes that are gone it also drains the rings.
 
+mod environment;
 mod flight;
 mod limits;
 mod link;
+mod properties;
 mod run;
 mod source;
 mod status;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use environment::{Asked, EnvironmentError};
+pub(crate) use properties::refusal;
+pub use properties::{BadLine, properties, property};
 pub use status::{Problem, ShipStatus, SpoolStatus};
 
 use crate::envelope::Form;
@@ -45,8 +51,12 @@ pub struct Shipper {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Where to, and how.
+/// How it goes with a shipper, for those who are asked for it; it keeps none running.
 #[derive(Clone, Debug)]
+pub struct Watch(Arc<Shared>);
+
+/// Where to, and how.
+#[derive(Clone)]
 pub struct Settings {
     /// `host:port`, comma-separated.
     pub bootstrap: String,
@@ -62,7 +72,7 @@ pub struct Settings {
 pub enum ShipError {
     #[error("the events' folder {path} cannot be read: {source}")]
     Folder { path: PathBuf, source: io::Error },
-    #[error("the Kafka client does not take its settings: {0}")]
+    #[error("the Kafka client does not take its settings: {}", refusal(.0))]
     Client(#[from] rdkafka::error::KafkaError),
     #[error("the shipper cannot be started: {0}")]
     Thread(#[source] io::Error),
@@ -84,6 +94,20 @@ impl Settings {
             form: Form::default(),
             window: 15_000,
         }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Their values may be secrets.
+        let names: Vec<&str> = self.client.iter().map(|(name, _)| name.as_str()).collect();
+        formatter
+            .debug_struct("Settings")
+            .field("bootstrap", &self.bootstrap)
+            .field("client", &names)
+            .field("form", &self.form)
+            .field("window", &self.window)
+            .finish()
     }
 }
 
@@ -117,6 +141,11 @@ impl Shipper {
         self.shared.board.read()
     }
 
+    /// How it goes, also for who does not hold it.
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.shared))
+    }
+
     /// Waits until all that is spooled is acknowledged, with what processes that are gone have left in their rings; false where that takes
     /// longer than the limit.
     pub fn drain(&self, limit: Duration) -> bool {
@@ -129,10 +158,11 @@ impl Shipper {
                 return true;
             }
             let left = until.saturating_duration_since(std::time::Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || self.shared.stopping.load(Acquire) {
                 return false;
             }
-            self.shared.board.wait(left);
+            // Nobody writes any more once it has stopped.
+            self.shared.board.wait(left.min(run::SETTLE));
         }
     }
 
@@ -148,6 +178,18 @@ impl Shipper {
             // A thread that panicked has said so.
             thread.join().ok();
         }
+    }
+}
+
+impl Watch {
+    /// How it goes, or went.
+    pub fn status(&self) -> ShipStatus {
+        self.0.board.read()
+    }
+
+    /// Has it stop now, also where somebody waits for it to drain.
+    pub fn stop(&self) {
+        self.0.stopping.store(true, Release);
     }
 }
 

@@ -15,6 +15,8 @@ pub const DIRECTORY: &str = "CARBYNE_EVENTS_DIR";
 pub const NODE: &str = "CARBYNE_EVENTS_NODE";
 /// Mebibytes of spool from which on it counts as full.
 pub const LIMIT: &str = "CARBYNE_EVENTS_LIMIT_MIB";
+/// Brokers to which the process ships its own spool, `host:port` with commas between several.
+pub const KAFKA: &str = "CARBYNE_EVENTS_KAFKA";
 
 /// A process, as far as its events go.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Program {
     /// `gateway`: part of the producer's name.
     pub role: &'static str,
     pub version: &'static str,
+    /// Whether it has a Kafka client, and ships its own spool where it is told to.
+    pub ships: bool,
 }
 
 /// How a process is, besides who it is.
@@ -62,6 +66,19 @@ pub enum SourceError {
     Rule(#[from] RuleError),
     #[error("{LIMIT} is a number of mebibytes above zero, not {0}")]
     Limit(String),
+    #[error(
+        "{KAFKA} ships what is spooled, and nothing is: set {DIRECTORY} to the spool's folder, too"
+    )]
+    NothingToShip,
+    #[error(
+        "{KAFKA} is set, and this {component} has no Kafka client (only a carbyne-gateway with the feature kafka has, as \
+         `make release` builds it): unset it, and run `carbyne events ship {directory} --bootstrap {brokers}` beside it"
+    )]
+    NoClient {
+        component: &'static str,
+        directory: String,
+        brokers: String,
+    },
 }
 
 impl Source {
@@ -70,7 +87,19 @@ impl Source {
         program: Program,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<Arc<Self>>, SourceError> {
-        let Some(directory) = variable(DIRECTORY).filter(|directory| !directory.is_empty()) else {
+        let told = |name| variable(name).filter(|value| !value.is_empty());
+        let directory = told(DIRECTORY);
+        if let Some(brokers) = told(KAFKA) {
+            let directory = directory.clone().ok_or(SourceError::NothingToShip)?;
+            if !program.ships {
+                return Err(SourceError::NoClient {
+                    component: program.component,
+                    directory,
+                    brokers,
+                });
+            }
+        }
+        let Some(directory) = directory else {
             return Ok(None);
         };
         let redaction = Redaction::read(&variable)?;
@@ -145,6 +174,11 @@ impl Source {
         self.component
     }
 
+    /// The process's own directory below the folder.
+    pub fn directory(&self) -> &Path {
+        self.outlet.directory().path()
+    }
+
     pub fn status(&self) -> Status {
         self.outlet.status()
     }
@@ -182,6 +216,7 @@ mod tests {
         component: "carbyne-gateway",
         role: "gateway",
         version: "0",
+        ships: false,
     };
 
     #[test]
@@ -213,6 +248,31 @@ mod tests {
             let error = opened.unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn who_cannot_ship_says_who_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().to_str().unwrap();
+        let open = |program, directory: Option<&str>| {
+            Source::open(program, |asked| match asked {
+                DIRECTORY => directory.map(str::to_owned),
+                KAFKA => Some("kafka:9092".to_owned()),
+                _ => None,
+            })
+        };
+        let ships = Program {
+            ships: true,
+            ..PROGRAM
+        };
+        for program in [PROGRAM, ships] {
+            let error = open(program, None).unwrap_err().to_string();
+            assert!(error.contains("set CARBYNE_EVENTS_DIR"), "{error}");
+        }
+        let error = open(PROGRAM, Some(folder)).unwrap_err().to_string();
+        let instead = format!("run `carbyne events ship {folder} --bootstrap kafka:9092`");
+        assert!(error.contains(&instead), "{error}");
+        assert!(open(ships, Some(folder)).unwrap().is_some());
     }
 
     #[test]

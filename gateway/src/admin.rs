@@ -20,6 +20,7 @@ use crate::declarative::Loaded;
 use crate::entity::Entities;
 use crate::error::KONG_VERSION;
 use crate::node::Node;
+use crate::shipping::Watch;
 use crate::store::told::AUTHOR;
 
 mod answer;
@@ -64,6 +65,8 @@ pub struct Admin {
     counters: Counters,
     /// The data path, where there is one.
     node: Option<Arc<Node>>,
+    /// The shipper of its events, where it has one.
+    shipping: Option<Watch>,
 }
 
 /// What `GET /status` says of the node's own server.
@@ -93,6 +96,7 @@ impl Admin {
             counters: Counters::default(),
             conf,
             node: None,
+            shipping: None,
         }
     }
 
@@ -100,6 +104,13 @@ impl Admin {
     #[must_use]
     pub fn with_node(mut self, node: Arc<Node>) -> Self {
         self.node = Some(node);
+        self
+    }
+
+    /// Tells how it goes with shipping the node's events.
+    #[must_use]
+    pub fn with_shipping(mut self, shipping: Option<Watch>) -> Self {
+        self.shipping = shipping;
         self
     }
 

@@ -178,6 +178,7 @@ impl Conf {
         Rules {
             flavor: match self.get("router_flavor") {
                 Some("expressions") => Flavor::Expressions,
+                Some("traditional") => Flavor::Traditional,
                 _ => Flavor::TraditionalCompatible,
             },
             calculation: match self.get("route_match_calculation") {
@@ -249,6 +250,12 @@ impl Conf {
             return refuse(
                 "role: only 'traditional' is served: control planes and data planes are not",
             );
+        }
+        if self
+            .get("stream_listen")
+            .is_some_and(|listen| listen != "off")
+        {
+            return refuse("stream_listen: streams of TCP and TLS are not proxied, set it to off");
         }
         // Without a database, Kong does not look at them either.
         if let Some(key) = self

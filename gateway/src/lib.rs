@@ -12,7 +12,7 @@
 //! * [`balance`]: which host a request goes to; [`dns`]: names to addresses.
 //! * [`proxy`]: the way of a request; [`plugin`]: what plugins are and may do; [`plugins`]: those that run.
 //! * [`multipart`]: bodies of parts, as the Admin API and plugins read them.
-//! * [`node`], [`server`]: what a process shares, and the process.
+//! * [`node`], [`server`]: what a process shares, and the process; [`shipping`]: its events on their way to Kafka (feature `kafka`).
 //! * [`command`]: the program's verbs; [`log`]: what a node says meanwhile.
 
 pub mod admin;
@@ -34,6 +34,11 @@ pub mod proxy;
 pub mod router;
 pub mod schema;
 pub mod server;
+#[cfg(feature = "kafka")]
+pub mod shipping;
+#[cfg(not(feature = "kafka"))]
+#[path = "shipping/without.rs"]
+pub mod shipping;
 pub mod store;
 pub mod value;
 pub mod vault;

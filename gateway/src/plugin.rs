@@ -66,6 +66,9 @@ pub trait Plugin: fmt::Debug + Send + Sized + Sync + 'static {
     /// Whether [`Plugin::log`] writes requests down by [`Ended::serialize`]: what that needs is kept only then.
     const SERIALIZES: bool = false;
 
+    /// Members of the configuration that nothing is made of: a reference in them that stands for nothing does no harm.
+    const UNREAD: &'static [&'static str] = &[];
+
     /// Compiles a configuration. The schema has been checked; what is still wrong with it is refused by the field.
     fn new(config: Self::Config, setup: &Setup<'_, Self::Shared>) -> Result<Self, Refusal>;
 

@@ -53,6 +53,8 @@ pub enum Flavor {
     TraditionalCompatible,
     /// Routes of fields and routes of expressions.
     Expressions,
+    /// As `TraditionalCompatible`, with what the router before 3.0 alone has: `path_handling = v1`.
+    Traditional,
 }
 
 /// How the order of routes of fields is found (`route_match_calculation`); see `priority`.

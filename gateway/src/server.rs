@@ -53,15 +53,6 @@ impl Server {
         node_id: &str,
         events: Option<Arc<Source>>,
     ) -> Result<Self> {
-        if conf
-            .get("stream_listen")
-            .is_some_and(|listen| listen != "off")
-        {
-            return Err(ServerError::Configuration(
-                "stream_listen is not served: TCP and TLS streams are not proxied, set it to off"
-                    .to_owned(),
-            ));
-        }
         let workers =
             Workers::start(worker_count(conf)?).map_err(|source| system("workers", source))?;
         let workers = Arc::new(workers);

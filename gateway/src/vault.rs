@@ -15,6 +15,24 @@ pub struct Reference<'a> {
     prefix: Option<&'a str>,
 }
 
+/// A reference that stands for nothing.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{path}: {reference}: {problem}")]
+pub struct Dangling {
+    /// Where in the entity it is.
+    pub path: Box<str>,
+    pub reference: Box<str>,
+    pub problem: Box<str>,
+}
+
+impl Dangling {
+    /// Several of them in a line.
+    pub fn list(all: &[Self]) -> String {
+        let all: Vec<_> = all.iter().map(ToString::to_string).collect();
+        all.join("; ")
+    }
+}
+
 impl<'a> Reference<'a> {
     /// Reads `{vault://env/my-secret/member?prefix=APP_#1}`; what is no reference is nothing.
     pub fn parse(text: &'a str) -> Option<Self> {
@@ -111,24 +129,24 @@ impl Vaults {
         self.find_in(text, &|name| std::env::var(name).ok())
     }
 
-    /// An entity with what its references stand for, where its fields may hold such; or what is wrong with each of them.
-    pub fn resolve(&self, entity: &str, row: &Object) -> Result<Object, String> {
+    /// An entity with what its references stand for, where its fields may hold such; and what is wrong with those that stay.
+    pub fn resolve(&self, entity: &str, row: &Object) -> (Object, Vec<Dangling>) {
         let Some(schema) = library::entity(entity) else {
-            return Ok(row.clone());
+            return (row.clone(), Vec::new());
         };
         let mut wrong = Vec::new();
         let resolved = schema.dereferenced(row, &mut |path, text| match self.find(text)? {
             Ok(found) => Some(found),
             Err(problem) => {
-                wrong.push(format!("{path}: {text}: {problem}"));
+                wrong.push(Dangling {
+                    path: path.into(),
+                    reference: text.into(),
+                    problem: problem.into(),
+                });
                 None
             }
         });
-        if wrong.is_empty() {
-            Ok(resolved)
-        } else {
-            Err(wrong.join("; "))
-        }
+        (resolved, wrong)
     }
 
     fn find_in(

@@ -20,6 +20,8 @@ mod errors;
 mod grpc;
 #[path = "proxy/headers.rs"]
 mod headers;
+#[path = "proxy/paths.rs"]
+mod paths;
 #[path = "proxy/protocol.rs"]
 mod protocol;
 #[path = "proxy/reload.rs"]
@@ -36,3 +38,5 @@ mod upstream_tls;
 mod upstreams;
 #[path = "proxy/vaults.rs"]
 mod vaults;
+#[path = "proxy/websockets.rs"]
+mod websockets;

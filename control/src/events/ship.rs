@@ -4,7 +4,6 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
-    sync::Arc,
     thread,
     time::Duration,
 };
@@ -12,14 +11,14 @@ use std::{
 use carbyne_events::{
     envelope::Form,
     metrics,
-    ship::{Problem, Settings, ShipStatus, Shipper},
+    ship::{Problem, Settings, ShipStatus, Shipper, Watch},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Folder, shipping::Shipping};
 use crate::{
     duration,
-    output::{Finding, Outcome, Verdict, code},
+    output::{Finding, Format, Options, Outcome, Verdict, code},
     runtime, terminal,
     topics::access::Cluster,
 };
@@ -72,7 +71,7 @@ impl ValueForm {
 ///
 /// # Errors
 /// When it cannot begin.
-pub fn run(arguments: &Arguments) -> Verdict {
+pub fn run(arguments: &Arguments, options: &Options) -> Verdict {
     let root = arguments.folder.path(arguments.cluster.run.as_deref())?;
     let mut settings = Settings::new(arguments.cluster.address()?);
     settings.client = arguments.cluster.properties()?;
@@ -82,18 +81,20 @@ pub fn run(arguments: &Arguments) -> Verdict {
     };
     let failed =
         |error: &dyn std::fmt::Display| Finding::new(&code::SHIPPER_FAILED, error.to_string());
-    let shipper = Arc::new(Shipper::start(&root, settings).map_err(|error| failed(&error))?);
+    let shipper = Shipper::start(&root, settings).map_err(|error| failed(&error))?;
     if let Some(address) = arguments.metrics {
-        serve(address, &shipper).map_err(|error| failed(&format!("{address}: {error}")))?;
+        serve(address, shipper.watch()).map_err(|error| failed(&format!("{address}: {error}")))?;
     }
     runtime::run(follow(&shipper, &root, arguments))??;
-    // Who asks for metrics just now holds it for as long as an answer takes; what was acknowledged last is told where nobody does.
-    let status = match Arc::try_unwrap(shipper) {
-        Ok(shipper) => shipper.stop(),
-        Err(shipper) => shipper.status(),
-    };
-    let acknowledged: u64 = status.acknowledged.iter().sum();
-    terminal::note(&format!("{acknowledged} events acknowledged"));
+    let status = shipper.stop();
+    match options.format {
+        // Among the other things that it said meanwhile.
+        Format::Text => {
+            let acknowledged: u64 = status.acknowledged.iter().sum();
+            terminal::note(&format!("{acknowledged} events acknowledged"));
+        }
+        _ => options.show(&Shipping::from(&status))?,
+    }
     Ok(if status.problems.is_empty() {
         Outcome::Well
     } else {
@@ -145,16 +146,12 @@ async fn follow(shipper: &Shipper, root: &Path, arguments: &Arguments) -> Result
 }
 
 /// Answers one request a connection: for Prometheus and `carbyne`.
-fn serve(address: SocketAddr, shipper: &Arc<Shipper>) -> std::io::Result<()> {
+fn serve(address: SocketAddr, shipper: Watch) -> std::io::Result<()> {
     let listener = TcpListener::bind(address)?;
-    let shipper = Arc::downgrade(shipper);
     thread::Builder::new()
         .name("metrics".to_owned())
         .spawn(move || {
             for stream in listener.incoming().flatten() {
-                let Some(shipper) = shipper.upgrade() else {
-                    return;
-                };
                 // Who does not listen gets nothing.
                 answer(stream, &shipper.status()).ok();
             }

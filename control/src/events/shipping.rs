@@ -1,11 +1,11 @@
 //! How it goes with shipping: what a shipper answers at `/status`, and who asks it shows.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use carbyne_events::ship::ShipStatus;
 use serde::{Deserialize, Serialize};
 
-use crate::moment;
+use crate::{moment, output::Text};
 
 /// What a shipper says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,12 @@ impl From<&ShipStatus> for Shipping {
             gaps: status.gaps,
             problems: status.problems.iter().map(ToString::to_string).collect(),
         }
+    }
+}
+
+impl Text for Shipping {
+    fn text(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        writeln!(out, "{}", self.words())
     }
 }
 

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use carbyne_events::topics::{Access, Admin, AdminError, BUILT_IN, Desired, File, Problem};
+use carbyne_events::{
+    ship,
+    topics::{Access, Admin, AdminError, BUILT_IN, Desired, File, Problem},
+};
 
 use crate::{
     output::{self, Finding, Findings, Options, Verdict, code},
@@ -95,23 +98,18 @@ impl Cluster {
     pub fn properties(&self) -> Result<Vec<(String, String)>, Finding> {
         let mut properties = Vec::new();
         if let Some(path) = &self.file() {
-            for (number, line) in (1..).zip(output::read(path)?.lines()) {
-                let line = line.trim();
-                if line.is_empty() || line.starts_with('#') {
-                    continue;
-                }
-                // What is on the line may be a secret.
-                properties.push(pair(line).ok_or_else(|| {
-                    Finding::new(&code::KAFKA_PROPERTY, "is not NAME=VALUE")
-                        .in_file(path)
-                        .at(number, 1)
-                })?);
-            }
+            properties = ship::properties(&output::read(path)?).map_err(|bad| {
+                Finding::new(&code::KAFKA_PROPERTY, "is not NAME=VALUE")
+                    .in_file(path)
+                    .at(bad.line, 1)
+            })?;
         }
         for property in &self.property {
             let message = "-X takes NAME=VALUE";
-            properties
-                .push(pair(property).ok_or_else(|| Finding::new(&code::KAFKA_PROPERTY, message))?);
+            properties.push(
+                ship::property(property)
+                    .ok_or_else(|| Finding::new(&code::KAFKA_PROPERTY, message))?,
+            );
         }
         Ok(properties)
     }
@@ -218,12 +216,6 @@ fn finding(error: AdminError) -> Finding {
         AdminError::Thread(_) => &code::SYSTEM,
     };
     Finding::new(code, error.to_string())
-}
-
-fn pair(text: &str) -> Option<(String, String)> {
-    let (name, value) = text.split_once('=')?;
-    let name = name.trim();
-    (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
 }
 
 /// Seconds that brokers which a platform ships to may take for one answer.

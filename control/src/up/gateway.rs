@@ -255,9 +255,11 @@ pub const fn status(workload: &Workload) -> SocketAddr {
 
 /// Variables of the environment that would change what the node does.
 pub fn foreign() -> impl Iterator<Item = OsString> {
-    std::env::vars_os()
-        .map(|(name, _)| name)
-        .filter(|name| name.as_encoded_bytes().starts_with(b"KONG_"))
+    std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.as_encoded_bytes();
+        // Nor does a program of the platform ship by itself: its shipper does that for all.
+        FOREIGN.iter().any(|prefix| name.starts_with(prefix))
+    })
 }
 
 /// The node's own configuration: everything below its workload's folder and on its workload's address.
@@ -297,6 +299,7 @@ pub const NAME: &str = "gateway";
 pub const FILES: [&str; 2] = ["kong.yml", "kong.yaml"];
 /// Where gateway and sidecars spool events.
 pub const EVENTS_DIR: &str = "CARBYNE_EVENTS_DIR";
+const FOREIGN: [&[u8]; 2] = [b"KONG_", b"CARBYNE_EVENTS_KAFKA"];
 /// Name of a pod, as the downward API gives it.
 pub const POD_NAME: &str = "POD_NAME";
 /// Log of the node, in its workload's folder.

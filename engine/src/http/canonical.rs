@@ -56,6 +56,8 @@ pub enum Underscores {
     Reject,
     /// Drop the field.
     Drop,
+    /// Drop the field, but for those: 400.
+    DropUnlessFraming,
 }
 
 /// What happens to the port in `authority`; `host` never has one. Envoy's `strip_port_mode`. CONNECT keeps its port.
@@ -211,26 +213,24 @@ fn settle_authority(request: &mut Request, policy: &Policy) -> Result<(), Reject
 
 fn settle_underscores(request: &mut Request, underscores: Underscores) -> Result<(), Rejection> {
     let has_underscore = |name: &http::HeaderName| name.as_str().contains('_');
-    match underscores {
-        Underscores::Allow => Ok(()),
-        Underscores::AllowUnlessFraming => {
-            let framing = |name: &http::HeaderName| {
-                matches!(name.as_str(), "content_length" | "transfer_encoding")
-            };
-            match request.headers.iter().any(|(name, _)| framing(name)) {
-                true => Err(Rejection::Underscore),
-                false => Ok(()),
-            }
-        }
-        Underscores::Reject if request.headers.iter().any(|(name, _)| has_underscore(name)) => {
-            Err(Rejection::Underscore)
-        }
-        Underscores::Reject => Ok(()),
-        Underscores::Drop => {
-            request.headers.retain(|name, _| !has_underscore(name));
-            Ok(())
-        }
+    let is_framing =
+        |name: &http::HeaderName| matches!(name.as_str(), "content_length" | "transfer_encoding");
+    let mut names = request.headers.iter().map(|(name, _)| name);
+    let refused = match underscores {
+        Underscores::Allow | Underscores::Drop => false,
+        Underscores::AllowUnlessFraming | Underscores::DropUnlessFraming => names.any(is_framing),
+        Underscores::Reject => names.any(has_underscore),
+    };
+    if refused {
+        return Err(Rejection::Underscore);
     }
+    if matches!(
+        underscores,
+        Underscores::Drop | Underscores::DropUnlessFraming
+    ) {
+        request.headers.retain(|name, _| !has_underscore(name));
+    }
+    Ok(())
 }
 
 fn settle_path(request: &mut Request, policy: &Policy) -> Result<Verdict, Rejection> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -84,9 +85,23 @@ impl Link {
             .map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
     }
 
-    /// Has the client report, for as long as this takes; zero for what it has now.
+    /// Has the client report all that it has after this time.
     pub(super) fn poll(&self, time: Duration) -> News {
-        self.producer.poll(time);
+        // Not the producer's own wait: it counts whole milliseconds, and computes through the last of them.
+        if !time.is_zero() {
+            thread::sleep(time);
+        }
+        let heard = || self.producer.context().lock().heard();
+        let mut before = heard();
+        loop {
+            // One of the client's events, which may hold many reports.
+            self.producer.poll(Duration::ZERO);
+            let now = heard();
+            if now == before {
+                break;
+            }
+            before = now;
+        }
         std::mem::take(&mut *self.producer.context().lock())
     }
 
@@ -137,6 +152,14 @@ pub(super) fn questions(settings: &Settings) -> ClientConfig {
         config.set(name, value);
     }
     config
+}
+
+impl News {
+    /// Grows with whatever was said.
+    fn heard(&self) -> (usize, usize, bool) {
+        let errors = self.errors.len();
+        (self.reports.len(), errors, self.statistics.is_some())
+    }
 }
 
 impl ClientContext for Context {

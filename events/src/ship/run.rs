@@ -93,7 +93,11 @@ impl Run {
         while !self.shared.stopping.load(Acquire) {
             self.look();
             let handed = self.pump();
-            let news = self.link.poll(if handed { Duration::ZERO } else { REST });
+            let news = self.link.poll(match (handed, self.on_the_way) {
+                (true, _) => Duration::ZERO,
+                (false, 0) => IDLE,
+                (false, _) => REST,
+            });
             self.hear(news);
             self.unblock();
             self.advance();
@@ -433,11 +437,13 @@ const LASTING: &[Code] = &[
     Code::UnsupportedForMessageFormat,
 ];
 
-/// How long the client is listened to when there is nothing to hand over.
+/// How long it rests when there is nothing to hand over, and reports are awaited.
 const REST: Duration = Duration::from_millis(5);
+/// The same when none are: what an event waits at most that comes after a pause.
+const IDLE: Duration = Duration::from_millis(20);
 const RETRY: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(1);
-const SETTLE: Duration = Duration::from_millis(250);
+pub(super) const SETTLE: Duration = Duration::from_millis(250);
 /// How long the end waits for reports.
 const FAREWELL: Duration = Duration::from_secs(2);
 const SMALLEST_BATCH: usize = 1024;

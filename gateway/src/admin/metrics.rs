@@ -47,6 +47,7 @@ impl Admin {
                 Vec::new()
             },
             events: None,
+            shipping: self.shipping.clone(),
         };
         // Thousands of routes are megabytes of text: not where the Admin API answers others.
         let written = tokio::task::spawn_blocking(move || {

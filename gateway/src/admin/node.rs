@@ -16,6 +16,7 @@ use crate::error::KONG_VERSION;
 use crate::log;
 use crate::object;
 use crate::schema::library;
+use crate::shipping::Watch;
 use crate::value::{Object, Value};
 
 impl Admin {
@@ -200,9 +201,11 @@ impl Admin {
                 body.insert("database".into(), object! { "reachable": reachable }.into());
             }
         }
-        if !self.warnings.is_empty() {
-            let warnings = self.warnings.iter().map(|warning| warning.as_str().into());
-            body.insert("warnings".into(), warnings.collect::<Vec<Value>>().into());
+        let mut warnings = self.warnings.clone();
+        warnings.extend(self.shipping.iter().flat_map(Watch::problems));
+        if !warnings.is_empty() {
+            let warnings = warnings.into_iter().map(Value::from);
+            body.insert("warnings".into(), warnings.collect::<Vec<_>>().into());
         }
         Ok(Answer::ok(body))
     }

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::log;
 use crate::schema::{is_uuid, uuid};
 use crate::server::Server;
+use crate::shipping::Shipping;
 use crate::store::{Embedded, Store, told};
 
 /// Who the process is in events.
@@ -27,6 +28,7 @@ const PROGRAM: Program = Program {
     component: "carbyne-gateway",
     role: "gateway",
     version: env!("CARGO_PKG_VERSION"),
+    ships: cfg!(feature = "kafka"),
 };
 /// How often it tells that it is well.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
@@ -46,7 +48,9 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
     // The first random number of a process takes a tenth of a second of computing: no request and no write shall wait for
     // it, or stand beside it, so it is drawn while the configuration is read.
     let seed = tokio::task::spawn_local(background::run(Priority::Normal, || drop(uuid())));
-    let events = Source::open(PROGRAM, |name| std::env::var(name).ok())?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let events = Source::open(PROGRAM, variable)?;
+    let mut shipping = Shipping::start(events.as_ref(), variable).await?;
     let (store, declarative) = open(&conf, events.as_ref()).await?;
     let node_id = node_id(&conf)?;
     let mut listeners = Vec::new();
@@ -67,6 +71,7 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
     let node = server.node();
     let admin = admin
         .with_node(node.clone())
+        .with_shipping(shipping.as_ref().map(Shipping::watch))
         .with_balancers(node.balancers.clone());
     let admin = Arc::new(admin);
     let mut servers = tokio::task::JoinSet::new();
@@ -90,6 +95,9 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
             },
             _ = second.tick() => {
                 log::tick();
+                if let Some(shipping) = &mut shipping {
+                    shipping.tell();
+                }
                 if let Some(events) = &events
                     && told.elapsed() >= HEALTH_INTERVAL
                 {
@@ -112,6 +120,9 @@ async fn serve(conf: Conf, environment: &Path, started: impl FnOnce() -> Done) -
         }
         events.health(State::Stopped, &Health::default());
         events.close();
+    }
+    if let Some(shipping) = shipping {
+        shipping.finish(signals.stopped()).await;
     }
     Ok(())
 }

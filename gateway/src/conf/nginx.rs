@@ -109,6 +109,11 @@ impl Conf {
         time(value.split_whitespace().next()?)
     }
 
+    /// Whether fields with an underscore in their name are left as they are; else they are dropped.
+    pub fn underscores_in_headers(&self) -> bool {
+        self.proxy("underscores_in_headers") != Some("off")
+    }
+
     /// Whether clients of an interface (`admin`, `status`) show a certificate.
     pub fn verify_client(&self, interface: &str) -> VerifyClient {
         match self.get(&format!("nginx_{interface}_ssl_verify_client")) {
@@ -163,6 +168,12 @@ impl Conf {
                 key,
                 &|value| buffers(value).is_some(),
                 "is not such as 4 8k",
+            )?;
+            let key = format!("nginx_{scope}_underscores_in_headers");
+            check(
+                key,
+                &|value| ["on", "off"].contains(&value),
+                "is neither on nor off",
             )?;
             let key = format!("nginx_{scope}_keepalive_requests");
             check(key, &|value| value.parse::<u64>().is_ok(), "is no number")?;

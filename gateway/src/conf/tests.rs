@@ -61,6 +61,7 @@ fn what_has_no_effect_is_said_once_and_what_is_unknown_is_guessed() {
 fn what_is_not_served_stops_the_node() {
     for (key, value, why) in [
         ("KONG_ROLE", "data_plane", "role"),
+        ("KONG_STREAM_LISTEN", "0.0.0.0:9000", "stream_listen"),
         ("KONG_PG_HOST", "db", "pg_host"),
         ("KONG_DATABASE", "cassandra", "database"),
         ("KONG_ROUTER_FLAVOR", "radix", "router_flavor"),
@@ -107,15 +108,19 @@ fn the_traditional_router_is_served_as_its_successor() {
     assert_eq!(told.len(), 1, "{notes:?}");
     assert_eq!(conf.print()["router_flavor"], "traditional".into());
     let documented = Rules {
+        flavor: Flavor::Traditional,
         calculation: Calculation::Strict,
-        ..Rules::default()
     };
     assert_eq!(conf.router(), documented);
     let (conf, _) = ask(&[
         ("KONG_ROUTER_FLAVOR", "traditional"),
         ("KONG_ROUTE_MATCH_CALCULATION", "original"),
     ]);
-    assert_eq!(conf.router(), Rules::default());
+    let original = Rules {
+        calculation: Calculation::Original,
+        ..documented
+    };
+    assert_eq!(conf.router(), original);
 }
 
 #[test]
@@ -226,6 +231,10 @@ fn directives_have_types_and_the_narrower_scope_wins() {
         (
             "nginx_http_large_client_header_buffers = 8",
             "is not such as 4 8k",
+        ),
+        (
+            "nginx_proxy_underscores_in_headers = no",
+            "is neither on nor off",
         ),
         (
             "nginx_admin_ssl_verify_client = maybe",

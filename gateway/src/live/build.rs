@@ -81,8 +81,8 @@ impl Builder {
     }
 
     /// Takes a router that was compiled meanwhile.
-    pub fn adopt(&mut self, compiled: Compiled, node: &Node, version: u64) -> Snapshot {
-        self.routes = Arc::new(self.routes.over(node.settings.rules, compiled));
+    pub fn adopt(&mut self, compiled: Compiled, version: u64) -> Snapshot {
+        self.routes = Arc::new(self.routes.over(compiled));
         self.snapshot(version)
     }
 

@@ -17,7 +17,7 @@ use crate::plugin::instance::Instance;
 use crate::plugin::table;
 use crate::store::Row;
 use crate::value::{Object, Value};
-use crate::vault::Vaults;
+use crate::vault::{Dangling, Vaults};
 
 /// Kinds of entities that are planned here; consumers and credentials are read as they are asked for.
 pub const PLANNED: [&str; 9] = [
@@ -122,15 +122,11 @@ impl Entities {
             "plugins" => PluginPlan::read(&row.entity)
                 .map_err(|error| error.to_string())
                 .map(|plan| self.put_plugin(id.clone(), plan, &row.entity, node)),
-            "certificates" => self
-                .vaults
-                .resolve(entity, &row.entity)
-                .and_then(|row| Certificate::read(&row).map_err(|error| error.to_string()))
-                .map(|certificate| {
-                    self.changed.certificates = true;
-                    let slots = Slots::of(certificate);
-                    self.certificates.insert(id.clone(), slots);
-                }),
+            "certificates" => self.certificate(&row.entity).map(|certificate| {
+                self.changed.certificates = true;
+                let slots = Slots::of(certificate);
+                self.certificates.insert(id.clone(), slots);
+            }),
             "snis" => Sni::read(&row.entity)
                 .map_err(|error| error.to_string())
                 .map(|sni| {
@@ -256,13 +252,20 @@ impl Entities {
                 "the plugin does not run here: {what}"
             );
         }
-        let resolved = self.vaults.resolve("plugins", row).map(|row| {
-            if let Some(Value::Object(config)) = row.get("config") {
-                plan.config = config.clone();
-            }
-        });
-        let instance = Instance::new(&plan, resolved, node);
+        let (resolved, dangling) = self.vaults.resolve("plugins", row);
+        if let Some(Value::Object(config)) = resolved.get("config") {
+            plan.config = config.clone();
+        }
+        let instance = Instance::new(&plan, dangling, node);
         self.plugins.insert(id, Arc::new(instance));
+    }
+
+    fn certificate(&self, row: &Object) -> Result<Certificate, String> {
+        let (row, dangling) = self.vaults.resolve("certificates", row);
+        if !dangling.is_empty() {
+            return Err(Dangling::list(&dangling));
+        }
+        Certificate::read(&row).map_err(|error| error.to_string())
     }
 }
 

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use carbyne_engine::http::Request;
 
 use super::chain::Chain;
-use crate::plan::route::Route;
+use crate::plan::route::{PathHandling, Route};
 use crate::plan::service::Service;
 use crate::plugins::prometheus::series::RouteSeries;
 use crate::proxy::arrival::Arrival;
 use crate::proxy::upstream::Upstream;
-use crate::router::{Captures, Http, Lookup, Protocol, Rejected, Router, Rules, uri};
+use crate::router::{Captures, Flavor, Http, Lookup, Protocol, Rejected, Router, Rules, uri};
 
 /// A route with everything that its requests need.
 #[derive(Debug)]
@@ -39,6 +39,7 @@ pub struct LiveService {
 /// Every route, and the router that finds them.
 #[derive(Debug, Default)]
 pub struct Routes {
+    rules: Rules,
     router: Arc<Router<u32>>,
     compiled: Arc<Compiled>,
     all: Slots,
@@ -87,6 +88,7 @@ impl Routes {
         let now = plans(&all);
         if changes(&plans(&before.all), &now).next().is_none() {
             return Self {
+                rules,
                 router: before.router.clone(),
                 compiled: before.compiled.clone(),
                 all,
@@ -105,6 +107,7 @@ impl Routes {
             tracing::error!(id = %rejected.id, "{rejected}");
         }
         Self {
+            rules,
             router,
             compiled,
             all,
@@ -117,18 +120,19 @@ impl Routes {
     }
 
     /// Compiles the whole.
-    pub fn compile(&self, rules: Rules) -> Compiled {
-        Compiled::new(rules, &plans(&self.all)).0
+    pub fn compile(&self) -> Compiled {
+        Compiled::new(self.rules, &plans(&self.all)).0
     }
 
     /// The same routes, found by a router that was compiled meanwhile.
-    pub fn over(&self, rules: Rules, compiled: Compiled) -> Self {
+    pub fn over(&self, compiled: Compiled) -> Self {
         let now = plans(&self.all);
         let router = match changes(&compiled.plans(), &now).next() {
             None => compiled.router.clone(),
-            Some(_) => Arc::new(compiled.with(rules, &now).0),
+            Some(_) => Arc::new(compiled.with(self.rules, &now).0),
         };
         Self {
+            rules: self.rules,
             router,
             compiled: Arc::new(compiled),
             all: self.all.clone(),
@@ -181,7 +185,12 @@ impl Routes {
             .as_ref()
             .and_then(|service| service.plan.path.as_deref());
         let stripped = uri::stripped(strips, prefix);
-        let joined = uri::upstream(service.unwrap_or_default().as_bytes(), &path, stripped);
+        let handling = match self.rules.flavor {
+            Flavor::Traditional => route.plan.path_handling,
+            Flavor::TraditionalCompatible | Flavor::Expressions => PathHandling::V0,
+        };
+        let service = service.unwrap_or_default().as_bytes();
+        let joined = uri::upstream(service, &path, stripped, handling);
         let upstream = match joined {
             Cow::Borrowed(part) if is_part(&path, part) => path.slice_ref(part),
             joined => Bytes::from(joined.into_owned()),
@@ -269,7 +278,7 @@ mod tests {
     use http::Method;
 
     const RULES: Rules = Rules {
-        flavor: crate::router::Flavor::TraditionalCompatible,
+        flavor: Flavor::TraditionalCompatible,
         calculation: crate::router::Calculation::Original,
     };
 
@@ -345,10 +354,10 @@ mod tests {
         let third = Routes::new(RULES, changed.clone(), &second);
         assert_eq!((third.changes(), taken(&third, "/r0010")), (4, None));
         check(&third);
-        let adopted = third.over(RULES, second.compile(RULES));
+        let adopted = third.over(second.compile());
         assert_eq!((adopted.changes(), taken(&adopted, "/r0010")), (1, None));
         check(&adopted);
-        let adopted = adopted.over(RULES, adopted.compile(RULES));
+        let adopted = adopted.over(adopted.compile());
         assert_eq!((adopted.changes(), taken(&adopted, "/r0010")), (0, None));
         check(&adopted);
 

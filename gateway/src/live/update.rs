@@ -146,8 +146,7 @@ impl Updater {
         if let Some(routes) = waiting
             && self.compiling.is_none()
         {
-            let rules = self.node.settings.rules;
-            let compiled = background::run(Priority::Low, move || routes.compile(rules));
+            let compiled = background::run(Priority::Low, move || routes.compile());
             self.compiling = Some(Box::pin(compiled));
         }
     }
@@ -155,7 +154,7 @@ impl Updater {
     fn adopt(&mut self, compiled: io::Result<Compiled>, version: u64) {
         // A panic on the way was told on stderr; what is served stays.
         if let (Some(work), Ok(compiled)) = (&mut self.work, compiled) {
-            let snapshot = work.builder.adopt(compiled, &self.node, version);
+            let snapshot = work.builder.adopt(compiled, version);
             self.publish(Arc::new(snapshot));
         }
     }

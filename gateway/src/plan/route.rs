@@ -61,7 +61,7 @@ pub struct Peer {
 pub enum PathHandling {
     #[default]
     V0,
-    /// Kept for clients; the routers that are served treat it as `v0`, as Kong's do.
+    /// Of `router_flavor = traditional` alone: the others treat it as `v0`, as Kong's do.
     V1,
 }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Refusal;
-use super::table::Compiled;
+use super::table::{self, Compiled};
 use crate::node::Node;
 use crate::plan::plugin::{PluginPlan, Scope};
+use crate::vault::Dangling;
 
 /// One configured plugin, shared by all workers.
 #[derive(Debug)]
@@ -21,10 +22,24 @@ pub struct Instance {
 
 impl Instance {
     /// Compiles a plan. What cannot be compiled refuses its traffic where it guards something, and is left out where it
-    /// does not: the log says which. `resolved` says whether its references to secrets stand for something.
-    pub fn new(plan: &PluginPlan, resolved: Result<(), String>, node: &Arc<Node>) -> Self {
-        let resolved = resolved.map_err(Refusal::References);
-        let compiled = match resolved.and_then(|()| Compiled::new(plan, node)) {
+    /// does not: the log says which. So it is where references to secrets stand for nothing, but for those in members that
+    /// the plugin does not read.
+    pub fn new(plan: &PluginPlan, dangling: Vec<Dangling>, node: &Arc<Node>) -> Self {
+        let unread = table::unread(plan.name);
+        let is_unread = |dangling: &Dangling| {
+            let member = dangling.path.split('.').nth(1);
+            member.is_some_and(|member| unread.contains(&member))
+        };
+        let (harmless, dangling): (Vec<_>, Vec<_>) = dangling.into_iter().partition(is_unread);
+        for reference in harmless {
+            tracing::warn!(plugin = plan.name, id = %plan.id, %reference, "a reference stands for nothing, and is not needed");
+        }
+        let resolved = if dangling.is_empty() {
+            Compiled::new(plan, node)
+        } else {
+            Err(Refusal::References(Dangling::list(&dangling)))
+        };
+        let compiled = match resolved {
             Ok(Compiled::Absent) if plan.guards => Compiled::Refused,
             Ok(compiled) => compiled,
             Err(refusal) => {

@@ -48,6 +48,14 @@ macro_rules! plugins {
         /// The names of the plugins that run.
         pub const RUNNING: &[&str] = &[$($name),*];
 
+        /// The members of a plugin's configuration that it does not read ([`Plugin::UNREAD`]).
+        pub fn unread(name: &str) -> &'static [&'static str] {
+            match name {
+                $($name => <plugins::$file::$plugin as Plugin>::UNREAD,)*
+                _ => &[],
+            }
+        }
+
         impl Compiled {
             /// Compiles an instance. A plugin without code is [`Compiled::Absent`].
             pub fn new(plan: &PluginPlan, node: &Arc<Node>) -> Result<Self, Refusal> {

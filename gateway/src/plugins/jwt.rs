@@ -68,7 +68,7 @@ struct Issuer {
     id: Arc<str>,
     consumer: Arc<str>,
     key: Box<str>,
-    algorithm: Option<Algorithm>,
+    algorithm: Option<&'static Algorithm>,
     verifier: Verifier,
 }
 

@@ -75,6 +75,9 @@ impl Plugin for RateLimiting {
     type Shared = Counters;
     type State = ();
 
+    /// Policy `redis` is refused, and no other asks one.
+    const UNREAD: &'static [&'static str] = &["redis"];
+
     fn new(config: Config, setup: &Setup<'_, Counters>) -> Result<Self, Refusal> {
         match config.policy {
             Policy::Local => {}

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use carbyne_engine::http::Headers;
 use carbyne_engine::net::address::IpText;
 use http::{HeaderName, HeaderValue, Version, header};
+use smallvec::SmallVec;
 
 use super::context::{Context, Exchange, FORWARDED_PROTO, Source};
 use crate::error::KONG_VERSION;
@@ -77,7 +79,45 @@ pub(super) fn to_service(exchange: &mut Exchange) {
     if settings.request_id_upstream {
         request.headers.insert(REQUEST_ID, context.id.to_header());
     }
+    drop_twins(&mut request.headers);
     request.path = path;
+}
+
+/// Takes off what CGI and its kin (WSGI, PHP, Rack) read as a field that is said here: `x_consumer_id` for `X-Consumer-ID`.
+/// Kong lets it through, for whoever comes behind to choose between.
+fn drop_twins(headers: &mut Headers) {
+    let has_underscore = |name: &HeaderName| memchr::memchr(b'_', name.as_str().as_bytes());
+    if headers
+        .iter()
+        .all(|(name, _)| has_underscore(name).is_none())
+    {
+        return;
+    }
+    let mut twins: SmallVec<[HeaderName; 4]> = SmallVec::new();
+    for (name, _) in headers.iter() {
+        let hyphenated = name.as_str().replace('_', "-");
+        if hyphenated != name.as_str()
+            && (is_vouched_for(&hyphenated)
+                || headers
+                    .iter()
+                    .any(|(other, _)| *other.as_str() == *hyphenated))
+        {
+            twins.push(name.clone());
+        }
+    }
+    headers.retain(|name, _| !twins.contains(name));
+}
+
+/// Whether services believe a field because it is the gateway that sends it, or leaves it out.
+fn is_vouched_for(name: &str) -> bool {
+    let starts = |prefix: &str| name.starts_with(prefix);
+    starts("x-consumer-")
+        || starts("x-forwarded-")
+        || starts("x-authenticated-")
+        || matches!(
+            name,
+            "x-anonymous-consumer" | "x-credential-identifier" | "x-real-ip" | "x-kong-request-id"
+        )
 }
 
 /// The path that the service sees, as it is sent.
@@ -162,7 +202,7 @@ fn wants_debug(exchange: &Exchange) -> bool {
     asked == Some("1")
 }
 
-fn add_debug(context: &Context, headers: &mut carbyne_engine::http::Headers) {
+fn add_debug(context: &Context, headers: &mut Headers) {
     let Some(route) = &context.route else { return };
     let mut tell = |name, value: Option<&str>| {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
@@ -186,7 +226,7 @@ fn set(request: &mut carbyne_engine::http::Request, name: HeaderName, value: Byt
     }
 }
 
-fn add_via(headers: &mut carbyne_engine::http::Headers, version: Version) {
+fn add_via(headers: &mut Headers, version: Version) {
     let own = match version {
         Version::HTTP_2 => &VIA_2,
         Version::HTTP_10 | Version::HTTP_09 => &VIA_10,

@@ -223,6 +223,14 @@ pub(super) const fn too_large() -> Refused {
     }
 }
 
+/// A path that nobody may read in two ways.
+pub(super) const fn malformed() -> Refused {
+    Refused {
+        reason: Reason::MalformedRequest,
+        instance: None,
+    }
+}
+
 /// Takes note of an error that is a refusal.
 pub(super) fn failed(exchange: &mut Exchange, error: &Error) {
     let reason = match error {

@@ -25,6 +25,7 @@ use crate::live::route::{Asked, LiveRoute, LiveService};
 use crate::plan::route::Protocol;
 use crate::plugin::Flow;
 use crate::plugin::exit::Exit;
+use crate::router::uri;
 
 /// One connection's requests.
 #[derive(Debug)]
@@ -207,15 +208,20 @@ fn begin(exchange: &mut Exchange) {
         path: exchange.request.path.clone(),
         authority: exchange.request.authority.clone(),
     };
-    let is_websocket = |protocol: &Bytes| protocol.eq_ignore_ascii_case(b"websocket");
-    // Kong passes on no other upgrade: the request is an ordinary one then.
-    if exchange
-        .upgrade
-        .as_ref()
-        .is_some_and(|protocol| !is_websocket(protocol))
-    {
+    if exchange.upgrade.is_some() && !opens_websocket(exchange) {
         exchange.upgrade = None;
     }
+}
+
+/// Whether a request opens a WebSocket (RFC 6455 section 4.1). Kong passes on no other upgrade, and this one also where
+/// nothing but `Upgrade` speaks of it; here that is an ordinary request.
+fn opens_websocket(exchange: &Exchange) -> bool {
+    let headers = &exchange.request.headers;
+    let protocol = exchange.upgrade.as_ref();
+    protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+        && exchange.request.method == Method::GET
+        && headers.contains(&header::SEC_WEBSOCKET_KEY)
+        && headers.contains(&header::SEC_WEBSOCKET_VERSION)
 }
 
 /// What is refused whatever the configuration says.
@@ -227,10 +233,8 @@ fn enter(exchange: &mut Exchange) -> Flow {
             "Method not allowed",
         ));
     }
-    // nginx refuses it: somebody behind us may read the path up to there.
-    let path = &exchange.request.path;
-    let path = path.split(|byte| *byte == b'?').next().unwrap_or(path);
-    if memchr::memmem::find(path, b"%00").is_some() {
+    if uri::is_ambiguous(exchange.request.path_only()) {
+        exchange.context.refused = Some(events::malformed());
         return Err(Exit::own(StatusCode::BAD_REQUEST, "Bad request"));
     }
     let limit = exchange.context.local.node.settings.client_max_body_size;

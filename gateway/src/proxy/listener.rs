@@ -179,7 +179,11 @@ pub fn serve_settings(listen: &Listen, conf: &Conf) -> ServeSettings {
         limits,
         policy: Policy {
             // Kong sets nginx's `underscores_in_headers on`; no service may read another length out of one.
-            underscores: Underscores::AllowUnlessFraming,
+            underscores: if conf.underscores_in_headers() {
+                Underscores::AllowUnlessFraming
+            } else {
+                Underscores::DropUnlessFraming
+            },
             ..Policy::default()
         },
         max_requests: conf.keepalive_requests(),

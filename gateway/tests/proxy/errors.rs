@@ -245,7 +245,7 @@ fn requests_that_are_refused() {
         ..Start::default()
     });
     let long = "x".repeat(70_000);
-    let cases: [(&str, Vec<u8>, u16, &str); 7] = [
+    let cases: [(&str, Vec<u8>, u16, &str); 12] = [
         ("no request", b"nonsense\r\n\r\n".to_vec(), 400, "Bad request"),
         ("two hosts", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_vec(), 400, "Bad request"),
         ("no host", b"GET / HTTP/1.1\r\n\r\n".to_vec(), 400, "Bad request"),
@@ -255,6 +255,11 @@ fn requests_that_are_refused() {
             400,
             "Bad request",
         ),
+        ("a path that may end early", b"GET /a%00/b HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 400, "Bad request"),
+        ("a dot segment behind %2F", b"GET /a%2f..%2fb HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 400, "Bad request"),
+        ("a dot segment behind a backslash", b"GET /a\\..\\b HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 400, "Bad request"),
+        ("a dot segment behind %5C", b"GET /a%5C..%5Cb HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 400, "Bad request"),
+        ("a dot segment with a parameter", b"GET /a/..;x=y/b HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 400, "Bad request"),
         ("a long target", format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes(), 414, "URI too long"),
         (
             "a long field",

@@ -94,6 +94,48 @@ fn what_services_see() {
                 },
             ),
             passes(
+                "an underscore in a name",
+                get("/whole").header("X_Mine", "1").header("X-Other", "2"),
+                Seen {
+                    headers: &[("x_mine", Some("1")), ("x-other", Some("2"))],
+                    ..SEEN
+                },
+            ),
+            passes(
+                "what a service would read as a field that is said here, or twice",
+                get("/whole")
+                    .header("X_Consumer_ID", "evil")
+                    .header("X_Forwarded-For", "1.2.3.4")
+                    .header("x_anonymous_consumer", "true")
+                    .header("X_Real_IP", "1.2.3.4")
+                    .header("Authori_zation", "evil")
+                    .header("X-Mine", "1")
+                    .header("X_Mine", "2"),
+                Seen {
+                    headers: &[
+                        ("x_consumer_id", None),
+                        ("x_forwarded-for", None),
+                        ("x-forwarded-for", Some("127.0.0.1")),
+                        ("x_anonymous_consumer", None),
+                        ("x_real_ip", None),
+                        ("authori_zation", Some("evil")),
+                        ("x-mine", Some("1")),
+                        ("x_mine", None),
+                    ],
+                    ..SEEN
+                },
+            ),
+            passes(
+                "an encoded slash",
+                get("/whole/%2f/group%2Fproject..x"),
+                line("GET /base/whole/%2F/group%2Fproject..x"),
+            ),
+            passes(
+                "what a prefix leaves is no dot segment",
+                get("/stripped..%2fx"),
+                line("GET /base/x"),
+            ),
+            passes(
                 "the client's host",
                 get("/").header("host", "Kept.example:8000"),
                 Seen {

@@ -1,4 +1,4 @@
-//! Connections to services: kept, tried again, upgraded.
+//! Connections to services: kept, and tried again.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -180,75 +180,6 @@ fn connections_of_clients_carry_so_many_requests() {
     arguments.extend([url.as_str(); 7]);
     let told = program("curl", &arguments);
     assert_eq!(told, "hello1hello0hello0hello1hello0hello0hello1");
-}
-
-/// A WebSocket's handshake goes through, and then bytes as they are.
-#[test]
-fn websockets_go_through() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("a bound socket");
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0)
-            {
-                head.extend(byte);
-            }
-            let head = String::from_utf8(head).expect("text").to_ascii_lowercase();
-            assert!(head.contains("upgrade: websocket"), "{head}");
-            let answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-            stream.write_all(answer).expect("the gateway reads");
-            let mut bytes = [0; 64];
-            while let Ok(read @ 1..) = stream.read(&mut bytes) {
-                bytes[..read].reverse();
-                stream.write_all(&bytes[..read]).expect("the gateway reads");
-            }
-        }
-    });
-    let gateway = Gateway::declarative(&YAML.replace("{upstream}", &format!("http://{address}")));
-    let mut stream =
-        std::net::TcpStream::connect(gateway.proxy[0]).expect("the gateway takes connections");
-    stream
-        .write_all(b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n")
-        .expect("a socket");
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        assert_eq!(
-            stream.read(&mut byte).expect("an answer"),
-            1,
-            "{}",
-            String::from_utf8_lossy(&head)
-        );
-        head.extend(byte);
-    }
-    assert!(
-        head.starts_with(b"HTTP/1.1 101 "),
-        "{}",
-        String::from_utf8_lossy(&head)
-    );
-    for word in [b"abc", b"xyz"] {
-        stream.write_all(word).expect("a socket");
-        let mut back = [0; 3];
-        stream.read_exact(&mut back).expect("an echo");
-        back.reverse();
-        assert_eq!(&back, word);
-    }
-}
-
-/// Other upgrades are not passed on: the request is an ordinary one.
-#[test]
-fn other_upgrades_do_not() {
-    let upstream = Upstream::start();
-    let gateway = Gateway::declarative(&YAML.replace("{upstream}", &upstream.url()));
-    let answer = gateway.send(
-        &get("/")
-            .header("Connection", "Upgrade")
-            .header("Upgrade", "something"),
-    );
-    assert_eq!(answer.status(), 200, "{answer:?}");
-    assert_eq!(upstream.seen()[0].header("upgrade"), None);
 }
 
 /// An upstream's targets take turns, one that is away is passed over, and what nobody serves has Kong's words.

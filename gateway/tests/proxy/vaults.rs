@@ -49,7 +49,11 @@ services:
   - name: guarded
     paths: [/guarded]
     plugins:
-    - {{name: rate-limiting, config: {{minute: 100, redis: {{host: localhost, password: "{{vault://env/absent}}"}}}}}}
+    - {{name: rate-limiting, config: {{year: 1, redis: {{host: localhost, password: "{{vault://env/absent}}"}}}}}}
+  - name: limited
+    paths: [/limited]
+    plugins:
+    - {{name: rate-limiting, config: {{year: 1, policy: redis, redis: {{host: localhost, password: "{{vault://env/absent}}"}}}}}}
 "#,
         upstream.url()
     );
@@ -76,9 +80,12 @@ services:
     // A field that may hold none is what it says.
     let literal = gateway.send(&get("/literal")).json();
     assert_eq!(literal["message"], "{vault://env/collector}");
-    // What stands for nothing is said, without a secret; what would log does nothing, what guards lets nobody through.
+    // What stands for nothing is said, without a secret; what would log does nothing, and a limit that counts on this node
+    // does not ask for the password of a Redis: it is the limit that was configured. One that does lets nobody through.
     assert_eq!(gateway.send(&get("/dangling")).status(), 200);
-    assert_eq!(gateway.send(&get("/guarded")).status(), 503);
+    assert_eq!(gateway.send(&get("/guarded")).status(), 200);
+    assert_eq!(gateway.send(&get("/guarded")).status(), 429);
+    assert_eq!(gateway.send(&get("/limited")).status(), 503);
     let log = gateway.log();
     for told in [
         "config.http_endpoint: {vault://env/absent}: the variable SECRET_ABSENT is not set",
@@ -108,7 +115,7 @@ services:
         certificates.contains("{vault://env/pair/key}"),
         "{certificates}"
     );
-    crate::cases::report("references", 9, 9);
+    crate::cases::report("references", 11, 11);
 }
 
 /// Another prefix of a vault is another secret at once.

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
-use bytes::Bytes;
-use carbyne_protos::envoy::config::core::v3::Node;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use carbyne_protos::prost_types::value::Kind;
 use carbyne_protos::prost_types::{Struct, Value};
-use http::HeaderValue;
 use prost::Message;
 use rustc_hash::FxHashMap;
+
+pub use self::local::LocalNode;
+
+mod local;
 
 /// A workload. Unknown facts are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,25 +58,6 @@ pub enum WorkloadKind {
     Job,
     /// A cron job.
     CronJob,
-}
-
-/// Ourselves, as told to others.
-#[derive(Debug)]
-pub struct LocalNode {
-    /// Ourselves.
-    pub peer: Peer,
-    /// The node's id.
-    pub id: Box<str>,
-    /// Version of Istio, for `istio_build`.
-    pub istio_version: Box<str>,
-    /// Value of `x-envoy-peer-metadata`.
-    pub header: HeaderValue,
-    /// Value of `x-envoy-peer-metadata-id`.
-    pub id_header: HeaderValue,
-    /// The frame of the TCP exchange.
-    pub frame: Bytes,
-    /// The node's metadata as JSON, for CEL's `node`.
-    pub metadata: serde_json::Value,
 }
 
 /// Why a description was not understood.
@@ -413,69 +395,6 @@ impl Peer {
     }
 }
 
-impl Default for LocalNode {
-    /// Nobody in particular.
-    fn default() -> Self {
-        Self::new(&Node::default(), &[])
-    }
-}
-
-impl LocalNode {
-    /// Reads the bootstrap's node.
-    pub fn new(node: &Node, additional_labels: &[Box<str>]) -> Self {
-        let empty = Struct::default();
-        let metadata = node.metadata.as_ref().unwrap_or(&empty);
-        let mut peer = Peer::from_struct(metadata, additional_labels);
-        if let Some(locality) = &node.locality {
-            peer.region = locality.region.as_str().into();
-            peer.zone = locality.zone.as_str().into();
-        }
-        let described = peer.to_struct();
-        let header = STANDARD.encode(described.encode_to_vec());
-        let value = |text: &str| {
-            HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
-        };
-        Self {
-            header: value(&header),
-            id_header: value(&node.id),
-            frame: frame(described, &node.id),
-            id: node.id.as_str().into(),
-            istio_version: metadata
-                .fields
-                .get("ISTIO_VERSION")
-                .map(text)
-                .filter(|text| !text.is_empty())
-                .unwrap_or("unknown")
-                .into(),
-            metadata: carbyne_protos::json::struct_to_json(metadata),
-            peer,
-        }
-    }
-}
-
-/// The frame that opens a TCP connection between peers: magic, length, `Any` of a `Struct` (istio.md 5.3).
-fn frame(described: Struct, id: &str) -> Bytes {
-    let mut both = Struct::default();
-    both.fields.insert(
-        METADATA.to_owned(),
-        Value {
-            kind: Some(Kind::StructValue(described)),
-        },
-    );
-    both.fields.insert(METADATA_ID.to_owned(), string(id));
-    let any = carbyne_protos::prost_types::Any {
-        type_url: STRUCT_URL.to_owned(),
-        value: both.encode_to_vec(),
-    };
-    let payload = any.encode_to_vec();
-    let mut frame = Vec::with_capacity(8 + payload.len());
-    frame.extend_from_slice(&MAGIC.to_be_bytes());
-    // A node's metadata is far below 4 GiB.
-    frame.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(0).to_be_bytes());
-    frame.extend_from_slice(&payload);
-    frame.into()
-}
-
 fn text(value: &Value) -> &str {
     match &value.kind {
         Some(Kind::StringValue(text)) => text,
@@ -535,118 +454,10 @@ thread_local! {
 /// A structure from JSON, for tests.
 #[cfg(test)]
 pub(crate) fn described(value: &serde_json::Value) -> Struct {
-    let node: Node =
+    let node: carbyne_protos::envoy::config::core::v3::Node =
         carbyne_protos::json::from_json(&serde_json::json!({"metadata": value})).unwrap();
     node.metadata.unwrap()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn node() -> Node {
-        let metadata = described(&json!({
-            "NAME": "a-1", "NAMESPACE": "ns", "WORKLOAD_NAME": "a", "CLUSTER_ID": "Kubernetes", "ISTIO_VERSION": "1.29.2",
-            "OWNER": "kubernetes://apis/apps/v1/namespaces/ns/deployments/a",
-            "LABELS": {"app": "a", "version": "v1", "service.istio.io/canonical-name": "a", "service.istio.io/canonical-revision": "v1", "team": "x"}
-        }));
-        Node {
-            id: "sidecar~192.0.2.1~a-1.ns~ns.svc.cluster.local".to_owned(),
-            metadata: Some(metadata),
-            ..Node::default()
-        }
-    }
-
-    #[test]
-    fn what_is_sent_is_read_again() {
-        let node = LocalNode::new(&node(), &["team".into()]);
-        assert_eq!(node.peer.kind, Some(WorkloadKind::Deployment));
-        assert_eq!(&*node.istio_version, "1.29.2");
-        let labels = ["team".into()];
-        let padded = node.header.as_bytes();
-        let bare: Vec<u8> = padded
-            .iter()
-            .copied()
-            .filter(|byte| *byte != b'=')
-            .collect();
-        for value in [padded, &bare] {
-            assert_eq!(Peer::decode_header(value, &labels).unwrap(), node.peer);
-        }
-        assert_eq!(
-            node.header,
-            LocalNode::new(&self::node(), &labels).header,
-            "deterministic"
-        );
-        assert_eq!(Peer::decode_header(padded, &[]).unwrap().labels.len(), 0);
-    }
-
-    #[test]
-    fn lenient_and_bounded() {
-        let odd = described(
-            &json!({"NAME": 3, "NAMESPACE": "ns", "LABELS": "x", "INSTANCE_IPS": "1.2.3.4", "OWNER": "x", "PLATFORM_METADATA": {"a": {"b": [1]}}}),
-        );
-        let peer = Peer::from_struct(&odd, &[]);
-        assert_eq!((&*peer.name, &*peer.namespace, peer.kind), ("", "ns", None));
-        assert_eq!(Peer::decode_header(b"%%%", &[]), Err(PeerError::Base64));
-        assert_eq!(
-            Peer::decode_header(STANDARD.encode(b"\xff\xff").as_bytes(), &[]),
-            Err(PeerError::Malformed)
-        );
-        assert_eq!(
-            Peer::decode_header(&vec![b'A'; 100_000], &[]),
-            Err(PeerError::TooLarge)
-        );
-        let mut deep = Vec::new();
-        for _ in 0..200 {
-            let mut outer = vec![0x0a];
-            prost::encoding::encode_varint(deep.len() as u64, &mut outer);
-            outer.extend_from_slice(&deep);
-            deep = outer;
-        }
-        // Deep nesting ends in an error or in nothing, never in a full stack.
-        drop(Peer::decode(&deep, &[]));
-    }
-
-    #[test]
-    fn remembered_by_value() {
-        let node = LocalNode::new(&node(), &[]);
-        let first = Peer::of_header(node.header.as_bytes(), &[], 0).unwrap();
-        let second = Peer::of_header(node.header.as_bytes(), &[], 0).unwrap();
-        assert!(Arc::ptr_eq(&first, &second));
-        for number in 0..2 * REMEMBERED {
-            let peer = Peer {
-                name: format!("p{number}").into(),
-                ..Peer::default()
-            };
-            let value = STANDARD.encode(peer.to_struct().encode_to_vec());
-            assert_eq!(*Peer::of_header(value.as_bytes(), &[], 0).unwrap(), peer);
-        }
-        CACHE.with_borrow(|caches| assert!(caches[&0].known.len() <= REMEMBERED));
-    }
-
-    #[test]
-    fn other_sources() {
-        let peer = Peer::from_endpoint("a;ns;svc;v1;Kubernetes").unwrap();
-        assert_eq!(
-            (
-                &*peer.workload,
-                &*peer.namespace,
-                &*peer.canonical_service,
-                &*peer.canonical_revision,
-                &*peer.cluster
-            ),
-            ("a", "ns", "svc", "v1", "Kubernetes")
-        );
-        assert_eq!(Peer::from_endpoint("a;ns"), None);
-        let peer = Peer::from_baggage("k8s.deployment.name=a, k8s.namespace.name=ns,service.name=svc;x=y,service.version=v1,k8s.cluster.name=c,other=1").unwrap();
-        let mut out = Vec::new();
-        peer.write_pairs(&mut out);
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "type=deployment,workload=a,cluster=c,namespace=ns,service=svc,revision=v1,app=svc,version=v1"
-        );
-        assert_eq!(Peer::from_baggage("a=b"), None);
-    }
-}
+mod tests;

@@ -387,6 +387,7 @@ const PROGRAM: Program = Program {
     component: "carbyne-proxy",
     role: "proxy",
     version: env!("CARGO_PKG_VERSION"),
+    ships: false,
 };
 /// How often it is told how the process is, where that does not change.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(60);

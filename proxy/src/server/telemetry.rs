@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use carbyne_engine::forward::serve::Refusal;
-use carbyne_engine::forward::{Answer, Counts, Downstream, Event, Events, Exchange, Timing};
-use carbyne_engine::observe::metrics::{Counter, Gauge, Histogram};
+use carbyne_engine::forward::{Answer, Counts, Downstream, Event, Exchange, Timing};
+use carbyne_engine::observe::metrics::Counter;
 use carbyne_protos::envoy::config::bootstrap::v3::Bootstrap;
 use carbyne_protos::envoy::config::core::v3::TrafficDirection;
 use http::StatusCode;
 
+pub use self::manager_stats::ManagerStats;
+pub use self::streams::{ConnectionLog, StreamTelling};
 use super::listener::ListenerStats;
 use crate::cli::{IpVersion, Options};
 use crate::context::Context;
@@ -20,9 +21,8 @@ use crate::observe::access_log::AccessLogs;
 use crate::observe::access_log::LogSinks;
 use crate::observe::denials::Denials;
 use crate::observe::export::Batcher;
-use crate::observe::facts::{Facts, StreamRecord};
+use crate::observe::facts::Facts;
 use crate::observe::flags::{Flag, Flags};
-use crate::observe::istio::{IstioStats, StatsPlan, TcpSeries};
 use crate::observe::peer::LocalNode;
 use crate::observe::security::Security;
 use crate::observe::stats::{Reading, Registry, Source, StatsRules};
@@ -37,6 +37,9 @@ use crate::plan::filter::HttpFilterKind;
 use crate::plan::http::HttpPlan;
 use crate::plan::scope::Room;
 use crate::plan::tracing::{Provider, provider};
+
+mod manager_stats;
+mod streams;
 
 /// What all of it is made with.
 #[derive(Debug)]
@@ -71,66 +74,6 @@ pub struct Telemetry {
     security: Option<Security>,
     /// What is told of requests as spans, where anything is.
     pub tracer: Option<Tracer>,
-}
-
-/// What a connection manager counts, by Envoy's names.
-#[derive(Debug)]
-pub struct ManagerStats {
-    /// `downstream_cx_total`
-    pub connections: Counter,
-    /// `downstream_cx_active`
-    pub connected: Gauge,
-    /// `downstream_cx_ssl_total`
-    pub secure_connections: Counter,
-    /// `downstream_rq_total`
-    pub requests: Counter,
-    /// `downstream_rq_http2_total`
-    pub http2_requests: Counter,
-    /// `downstream_rq_active`
-    pub active: Gauge,
-    /// `downstream_rq_1xx` to `downstream_rq_5xx`
-    pub by_class: [Counter; 5],
-    /// `downstream_cx_protocol_error`
-    pub protocol_errors: Counter,
-    /// `downstream_rq_overload_close`
-    pub overloaded: Counter,
-    /// `downstream_rq_rx_reset`
-    pub resets: Counter,
-    /// `downstream_rq_idle_timeout`
-    pub idle: Counter,
-    /// `no_route`
-    pub no_route: Counter,
-    /// `no_cluster`
-    pub no_cluster: Counter,
-    /// `rq_direct_response`
-    pub direct: Counter,
-    /// `rq_total`: requests that went to a cluster.
-    pub routed: Counter,
-    /// `downstream_rq_time`
-    pub request_time: Histogram,
-    /// `downstream_cx_length_ms`
-    pub connection_length: Histogram,
-    /// `tracing.*`
-    pub tracing: Arc<Reasons>,
-}
-
-/// What is told about connections and streams.
-#[derive(Debug)]
-pub struct ConnectionLog {
-    logs: Arc<AccessLogs>,
-    security: Option<Security>,
-    /// Istio's metrics of streams, where the chain has them.
-    stats: Option<IstioStats>,
-}
-
-/// Tells about one stream, while it goes on and at its end.
-#[derive(Debug)]
-pub struct StreamTelling<'a> {
-    log: &'a ConnectionLog,
-    series: Option<Rc<TcpSeries>>,
-    /// Bytes that are counted.
-    received: u64,
-    sent: u64,
 }
 
 impl Telling {
@@ -361,35 +304,6 @@ impl Source for Telling {
     }
 }
 
-impl ManagerStats {
-    fn new(prefix: &str, registry: &Registry) -> Self {
-        let histogram = |name: &str| {
-            let bounds = registry.rules().bounds(&format!("http.{prefix}.{name}"));
-            Histogram::new(bounds)
-        };
-        Self {
-            connections: Counter::new(),
-            connected: Gauge::default(),
-            secure_connections: Counter::new(),
-            requests: Counter::new(),
-            http2_requests: Counter::new(),
-            active: Gauge::default(),
-            by_class: Default::default(),
-            protocol_errors: Counter::new(),
-            overloaded: Counter::new(),
-            resets: Counter::new(),
-            idle: Counter::new(),
-            tracing: Arc::default(),
-            no_route: Counter::new(),
-            no_cluster: Counter::new(),
-            direct: Counter::new(),
-            routed: Counter::new(),
-            request_time: histogram("downstream_rq_time"),
-            connection_length: histogram("downstream_cx_length_ms"),
-        }
-    }
-}
-
 /// A connection of a manager; counted until it is dropped.
 #[derive(Debug)]
 pub struct Connected<'a> {
@@ -528,104 +442,6 @@ impl Telemetry {
         if let Some(counter) = self.stats.by_class.get(class) {
             counter.increment();
         }
-    }
-}
-
-impl ConnectionLog {
-    /// With these access logs.
-    pub fn new(telling: &Telling, logs: &Arc<AccessLogs>) -> Self {
-        Self {
-            logs: logs.clone(),
-            security: telling.security.clone(),
-            stats: None,
-        }
-    }
-
-    /// Counts streams in Istio's metrics.
-    pub fn count(&mut self, telling: &Telling, plan: &StatsPlan, inbound: bool) {
-        let store = telling.registry.istio();
-        self.stats = Some(IstioStats::new(plan, inbound, &telling.node, store));
-    }
-
-    /// No chain wanted the connection; `plaintext` says that the listener's chains want TLS and it had none.
-    pub fn no_chain(&self, downstream: &Rc<Downstream>, plaintext: bool) {
-        if let Some(security) = self.security.as_ref().filter(|_| plaintext) {
-            security.plaintext_refused(downstream);
-        }
-        let mut record = StreamRecord::new(downstream.clone());
-        let mut events = Events::default();
-        events.insert(Event::NoRoute);
-        record.flags = Flags::of(events);
-        record.details = "filter_chain_not_found".into();
-        self.ended(record);
-    }
-
-    /// The TLS handshake failed.
-    pub fn handshake_failed(&self, downstream: &Rc<Downstream>, reason: &'static str) {
-        if let Some(security) = &self.security {
-            security.handshake_failed(downstream, reason);
-        }
-        let mut record = StreamRecord::new(downstream.clone());
-        record.termination = reason.into();
-        self.ended(record);
-    }
-
-    /// A filter closed the connection.
-    pub fn refused(&self, downstream: &Rc<Downstream>, details: &str) {
-        if let Some(security) = &self.security {
-            security.closed(downstream, details);
-        }
-        let mut record = StreamRecord::new(downstream.clone());
-        record.termination = details.to_owned().into();
-        self.ended(record);
-    }
-
-    /// A stream begins.
-    pub const fn stream(&self) -> StreamTelling<'_> {
-        StreamTelling {
-            log: self,
-            series: None,
-            received: 0,
-            sent: 0,
-        }
-    }
-
-    /// A connection ended that was no stream.
-    fn ended(&self, record: StreamRecord) {
-        self.stream().ended(record);
-    }
-}
-
-impl StreamTelling<'_> {
-    /// Time between two reports while the stream goes on; none where nobody counts.
-    pub fn interval(&self) -> Option<Duration> {
-        Some(self.log.stats.as_ref()?.tcp_reporting)
-    }
-
-    /// Counts what went through since the last report. The first one says that the stream is open, and fixes its labels:
-    /// it must come when the peers are known.
-    pub fn report(&mut self, record: &StreamRecord) {
-        let Some(stats) = &self.log.stats else {
-            return;
-        };
-        let series = self.series.get_or_insert_with(|| {
-            let series = stats.stream(&Facts::of_stream(record));
-            series.opened();
-            series
-        });
-        let counts = &record.counts;
-        series.bytes(counts.received - self.received, counts.sent - self.sent);
-        (self.received, self.sent) = (counts.received, counts.sent);
-    }
-
-    /// It is over.
-    pub fn ended(mut self, mut record: StreamRecord) {
-        record.end(Instant::now());
-        self.report(&record);
-        if let Some(series) = self.series {
-            series.closed();
-        }
-        self.log.logs.log(&Facts::of_stream(&record));
     }
 }
 

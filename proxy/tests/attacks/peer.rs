@@ -417,6 +417,8 @@ fn gateway(upstream: u16) -> Process {
         ("KONG_STATUS_LISTEN", "off"),
         ("KONG_NGINX_WORKER_PROCESSES", "1"),
         ("KONG_NGINX_HTTP_CLIENT_HEADER_TIMEOUT", "1s"),
+        // Kong's default, as Envoy's and HAProxy's, lets them through: the row is about what can be asked for.
+        ("KONG_NGINX_HTTP_UNDERSCORES_IN_HEADERS", "off"),
         ("KONG_NGINX_HTTP_CLIENT_BODY_TIMEOUT", "1s"),
         ("KONG_NGINX_HTTP_KEEPALIVE_TIMEOUT", "1s"),
         ("KONG_NGINX_HTTP_SEND_TIMEOUT", "1s"),

@@ -342,20 +342,26 @@ fn underscores_in_names() {
     assert_eq!(apply_with(Underscores::AllowUnlessFraming), Ok(2));
     assert_eq!(apply_with(Underscores::Reject), Err(Rejection::Underscore));
     assert_eq!(apply_with(Underscores::Drop), Ok(1));
-    for name in ["content_length", "transfer_encoding"] {
-        let mut request = request();
-        request
-            .headers
-            .append(HeaderName::from_static(name), HeaderValue::from_static("0"));
-        let policy = Policy {
-            underscores: Underscores::AllowUnlessFraming,
-            ..DEFAULT
-        };
-        assert_eq!(
-            apply(&mut request, &policy),
-            Err(Rejection::Underscore),
-            "{name}"
-        );
+    assert_eq!(apply_with(Underscores::DropUnlessFraming), Ok(1));
+    for underscores in [
+        Underscores::AllowUnlessFraming,
+        Underscores::DropUnlessFraming,
+    ] {
+        for name in ["content_length", "transfer_encoding"] {
+            let mut request = request();
+            request
+                .headers
+                .append(HeaderName::from_static(name), HeaderValue::from_static("0"));
+            let policy = Policy {
+                underscores,
+                ..DEFAULT
+            };
+            assert_eq!(
+                apply(&mut request, &policy),
+                Err(Rejection::Underscore),
+                "{name}"
+            );
+        }
     }
 }
 

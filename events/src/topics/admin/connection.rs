@@ -19,6 +19,7 @@ use rdkafka::{
 };
 
 use super::{Access, AdminError};
+use crate::ship::refusal;
 
 /// Clients, and where they go.
 #[derive(Clone, Debug)]
@@ -35,7 +36,7 @@ impl Connection {
             config.set(name, value);
         }
         config.set("bootstrap.servers", &access.bootstrap);
-        let wrong = |error: KafkaError| AdminError::Property(error.to_string());
+        let wrong = |error: KafkaError| AdminError::Property(refusal(&error));
         let clients = Clients {
             admin: config.create_with_context(Silent).map_err(wrong)?,
             reader: config

@@ -4,12 +4,12 @@
 use std::fmt;
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
+use aws_lc_rs::signature::ParsedPublicKey;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::algorithm::Algorithm;
+use super::algorithm::{Algorithm, Kind};
 use super::token::Token;
 use crate::schema::public_key;
 
@@ -33,8 +33,8 @@ pub(super) enum Fault {
 }
 
 impl Verifier {
-    pub(super) fn new(algorithm: Algorithm, secret: Option<&str>, pem: Option<&str>) -> Self {
-        let public = match kind(algorithm) {
+    pub(super) fn new(algorithm: &Algorithm, secret: Option<&str>, pem: Option<&str>) -> Self {
+        let public = match algorithm.kind {
             Kind::Secret(hash) => {
                 let key = |secret: Vec<u8>| {
                     (!secret.is_empty()).then(|| Box::new(hmac::Key::new(hash, &secret)))
@@ -78,30 +78,6 @@ impl fmt::Debug for Verifier {
             Self::Unusable => "no key",
         })
     }
-}
-
-enum Kind {
-    Secret(hmac::Algorithm),
-    Public(&'static dyn VerificationAlgorithm),
-}
-
-fn kind(algorithm: Algorithm) -> Kind {
-    Kind::Public(match algorithm {
-        Algorithm::Hs256 => return Kind::Secret(hmac::HMAC_SHA256),
-        Algorithm::Hs384 => return Kind::Secret(hmac::HMAC_SHA384),
-        Algorithm::Hs512 => return Kind::Secret(hmac::HMAC_SHA512),
-        Algorithm::EdDsa => &signature::ED25519,
-        // Both halves at their full width, as RFC 7518 section 3.4 has them.
-        Algorithm::Es256 => &signature::ECDSA_P256_SHA256_FIXED,
-        Algorithm::Es384 => &signature::ECDSA_P384_SHA384_FIXED,
-        Algorithm::Es512 => &signature::ECDSA_P521_SHA512_FIXED,
-        Algorithm::Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
-        Algorithm::Ps384 => &signature::RSA_PSS_2048_8192_SHA384,
-        Algorithm::Ps512 => &signature::RSA_PSS_2048_8192_SHA512,
-        Algorithm::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
-        Algorithm::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
-        Algorithm::Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,
-    })
 }
 
 /// Reads base64, of either alphabet: Kong up to 3.8 took both, later ones only that of URLs.

@@ -8,6 +8,7 @@ use carbyne_engine::observe::process::Process;
 
 use super::series::{Histogram, KONG, Labels, REQUEST, RouteSeries, Shared, UPSTREAM};
 use crate::error::KONG_VERSION;
+use crate::shipping::Watch;
 
 /// What is known of the node beside its routes.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Facts {
     pub targets: Vec<TargetHealth>,
     /// How it goes with events, where they are emitted.
     pub events: Option<carbyne_events::emit::Status>,
+    /// How it goes with shipping them, where the node does.
+    pub shipping: Option<Watch>,
 }
 
 /// Connections and requests as nginx counts them.
@@ -77,6 +80,9 @@ pub fn write(shared: &Shared, facts: &Facts) -> String {
     if let Some(events) = &facts.events {
         text.0
             .append(|page| carbyne_events::metrics::write(events, page));
+    }
+    if let Some(shipping) = &facts.shipping {
+        text.0.append(|page| shipping.metrics(page));
     }
     text.0.into_text()
 }

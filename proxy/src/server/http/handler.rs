@@ -1,33 +1,28 @@
 //! One HTTP connection manager: Envoy's order of things around the engine's exchange.
 
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use carbyne_engine::cluster::settings::{Discovery, Protocol as Wanted, Transport};
-use carbyne_engine::cluster::{Host, PickContext};
 use carbyne_engine::forward::serve::Refusal;
 use carbyne_engine::forward::{
-    Answer, Downstream, Error, Event, Exchange, Handler, Protocol, RetryPolicy, Route, Target, TlsTarget, TryEnd,
+    Answer, Downstream, Error, Event, Exchange, Handler, RetryPolicy, Route, Target, TryEnd,
 };
 use carbyne_engine::http::{Request, Response};
 use carbyne_engine::net::connect::OriginalSource;
-use carbyne_engine::tls::AlpnList;
-use carbyne_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ServerHeaderTransformation;
-use http::{HeaderValue, StatusCode, Version, header};
-use rustc_hash::FxHasher;
+use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
+use super::target::{pick, target};
 use super::{answer, arrival, local_reply, mirror, names};
 use crate::context::Context;
 use crate::filter::http::HttpFilters;
 use crate::filter::reply;
-use crate::live::clusters::{Clusters, LiveCluster};
+use crate::live::clusters::Clusters;
 use crate::live::route::hash::{HashFacts, HashRule};
 use crate::live::route::table::TlsRequirement;
 use crate::live::route::{
-    Choice, ClusterTarget, Forward, HostRewrite, RouteAction, RouteEntry, RouteFacts, RouteTable,
+    Choice, ClusterTarget, Forward, HostRewrite, RouteAction, RouteFacts, RouteTable,
     WeightedCluster,
 };
 use crate::observe::facts::Facts;
@@ -415,83 +410,6 @@ impl HttpManager {
         })
     }
 
-    /// What the response gets on its way out, whoever made it.
-    fn depart(&self, exchange: &mut Exchange<Context>, from_upstream: bool) {
-        if let Some(tracer) = &self.telemetry.tracer
-            && let Some(response) = &mut exchange.response
-        {
-            tracer.depart(&mut exchange.context, &mut response.headers);
-        }
-        let options = &self.plan.fields;
-        let route = exchange.context.route.clone();
-        if let Some(route) = route {
-            Self::depart_route(exchange, &route, from_upstream);
-        }
-        // Last, so that no route takes them off.
-        let Some(response) = &mut exchange.response else {
-            return;
-        };
-        self.set_server(response);
-        if let Some(via) = &options.via {
-            arrival::append_via(&mut response.headers, via);
-        }
-        if options.request_id_in_response
-            && let Some(id) = exchange.request.headers.get(&names::REQUEST_ID)
-        {
-            response.headers.insert(names::REQUEST_ID, id.clone());
-        }
-    }
-
-    fn set_server(&self, response: &mut Response) {
-        let options = &self.plan.fields;
-        let wanted = match options.server {
-            ServerHeaderTransformation::Overwrite => true,
-            ServerHeaderTransformation::AppendIfAbsent => {
-                !response.headers.contains(&header::SERVER)
-            }
-            ServerHeaderTransformation::PassThrough => false,
-        };
-        if wanted {
-            let server = options.server_name.clone();
-            response.headers.insert(header::SERVER, server);
-        }
-    }
-
-    /// What the route adds and takes off.
-    fn depart_route(exchange: &mut Exchange<Context>, route: &RouteEntry, from_upstream: bool) {
-        let Some(response) = &mut exchange.response else {
-            return;
-        };
-        if route.attempt_count_in_response {
-            let count = HeaderValue::from(exchange.attempts);
-            response.headers.insert(names::ATTEMPT_COUNT, count);
-        }
-        for cookie in exchange.context.set_cookies.drain(..) {
-            response.headers.append(header::SET_COOKIE, cookie);
-        }
-        let weighted = exchange
-            .context
-            .weighted
-            .and_then(|number| route.forward().and_then(|forward| share(forward, number)));
-        let mut headers = std::mem::take(&mut response.headers);
-        route.apply_response_headers(weighted, &mut headers, |text, headers, value| {
-            let mut response = Response::new(StatusCode::OK);
-            if let Some(sent) = &exchange.response {
-                response.status = sent.status;
-            }
-            response.headers.clone_from(headers);
-            let facts = Facts {
-                response: Some(&response),
-                unsettled: !from_upstream,
-                ..Facts::of(exchange)
-            };
-            super::text::word(text, &facts, value);
-        });
-        if let Some(response) = &mut exchange.response {
-            response.headers = headers;
-        }
-    }
-
     /// Whether the listener lets an upgrade through.
     fn allows_upgrade(&self, protocol: &[u8]) -> bool {
         self.plan
@@ -514,96 +432,6 @@ fn unsuccessful_handshake(exchange: &Exchange<Context>) -> Option<Answer> {
     let status = exchange.response.as_ref()?.status;
     (upgrade.eq_ignore_ascii_case(b"websocket") && status.is_success())
         .then(|| Answer::text(status, "", "websocket_handshake_unsuccessful"))
-}
-
-/// The host of the next try.
-fn pick(
-    exchange: &Exchange<Context>,
-    live: &LiveCluster,
-    forward: Option<&Forward>,
-) -> Option<Arc<Host>> {
-    let cluster = &live.cluster;
-    let worker = &exchange.worker;
-    if let Discovery::OriginalDestination { .. } = cluster.settings().discovery {
-        let address = exchange.downstream.local.socket()?;
-        return Some(worker.pickers.original(cluster, address));
-    }
-    let retry = forward.and_then(|forward| forward.retry.as_deref());
-    let tried: &[u64] = match retry {
-        Some(retry) if retry.other_hosts => &exchange.upstream.tried,
-        _ => &[],
-    };
-    let context = PickContext {
-        hash: exchange.context.hash,
-        tried,
-        reselections: retry.map_or(0, |retry| retry.host_attempts),
-        tried_priorities: &[],
-        now: exchange.timing.start,
-    };
-    worker.pickers.pick(cluster, &context)
-}
-
-/// How a host of a cluster is reached for this exchange.
-pub(super) fn target(
-    live: &LiveCluster,
-    host: Arc<Host>,
-    exchange: &Exchange<Context>,
-    timeout: Option<std::time::Duration>,
-    source: Option<OriginalSource>,
-) -> Target {
-    let settings = live.cluster.settings();
-    let protocol = match &settings.protocol {
-        Wanted::Http1 => Protocol::Http1,
-        Wanted::Http2(_) => Protocol::Http2,
-        Wanted::AsDownstream(_) if exchange.request.version == Version::HTTP_2 => Protocol::Http2,
-        Wanted::AsDownstream(_) => Protocol::Http1,
-    };
-    let transport = settings.transports.get(usize::from(host.transport));
-    let tls = match transport.map(|transport| &**transport) {
-        Some(Transport::Tls(client)) => {
-            let own_name = live
-                .plan
-                .protocol
-                .auto_sni
-                .then(|| text(&exchange.request.host))
-                .flatten();
-            Some(TlsTarget {
-                client: client.clone(),
-                verify_name: own_name
-                    .clone()
-                    .filter(|_| live.plan.protocol.auto_san_validation),
-                server_name: own_name,
-                alpn: exchange.context.alpn.clone().or_else(|| {
-                    // Where nothing is configured, the codec that will be spoken is named.
-                    let silent = client.plan().alpn.is_empty();
-                    silent.then(|| match protocol {
-                        Protocol::Http1 => HTTP1_ALPN.clone(),
-                        Protocol::Http2 => HTTP2_ALPN.clone(),
-                    })
-                }),
-            })
-        }
-        _ => None,
-    };
-    let mut hasher = FxHasher::default();
-    (protocol as u8).hash(&mut hasher);
-    if let Some(tls) = &tls {
-        Arc::as_ptr(&tls.client).hash(&mut hasher);
-        tls.server_name.hash(&mut hasher);
-        tls.alpn.as_ref().map(Arc::as_ptr).hash(&mut hasher);
-    }
-    if let Some(source) = &source {
-        source.hash(&mut hasher);
-    }
-    Target {
-        cluster: live.cluster.clone(),
-        host,
-        tls,
-        protocol,
-        timeout,
-        source,
-        variant: hasher.finish(),
-    }
 }
 
 fn evaluate_hash(
@@ -639,16 +467,4 @@ fn retry_of(forward: &Forward, request: &Request) -> Option<Arc<RetryPolicy>> {
     let wanted = &forward.retriable_requests;
     let meant = wanted.is_empty() || wanted.iter().any(|wanted| wanted.matches(request));
     forward.retry.clone().filter(|_| meant)
-}
-
-static HTTP1_ALPN: LazyLock<Arc<AlpnList>> = LazyLock::new(|| alpn("http/1.1"));
-static HTTP2_ALPN: LazyLock<Arc<AlpnList>> = LazyLock::new(|| alpn("h2"));
-
-fn alpn(name: &str) -> Arc<AlpnList> {
-    // Neither name is too long for the extension.
-    AlpnList::new([name]).unwrap_or_default()
-}
-
-fn text(bytes: &[u8]) -> Option<Arc<str>> {
-    std::str::from_utf8(bytes).ok().map(Arc::from)
 }

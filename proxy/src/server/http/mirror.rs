@@ -8,7 +8,7 @@ use carbyne_engine::forward::{Exchange, Mirror};
 use carbyne_engine::http::Request;
 use http::HeaderValue;
 
-use super::handler::target;
+use super::target::target;
 use super::{arrival, names};
 use crate::context::Context;
 use crate::live::clusters::Clusters;
