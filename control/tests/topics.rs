@@ -163,7 +163,7 @@ fn a_cluster_becomes_as_declared_and_stays_so() {
 #[test]
 fn three_nodes_by_the_profile_ha() {
     let at = Bench::start(&Options::nodes(3));
-    assert_eq!(at.carbyne(&["apply", "--yes", "--profile", "ha"]).code, 0);
+    at.carbyne(&["apply", "--yes", "--profile", "ha"]).out(0);
     assert!(
         at.carbyne(&["plan", "--profile", "ha"])
             .out(0)

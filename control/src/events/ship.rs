@@ -41,7 +41,7 @@ pub struct Arguments {
     /// How long to go on with what is not shipped when told to stop, such as 5s [default: not at all]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub grace: Option<Duration>,
-    /// End when all is shipped that lies there
+    /// End when all is shipped that lies there and that no other shipper has
     #[arg(long)]
     pub once: bool,
 }
@@ -128,12 +128,8 @@ async fn follow(shipper: &Shipper, root: &Path, arguments: &Arguments) -> Result
             terminal::note("events are shipped again");
         }
         told = status.problems;
-        // Twice, because the first may be of before the folder was looked at.
-        idle = if status.is_idle && !status.spools.is_empty() {
-            idle + 1
-        } else {
-            0
-        };
+        // Not at the first: a process that is just ending may still put something there.
+        idle = if status.is_idle { idle + 1 } else { 0 };
         if arguments.once && idle >= 3 {
             break;
         }

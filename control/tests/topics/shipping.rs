@@ -62,7 +62,19 @@ pub(crate) fn all_that_lies_there(at: &Bench) {
         );
         assert_snapshot!(name, steady(&said));
     }
+    // It is not waited for, and neither is what is not there.
+    let root = spool.path().join("events").display().to_string();
+    let mut line = vec!["events", "ship", &root, "--once"];
+    line.extend(at.cluster());
+    let said = at.run(&line);
+    assert_eq!(said.code, 2);
+    assert!(said.stderr.contains("another shipper"), "{}", said.stderr);
     drop(theirs);
+    let empty = tempfile::tempdir().unwrap();
+    let root = empty.path().display().to_string();
+    let mut line = vec!["events", "ship", &root, "--once"];
+    line.extend(at.cluster());
+    assert_eq!(at.run(&line).code, 0);
 }
 
 /// The client tells of its brokers every five seconds, and what is owed has the age that it has.

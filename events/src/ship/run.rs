@@ -422,7 +422,7 @@ impl Run {
             brokers_up: self.numbers.brokers_up,
             problems,
             spools: self.sources.iter().map(Source::status).collect(),
-            is_idle: self.sources.iter().all(Source::is_idle),
+            is_idle: self.looked.is_some() && self.sources.iter().all(Source::is_idle),
             ..status
         }
     }

@@ -34,7 +34,7 @@ pub struct ShipStatus {
     /// What somebody has to look after.
     pub problems: Vec<Problem>,
     pub spools: Vec<SpoolStatus>,
-    /// All that is spooled is acknowledged.
+    /// All that is spooled is acknowledged, but for what others ship ([`Problem::Taken`]).
     pub is_idle: bool,
 }
 

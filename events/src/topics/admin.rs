@@ -2,7 +2,12 @@
 
 mod connection;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     admin::{
@@ -10,7 +15,7 @@ use rdkafka::{
         TopicReplication,
     },
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    metadata::Metadata,
+    metadata::{Metadata, MetadataBroker},
     producer::Producer,
 };
 
@@ -134,7 +139,7 @@ impl Admin {
                 .client()
                 .fetch_cluster_id(limit)
                 .unwrap_or_default();
-            Ok((read(&metadata, cluster), metadata.orig_broker_id()))
+            Ok((read(&metadata, cluster), one_of(&metadata)))
         })?;
         let mut state = told.map_err(|(topic, code)| AdminError::Hidden {
             topic,
@@ -148,31 +153,15 @@ impl Admin {
             .cloned()
             .collect();
         for some in names.chunks(AT_ONCE) {
-            let some = some.to_vec();
-            let told = self
-                .connection
-                .ask("the settings of topics", move |clients, limit| {
-                    let topics: Vec<ResourceSpecifier<'_>> = some
-                        .iter()
-                        .map(|name| ResourceSpecifier::Topic(name))
-                        .collect();
-                    let told = clients.read(limit, |limit| {
-                        block_on(clients.admin.describe_configs(&topics, &options(limit)))
-                    })?;
-                    Ok(some.iter().cloned().zip(told).collect::<Vec<_>>())
-                })?;
-            for (topic, resource) in told {
-                let config = settings(resource).map_err(|code| AdminError::Hidden {
-                    topic: topic.clone(),
-                    asked: "settings",
-                    code,
-                })?;
+            for (topic, config) in self.topic_settings(some)? {
                 if let Some(actual) = state.topics.get_mut(&topic) {
                     actual.config = config;
                 }
             }
         }
-        state.broker_config = self.broker_settings(broker)?;
+        if let Some(broker) = broker {
+            state.broker_config = self.broker_settings(broker)?;
+        }
         Ok(state)
     }
 
@@ -264,6 +253,43 @@ impl Admin {
     }
 
     /// Of one broker, what decides about topics and messages. Whoever may not read it gets none: nothing depends on it but advice.
+    /// What is set on topics. Who is asked may not have heard yet of a topic that the broker before has told of, and the client does not say
+    /// that it is this: so it is asked again for a while.
+    fn topic_settings(
+        &self,
+        topics: &[String],
+    ) -> Result<Vec<(String, BTreeMap<String, String>)>, AdminError> {
+        let deadline = Instant::now() + HEARSAY;
+        loop {
+            let some = topics.to_vec();
+            let told = self
+                .connection
+                .ask("the settings of topics", move |clients, limit| {
+                    let topics: Vec<ResourceSpecifier<'_>> = some
+                        .iter()
+                        .map(|name| ResourceSpecifier::Topic(name))
+                        .collect();
+                    clients.read(limit, |limit| {
+                        block_on(clients.admin.describe_configs(&topics, &options(limit)))
+                    })
+                })?;
+            let told = topics.iter().zip(told).map(|(topic, resource)| {
+                let config = settings(resource).map_err(|code| AdminError::Hidden {
+                    topic: topic.clone(),
+                    asked: "settings",
+                    code,
+                })?;
+                Ok((topic.clone(), config))
+            });
+            match told.collect() {
+                Err(AdminError::Hidden { .. }) if Instant::now() < deadline => {
+                    thread::sleep(BETWEEN);
+                }
+                told => return told,
+            }
+        }
+    }
+
     fn broker_settings(&self, broker: i32) -> Result<BTreeMap<String, String>, AdminError> {
         let told = self
             .connection
@@ -297,12 +323,17 @@ pub(super) struct NewTopicSpec {
     pub(super) config: BTreeMap<String, String>,
 }
 
+/// A broker to ask for its settings: the one that answered. Over an address of the bootstrap list that one may have no number yet, then the
+/// first will do.
+fn one_of(metadata: &Metadata) -> Option<i32> {
+    let known = || metadata.brokers().iter().map(MetadataBroker::id);
+    known()
+        .find(|id| *id == metadata.orig_broker_id())
+        .or_else(|| known().min())
+}
+
 fn read(metadata: &Metadata, cluster: String) -> Result<State, (String, String)> {
-    let mut brokers: Vec<i32> = metadata
-        .brokers()
-        .iter()
-        .map(rdkafka::metadata::MetadataBroker::id)
-        .collect();
+    let mut brokers: Vec<i32> = metadata.brokers().iter().map(MetadataBroker::id).collect();
     brokers.sort_unstable();
     let mut topics = BTreeMap::new();
     // Kafka's own begin with two underscores.
@@ -381,4 +412,7 @@ fn block_on<T>(future: impl Future<Output = KafkaResult<T>>) -> KafkaResult<T> {
 }
 
 const AT_ONCE: usize = 200;
+/// How long one broker may go without what another one has told.
+const HEARSAY: Duration = Duration::from_secs(2);
+const BETWEEN: Duration = Duration::from_millis(100);
 const BROKER_SETTINGS: [&str; 2] = ["auto.create.topics.enable", "message.max.bytes"];
