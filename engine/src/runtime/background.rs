@@ -73,6 +73,14 @@ pub fn give_way() {
     });
 }
 
+/// Lets go of many things, giving way meanwhile.
+pub fn drop_each<T>(items: impl IntoIterator<Item = T>) {
+    for item in items {
+        give_way();
+        drop(item);
+    }
+}
+
 fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("background".to_owned());
     thread.spawn(work).map(drop)

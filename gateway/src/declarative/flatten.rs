@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
-use carbyne_engine::runtime::background::give_way;
+use carbyne_engine::runtime::background::{drop_each, give_way};
 
 use super::errors::{Step, place};
 use super::identity::{Parent, identity};
@@ -79,7 +79,7 @@ impl Document {
         // A reference that leads nowhere is reported once everything else is sound.
         let mut dangling = Object::new();
         references(&items, &known, &mut dangling);
-        drop(known);
+        drop_each(known.0);
         let mut flat = Flat {
             entities: Vec::with_capacity(items.len() + 1),
             hash: String::new(),
@@ -269,7 +269,7 @@ struct Known(HashMap<(&'static str, String), String>);
 
 impl Known {
     fn new(items: &[Item]) -> Self {
-        let mut known = HashMap::new();
+        let mut known = HashMap::with_capacity(2 * items.len());
         for item in items {
             give_way();
             let name = item

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use carbyne_engine::http::Request;
+use carbyne_engine::runtime::background::drop_each;
 
 use super::chain::Chain;
 use crate::plan::route::{PathHandling, Route};
@@ -78,6 +79,13 @@ pub struct Matched {
     /// What was taken off the front of the path.
     pub prefix: Option<Bytes>,
     pub captures: Option<Captures>,
+}
+
+/// A whole table is let go of in the background, route by route.
+impl Drop for Routes {
+    fn drop(&mut self) {
+        drop_each(self.all.drain(..));
+    }
 }
 
 impl Routes {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use carbyne_engine::runtime::background::give_way;
+use carbyne_engine::runtime::background::{drop_each, give_way};
 
 use super::evaluate::Request;
 use super::expression::Expression;
@@ -39,6 +39,13 @@ struct Draft<T> {
     payload: T,
     expression: Expression,
     stream: bool,
+}
+
+/// A whole table is let go of in the background, entry by entry.
+impl<T> Drop for Table<T> {
+    fn drop(&mut self) {
+        drop_each(self.entries.drain(..));
+    }
 }
 
 impl<T: Clone> Table<T> {
@@ -122,7 +129,7 @@ fn left_out(route: &Route, problem: Problem) -> Rejected {
 /// Protocols whose routes ask the same share an index: most tables ask nothing about the protocol.
 fn indices<T>(drafts: &[Draft<T>]) -> [Arc<Index>; Protocol::ALL.len()] {
     let mut known: Vec<(bool, Vec<(u32, Simplified)>, Arc<Index>)> = Vec::new();
-    Protocol::ALL.map(|protocol| {
+    let indices = Protocol::ALL.map(|protocol| {
         give_way();
         let stream = protocol.is_stream();
         let mine = (0..)
@@ -135,13 +142,25 @@ fn indices<T>(drafts: &[Draft<T>]) -> [Arc<Index>; Protocol::ALL.len()] {
             })
             .collect();
         let equal = |(of_stream, other, _): &&(bool, Vec<_>, Arc<Index>)| {
-            *of_stream == stream && *other == expressions
+            let mut pairs = other.iter().zip(&expressions);
+            *of_stream == stream
+                && other.len() == expressions.len()
+                && pairs.all(|(before, now)| {
+                    give_way();
+                    before == now
+                })
         };
         if let Some((_, _, index)) = known.iter().find(equal) {
-            return index.clone();
+            let index = index.clone();
+            drop_each(expressions);
+            return index;
         }
         let index = Arc::new(Index::new(stream, &expressions));
         known.push((stream, expressions, index.clone()));
         index
-    })
+    });
+    for (_, expressions, _) in known {
+        drop_each(expressions);
+    }
+    indices
 }

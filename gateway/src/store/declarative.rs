@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use carbyne_engine::runtime::background::{self, Priority, give_way};
+use carbyne_engine::runtime::background::{self, Priority, drop_each};
 use tokio::sync::Mutex;
 
 use super::feed::Feed;
@@ -42,10 +42,7 @@ impl Declarative {
         let before = self.image();
         let built = background::run(Priority::Low, move || {
             let mut image = Image::in_place_of(before);
-            for step in image.commit(rows, next)? {
-                give_way();
-                drop(step);
-            }
+            drop_each(image.commit(rows, next)?);
             Ok(image.finish())
         });
         let image = built

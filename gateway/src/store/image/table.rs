@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use carbyne_engine::runtime::background::{drop_each, give_way};
+
 use super::super::Tags;
 use super::Stored;
 use crate::schema::{Kind, Schema};
@@ -36,6 +38,19 @@ pub(super) struct Reference {
     /// The kind of entity.
     pub(super) parent: &'static str,
     pub(super) id: Box<str>,
+}
+
+/// A whole configuration is let go of in the background, row by row.
+impl Drop for Table {
+    fn drop(&mut self) {
+        while self.rows.pop_first().is_some() {
+            give_way();
+        }
+        drop_each(self.unique.drain());
+        while self.children.pop_first().is_some() {
+            give_way();
+        }
+    }
 }
 
 impl Table {
