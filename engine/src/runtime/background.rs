@@ -59,16 +59,15 @@ pub fn release<T: Send + 'static>(value: T) {
 /// [`Priority::Low`]. On others it does nothing.
 ///
 /// A low priority alone does not do that. Linux since 6.6 (EEVDF) lets a thread that computes finish its slice of some
-/// milliseconds, until the tick after it, whoever wakes meanwhile. And who yields forfeits what is left of a slice
-/// (since 6.18 also of its share), so beside those who never pause work goes on for longer: its share stays what it is.
+/// milliseconds, until the tick after it, whoever wakes meanwhile. So the thread rests again and again. Beside those who
+/// never pause it waits longer than that, and then goes on for longer: its share of the time stays what it is.
 pub fn give_way() {
     TURN.with(|turn| {
         let due = turn.get().filter(Turn::is_over);
         if due.is_some() {
             let before = Instant::now();
-            std::thread::yield_now();
-            let waited = before.elapsed();
-            turn.set(Some(Turn::new(waited / SHARE)));
+            std::thread::sleep(REST);
+            turn.set(Some(Turn::new(before.elapsed() / SHARE)));
         }
     });
 }
@@ -129,8 +128,10 @@ thread_local! {
     /// Of a thread that gives way.
     static TURN: Cell<Option<Turn>> = const { Cell::new(None) };
 }
-/// What a request may have to wait for work beside it. To give way costs a system call, a hundredth of it.
-const STRETCH: Duration = Duration::from_micros(100);
+/// What a request may have to wait for work beside it.
+const STRETCH: Duration = Duration::from_micros(200);
+/// How long it leaves the processor alone then, at least: with what it takes to wake, about as long as it worked.
+const REST: Duration = Duration::from_micros(100);
 /// Of the time of a thread that serves, while both want all of it.
 const SHARE: u32 = 10;
 /// How much work ended since free memory was given back; somebody waits to do that unless it is 0.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carbyne_engine::runtime::background::{self, Priority, give_way};
+use futures_util::FutureExt;
 use rustc_hash::FxHashSet;
 use tokio::runtime::Handle;
 
@@ -57,8 +58,11 @@ impl Updater {
 
     /// Reads everything and serves it.
     pub async fn begin(&mut self) -> Result<u64, StoreError> {
+        // Else what is read now would come once more as the first change. A store without anything has no changes to tell.
+        let told = self.node.store.changes(0).now_or_never();
+        let version = told.and_then(Result::ok).map_or(0, |told| told.version);
         self.update(Changes {
-            version: 0,
+            version,
             kind: ChangesKind::Everything,
         })
         .await
@@ -101,8 +105,9 @@ impl Updater {
         let node = self.node.clone();
         let handle = Handle::current();
         let priority = match &changes.kind {
-            ChangesKind::Everything => Priority::Low,
-            ChangesKind::Rows(_) => Priority::Normal,
+            ChangesKind::Everything if work.built => Priority::Low,
+            // Before the first snapshot nobody is served.
+            ChangesKind::Everything | ChangesKind::Rows(_) => Priority::Normal,
         };
         let done = background::run(priority, move || {
             let read = handle.block_on(work.read(&node, changes.kind));
