@@ -131,7 +131,7 @@ thread_local! {
 /// What a request may have to wait for work beside it.
 const STRETCH: Duration = Duration::from_micros(200);
 /// How long it leaves the processor alone then, at least: with what it takes to wake, about as long as it worked.
-const REST: Duration = Duration::from_micros(100);
+const REST: Duration = Duration::from_micros(150);
 /// Of the time of a thread that serves, while both want all of it.
 const SHARE: u32 = 10;
 /// How much work ended since free memory was given back; somebody waits to do that unless it is 0.
