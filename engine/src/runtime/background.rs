@@ -63,8 +63,7 @@ pub fn release<T: Send + 'static>(value: T) {
 /// never pause it waits longer than that, and then goes on for longer: its share of the time stays what it is.
 pub fn give_way() {
     TURN.with(|turn| {
-        let due = turn.get().filter(Turn::is_over);
-        if due.is_some() {
+        if turn.get().is_some_and(|turn| turn.is_over()) {
             let before = Instant::now();
             std::thread::sleep(REST);
             turn.set(Some(Turn::new(before.elapsed() / SHARE)));
@@ -138,8 +137,9 @@ const SHARE: u32 = 10;
 static ENDED: AtomicUsize = AtomicUsize::new(0);
 /// Beyond mimalloc's `purge_delay`.
 const SETTLING_TIME: Duration = Duration::from_millis(1500);
-/// A tenth ([`SHARE`]) of the time of a thread that serves, while both want all of it. At the lowest, 19, it would be a seventieth, and
-/// a configuration of two routes takes more than half a minute beside workers and clients that never pause.
+/// A tenth ([`SHARE`]) of the time of a thread that serves, while both want all of it. At the lowest, 19, it would be a
+/// seventieth, and a configuration of two routes takes more than half a minute beside workers and clients that never
+/// pause.
 const NICENESS: i32 = 10;
 
 #[cfg(test)]
